@@ -31,12 +31,12 @@ use criterion::{Criterion, Throughput};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
 use http_body_util::Full;
-use sevenhops::policy::{breaker, redirect, retry};
-use sevenhops::timeout::Timeouts;
 use sevenhops::{
-    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Error, IdempotencyLayer, RedirectLayer,
-    RetryLayer, StandardLayer,
+    AttemptLayer, CircuitBreakerConfig, CircuitBreakerLayer, DeadlineLayer, Error,
+    IdempotencyLayer, RedirectConfig, RedirectLayer, RetryConfig, RetryLayer, StandardLayer,
+    Timeouts,
 };
+
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -70,8 +70,8 @@ fn main() {
 fn each_case(ruler: &mut impl Ruler) {
     let timeouts = Timeouts::new(DEADLINE).expect("ten seconds are a deadline");
     let call = DeadlineLayer::new(DEADLINE).expect("ten seconds are a deadline");
-    let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).expect("defaults are valid");
-    let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
+    let redirect = RedirectLayer::new(RedirectConfig::new()).expect("defaults are valid");
+    let retry = RetryLayer::new(RetryConfig::new()).expect("defaults are valid");
     let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let get = ask(Method::GET);
     ruler.measure("GET", &get, LEAF);
@@ -138,7 +138,7 @@ fn ask(method: Method) -> Ask {
 /// Returns a breaker that failures have opened, for longer than the benchmark takes.
 fn open_breaker(timeouts: Timeouts) -> CircuitBreakerLayer {
     let long = Duration::from_secs(60 * 60);
-    let settings = breaker::CircuitBreakerConfig::new()
+    let settings = CircuitBreakerConfig::new()
         .max_break_duration(long)
         .break_duration(long);
     let breaker =
@@ -212,7 +212,7 @@ fn contention(criterion: &mut Criterion) {
 fn share(runtime: &Runtime, (tasks, spread): (u64, bool), times: u64) -> Duration {
     let timeouts = Timeouts::new(DEADLINE).expect("ten seconds are a deadline");
     let call = DeadlineLayer::new(DEADLINE).expect("ten seconds are a deadline");
-    let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
+    let retry = RetryLayer::new(RetryConfig::new()).expect("defaults are valid");
     let breaker = CircuitBreakerLayer::new(timeouts);
     let service = call.layer(retry.layer(breaker.layer(LEAF)));
     runtime.block_on(async {

@@ -15,9 +15,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sevenhops::policy::breaker;
-use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
-use sevenhops::{Effect, Error, Operation, Policy};
+use sevenhops::{
+    CircuitBreakerConfig, Effect, Error, Operation, OperationAttempt, OperationConfig,
+    OperationError, Policy,
+};
+
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -27,7 +29,7 @@ type Result<T, E = Box<dyn StdError + Send + Sync>> = std::result::Result<T, E>;
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let broker = Broker::start().await?;
-    let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
+    let breaker = CircuitBreakerConfig::new().consecutive_failures(3);
     let settings = OperationConfig::new(Duration::from_secs(5)).circuit_breaker(breaker);
     // One for the broker; clones share its circuit and its budget.
     let operation = Operation::from_config("broker", settings)?;

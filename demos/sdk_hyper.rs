@@ -13,9 +13,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use sevenhops::testing::{DnsScript, FaultServer, ScriptedDns};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{StandardLayer, Timeline, Transport};
+use sevenhops::{
+    StandardLayer, Timeline, Timeouts, Transport,
+    testing::{DnsScript, FaultServer, ScriptedDns},
+};
+
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
 type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;

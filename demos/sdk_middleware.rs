@@ -9,11 +9,12 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
-use sevenhops::dns::StaticResolver;
-use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::testing::{FaultServer, Reply};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{Client, Effect, Hop, Options, Response, Transport, sdk};
+use sevenhops::{
+    Client, Effect, Hop, IdempotencyKey, Options, Response, Timeouts, Transport,
+    dns::StaticResolver,
+    sdk,
+    testing::{FaultServer, Reply},
+};
 
 /// Stands for an SDK: it takes a `ClientWithMiddleware`.
 async fn charge(

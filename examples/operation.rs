@@ -7,8 +7,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sevenhops::Operation;
-use sevenhops::sdk::operation::OperationError;
+use sevenhops::{Operation, OperationError};
 
 /// Stands for a database that is down at first.
 async fn insert(order: &str, key: &str) -> Result<(), std::io::Error> {

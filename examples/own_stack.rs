@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode};
-use sevenhops::policy::retry;
-use sevenhops::testing::{CannedResponse, FaultServer};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{AttemptLayer, Body, CircuitBreakerLayer, DeadlineLayer, RetryLayer, Transport};
+use sevenhops::{
+    AttemptLayer, Body, CircuitBreakerLayer, DeadlineLayer, RetryConfig, RetryLayer, Timeouts,
+    Transport,
+    testing::{CannedResponse, FaultServer},
+};
+
 use tower::{ServiceBuilder, ServiceExt};
 
 #[tokio::main]
@@ -22,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let timeouts = Timeouts::new(deadline)?;
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(deadline)?)
-        .layer(RetryLayer::new(retry::RetryConfig::new())?)
+        .layer(RetryLayer::new(RetryConfig::new())?)
         .layer(CircuitBreakerLayer::new(timeouts))
         .layer(AttemptLayer::new(timeouts))
         .map_request(|request: Request<Body>| {

@@ -18,7 +18,7 @@ use crate::clock;
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use sevenhops::policy::idempotency::IdempotencyKey;
+/// use sevenhops::IdempotencyKey;
 ///
 /// const DAY: Duration = Duration::from_secs(24 * 60 * 60); // as long as Stripe remembers a key
 ///

@@ -128,8 +128,13 @@ pub use self::layer::{
     RedirectLayer, RetryLayer, StandardLayer, StandardService,
 };
 pub use self::options::Options;
-pub use self::sdk::operation::Operation;
+pub use self::policy::breaker::CircuitBreakerConfig;
+pub use self::policy::idempotency::{IdempotencyConfig, IdempotencyKey};
+pub use self::policy::redirect::RedirectConfig;
+pub use self::policy::retry::RetryConfig;
+pub use self::sdk::operation::{Operation, OperationAttempt, OperationConfig, OperationError};
 pub use self::timeline::Timeline;
+pub use self::timeout::{Timeouts, TimeoutsConfig};
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};
 

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use sevenhops::policy::{redirect, retry};
-use sevenhops::timeout::Timeouts;
 use sevenhops::{
-    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, IdempotencyLayer, RedirectLayer, RetryLayer,
-    StandardLayer,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, IdempotencyLayer, RedirectConfig,
+    RedirectLayer, RetryConfig, RetryLayer, StandardLayer, Timeouts,
 };
+
 use tower::Layer;
 use tower::timeout::TimeoutLayer;
 use tracing::span::{Attributes, Id, Record};
@@ -25,8 +24,8 @@ pub(crate) fn each_case(ruler: &mut impl Ruler) {
     let call = DeadlineLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let attempt = AttemptLayer::new(timeouts);
     let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
-    let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).expect("defaults are valid");
-    let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
+    let redirect = RedirectLayer::new(RedirectConfig::new()).expect("defaults are valid");
+    let retry = RetryLayer::new(RetryConfig::new()).expect("defaults are valid");
     let breaker = CircuitBreakerLayer::new(timeouts);
     let idempotency = IdempotencyLayer::default();
     let timeout = TimeoutLayer::new(DEADLINE);

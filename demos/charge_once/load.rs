@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::policy::retry::{Backoff, Budget};
-use sevenhops::policy::{breaker, idempotency, retry};
-use sevenhops::testing::TestCa;
-use sevenhops::{Blame, Client, Effect, Kind, dns, timeout};
+use sevenhops::{
+    Blame, CircuitBreakerConfig, Client, Effect, IdempotencyConfig, IdempotencyKey, Kind,
+    RetryConfig, TimeoutsConfig, dns,
+    policy::retry::{Backoff, Budget},
+    testing::TestCa,
+};
+
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -46,23 +48,23 @@ struct Receipt {
 impl Caller {
     /// The crate's client; `honoring` is the origin that honors keys.
     pub(crate) fn ours(honoring: Option<&str>) -> Result<Self> {
-        let mut keys = idempotency::IdempotencyConfig::new();
+        let mut keys = IdempotencyConfig::new();
         if let Some(origin) = honoring {
             keys = keys.honored_by(origin.parse()?);
         }
         let client = Client::builder(Duration::from_secs(5))
             // Short, so that silence costs little. Longer than any answer that comes at all.
-            .timeouts(timeout::TimeoutsConfig::new().attempt(ATTEMPT))
+            .timeouts(TimeoutsConfig::new().attempt(ATTEMPT))
             // Two requests in five go wrong here, without end, which no service does. The demo is about keys and
             // effects: nothing else may decide whether a charge is retried.
             .retry(
-                retry::RetryConfig::new()
+                RetryConfig::new()
                     .attempts(ATTEMPTS)
                     .backoff(Backoff::new().base(BACKOFF).cap(BACKOFF * 10))
                     .budget(Budget::unlimited()),
             )
             // It judges every attempt as ever, and refuses none.
-            .circuit_breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
+            .circuit_breaker(CircuitBreakerConfig::new().observe_only(true))
             .idempotency(keys)
             // Neither is asked for an address on plain HTTP, and the system may have none.
             .resolver(dns::StaticResolver::new())

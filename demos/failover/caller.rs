@@ -4,9 +4,10 @@ use std::error::Error as StdError;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sevenhops::dns::{Resolve, Resolver};
-use sevenhops::policy::retry;
-use sevenhops::{Client, Timeline};
+use sevenhops::{
+    Client, RetryConfig, Timeline,
+    dns::{Resolve, Resolver},
+};
 
 use crate::Result;
 use crate::stage::Net;
@@ -51,7 +52,7 @@ impl Caller {
         Ok(match who {
             Who::Ours => {
                 let client = Client::builder(DEADLINE)
-                    .retry(retry::RetryConfig::new().attempts(3))
+                    .retry(RetryConfig::new().attempts(3))
                     .tls(tls)
                     .resolver(resolver);
                 Self::Ours(Box::new(client.build()?))

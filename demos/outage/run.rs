@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
-use sevenhops::policy::breaker::CircuitBreakerHandle;
-use sevenhops::policy::retry::{Budget, RetryConfig};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{AttemptLayer, CircuitBreakerLayer, DeadlineLayer, RetryLayer};
+use sevenhops::{
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, RetryConfig, RetryLayer, Timeouts,
+    policy::{breaker::CircuitBreakerHandle, retry::Budget},
+};
+
 use tokio::runtime::Builder;
 use tokio::time::{sleep, sleep_until};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};

@@ -21,9 +21,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, SystemTime};
 
-use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::sdk::operation::OperationError;
-use sevenhops::{Client, Operation};
+use sevenhops::{Client, IdempotencyKey, Operation, OperationError};
+
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 

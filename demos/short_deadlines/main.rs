@@ -22,8 +22,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use sevenhops::policy::{breaker, retry};
-use sevenhops::{Config, StandardLayer};
+use sevenhops::{CircuitBreakerConfig, Config, RetryConfig, StandardLayer, policy::retry};
+
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -92,8 +92,8 @@ fn shares(deadline: Duration) -> Vec<Duration> {
 
 impl Cell {
     async fn play(&self) -> Result<Outcome, sevenhops::ConfigError> {
-        let retry = retry::RetryConfig::new().budget(retry::Budget::unlimited());
-        let off = breaker::CircuitBreakerConfig::new().min_attempts(u32::MAX);
+        let retry = RetryConfig::new().budget(retry::Budget::unlimited());
+        let off = CircuitBreakerConfig::new().min_attempts(u32::MAX);
         let settings = Config::new(self.deadline).retry(retry).circuit_breaker(off);
         let layer = StandardLayer::from_config(&settings)?;
         let (mut saved, mut used) = (0, Duration::ZERO);

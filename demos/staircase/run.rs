@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use sevenhops::hop::{Outcome, Stage};
-use sevenhops::testing::{DnsScript, ScriptedDns, TestCa};
-use sevenhops::{Client, Timeline, dns, timeout};
+use sevenhops::{
+    Client, Timeline, TimeoutsConfig, dns,
+    hop::{Outcome, Stage},
+    testing::{DnsScript, ScriptedDns, TestCa},
+    timeout,
+};
+
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::Result;
@@ -31,11 +35,7 @@ impl World {
         }
         let visitor = Client::builder(PATIENCE)
             // One attempt, for as long as the deadline lasts.
-            .timeouts(
-                timeout::TimeoutsConfig::new()
-                    .attempt(PATIENCE)
-                    .first_byte(PATIENCE),
-            )
+            .timeouts(TimeoutsConfig::new().attempt(PATIENCE).first_byte(PATIENCE))
             .propagate_deadline(true)
             .resolver(dns::StaticResolver::new())
             .tls(authority.client_config())

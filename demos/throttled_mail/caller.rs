@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::policy::retry::{Backoff, Budget};
-use sevenhops::policy::{breaker, retry};
-use sevenhops::testing::TestCa;
-use sevenhops::{Client, Effect, Timeline, dns};
+use sevenhops::{
+    CircuitBreakerConfig, Client, Effect, RetryConfig, Timeline, dns,
+    policy::retry::{Backoff, Budget},
+    testing::TestCa,
+};
+
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -45,7 +47,7 @@ impl Caller {
         let keep = Arc::clone(&longest);
         let client = Client::builder(DEADLINE)
             .retry(
-                retry::RetryConfig::new()
+                RetryConfig::new()
                     .attempts(20)
                     // The hint of the API is longer.
                     .backoff(Backoff::new().cap(Duration::from_secs(1)))
@@ -54,7 +56,7 @@ impl Caller {
             )
             // A quarter of what the quota lets through goes wrong here, for ever. It judges every attempt
             // as ever, and refuses none.
-            .circuit_breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
+            .circuit_breaker(CircuitBreakerConfig::new().observe_only(true))
             .on_complete(move |timeline| {
                 let mut longest = keep.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = longest.as_ref().map_or(0, Timeline::attempt_count);

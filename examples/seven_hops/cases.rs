@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use sevenhops::testing::{
-    BlackHole, CannedResponse, ClosedPort, ConnFault, DnsScript, ProxyServer, Reply, TestCa,
+use sevenhops::{
+    Effect, Hop, Kind, TimeoutsConfig,
+    testing::{
+        BlackHole, CannedResponse, ClosedPort, ConnFault, DnsScript, ProxyServer, Reply, TestCa,
+    },
 };
-use sevenhops::{Effect, Hop, Kind, timeout};
 
 use crate::world::{Broken, Connection, PATH, Result, Shape, Stage, World};
 
@@ -106,7 +108,7 @@ impl Case {
                 let mut stage = world.stage(self.connection, true).await?;
                 stage.client = world.client_with(|builder| {
                     let short = Duration::from_millis(600);
-                    let builder = builder.timeouts(timeout::TimeoutsConfig::new().attempt(short));
+                    let builder = builder.timeouts(TimeoutsConfig::new().attempt(short));
                     builder.transport(|transport| transport.max_connections(1))
                 })?;
                 occupied(stage.with_connection(ConnFault::MaxStreams(1))).await

@@ -6,13 +6,17 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
-use sevenhops::hop::{NoRetryReason, Outcome, TimelineEventKind};
-use sevenhops::policy::breaker::{self, CircuitState};
-use sevenhops::policy::idempotency::{self, IdempotencyKey};
-use sevenhops::policy::retry::{self, Backoff, Budget};
-use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Reply};
-use sevenhops::timeout::{self, Timeout, TimeoutKind};
-use sevenhops::{Blame, ClientBuilder, Destination, Effect, Error, Hop, Kind, Policy, Timeline};
+use sevenhops::{
+    Blame, ClientBuilder, Destination, Effect, Error, Hop, IdempotencyKey, Kind, Policy, Timeline,
+    hop::{NoRetryReason, Outcome, TimelineEventKind},
+    policy::{
+        breaker::{self, CircuitState},
+        idempotency,
+        retry::{self, Backoff, Budget},
+    },
+    testing::{CannedResponse, ConnFault, FaultServer, Reply},
+    timeout::{self, Timeout, TimeoutKind},
+};
 
 use crate::run::{Report, call, seen};
 use crate::tape::Tape;

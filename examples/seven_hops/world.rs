@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sevenhops::policy::retry::{self, Backoff};
-use sevenhops::testing::{DnsScript, FaultServer, Identity, ScriptedDns, TestCa};
-use sevenhops::timeout::TimeoutsConfig;
-use sevenhops::{Client, ClientBuilder};
+use sevenhops::{
+    Client, ClientBuilder, TimeoutsConfig,
+    policy::retry::{self, Backoff},
+    testing::{DnsScript, FaultServer, Identity, ScriptedDns, TestCa},
+};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;
 

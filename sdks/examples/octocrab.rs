@@ -13,10 +13,13 @@ use http_body::Body;
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use serde_json::{Value, json};
-use sevenhops::dns::StaticResolver;
-use sevenhops::testing::{CannedResponse, FaultServer, Reply};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{Effect, Hop, StandardLayer, Transport, sdk};
+use sevenhops::{
+    Effect, Hop, StandardLayer, Timeouts, Transport,
+    dns::StaticResolver,
+    sdk,
+    testing::{CannedResponse, FaultServer, Reply},
+};
+
 use tower::Layer;
 
 type Result<T> = std::result::Result<T, Box<dyn StdError>>;

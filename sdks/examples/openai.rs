@@ -12,10 +12,12 @@ use async_openai::Client;
 use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
 use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
-use sevenhops::dns::StaticResolver;
-use sevenhops::testing::{ConnFault, FaultServer, Reply, TestCa};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{Effect, Hop, Kind, Transport, sdk};
+use sevenhops::{
+    Effect, Hop, Kind, Timeouts, Transport,
+    dns::StaticResolver,
+    sdk,
+    testing::{ConnFault, FaultServer, Reply, TestCa},
+};
 
 type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 

@@ -18,9 +18,10 @@ use crate::hop::FailureClass;
 use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::breaker::CircuitEvent;
-use crate::policy::retry::{Budgets, Failure, ResponseHead};
-use crate::policy::{breaker, idempotency, redirect, retry};
+use crate::policy::breaker::{CircuitBreakerConfig, CircuitEvent};
+use crate::policy::idempotency::IdempotencyConfig;
+use crate::policy::redirect::RedirectConfig;
+use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
@@ -34,7 +35,7 @@ use crate::transport::{Transport, TransportBuilder};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{Client, dns::StaticResolver, timeout::TimeoutsConfig};
+/// use sevenhops::{dns::StaticResolver, Client, TimeoutsConfig};
 ///
 /// let refused = Client::builder(Duration::from_secs(10))
 ///     .timeouts(TimeoutsConfig::new().attempt(Duration::from_secs(11)))
@@ -88,7 +89,7 @@ impl ClientBuilder {
     }
 
     /// Sets when a call is retried.
-    pub fn retry(mut self, retry: retry::RetryConfig) -> Self {
+    pub fn retry(mut self, retry: RetryConfig) -> Self {
         self.settings = self.settings.retry(retry);
         self
     }
@@ -187,19 +188,19 @@ impl ClientBuilder {
     }
 
     /// Sets how idempotency keys are made, and which servers honor them.
-    pub fn idempotency(mut self, idempotency: idempotency::IdempotencyConfig) -> Self {
+    pub fn idempotency(mut self, idempotency: IdempotencyConfig) -> Self {
         self.settings = self.settings.idempotency(idempotency);
         self
     }
 
     /// Sets which redirects are followed.
-    pub fn redirect(mut self, redirect: redirect::RedirectConfig) -> Self {
+    pub fn redirect(mut self, redirect: RedirectConfig) -> Self {
         self.settings = self.settings.redirect(redirect);
         self
     }
 
     /// Sets when the breaker rejects calls to a destination.
-    pub fn circuit_breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
+    pub fn circuit_breaker(mut self, breaker: CircuitBreakerConfig) -> Self {
         self.settings = self.settings.circuit_breaker(breaker);
         self
     }

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use crate::getters::getters;
-use crate::policy::{breaker, idempotency, redirect, retry};
-use crate::timeout;
+
+use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::idempotency::IdempotencyConfig;
+use crate::policy::redirect::RedirectConfig;
+use crate::policy::retry::RetryConfig;
+use crate::timeout::TimeoutsConfig;
 
 /// A part of a config for some destinations: see [`Config::destination`](crate::Config::destination).
 ///
@@ -17,7 +21,7 @@ use crate::timeout;
 /// use sevenhops::DestinationConfig;
 /// use sevenhops::policy::retry;
 ///
-/// let once = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1));
+/// let once = DestinationConfig::new().retry(RetryConfig::new().attempts(1));
 /// assert_eq!(once.get_retry().get_attempts(), 1);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,11 +36,11 @@ pub struct DestinationConfig {
         )
     )]
     pub(super) deadline: Option<Duration>,
-    pub(super) timeouts: timeout::TimeoutsConfig,
-    pub(super) idempotency: idempotency::IdempotencyConfig,
-    pub(super) redirect: redirect::RedirectConfig,
-    pub(super) retry: retry::RetryConfig,
-    pub(super) circuit_breaker: breaker::CircuitBreakerConfig,
+    pub(super) timeouts: TimeoutsConfig,
+    pub(super) idempotency: IdempotencyConfig,
+    pub(super) redirect: RedirectConfig,
+    pub(super) retry: RetryConfig,
+    pub(super) circuit_breaker: CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) propagate_deadline: Option<bool>,
 }
@@ -58,7 +62,7 @@ impl DestinationConfig {
 
     /// Sets limits.
     #[must_use]
-    pub fn timeouts(mut self, timeouts: timeout::TimeoutsConfig) -> Self {
+    pub fn timeouts(mut self, timeouts: TimeoutsConfig) -> Self {
         self.timeouts = timeouts;
         self
     }
@@ -66,28 +70,28 @@ impl DestinationConfig {
     /// Sets how keys are generated, and whether this destination honors them. A redirect to this destination adds no
     /// key.
     #[must_use]
-    pub fn idempotency(mut self, idempotency: idempotency::IdempotencyConfig) -> Self {
+    pub fn idempotency(mut self, idempotency: IdempotencyConfig) -> Self {
         self.idempotency = idempotency;
         self
     }
 
     /// Sets how redirects from this destination are followed.
     #[must_use]
-    pub fn redirect(mut self, redirect: redirect::RedirectConfig) -> Self {
+    pub fn redirect(mut self, redirect: RedirectConfig) -> Self {
         self.redirect = redirect;
         self
     }
 
     /// Sets when a call is retried. A route cannot have a budget of its own.
     #[must_use]
-    pub fn retry(mut self, retry: retry::RetryConfig) -> Self {
+    pub fn retry(mut self, retry: RetryConfig) -> Self {
         self.retry = retry;
         self
     }
 
     /// Sets when calls are rejected. A route cannot have a breaker of its own.
     #[must_use]
-    pub fn circuit_breaker(mut self, circuit_breaker: breaker::CircuitBreakerConfig) -> Self {
+    pub fn circuit_breaker(mut self, circuit_breaker: CircuitBreakerConfig) -> Self {
         self.circuit_breaker = circuit_breaker;
         self
     }
@@ -101,11 +105,11 @@ impl DestinationConfig {
 
     getters! {
         get_deadline(deadline) -> Option<Duration> = |own| own.deadline;
-        get_timeouts(timeouts) -> &timeout::TimeoutsConfig = |own| &own.timeouts;
-        get_idempotency(idempotency) -> &idempotency::IdempotencyConfig = |own| &own.idempotency;
-        get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
-        get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
-        get_circuit_breaker(circuit_breaker) -> &breaker::CircuitBreakerConfig = |own| &own.circuit_breaker;
+        get_timeouts(timeouts) -> &TimeoutsConfig = |own| &own.timeouts;
+        get_idempotency(idempotency) -> &IdempotencyConfig = |own| &own.idempotency;
+        get_redirect(redirect) -> &RedirectConfig = |own| &own.redirect;
+        get_retry(retry) -> &RetryConfig = |own| &own.retry;
+        get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
         get_propagate_deadline(propagate_deadline) -> Option<bool> = |own| own.propagate_deadline;
     }
 }

@@ -12,7 +12,10 @@ use self::destinations::Destinations;
 pub(crate) use self::plan::{Effective, Plan};
 use crate::config_error::ConfigError;
 use crate::getters::getters;
-use crate::policy::{breaker, idempotency, redirect, retry};
+use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::idempotency::IdempotencyConfig;
+use crate::policy::redirect::RedirectConfig;
+use crate::policy::retry::RetryConfig;
 use crate::timeout::{self, Timeouts};
 
 /// The config of a stack: the deadline, the settings of each policy, and parts for some destinations.
@@ -26,9 +29,9 @@ use crate::timeout::{self, Timeouts};
 /// use std::time::Duration;
 /// use sevenhops::{DestinationConfig, Config, StandardLayer, policy::retry};
 ///
-/// let once = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1));
+/// let once = DestinationConfig::new().retry(RetryConfig::new().attempts(1));
 /// let settings = Config::new(Duration::from_secs(10))
-///     .retry(retry::RetryConfig::new().attempts(5))
+///     .retry(RetryConfig::new().attempts(5))
 ///     .destination("*.bank.test", once);
 /// let layer = StandardLayer::from_config(&settings)?;
 ///
@@ -90,13 +93,13 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) timeouts: timeout::TimeoutsConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) idempotency: idempotency::IdempotencyConfig,
+    pub(crate) idempotency: IdempotencyConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) redirect: redirect::RedirectConfig,
+    pub(crate) redirect: RedirectConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) retry: retry::RetryConfig,
+    pub(crate) retry: RetryConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) circuit_breaker: breaker::CircuitBreakerConfig,
+    pub(crate) circuit_breaker: CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) propagate_deadline: bool,
     #[cfg_attr(
@@ -117,10 +120,10 @@ impl Config {
         Self {
             deadline,
             timeouts: timeout::TimeoutsConfig::new(),
-            idempotency: idempotency::IdempotencyConfig::new(),
-            redirect: redirect::RedirectConfig::new(),
-            retry: retry::RetryConfig::new(),
-            circuit_breaker: breaker::CircuitBreakerConfig::new(),
+            idempotency: IdempotencyConfig::new(),
+            redirect: RedirectConfig::new(),
+            retry: RetryConfig::new(),
+            circuit_breaker: CircuitBreakerConfig::new(),
             propagate_deadline: false,
             destinations: Vec::new(),
         }
@@ -135,28 +138,28 @@ impl Config {
 
     /// Sets how keys are generated, and which destinations honor them.
     #[must_use]
-    pub fn idempotency(mut self, idempotency: idempotency::IdempotencyConfig) -> Self {
+    pub fn idempotency(mut self, idempotency: IdempotencyConfig) -> Self {
         self.idempotency = idempotency;
         self
     }
 
     /// Sets how redirects are followed.
     #[must_use]
-    pub fn redirect(mut self, redirect: redirect::RedirectConfig) -> Self {
+    pub fn redirect(mut self, redirect: RedirectConfig) -> Self {
         self.redirect = redirect;
         self
     }
 
     /// Sets when a call is retried.
     #[must_use]
-    pub fn retry(mut self, retry: retry::RetryConfig) -> Self {
+    pub fn retry(mut self, retry: RetryConfig) -> Self {
         self.retry = retry;
         self
     }
 
     /// Sets when calls to a destination are rejected.
     #[must_use]
-    pub fn circuit_breaker(mut self, circuit_breaker: breaker::CircuitBreakerConfig) -> Self {
+    pub fn circuit_breaker(mut self, circuit_breaker: CircuitBreakerConfig) -> Self {
         self.circuit_breaker = circuit_breaker;
         self
     }
@@ -186,10 +189,10 @@ impl Config {
 
     getters! {
         get_timeouts(timeouts) -> &timeout::TimeoutsConfig = |own| &own.timeouts;
-        get_idempotency(idempotency) -> &idempotency::IdempotencyConfig = |own| &own.idempotency;
-        get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
-        get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
-        get_circuit_breaker(circuit_breaker) -> &breaker::CircuitBreakerConfig = |own| &own.circuit_breaker;
+        get_idempotency(idempotency) -> &IdempotencyConfig = |own| &own.idempotency;
+        get_redirect(redirect) -> &RedirectConfig = |own| &own.redirect;
+        get_retry(retry) -> &RetryConfig = |own| &own.retry;
+        get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
         get_propagate_deadline(propagate_deadline) -> bool = |own| own.propagate_deadline;
     }
 

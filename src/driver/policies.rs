@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::Observer;
-use crate::policy::{Classifier, breaker, idempotency, redirect, retry};
+use crate::policy::idempotency::IdempotencyConfig;
+use crate::policy::redirect::RedirectConfig;
+use crate::policy::{Classifier, breaker, retry};
 use crate::telemetry::{Maker, Propagator};
 use crate::timeout::{Timeout, Timeouts};
 
@@ -14,9 +16,9 @@ pub(crate) struct Policies {
     /// Around everything: the deadline spans all attempts, the waits between them, and the body.
     pub(crate) deadline: Option<Deadline>,
     /// Over the legs: each attempt, and each leg to the same origin, carries the same key.
-    pub(crate) idempotency: Option<Arc<idempotency::IdempotencyConfig>>,
+    pub(crate) idempotency: Option<Arc<IdempotencyConfig>>,
     /// Over the retry: each leg is a request of its own, with its own destination and budget.
-    pub(crate) redirect: Option<Arc<redirect::RedirectConfig>>,
+    pub(crate) redirect: Option<Arc<RedirectConfig>>,
     /// Over the attempts: from here down, a request may be sent more than once.
     pub(crate) retry: Option<Arc<retry::Policy>>,
     /// Under the retry: it judges each attempt, and a rejection costs no time.

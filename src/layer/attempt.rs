@@ -12,7 +12,7 @@ use crate::timeout::Timeouts;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{AttemptLayer, timeout::Timeouts};
+/// use sevenhops::{AttemptLayer, Timeouts};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]

@@ -25,7 +25,7 @@ use crate::timeout::Timeouts;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{CircuitBreakerLayer, Policy, timeout::Timeouts};
+/// use sevenhops::{CircuitBreakerLayer, Policy, Timeouts};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -186,7 +186,7 @@ impl CircuitBreakerLayer {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use sevenhops::{CircuitBreakerLayer, Destination, timeout::Timeouts};
+    /// use sevenhops::{CircuitBreakerLayer, Destination, Timeouts};
     ///
     /// let timeouts = Timeouts::new(Duration::from_secs(10))?;
     /// let by_tenant = CircuitBreakerLayer::new(timeouts).key_by(|_method, uri, headers| {

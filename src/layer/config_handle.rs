@@ -24,18 +24,18 @@ use crate::timeout::Timeouts;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{DestinationConfig, Config, StandardLayer, policy::retry};
+/// use sevenhops::{Config, DestinationConfig, RetryConfig, StandardLayer};
 ///
 /// let settings = Config::new(Duration::from_secs(10));
 /// let layer = StandardLayer::from_config(&settings)?;
 /// let config = layer.config_handle();
 ///
 /// // The file has changed.
-/// let once = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1));
+/// let once = DestinationConfig::new().retry(RetryConfig::new().attempts(1));
 /// config.reload(&settings.clone().destination("*.bank.test", once))?;
 ///
 /// // A bad config is refused whole, and the old one stays.
-/// let bad = settings.retry(retry::RetryConfig::new().attempts(0));
+/// let bad = settings.retry(RetryConfig::new().attempts(0));
 /// let refused = config.reload(&bad).unwrap_err();
 /// assert_eq!(refused.to_string(), "retry.attempts: 0 is invalid: expected 1..=255");
 /// assert_eq!(config.current().get_destinations().count(), 1);

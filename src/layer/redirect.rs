@@ -13,8 +13,7 @@ use crate::replay::{FnCloner, TraitCloner};
 /// # Example
 ///
 /// ```
-/// use sevenhops::RedirectLayer;
-/// use sevenhops::policy::redirect::RedirectConfig;
+/// use sevenhops::{RedirectConfig, RedirectLayer};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]

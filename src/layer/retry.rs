@@ -25,8 +25,7 @@ use crate::replay::{FnCloner, TraitCloner};
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use std::time::Duration;
-/// use sevenhops::policy::retry::RetryConfig;
-/// use sevenhops::{DeadlineLayer, RetryLayer};
+/// use sevenhops::{DeadlineLayer, RetryConfig, RetryLayer};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// static ASKED: AtomicU32 = AtomicU32::new(0);
@@ -156,9 +155,7 @@ impl<C> RetryLayer<C> {
     /// retried.
     ///
     /// ```
-    /// use sevenhops::RetryLayer;
-    /// use sevenhops::hop::FailureClass;
-    /// use sevenhops::policy::retry::RetryConfig;
+    /// use sevenhops::{hop::FailureClass, RetryConfig, RetryLayer};
     ///
     /// let retry = RetryLayer::new(RetryConfig::new())?.classify(|failure| {
     ///     let body = std::str::from_utf8(failure.body()?).ok()?;
@@ -188,9 +185,7 @@ impl<C> RetryLayer<C> {
     /// statuses below 400.
     ///
     /// ```
-    /// use sevenhops::RetryLayer;
-    /// use sevenhops::hop::FailureClass;
-    /// use sevenhops::policy::retry::RetryConfig;
+    /// use sevenhops::{hop::FailureClass, RetryConfig, RetryLayer};
     ///
     /// let retry = RetryLayer::new(RetryConfig::new())?.classify_all(|response| {
     ///     let errors = response.body()?.starts_with(b"{\"errors\"");
@@ -215,8 +210,7 @@ impl<C> RetryLayer<C> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use sevenhops::RetryLayer;
-    /// use sevenhops::policy::retry::RetryConfig;
+    /// use sevenhops::{RetryConfig, RetryLayer};
     ///
     /// let retry = RetryLayer::new(RetryConfig::new())?.hint(|head| {
     ///     let seconds = head.headers().get("x-backoff-seconds")?.to_str().ok()?;

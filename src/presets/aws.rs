@@ -19,8 +19,7 @@ use crate::policy::retry::Failure;
 /// Classifies a failure by its error code.
 ///
 /// ```
-/// use sevenhops::policy::retry::RetryConfig;
-/// use sevenhops::{RetryLayer, presets};
+/// use sevenhops::{presets, RetryConfig, RetryLayer};
 ///
 /// let retry = RetryLayer::new(RetryConfig::new())?.classify_all(presets::aws::classify);
 /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())

@@ -13,8 +13,7 @@ use crate::policy::retry::Failure;
 /// Classifies a 403 or 429 as throttled if it has `retry-after`, or `x-ratelimit-remaining: 0`.
 ///
 /// ```
-/// use sevenhops::policy::retry::RetryConfig;
-/// use sevenhops::{RetryLayer, presets};
+/// use sevenhops::{presets, RetryConfig, RetryLayer};
 ///
 /// let retry = RetryLayer::new(RetryConfig::new())?
 ///     .classify(presets::github::classify)

@@ -10,8 +10,7 @@ use crate::policy::retry::Failure;
 /// Classifies a failure by the canonical code of its error. For unknown codes, the status decides.
 ///
 /// ```
-/// use sevenhops::policy::retry::RetryConfig;
-/// use sevenhops::{RetryLayer, presets};
+/// use sevenhops::{presets, RetryConfig, RetryLayer};
 ///
 /// let retry = RetryLayer::new(RetryConfig::new())?.classify(presets::google::classify);
 /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())

@@ -19,8 +19,7 @@ use crate::policy::retry::Failure;
 /// Only calls that receive the whole body see trailers.
 ///
 /// ```
-/// use sevenhops::policy::retry::RetryConfig;
-/// use sevenhops::{RetryLayer, presets};
+/// use sevenhops::{presets, RetryConfig, RetryLayer};
 ///
 /// let retry = RetryLayer::new(RetryConfig::new())?.classify_all(presets::grpc::classify);
 /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())

@@ -16,8 +16,7 @@ use crate::policy::retry::Failure;
 /// circuit.
 ///
 /// ```
-/// use sevenhops::policy::retry::RetryConfig;
-/// use sevenhops::{RetryLayer, presets};
+/// use sevenhops::{presets, RetryConfig, RetryLayer};
 ///
 /// let retry = RetryLayer::new(RetryConfig::new())?.classify(presets::stripe::classify);
 /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())

@@ -4,7 +4,7 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use sevenhops::{dns::AddressFilter, timeout::Timeouts, Transport, sdk};
+//! use sevenhops::{dns::AddressFilter, sdk, Timeouts, Transport};
 //!
 //! # fn f() -> Result<(), sevenhops::ConfigError> {
 //! // One call; each request of the SDK ends within a minute, unless the request sets its own timeout.

@@ -12,7 +12,7 @@
 //! use hyper_rustls::HttpsConnectorBuilder;
 //! use hyper_util::client::legacy::Client;
 //! use hyper_util::rt::TokioExecutor;
-//! use sevenhops::{StandardLayer, Transport, timeout::Timeouts};
+//! use sevenhops::{StandardLayer, Timeouts, Transport};
 //! use tower::ServiceBuilder;
 //! use tower_layer::Layer;
 //!

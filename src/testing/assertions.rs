@@ -59,8 +59,7 @@ macro_rules! assert_hop {
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::sdk::operation::OperationError;
-/// use sevenhops::{Operation, assert_effect};
+/// use sevenhops::{assert_effect, Operation, OperationError};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

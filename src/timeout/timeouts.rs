@@ -10,7 +10,7 @@ use crate::config_error::{ConfigError, expected};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::timeout::{Timeouts, TimeoutsConfig};
+/// use sevenhops::{Timeouts, TimeoutsConfig};
 ///
 /// let timeouts = Timeouts::new(Duration::from_secs(10))?;
 /// assert_eq!(timeouts.attempt().get(), Duration::from_secs(5));

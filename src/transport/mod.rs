@@ -68,7 +68,7 @@ use crate::timeout::Timeouts;
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use sevenhops::{AttemptLayer, DeadlineLayer, Transport, timeout::Timeouts};
+/// use sevenhops::{AttemptLayer, DeadlineLayer, Timeouts, Transport};
 /// use tower::{ServiceBuilder, ServiceExt};
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

@@ -7,8 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitState, Recovery};
-use sevenhops::{CircuitBreakerLayer, Policy};
+use sevenhops::{
+    CircuitBreakerConfig, CircuitBreakerLayer, Policy,
+    policy::breaker::{CircuitState, Recovery},
+};
+
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
 

@@ -4,8 +4,10 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 
 use http::Request;
-use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitState};
-use sevenhops::{CircuitBreakerLayer, Destination};
+use sevenhops::{
+    CircuitBreakerConfig, CircuitBreakerLayer, Destination, policy::breaker::CircuitState,
+};
+
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
-use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitState};
 use sevenhops::{
-    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Destination, Effect, Hop, Kind, Options,
-    Policy,
+    AttemptLayer, CircuitBreakerConfig, CircuitBreakerLayer, DeadlineLayer, Destination, Effect,
+    Hop, Kind, Options, Policy, policy::breaker::CircuitState,
 };
+
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 

@@ -10,10 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
-use sevenhops::layer::CircuitBreakerService;
-use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitState};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{CircuitBreakerLayer, Destination, Error};
+use sevenhops::{
+    CircuitBreakerConfig, CircuitBreakerLayer, Destination, Error, Timeouts,
+    layer::CircuitBreakerService,
+    policy::breaker::{CircuitBreakerHandle, CircuitState},
+};
+
 use tower::{Layer, Service, ServiceExt};
 
 pub(super) const SECS: fn(u64) -> Duration = Duration::from_secs;

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::BodyExt;
-use sevenhops::policy::breaker::CircuitState;
-use sevenhops::timeout::{self, Timeout, Timeouts};
 use sevenhops::{
     AttemptLayer, CircuitBreakerLayer, Config, DeadlineLayer, Error, Kind, Options, StandardLayer,
+    Timeouts,
+    policy::breaker::CircuitState,
+    timeout::{self, Timeout},
 };
+
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 

@@ -3,8 +3,8 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use sevenhops::policy::breaker::CircuitBreakerConfig;
-use sevenhops::{DeadlineLayer, Effect, Kind, Policy};
+use sevenhops::{CircuitBreakerConfig, DeadlineLayer, Effect, Kind, Policy};
+
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 

@@ -9,14 +9,14 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::metrics::{Histogram, HistogramBuilder, InstrumentProvider, Meter};
 use opentelemetry::metrics::{MeterProvider, SyncInstrument};
-use sevenhops::chaos::{self, ChaosLayer, Fault};
-use sevenhops::policy::{breaker, redirect, retry};
-use sevenhops::telemetry::Propagator;
-use sevenhops::telemetry::otel::Metrics;
-use sevenhops::timeout::Timeouts;
 use sevenhops::{
-    CircuitBreakerLayer, DeadlineLayer, Effect, Hop, Kind, Operation, RedirectLayer, RetryLayer,
+    CircuitBreakerConfig, CircuitBreakerLayer, DeadlineLayer, Effect, Hop, Kind, Operation,
+    RedirectConfig, RedirectLayer, RetryLayer, Timeouts,
+    chaos::{self, ChaosLayer, Fault},
+    policy::retry,
+    telemetry::{Propagator, otel::Metrics},
 };
+
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
 use super::told::Told;
@@ -144,10 +144,8 @@ async fn classifier_that_panics_leaves_it_to_the_table() {
 async fn key_by_that_panics_fails_the_call_at_encode() {
     let (told, _guard) = Told::listen();
     let mock = Mock::default();
-    let breaker = CircuitBreakerLayer::from_config(
-        Timeouts::new(D).unwrap(),
-        breaker::CircuitBreakerConfig::new(),
-    );
+    let breaker =
+        CircuitBreakerLayer::from_config(Timeouts::new(D).unwrap(), CircuitBreakerConfig::new());
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(D).unwrap())
         .layer(RetryLayer::new(steady()).unwrap())
@@ -206,7 +204,7 @@ async fn redirect_that_needs_an_empty_body_is_not_followed_if_making_one_panics(
     assert_eq!((response.status().as_u16(), mock.count()), (303, 1));
 
     let mock = see_other();
-    let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).unwrap();
+    let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
     let redirect = redirect.clone_body_with(|body| Some(Full::clone(body)), panics);
     let service = redirect.layer(mock.clone());
     let response = service.oneshot(request(Method::POST)).await.unwrap();

@@ -8,11 +8,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use sevenhops::chaos::{ChaosConfig, ChaosLayer, ChaosService, Fault, Latency};
-use sevenhops::hop::{Outcome, TimelineEventKind};
-use sevenhops::policy::retry;
-use sevenhops::timeout::TimeoutKind;
-use sevenhops::{Effect, Error, Hop, Kind, StandardService};
+use sevenhops::{
+    Effect, Error, Hop, Kind, RetryConfig, StandardService,
+    chaos::{ChaosConfig, ChaosLayer, ChaosService, Fault, Latency},
+    hop::{Outcome, TimelineEventKind},
+    timeout::TimeoutKind,
+};
+
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -26,7 +28,7 @@ pub(crate) fn quiet() -> ChaosLayer {
 }
 
 pub(crate) fn stack(
-    retry: retry::RetryConfig,
+    retry: RetryConfig,
     chaos: &ChaosLayer,
     mock: &Mock,
 ) -> StandardService<ChaosService<Mock>> {

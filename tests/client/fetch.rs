@@ -1,9 +1,10 @@
 //! A whole-body call succeeds on 2xx, and every other status is an error that shows it.
 
 use http::{Method, StatusCode};
-use sevenhops::policy::redirect;
-use sevenhops::testing::{CannedResponse, FaultServer};
-use sevenhops::{Body, Config, Effect, Error, Hop, Kind, RequestBuilder};
+use sevenhops::{
+    Body, Config, Effect, Error, Hop, Kind, RedirectConfig, RequestBuilder,
+    testing::{CannedResponse, FaultServer},
+};
 
 use super::super::net::{Net, url};
 
@@ -94,7 +95,7 @@ async fn redirect_that_is_not_wanted_or_needs_a_body_that_is_gone_fails_and_says
     assert!(error.to_string().contains(off), "{error}");
 
     let settings = Config::new(std::time::Duration::from_secs(10));
-    let settings = settings.redirect(redirect::RedirectConfig::new().enabled(false));
+    let settings = settings.redirect(RedirectConfig::new().enabled(false));
     let client = sevenhops::Client::builder_from_config(settings).resolver(net.dns.resolver());
     let client = client.tls(net.authority.client_config()).build().unwrap();
     let error = fetch(&server, moved(), client.get(&url)).await;

@@ -15,10 +15,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use http_body::Frame;
-use sevenhops::policy::retry;
-use sevenhops::sdk::operation::{OperationConfig, OperationError};
-use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
-use sevenhops::{Body, Effect, Hop, Kind, Operation};
+use sevenhops::{
+    Body, Effect, Hop, Kind, Operation, OperationConfig, OperationError, RetryConfig,
+    testing::{CannedResponse, ClosedPort, FaultServer, Reply},
+};
 
 use super::super::net::{Net, url};
 
@@ -264,9 +264,7 @@ async fn body_is_made_once_for_each_attempt_that_finds_no_connection() {
     let port = ClosedPort::new().unwrap();
     let url = format!("http://api.test:{}/", port.addr().port());
     let (made, body) = upload(&file.0);
-    let client = net
-        .builder()
-        .retry(retry::RetryConfig::new().unsent_attempts(3));
+    let client = net.builder().retry(RetryConfig::new().unsent_attempts(3));
     let client = client.build().unwrap();
     let error = client.post(url).body(body).send().await.unwrap_err();
     assert_eq!(

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::policy::{redirect, retry};
-use sevenhops::testing::{CannedResponse, FaultServer};
-use sevenhops::{Client, Config, DestinationConfig};
+use sevenhops::{
+    Client, Config, DestinationConfig, RedirectConfig, RetryConfig,
+    testing::{CannedResponse, FaultServer},
+};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-fn attempts(attempts: u32) -> retry::RetryConfig {
-    retry::RetryConfig::new().attempts(attempts)
+fn attempts(attempts: u32) -> RetryConfig {
+    RetryConfig::new().attempts(attempts)
 }
 
 fn once() -> DestinationConfig {
@@ -55,7 +56,7 @@ async fn fetch_says_that_the_part_switched_redirects_off() {
     let server = FaultServer::start().await.unwrap();
     server.default_reply(CannedResponse::new(StatusCode::FOUND).header("location", "/a"));
     let host = server.url("").replace("http://", "");
-    let off = DestinationConfig::new().redirect(redirect::RedirectConfig::new().enabled(false));
+    let off = DestinationConfig::new().redirect(RedirectConfig::new().enabled(false));
     let client = Client::builder(SECS(10))
         .destination(host, off)
         .build()

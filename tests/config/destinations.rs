@@ -6,10 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
-use sevenhops::policy::breaker::{self, CircuitState};
-use sevenhops::policy::retry::{self, Backoff, Budget, Jitter};
-use sevenhops::policy::{idempotency, redirect};
-use sevenhops::{Config, DestinationConfig, Error, Options, StandardLayer, timeout};
+use sevenhops::{
+    Config, DestinationConfig, Error, IdempotencyConfig, Options, RedirectConfig, StandardLayer,
+    TimeoutsConfig,
+    policy::{
+        breaker::{self, CircuitState},
+        retry::{self, Backoff, Budget, Jitter},
+    },
+};
+
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
@@ -139,7 +144,7 @@ async fn limits_and_deadline_are_those_of_the_destination() {
         .destination("*.slow.test", DestinationConfig::new().deadline(SECS(60)))
         .destination(
             "fast.test",
-            DestinationConfig::new().timeouts(timeout::TimeoutsConfig::new().attempt(SECS(2))),
+            DestinationConfig::new().timeouts(TimeoutsConfig::new().attempt(SECS(2))),
         );
     let layer = StandardLayer::from_config(&settings).unwrap();
     for (url, secs) in [
@@ -200,7 +205,7 @@ async fn budget_is_on_the_terms_of_its_host() {
 
 #[tokio::test(start_paused = true)]
 async fn key_is_honored_where_the_part_says_so() {
-    let honored = idempotency::IdempotencyConfig::new().honored_by_all(true);
+    let honored = IdempotencyConfig::new().honored_by_all(true);
     let part = DestinationConfig::new().idempotency(honored);
     let settings = config().destination("pay.test", part);
     let layer = StandardLayer::from_config(&settings).unwrap();
@@ -244,7 +249,7 @@ async fn leg_after_a_redirect_goes_by_the_part_of_its_own_destination() {
 
 #[tokio::test(start_paused = true)]
 async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
-    let stays = DestinationConfig::new().redirect(redirect::RedirectConfig::new().enabled(false));
+    let stays = DestinationConfig::new().redirect(RedirectConfig::new().enabled(false));
     let settings = config().destination("stays.test", stays);
     let layer = StandardLayer::from_config(&settings).unwrap();
     for (url, expected) in [("https://stays.test/", 1), ("https://api.test/", 2)] {
@@ -260,16 +265,13 @@ async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
 
 #[test]
 fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again() {
-    let follow = |yes| redirect::RedirectConfig::new().enabled(yes);
+    let follow = |yes| RedirectConfig::new().enabled(yes);
     let part = |redirect| DestinationConfig::new().redirect(redirect);
     let settings = config()
-        .redirect(redirect::RedirectConfig::new().max_redirects(3))
+        .redirect(RedirectConfig::new().max_redirects(3))
         .destination("*.bank.test", part(follow(false)))
         .destination("api.bank.test", part(follow(true)))
-        .destination(
-            "/v1",
-            part(redirect::RedirectConfig::new().max_redirects(4)),
-        );
+        .destination("/v1", part(RedirectConfig::new().max_redirects(4)));
     for (url, route, follows, most) in [
         ("https://a.bank.test", None, false, 10),
         ("https://a.bank.test", Some("/v1"), false, 10),
@@ -288,9 +290,7 @@ fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again(
 
 #[test]
 fn limits_beside_a_follow_of_the_same_part_that_is_off_are_refused() {
-    let redirect = redirect::RedirectConfig::new()
-        .enabled(false)
-        .max_redirects(5);
+    let redirect = RedirectConfig::new().enabled(false).max_redirects(5);
     let part = DestinationConfig::new().redirect(redirect);
     let refused = StandardLayer::from_config(&config().destination("a.test", part)).unwrap_err();
     let expected = r#"destinations."a.test".redirect.max_redirects: 5 is invalid: expected no value where redirect.enabled is false"#;
@@ -364,9 +364,8 @@ async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), 
 
 #[test]
 fn bad_parts_are_refused_with_the_path_of_the_part() {
-    let timeouts = |attempt| {
-        DestinationConfig::new().timeouts(timeout::TimeoutsConfig::new().attempt(attempt))
-    };
+    let timeouts =
+        |attempt| DestinationConfig::new().timeouts(TimeoutsConfig::new().attempt(attempt));
     let budget = retry::RetryConfig::new().budget(Budget::unlimited());
     let bad = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(0));
     for (settings, said) in [
@@ -376,7 +375,7 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
         ),
         (
             config()
-                .timeouts(timeout::TimeoutsConfig::new().connect(SECS(3)))
+                .timeouts(TimeoutsConfig::new().connect(SECS(3)))
                 .destination("a.test", timeouts(SECS(2))),
             r#"destinations."a.test".timeouts.connect: 3s is invalid: expected at most timeouts.attempt (2s)"#,
         ),

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sevenhops::policy::{breaker, retry};
-use sevenhops::{Config, DestinationConfig};
+use sevenhops::{CircuitBreakerConfig, Config, DestinationConfig, RetryConfig};
 
 fn read(json: &str) -> Result<Config, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())
@@ -20,7 +19,7 @@ fn file_with_parts_is_what_the_functions_make() {
             "/v1/reports/{id}": { "deadline": "60s", "propagate_deadline": false }
         }
     }"#;
-    let attempts = |attempts| retry::RetryConfig::new().attempts(attempts);
+    let attempts = |attempts| RetryConfig::new().attempts(attempts);
     let bank = DestinationConfig::new()
         .deadline(Duration::from_secs(5))
         .retry(attempts(1));
@@ -90,7 +89,7 @@ fn two_equal_keys_of_a_file_are_not_merged() {
 
 #[test]
 fn effective_config_has_every_default_written_out() {
-    let part = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1));
+    let part = DestinationConfig::new().retry(RetryConfig::new().attempts(1));
     let settings = Config::new(Duration::from_secs(10)).destination("*.bank.test", part);
     let effective = settings
         .effective(&"https://api.bank.test".parse().unwrap(), None)
@@ -131,12 +130,10 @@ fn is_within(written: &Value, whole: &Value, path: &str) {
 
 #[test]
 fn open_times_of_a_part_take_the_place_of_a_factor_around_it() {
-    let by_times = breaker::CircuitBreakerConfig::new()
-        .break_duration_by(|nth| Duration::from_secs(nth.into()));
+    let by_times =
+        CircuitBreakerConfig::new().break_duration_by(|nth| Duration::from_secs(nth.into()));
     let settings = Config::new(Duration::from_secs(10))
-        .circuit_breaker(
-            breaker::CircuitBreakerConfig::new().break_duration(Duration::from_secs(7)),
-        )
+        .circuit_breaker(CircuitBreakerConfig::new().break_duration(Duration::from_secs(7)))
         .destination("a.test", DestinationConfig::new().circuit_breaker(by_times));
     let own = |url: &str| settings.effective(&url.parse().unwrap(), None).unwrap();
     let times = own("https://a.test");

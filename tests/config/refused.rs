@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sevenhops::chaos::{self, ChaosLayer};
-use sevenhops::policy::{breaker, retry};
-use sevenhops::sdk::operation;
-use sevenhops::{Client, Config, Operation, StandardLayer};
+use sevenhops::{
+    CircuitBreakerConfig, Client, Config, Operation, OperationConfig, RetryConfig, StandardLayer,
+    chaos::{self, ChaosLayer},
+};
 
 use super::bad::{ANY, ROWS, TOGETHER};
 
@@ -57,7 +57,7 @@ fn value_out_of_range_is_refused_with_its_path_and_what_is_expected() {
 fn client_refuses_the_same_with_the_same_words() {
     let ten = Duration::from_secs(10);
     let build = |retry| Client::builder(ten).retry(retry).build();
-    let refused = build(retry::RetryConfig::new().attempts(0)).unwrap_err();
+    let refused = build(RetryConfig::new().attempts(0)).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "retry.attempts: 0 is invalid: expected 1..=255"
@@ -77,8 +77,7 @@ fn client_refuses_the_same_with_the_same_words() {
 
 #[test]
 fn operation_and_chaos_refuse_with_the_same_words() {
-    let settings =
-        operation::OperationConfig::new(Duration::from_secs(1)).attempt(Duration::from_secs(2));
+    let settings = OperationConfig::new(Duration::from_secs(1)).attempt(Duration::from_secs(2));
     let refused = Operation::from_config("db", settings).unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -94,9 +93,8 @@ fn operation_and_chaos_refuse_with_the_same_words() {
 
 #[test]
 fn function_that_panics_is_refused_when_the_stack_is_built() {
-    let settings = Config::new(Duration::from_secs(10)).circuit_breaker(
-        breaker::CircuitBreakerConfig::new().break_duration_by(|_| panic!("no time")),
-    );
+    let settings = Config::new(Duration::from_secs(10))
+        .circuit_breaker(CircuitBreakerConfig::new().break_duration_by(|_| panic!("no time")));
     let refused = StandardLayer::from_config(&settings)
         .unwrap_err()
         .to_string();

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use http::Method;
-use sevenhops::policy::breaker::{self, CircuitState, FailureWindow};
-use sevenhops::policy::retry::{self, Backoff, Budget, Budgets, Jitter};
-use sevenhops::{Config, Destination, DestinationConfig, StandardLayer, timeout};
+use sevenhops::{
+    Config, Destination, DestinationConfig, StandardLayer, TimeoutsConfig,
+    policy::{
+        breaker::{self, CircuitState, FailureWindow},
+        retry::{self, Backoff, Budget, Budgets, Jitter},
+    },
+};
+
 use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceExt};
 
@@ -76,7 +81,7 @@ async fn call_under_way_keeps_the_config_that_it_began_with() {
 #[tokio::test(start_paused = true)]
 async fn deadline_and_limits_change() {
     let layer = StandardLayer::from_config(&Config::new(SECS(10))).unwrap();
-    let part = DestinationConfig::new().timeouts(timeout::TimeoutsConfig::new().attempt(SECS(1)));
+    let part = DestinationConfig::new().timeouts(TimeoutsConfig::new().attempt(SECS(1)));
     let new = Config::new(SECS(4)).retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1));
     layer
         .config_handle()

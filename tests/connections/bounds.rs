@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::hop::{Attempt, Stage};
-use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Gate};
-use sevenhops::timeout::TimeoutsConfig;
-use sevenhops::{Client, ClientBuilder};
+use sevenhops::{
+    Client, ClientBuilder, TimeoutsConfig,
+    hop::{Attempt, Stage},
+    testing::{CannedResponse, ConnFault, FaultServer, Gate},
+};
+
 use tokio::task::JoinSet;
 
 use super::super::net::{Net, url};

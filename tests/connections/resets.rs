@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::testing::{CannedResponse, Gate};
-use sevenhops::timeout::TimeoutsConfig;
-use sevenhops::{Client, Effect};
+use sevenhops::{
+    Client, Effect, TimeoutsConfig,
+    testing::{CannedResponse, Gate},
+};
 
 use super::super::net::{Net, url};
 

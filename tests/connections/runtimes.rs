@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode};
-use sevenhops::testing::{CannedResponse, FaultServer, Gate, Reply};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{Blame, Client, Effect, Error, Kind, Transport};
+use sevenhops::{
+    Blame, Client, Effect, Error, Kind, Timeouts, Transport,
+    testing::{CannedResponse, FaultServer, Gate, Reply},
+};
+
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 

@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use http::Method;
-use sevenhops::policy::retry;
-use sevenhops::{Client, timeout};
+use sevenhops::{Client, RetryConfig, TimeoutsConfig};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
@@ -46,7 +46,7 @@ async fn upload_that_takes_longer_than_half_of_the_deadline_is_sent_once() {
     });
     // If another attempt may follow, an attempt has half of that.
     let client = Client::builder(20 * SECOND).resolver(net.dns.resolver());
-    let timeouts = timeout::TimeoutsConfig::new().send(10 * SECOND);
+    let timeouts = TimeoutsConfig::new().send(10 * SECOND);
     let client = client.timeouts(timeouts).build().unwrap();
     let put = client.request(Method::PUT, format!("http://{address}/"));
     let put = tokio::spawn(put.body(vec![0; BODY]).send());
@@ -84,7 +84,7 @@ async fn send_limit_is_kept_for_a_request_whose_connect_had_more_time() {
     .await;
     // No attempt follows one that was not sent, so the connect may take all of the time. One follows a PUT that was
     // sent.
-    let retry = retry::RetryConfig::new().unsent_attempts(1);
+    let retry = RetryConfig::new().unsent_attempts(1);
     let client = net.builder().retry(retry).build().unwrap();
     let frozen = Frozen::now();
     let put = client.request(Method::PUT, format!("http://{address}/"));

@@ -8,9 +8,11 @@ use std::{fmt, io};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault};
-use sevenhops::sdk::operation::OperationError;
-use sevenhops::{Error, Operation, StandardLayer, assert_effect, assert_hop};
+use sevenhops::{
+    Error, Operation, OperationError, StandardLayer, assert_effect, assert_hop,
+    chaos::{ChaosConfig, ChaosLayer, Fault},
+};
+
 use tower::{Layer, ServiceExt, service_fn};
 
 /// Returns the error of a POST whose response was lost.

@@ -18,8 +18,11 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use sevenhops::policy::retry::{Backoff, Jitter, RetryConfig};
-use sevenhops::{Options, StandardLayer, StandardService};
+use sevenhops::{
+    Options, RetryConfig, StandardLayer, StandardService,
+    policy::retry::{Backoff, Jitter},
+};
+
 use tokio::time::Instant;
 use tower::{Layer, Service};
 

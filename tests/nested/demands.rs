@@ -6,13 +6,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
-use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::policy::redirect;
-use sevenhops::timeout::{Timeout, Timeouts};
 use sevenhops::{
-    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Effect, Error, Hop, IdempotencyLayer, Kind,
-    Options, RedirectLayer, RetryLayer, Transport,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Effect, Error, Hop, IdempotencyKey,
+    IdempotencyLayer, Kind, Options, RedirectConfig, RedirectLayer, RetryLayer, Timeouts,
+    Transport, timeout::Timeout,
 };
+
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
 use super::mock::{Mock, Step, optional, request, stack, standard, status, steady, with};
@@ -40,7 +39,7 @@ fn attempt() -> AttemptLayer {
 }
 
 fn follow() -> RedirectLayer {
-    RedirectLayer::new(redirect::RedirectConfig::new()).unwrap()
+    RedirectLayer::new(RedirectConfig::new()).unwrap()
 }
 
 fn keyed(name: &str) -> Options {

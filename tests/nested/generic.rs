@@ -9,12 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use sevenhops::policy::redirect;
-use sevenhops::timeout::Timeouts;
 use sevenhops::{
-    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Error, IdempotencyLayer, RedirectLayer,
-    RetryLayer,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Error, IdempotencyLayer, RedirectConfig,
+    RedirectLayer, RetryLayer, Timeouts,
 };
+
 use tower::{Layer, Service, ServiceExt};
 
 use super::mock::{Mock, request, standard, status, steady};
@@ -43,7 +42,7 @@ where
     let service = AttemptLayer::new(timeouts).layer(leaf);
     let service = CircuitBreakerLayer::new(timeouts).layer(service);
     let service = RetryLayer::new(steady()).unwrap().layer(service);
-    let redirect = RedirectLayer::new(redirect::RedirectConfig::default()).unwrap();
+    let redirect = RedirectLayer::new(RedirectConfig::default()).unwrap();
     let service = redirect.layer(service);
     let service = IdempotencyLayer::default().layer(service);
     let service = DeadlineLayer::new(DEADLINE).unwrap().layer(service);

@@ -7,8 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use sevenhops::timeout::{Timeout, TimeoutKind};
-use sevenhops::{DeadlineLayer, Error, Kind, Operation, Options, sdk::operation::OperationError};
+use sevenhops::{
+    DeadlineLayer, Error, Kind, Operation, OperationError, Options,
+    timeout::{Timeout, TimeoutKind},
+};
+
 use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceBuilder, ServiceExt};

@@ -8,9 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use sevenhops::chaos::{self, ChaosLayer, ChaosService, Fault};
-use sevenhops::policy::retry;
-use sevenhops::{Effect, Error, Options, StandardLayer, StandardService, Timeline};
+use sevenhops::{
+    Effect, Error, Options, RetryConfig, StandardLayer, StandardService, Timeline,
+    chaos::{self, ChaosLayer, ChaosService, Fault},
+};
+
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
@@ -39,7 +41,7 @@ impl Stacks {
 
     /// Creates the stacks, each with its deadline in seconds and its retries.
     fn with(
-        each: [(u64, retry::RetryConfig); 3],
+        each: [(u64, RetryConfig); 3],
         chaos: chaos::ChaosConfig,
         steps: impl IntoIterator<Item = Step>,
     ) -> Self {

@@ -5,10 +5,11 @@ use std::sync::Mutex;
 
 use http::{Method, Request};
 use http_body_util::Full;
-use sevenhops::hop::{NoRetryReason, Outcome};
-use sevenhops::sdk::operation::OperationError;
-use sevenhops::{Effect, Hop, Kind, Options, StandardLayer, StandardService};
-use sevenhops::{Error, Operation};
+use sevenhops::{
+    Effect, Error, Hop, Kind, Operation, OperationError, Options, StandardLayer, StandardService,
+    hop::{NoRetryReason, Outcome},
+};
+
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 

@@ -3,16 +3,19 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sevenhops::Operation;
-use sevenhops::policy::retry;
-use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
+use sevenhops::{
+    Destination, Effect, Kind, Operation, OperationAttempt, OperationConfig, OperationError,
+    Policy,
+    hop::{NoRetryReason, Outcome, TimelineEventKind},
+    policy::{
+        breaker::{self, CircuitState},
+        retry,
+    },
+    timeout::TimeoutKind,
+};
+
 use std::task::{Context, Waker};
 use tokio::time::Instant;
-
-use sevenhops::hop::{NoRetryReason, Outcome, TimelineEventKind};
-use sevenhops::policy::breaker::{self, CircuitState};
-use sevenhops::timeout::TimeoutKind;
-use sevenhops::{Destination, Effect, Kind, Policy};
 
 use super::work::*;
 

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use sevenhops::Operation;
-use sevenhops::sdk::operation::{OperationConfig, OperationError};
+use sevenhops::{
+    Effect, IdempotencyKey, Kind, Operation, OperationConfig, OperationError, Policy,
+    hop::{NoRetryReason, TimelineEventKind},
+    policy::retry::Budget,
+};
+
 use std::sync::Mutex;
 use std::time::SystemTime;
 use tokio::time::Instant;
-
-use sevenhops::hop::{NoRetryReason, TimelineEventKind};
-use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::policy::retry::Budget;
-use sevenhops::{Effect, Kind, Policy};
 
 use super::work::*;
 

@@ -3,9 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::sync::Mutex;
 
-use sevenhops::hop::Outcome;
-use sevenhops::sdk::operation::OperationError;
-use sevenhops::{Blame, Effect, Kind};
+use sevenhops::{Blame, Effect, Kind, OperationError, hop::Outcome};
 
 use super::work::*;
 

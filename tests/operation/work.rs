@@ -5,9 +5,11 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sevenhops::policy::retry::{self, Backoff, Jitter};
-use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
-use sevenhops::{Error, Operation};
+use sevenhops::{
+    Error, Operation, OperationAttempt, OperationConfig, OperationError,
+    policy::retry::{self, Backoff, Jitter},
+};
+
 use tokio::time::Instant;
 
 pub(super) const MS: fn(u64) -> Duration = Duration::from_millis;

@@ -10,10 +10,11 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::trace::{SpanId, SpanKind, get_active_span};
-use sevenhops::policy::retry;
-use sevenhops::testing::{DnsScript, FaultServer};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{AttemptLayer, DeadlineLayer, Operation, RetryLayer, Transport};
+use sevenhops::{
+    AttemptLayer, DeadlineLayer, Operation, RetryConfig, RetryLayer, Timeouts, Transport,
+    testing::{DnsScript, FaultServer},
+};
+
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tracing::info_span;
 use tracing::instrument::{Instrument, Instrumented};
@@ -52,7 +53,7 @@ async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(10)).unwrap().heard())
         .layer_fn(Mine)
-        .layer(RetryLayer::new(retry::RetryConfig::new()).unwrap())
+        .layer(RetryLayer::new(RetryConfig::new()).unwrap())
         .layer(AttemptLayer::new(timeouts()))
         .service(Mock::new([status(503), status(200)]));
     drop(service.oneshot(request(Method::GET)).await.unwrap());

@@ -9,9 +9,12 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry::{Context, KeyValue};
-use sevenhops::testing::{CannedResponse, FaultServer};
-use sevenhops::timeout::{self, Timeouts};
-use sevenhops::{AttemptLayer, DeadlineLayer};
+use sevenhops::{
+    AttemptLayer, DeadlineLayer, Timeouts,
+    testing::{CannedResponse, FaultServer},
+    timeout,
+};
+
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::info_span;
 use tracing::instrument::Instrument;

@@ -1,10 +1,13 @@
 use std::time::Duration;
 
-use sevenhops::policy::{breaker, retry};
-use sevenhops::sdk::operation::{self, OperationError};
-use sevenhops::telemetry::otel::Metrics;
-use sevenhops::testing::{CannedResponse, FaultServer, Gate, Reply};
-use sevenhops::{Operation, StandardLayer};
+use sevenhops::{
+    CircuitBreakerConfig, Operation, OperationError, RetryConfig, StandardLayer,
+    policy::retry,
+    sdk::operation,
+    telemetry::otel::Metrics,
+    testing::{CannedResponse, FaultServer, Gate, Reply},
+};
+
 use tower::{Layer as _, ServiceExt};
 
 use super::metrics::{client, collected, port, sdk, sum};
@@ -16,7 +19,7 @@ async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.on_request([Reply::CloseAfterRequest]);
-    let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
+    let trip = CircuitBreakerConfig::new().consecutive_failures(1);
     let builder = net.builder().circuit_breaker(trip).metrics(&sdk().2);
     let (client, url) = (builder.build().unwrap(), url(&server, "http"));
     let origin = format!("http://api.test:{}", server.addr().port());
@@ -66,8 +69,8 @@ async fn worse_state_is_shown_also_where_each_client_has_metrics_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn circuit_and_budget_of_an_operation_are_shown() {
-    let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
-    let once = retry::RetryConfig::new().attempts(1);
+    let trip = CircuitBreakerConfig::new().consecutive_failures(1);
+    let once = RetryConfig::new().attempts(1);
     let settings = operation::OperationConfig::new(Duration::from_secs(10));
     let settings = settings.circuit_breaker(trip).retry(once);
     let ledger = Operation::from_config("ledger", settings).unwrap();
@@ -112,8 +115,8 @@ async fn open_connections_are_counted_idle_ones_too() {
 #[tokio::test(start_paused = true)]
 async fn budget_is_what_the_calls_left_of_it() {
     let tight = retry::Budget::new().ratio(0.0).min_retries_per_second(1);
-    let settings = sevenhops::Config::new(Duration::from_secs(60))
-        .retry(retry::RetryConfig::new().budget(tight));
+    let settings =
+        sevenhops::Config::new(Duration::from_secs(60)).retry(RetryConfig::new().budget(tight));
     let layer = StandardLayer::from_config(&settings)
         .unwrap()
         .metrics(&sdk().2);

@@ -2,9 +2,11 @@ use std::time::Duration;
 
 use http::Method;
 use opentelemetry::trace::Status;
-use sevenhops::Operation;
-use sevenhops::sdk::operation::{OperationAttempt, OperationError};
-use sevenhops::testing::{CannedResponse, FaultServer};
+use sevenhops::{
+    Operation, OperationAttempt, OperationError,
+    testing::{CannedResponse, FaultServer},
+};
+
 use tower::{Layer, ServiceExt};
 
 use super::told::{Heard, Told, client, standard, text};

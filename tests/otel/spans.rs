@@ -1,10 +1,11 @@
 use http::{Method, StatusCode};
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status, get_active_span};
-use sevenhops::RetryLayer;
-use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::policy::{breaker, retry};
-use sevenhops::testing::{CannedResponse, ClosedPort, DnsScript, FaultServer, Gate, Reply};
+use sevenhops::{
+    CircuitBreakerConfig, IdempotencyKey, RetryConfig, RetryLayer,
+    testing::{CannedResponse, ClosedPort, DnsScript, FaultServer, Gate, Reply},
+};
+
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tracing::Instrument;
 
@@ -191,7 +192,7 @@ async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let url = url(&server, "http");
-    let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
+    let trip = CircuitBreakerConfig::new().consecutive_failures(1);
     let client = net.builder().heard().circuit_breaker(trip).build().unwrap();
     let key = || IdempotencyKey::new("order-1").unwrap();
 
@@ -306,7 +307,7 @@ async fn what_is_asked_between_attempts_is_asked_within_the_call() {
 #[tokio::test(start_paused = true)]
 async fn guard_without_a_call_around_it_speaks_to_the_callers_span() {
     let told = Told::listen();
-    let layer = RetryLayer::new(retry::RetryConfig::new()).unwrap();
+    let layer = RetryLayer::new(RetryConfig::new()).unwrap();
     let asking = layer
         .layer(Mock::new([status(503)]))
         .oneshot(request(Method::GET));

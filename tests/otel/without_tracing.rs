@@ -10,10 +10,12 @@ use http_body_util::{BodyExt, Full};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt, TracerProvider};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
-use sevenhops::telemetry::otel::TraceContext;
-use sevenhops::testing::{CannedResponse, FaultServer};
-use sevenhops::timeout::Timeouts;
-use sevenhops::{Operation, StandardLayer, Transport};
+use sevenhops::{
+    Operation, StandardLayer, Timeouts, Transport,
+    telemetry::otel::TraceContext,
+    testing::{CannedResponse, FaultServer},
+};
+
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::instrument::Instrument;
 use tracing::span::{Attributes, Id};

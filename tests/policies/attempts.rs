@@ -7,9 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use sevenhops::policy::{breaker, retry};
-use sevenhops::timeout::{Timeout, TimeoutKind};
-use sevenhops::{Config, Options, StandardLayer, timeout};
+use sevenhops::{
+    CircuitBreakerConfig, Config, Options, RetryConfig, StandardLayer, TimeoutsConfig,
+    policy::retry,
+    timeout::{Timeout, TimeoutKind},
+};
+
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -19,16 +22,16 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 /// Returns a stack without a breaker and with an unlimited retry budget.
-fn layer(settings: Config, retry: retry::RetryConfig) -> StandardLayer {
+fn layer(settings: Config, retry: RetryConfig) -> StandardLayer {
     let retry = retry.budget(retry::Budget::unlimited());
-    let off = breaker::CircuitBreakerConfig::new().min_attempts(u32::MAX);
+    let off = CircuitBreakerConfig::new().min_attempts(u32::MAX);
     StandardLayer::from_config(&settings.retry(retry).circuit_breaker(off)).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn short_deadlines_are_saved_by_a_second_attempt() {
     for millis in [20, 50, 100] {
-        let layer = layer(Config::new(MS(millis)), retry::RetryConfig::new());
+        let layer = layer(Config::new(MS(millis)), RetryConfig::new());
         let mut saved = 0;
         for _ in 0..300 {
             let attempts = Arc::new(AtomicU32::new(0));
@@ -69,8 +72,8 @@ async fn after(
 #[tokio::test(start_paused = true)]
 async fn attempt_that_none_may_follow_is_not_cut_short() {
     let five = || Config::new(SECS(5));
-    let usual = layer(five(), retry::RetryConfig::new());
-    let once = layer(five(), retry::RetryConfig::new().attempts(1));
+    let usual = layer(five(), RetryConfig::new());
+    let once = layer(five(), RetryConfig::new().attempts(1));
     let late = MS(4_900);
     // One attempt only: by the settings, by the request, and for a POST without an honored key.
     let no_retry = optional(Method::GET, Options::new().no_retry());
@@ -86,10 +89,10 @@ async fn attempt_that_none_may_follow_is_not_cut_short() {
 
 #[tokio::test(start_paused = true)]
 async fn limit_that_was_set_holds_for_every_attempt() {
-    let timeouts = timeout::TimeoutsConfig::new().attempt(SECS(1));
+    let timeouts = TimeoutsConfig::new().attempt(SECS(1));
     let set = layer(
         Config::new(SECS(10)).timeouts(timeouts),
-        retry::RetryConfig::new().attempts(1),
+        RetryConfig::new().attempts(1),
     );
     for method in [Method::GET, Method::POST] {
         let ended = after(MS(1_001), &set, request(method)).await;
@@ -103,7 +106,7 @@ async fn limit_that_was_set_holds_for_every_attempt() {
 async fn each_attempt_has_half_of_the_time_left_and_the_last_one_all_of_it() {
     use sevenhops::policy::retry::{Backoff, Growth, Jitter};
     let steady = Backoff::new().growth(Growth::Constant).jitter(Jitter::None);
-    let retry = retry::RetryConfig::new().backoff(steady.base(MS(100)));
+    let retry = RetryConfig::new().backoff(steady.base(MS(100)));
     let layer = layer(Config::new(SECS(60)), retry);
     let mock = Mock::new((0..3).map(|_| Step::Hang));
     let short = optional(Method::GET, Options::new().deadline(Timeout::from_secs(10)));
@@ -119,7 +122,7 @@ async fn each_attempt_has_half_of_the_time_left_and_the_last_one_all_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn last_attempt_has_all_the_time_where_a_redirect_leads_to_what_is_not_retried() {
-    let only = retry::RetryConfig::new().only_for("https://api.test".parse().unwrap());
+    let only = RetryConfig::new().only_for("https://api.test".parse().unwrap());
     let layer = layer(Config::new(SECS(10)), only);
     let late = SECS(9);
     for (there, ended) in [

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use http::Method;
-use sevenhops::hop::NoRetryReason;
-use sevenhops::policy::breaker;
-use sevenhops::policy::retry::{Budget, Budgets, RetryConfig};
-use sevenhops::{Destination, StandardLayer};
+use sevenhops::{
+    CircuitBreakerConfig, Destination, RetryConfig, StandardLayer,
+    hop::NoRetryReason,
+    policy::retry::{Budget, Budgets},
+};
+
 use tower::{Layer, ServiceExt};
 
 use crate::mock::{Mock, Step, request, status, steady};
@@ -14,7 +16,7 @@ use crate::mock::{Mock, Step, request, status, steady};
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 fn layer(retry: RetryConfig) -> StandardLayer {
-    let unbreakable = breaker::CircuitBreakerConfig::new().min_attempts(u32::MAX);
+    let unbreakable = CircuitBreakerConfig::new().min_attempts(u32::MAX);
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
     StandardLayer::from_config(&settings.circuit_breaker(unbreakable)).unwrap()
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use sevenhops::hop::FailureClass;
-use sevenhops::policy::breaker::{
-    CircuitBreakerConfig, CircuitEvent, CircuitEventKind, CircuitState, Recovery,
+use sevenhops::{
+    CircuitBreakerConfig, CircuitBreakerLayer, Destination, Policy, RetryConfig, StandardLayer,
+    Timeouts,
+    hop::FailureClass,
+    policy::breaker::{CircuitEvent, CircuitEventKind, CircuitState, Recovery},
+    timeout,
 };
-use sevenhops::policy::retry;
-use sevenhops::{CircuitBreakerLayer, Destination, Policy, StandardLayer, timeout};
+
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -27,7 +29,7 @@ fn api() -> Destination {
 
 /// Returns a stack that makes one attempt.
 fn once(breaker: CircuitBreakerConfig) -> StandardLayer {
-    let retry = retry::RetryConfig::new().attempts(1).unsent_attempts(1);
+    let retry = RetryConfig::new().attempts(1).unsent_attempts(1);
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
     StandardLayer::from_config(&settings.circuit_breaker(breaker)).unwrap()
 }
@@ -59,7 +61,7 @@ async fn classifier_has_the_say_about_failures_by_status() {
         let mock = Mock::new((0..40).map(|_| status(500)));
         rejections(&layer, &mock, 40).await;
         assert_eq!(layer.breaker_handle().state(&api()), expected, "{class:?}");
-        let alone = CircuitBreakerLayer::new(timeout::Timeouts::new(SECS(10)).unwrap());
+        let alone = CircuitBreakerLayer::new(Timeouts::new(SECS(10)).unwrap());
         let alone = alone.classify(move |failure| {
             assert_eq!(failure.method(), Method::GET);
             Some(class)

@@ -9,13 +9,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{Method, Response};
 use http_body_util::BodyExt;
-use sevenhops::driver::DriverBody;
-use sevenhops::hop::{FailureClass, Hop, Kind, NoRetryReason, Outcome};
-use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitState};
-use sevenhops::policy::retry::Failure;
 use sevenhops::{
-    AttemptLayer, DeadlineLayer, Effect, Options, RetryLayer, StandardLayer, timeout::Timeouts,
+    AttemptLayer, CircuitBreakerConfig, DeadlineLayer, Effect, Options, RetryLayer, StandardLayer,
+    Timeouts,
+    driver::DriverBody,
+    hop::{FailureClass, Hop, Kind, NoRetryReason, Outcome},
+    policy::{breaker::CircuitState, retry::Failure},
 };
+
 use tokio::time::Instant;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 

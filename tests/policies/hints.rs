@@ -3,10 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use sevenhops::StandardLayer;
-use sevenhops::hop::{NoRetryReason, TimelineEventKind};
-use sevenhops::policy::breaker;
-use sevenhops::policy::retry::RetryConfig;
+use sevenhops::{
+    CircuitBreakerConfig, RetryConfig, StandardLayer,
+    hop::{NoRetryReason, TimelineEventKind},
+};
+
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
@@ -118,8 +119,7 @@ async fn draw_that_does_not_fit_is_drawn_again() {
     // Most draws are longer than half of the time, but each call is retried.
     let wide = Backoff::new().base(SECS(2)).cap(SECS(600));
     let settings = sevenhops::Config::new(SECS(2)).retry(RetryConfig::new().backoff(wide));
-    let settings =
-        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(1_000));
+    let settings = settings.circuit_breaker(CircuitBreakerConfig::new().min_attempts(1_000));
     let layer = StandardLayer::from_config(&settings).unwrap();
     for _ in 0..50 {
         let mock = Mock::new([status(503)]);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use sevenhops::hop::NoRetryReason;
-use sevenhops::policy::retry::Budget;
-use sevenhops::policy::{breaker, idempotency};
-use sevenhops::sdk::operation::{OperationConfig, OperationError};
 use sevenhops::{
-    DeadlineLayer, Destination, Effect, Operation, Options, RetryLayer, StandardLayer,
+    CircuitBreakerConfig, DeadlineLayer, Destination, Effect, IdempotencyConfig, Operation,
+    OperationConfig, OperationError, Options, RetryLayer, StandardLayer,
+    hop::NoRetryReason,
+    policy::{breaker, retry::Budget},
 };
+
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::mock::{Mock, Step, optional, request, stack, standard, status, steady};
@@ -99,8 +99,7 @@ async fn one_retry_costs_one_token_also_where_it_needs_a_connection() {
     let retry = steady().budget(sixty).unsent_attempts(255);
     let retry = retry.backoff(fast());
     let settings = OperationConfig::new(SECS(1)).retry(retry);
-    let settings =
-        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(1_000));
+    let settings = settings.circuit_breaker(CircuitBreakerConfig::new().min_attempts(1_000));
     let operation = Operation::from_config("queue.test", settings).unwrap();
     let made = std::sync::atomic::AtomicU32::new(0);
     for _ in 0..2 {
@@ -161,7 +160,7 @@ async fn relative_uris_share_one_budget_and_one_circuit() {
         .window(SECS(1));
     let retry = steady().budget(five).backoff(fast());
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
-    let settings = settings.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(100));
+    let settings = settings.circuit_breaker(CircuitBreakerConfig::new().min_attempts(100));
     let layer = StandardLayer::from_config(&settings).unwrap();
     let mock = Mock::new((0..1_000).map(|_| status(500)));
     let service = layer.layer(mock.clone());
@@ -185,7 +184,7 @@ async fn key_under_its_older_name_is_the_key_of_the_call() {
     for configured in ["idempotency-key", "x-request-key"] {
         for brought in ["x-idempotency-key", "idempotency-key", configured] {
             let name: http::HeaderName = configured.parse().unwrap();
-            let keys = idempotency::IdempotencyConfig::new().header(name);
+            let keys = IdempotencyConfig::new().header(name);
             let settings = sevenhops::Config::new(SECS(10))
                 .retry(steady())
                 .idempotency(keys);

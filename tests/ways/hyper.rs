@@ -11,14 +11,15 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use sevenhops::chaos::{self, ChaosLayer};
-use sevenhops::hop::Stage;
-use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::sdk::hyper::{
-    HyperParts, PoolService, RequestBody, ResolverService, TrackedConnector,
+use sevenhops::{
+    Effect, Hop, IdempotencyKey, Kind, Options, StandardLayer, StandardService, Timeline,
+    chaos::{self, ChaosLayer},
+    dns,
+    hop::Stage,
+    sdk::hyper::{HyperParts, PoolService, RequestBody, ResolverService, TrackedConnector},
+    testing::{FaultServer, Gate, Reply},
 };
-use sevenhops::testing::{FaultServer, Gate, Reply};
-use sevenhops::{Effect, Hop, Kind, Options, StandardLayer, StandardService, Timeline, dns};
+
 use tower::{Layer, ServiceExt};
 
 use super::world::{

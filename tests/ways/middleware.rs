@@ -11,11 +11,10 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use http::Extensions;
 use http_body_util::{BodyExt, Full};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
-use sevenhops::hop::Stage;
-use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::testing::Reply;
-use sevenhops::timeout::Timeout;
-use sevenhops::{Client, Effect, Hop, Kind, Options, StandardLayer, sdk};
+use sevenhops::{
+    Client, Effect, Hop, IdempotencyKey, Kind, Options, StandardLayer, hop::Stage, sdk,
+    testing::Reply, timeout::Timeout,
+};
 
 use super::world::{BoxError, Fault, Move, NAME, World, base, found, keys, throttled, told};
 

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
-use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::sdk::reqwest::ReqwestService;
-use sevenhops::testing::{ClosedPort, Reply};
 use sevenhops::{
-    Body, Effect, Error, Hop, Kind, Options, StandardLayer, StandardService, Transport,
+    Body, Effect, Error, Hop, IdempotencyKey, Kind, Options, StandardLayer, StandardService,
+    Transport,
+    sdk::reqwest::ReqwestService,
+    testing::{ClosedPort, Reply},
 };
+
 use tower::{Layer, ServiceExt};
 
 use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, told};

@@ -14,14 +14,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::dns::{self, Resolution, Resolve};
-use sevenhops::policy::retry::{self, Backoff};
-use sevenhops::testing::{
-    BlackHole, CannedResponse, ClosedPort, ConnFault, DnsScript, FaultServer, Reply, ScriptedDns,
-    TestCa,
+use sevenhops::{
+    Client, Config, Effect, Hop, Kind, Timeouts, Transport, TransportBuilder,
+    dns::{self, Resolution, Resolve},
+    policy::retry::{self, Backoff},
+    sdk,
+    testing::{
+        BlackHole, CannedResponse, ClosedPort, ConnFault, DnsScript, FaultServer, Reply,
+        ScriptedDns, TestCa,
+    },
+    timeout,
 };
-use sevenhops::timeout::{self, Timeouts};
-use sevenhops::{Client, Config, Effect, Hop, Kind, Transport, TransportBuilder, sdk};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ClientOptions, RetryConfig};
-use sevenhops::timeout::{self, Timeouts};
-use sevenhops::{Config, StandardLayer, Timeline, Transport};
+use sevenhops::{Config, StandardLayer, Timeline, Timeouts, Transport, timeout};
+
 use tower::Layer;
 
 use crate::Result;

@@ -6,8 +6,11 @@ use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use serde_json::Value;
-use sevenhops::testing::{CannedResponse, Gate};
-use sevenhops::{Config as SevenhopsConfig, Effect, Hop, Kind, timeout};
+use sevenhops::{
+    Config as SevenhopsConfig, Effect, Hop, Kind, TimeoutsConfig,
+    testing::{CannedResponse, Gate},
+};
+
 use tower::ServiceBuilder;
 
 use super::services::{self, OverService, Service};
@@ -82,9 +85,7 @@ async fn quiet_watch_lasts_as_long_as_it_was_given() {
         let watch = maps.watch(&WatchParams::default(), "0").await;
         Box::pin(watch.unwrap().map_err(BoxError::from))
     };
-    let patient = timeout::TimeoutsConfig::new()
-        .attempt(DEADLINE)
-        .body_idle(DEADLINE);
+    let patient = TimeoutsConfig::new().attempt(DEADLINE).body_idle(DEADLINE);
     let mut patient = watch(&SevenhopsConfig::new(DEADLINE).timeouts(patient)).await;
     let mut impatient = watch(&world.settings()).await;
 

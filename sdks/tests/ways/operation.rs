@@ -5,11 +5,12 @@ use std::time::Duration;
 use async_openai::traits::RequestOptionsBuilder;
 use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
 use http::StatusCode;
-use sevenhops::hop::{NoRetryReason, Stage, StageOutcome};
-use sevenhops::policy::retry::{self, Backoff};
-use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
-use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Reply};
-use sevenhops::{Effect, Error, Hop, Kind, Operation};
+use sevenhops::{
+    Effect, Error, Hop, Kind, Operation, OperationAttempt, OperationConfig, OperationError,
+    hop::{NoRetryReason, Stage, StageOutcome},
+    policy::retry::{self, Backoff},
+    testing::{CannedResponse, ConnFault, FaultServer, Reply},
+};
 
 use super::openai::{MODELS, OpenAI, list, once, over_bare, over_stack, unboxed};
 use super::world::{DEADLINE, Fault, NAME, World, base, keys, told};

@@ -12,9 +12,11 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use sevenhops::policy::idempotency;
-use sevenhops::testing::{CannedResponse, FaultServer, Reply};
-use sevenhops::{Config, Effect, Error, Hop, Kind, StandardLayer, TransportBuilder};
+use sevenhops::{
+    Config, Effect, Error, Hop, IdempotencyConfig, Kind, StandardLayer, TransportBuilder,
+    testing::{CannedResponse, FaultServer, Reply},
+};
+
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
@@ -113,8 +115,7 @@ where
 
         let lossy = server::<T>(&world).await;
         lossy.on_request([Reply::CloseAfterRequest]);
-        let honored =
-            idempotency::IdempotencyConfig::new().honored_by(base(&lossy).parse().unwrap());
+        let honored = IdempotencyConfig::new().honored_by(base(&lossy).parse().unwrap());
         let settings = world.settings().idempotency(honored);
         let sdk = &both::<T>(&settings, || world.transport(), &base(&lossy))[way];
         assert_eq!(sdk.post().await.unwrap(), answer::<T>());

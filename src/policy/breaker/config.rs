@@ -15,9 +15,7 @@ use crate::timeout::Timeouts;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::CircuitBreakerLayer;
-/// use sevenhops::policy::breaker::{CircuitBreakerConfig, FailureWindow};
-/// use sevenhops::timeout::Timeouts;
+/// use sevenhops::{policy::breaker::FailureWindow, CircuitBreakerConfig, CircuitBreakerLayer, Timeouts};
 ///
 /// let timeouts = Timeouts::new(Duration::from_secs(10))?; // 5 s for an attempt
 /// let config = CircuitBreakerConfig::new().window(FailureWindow::Time(Duration::from_secs(8)));

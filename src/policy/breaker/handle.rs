@@ -29,9 +29,7 @@ use crate::timeout::Timeouts;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::CircuitBreakerLayer;
-/// use sevenhops::policy::breaker::CircuitState;
-/// use sevenhops::timeout::Timeouts;
+/// use sevenhops::{policy::breaker::CircuitState, CircuitBreakerLayer, Timeouts};
 ///
 /// let breaker = CircuitBreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).breaker_handle();
 /// let api = "https://api.test".parse()?;

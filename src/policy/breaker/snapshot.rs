@@ -6,8 +6,7 @@ use super::state::{CircuitState, Counts};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::CircuitBreakerLayer;
-/// use sevenhops::timeout::Timeouts;
+/// use sevenhops::{CircuitBreakerLayer, Timeouts};
 ///
 /// let breaker = CircuitBreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).breaker_handle();
 /// // A destination that was never asked is unknown.

@@ -64,7 +64,7 @@ impl OperationAttempt {
     /// this; calls in another task are not.
     ///
     /// ```
-    /// # use sevenhops::{Client, sdk::operation::{OperationAttempt, OperationError}};
+    /// # use sevenhops::{Client, OperationAttempt, OperationError};
     /// async fn work(attempt: OperationAttempt, client: Client) -> Result<(), OperationError> {
     ///     let call = async move { client.get("https://api.test/").send().await };
     ///     tokio::spawn(attempt.scope(call)).await?.map_err(OperationError::from_error)?;

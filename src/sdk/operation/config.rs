@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use crate::config_error::ConfigError;
 use crate::getters::getters;
-use crate::policy::{breaker, retry};
+use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::retry::RetryConfig;
 use crate::timeout::{self, Timeouts};
 
 /// The settings of an operation.
@@ -15,8 +16,8 @@ use crate::timeout::{self, Timeouts};
 /// | setting | default |
 /// |---|---|
 /// | `attempt` | half of the deadline |
-/// | `retry` | those of [`retry::RetryConfig`]; `statuses` applies to our own calls inside |
-/// | `breaker_handle` | those of [`breaker::CircuitBreakerConfig`] |
+/// | `retry` | those of [`RetryConfig`]; `statuses` applies to our own calls inside |
+/// | `breaker_handle` | those of [`CircuitBreakerConfig`] |
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -29,9 +30,9 @@ pub struct OperationConfig {
     )]
     attempt: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(super) retry: retry::RetryConfig,
+    pub(super) retry: RetryConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(super) circuit_breaker: breaker::CircuitBreakerConfig,
+    pub(super) circuit_breaker: CircuitBreakerConfig,
 }
 
 impl OperationConfig {
@@ -41,8 +42,8 @@ impl OperationConfig {
         Self {
             deadline,
             attempt: None,
-            retry: retry::RetryConfig::new(),
-            circuit_breaker: breaker::CircuitBreakerConfig::new(),
+            retry: RetryConfig::new(),
+            circuit_breaker: CircuitBreakerConfig::new(),
         }
     }
 
@@ -55,14 +56,14 @@ impl OperationConfig {
 
     /// Sets when an operation is retried, how often, and with which budget.
     #[must_use]
-    pub fn retry(mut self, retry: retry::RetryConfig) -> Self {
+    pub fn retry(mut self, retry: RetryConfig) -> Self {
         self.retry = retry;
         self
     }
 
     /// Sets when the breaker rejects calls to a destination.
     #[must_use]
-    pub fn circuit_breaker(mut self, circuit_breaker: breaker::CircuitBreakerConfig) -> Self {
+    pub fn circuit_breaker(mut self, circuit_breaker: CircuitBreakerConfig) -> Self {
         self.circuit_breaker = circuit_breaker;
         self
     }
@@ -75,8 +76,8 @@ impl OperationConfig {
 
     getters! {
         get_attempt(attempt) -> Option<Duration> = |own| own.attempt;
-        get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
-        get_circuit_breaker(circuit_breaker) -> &breaker::CircuitBreakerConfig = |own| &own.circuit_breaker;
+        get_retry(retry) -> &RetryConfig = |own| &own.retry;
+        get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
     }
 
     pub(super) fn check(&self) -> Result<Timeouts, ConfigError> {
@@ -104,7 +105,7 @@ mod tests {
         let config = OperationConfig::new(Duration::from_secs(10));
         assert_eq!(read(r#"{"deadline": "10s"}"#).as_ref(), Ok(&config));
         let all = config.attempt(Duration::from_secs(2));
-        let all = all.retry(retry::RetryConfig::new().attempts(5));
+        let all = all.retry(RetryConfig::new().attempts(5));
         let json = serde_json::to_string(&all).unwrap();
         assert_eq!(read(&json), Ok(all));
         assert!(read("{}").unwrap_err().contains("deadline"));

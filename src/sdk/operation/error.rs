@@ -25,7 +25,7 @@ use crate::timeout::TimeoutKind;
 /// # }
 /// # trait Code { fn as_db_error(&self) -> Option<()>; }
 /// # impl Code for std::io::Error { fn as_db_error(&self) -> Option<()> { None } }
-/// use sevenhops::sdk::operation::OperationError;
+/// use sevenhops::OperationError;
 ///
 /// fn said(error: tokio_postgres::Error) -> OperationError {
 ///     match error.as_db_error() {

@@ -28,8 +28,7 @@ use crate::timeout::Timeouts;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::Operation;
-/// use sevenhops::sdk::operation::OperationError;
+/// use sevenhops::{Operation, OperationError};
 /// # use std::io::{Error as Down, ErrorKind::ConnectionRefused};
 /// # struct Database(std::sync::atomic::AtomicU32);
 /// # impl Database {

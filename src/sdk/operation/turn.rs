@@ -21,6 +21,7 @@ use crate::hop::Policy;
 use crate::hop::{Diagnosis, Effect, Kind, NoRetryReason, Outcome, Retryability};
 use crate::policy::breaker::refused;
 use crate::policy::retry;
+use crate::policy::retry::RetryConfig;
 use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
 use crate::timeout::{TimeoutKind, Timeouts};
@@ -329,7 +330,7 @@ mod tests {
 
     fn once() -> Operation {
         let config = super::super::OperationConfig::new(SECS(10));
-        let once = retry::RetryConfig::new().attempts(1);
+        let once = RetryConfig::new().attempts(1);
         Operation::from_config("api", config.retry(once)).unwrap()
     }
 
