@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::{io, iter};
 
 /// The error of a connector that uses a SOCKS proxy. It has no public name.
-#[cfg(any(feature = "hyper", feature = "reqwest"))]
+#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
 pub(crate) type SocksError = <hyper_util::client::legacy::connect::proxy::SocksV5<
     hyper_util::client::legacy::connect::HttpConnector,
 > as tower_service::Service<http::Uri>>::Error;
@@ -27,12 +27,12 @@ fn cause<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 
         return h2.get_io().map(|io| io as _);
     }
     // Its `source` does not return the failed connection to the proxy.
-    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
     if let Some(SocksError::Inner(connect)) = error.downcast_ref() {
         return Some(connect);
     }
     // Its `source` skips the wrapped error, because its `Display` shows it.
-    #[cfg(feature = "middleware")]
+    #[cfg(feature = "reqwest-middleware")]
     if let Some(wrapper) = error.downcast_ref::<reqwest_middleware::Error>() {
         return Some(match wrapper {
             reqwest_middleware::Error::Middleware(wrapped) => wrapped.as_ref(),

@@ -1,5 +1,5 @@
 //! Tests name servers over TLS and HTTPS, on real loopback sockets.
-#![cfg(feature = "doh")]
+#![cfg(feature = "encrypted-dns")]
 
 #[cfg(test)]
 mod tests {

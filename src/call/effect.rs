@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::Call;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 use super::CallerTry;
 use super::around::MOST_CALLS;
 use crate::hop::{Effect, Outcome, effect_of_response};
@@ -32,9 +32,9 @@ impl Call {
     /// Returns the effect of the call. An attempt cannot undo the effect of another one, nor that of an earlier try of
     /// the caller.
     pub(crate) fn effect(&self) -> Effect {
-        #[cfg(feature = "middleware")]
+        #[cfg(feature = "reqwest-middleware")]
         return self.effect_of_attempts().max(self.effect_before());
-        #[cfg(not(feature = "middleware"))]
+        #[cfg(not(feature = "reqwest-middleware"))]
         self.effect_of_attempts()
     }
 
@@ -103,7 +103,7 @@ impl Call {
     }
 
     /// Returns the effect of the caller's earlier tries.
-    #[cfg(feature = "middleware")]
+    #[cfg(feature = "reqwest-middleware")]
     fn effect_before(&self) -> Effect {
         let caller = self.callers_try();
         caller.map_or(Effect::None, CallerTry::before)

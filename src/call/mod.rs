@@ -2,7 +2,7 @@
 
 mod around;
 mod asked;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 mod caller;
 mod context;
 mod effect;
@@ -30,7 +30,7 @@ pub(crate) use self::around::Around;
 #[cfg(feature = "client")]
 pub(crate) use self::around::{attempt_of_request, heard_alone};
 pub(crate) use self::asked::Asked;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::caller::{CallerTry, Wish, next_try};
 pub(crate) use self::effect::Since;
 pub(crate) use self::key::KeyMark;
@@ -81,7 +81,7 @@ impl Call {
             uri: request.uri().clone(),
         };
         let call = Self::start(asked, options.unwrap_or_default(), limit, outer);
-        #[cfg(feature = "middleware")]
+        #[cfg(feature = "reqwest-middleware")]
         if !is_plain && let Some(this) = request.extensions_mut().remove::<CallerTry>() {
             call.mark_callers_try(this);
         }

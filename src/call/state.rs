@@ -41,7 +41,7 @@ pub(super) struct State {
     /// Whether this call continues an attempt of a stack above.
     is_in_attempt: bool,
     /// The caller's try that this call is.
-    #[cfg(feature = "middleware")]
+    #[cfg(feature = "reqwest-middleware")]
     pub(super) caller: OnceLock<Box<super::CallerTry>>,
     /// Whether a driver of this call, or of a call around it, already retries.
     retried: AtomicBool,
@@ -71,7 +71,7 @@ impl State {
             key: OnceLock::new(),
             outer_key,
             is_in_attempt,
-            #[cfg(feature = "middleware")]
+            #[cfg(feature = "reqwest-middleware")]
             caller: OnceLock::new(),
             retried: AtomicBool::new(most.is_some()),
             claimed: AtomicBool::new(false),

@@ -1,19 +1,19 @@
 //! Conversions between responses of this crate and of reqwest.
 
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 use bytes::Bytes;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 use http_body::Body as HttpBody;
 use reqwest::ResponseBuilderExt;
 
 use super::body::ResponseBody;
 use super::response::Response;
 use crate::body::to_reqwest;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 use crate::box_error::BoxError;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 use crate::driver::DriverBody;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 use crate::timeline::Timeline;
 
 /// (Feature `reqwest`.)
@@ -42,7 +42,7 @@ impl From<reqwest::Response> for Response {
 }
 
 /// Converts a response of a stack below a middleware into reqwest's type, and keeps its call.
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 pub(crate) fn shared<R>(response: http::Response<DriverBody<R>>) -> http::Response<reqwest::Body>
 where
     R: HttpBody<Data = Bytes> + Send + 'static,

@@ -19,7 +19,7 @@ use http::{HeaderMap, Method};
 pub use self::address::IntoUrl;
 pub use self::body::ResponseBody;
 pub use self::builder::ClientBuilder;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::conversions::shared;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;

@@ -154,7 +154,7 @@ impl Evidence {
         } else {
             #[cfg(feature = "reqwest")]
             self.reqwest(error);
-            #[cfg(any(feature = "hyper", feature = "reqwest"))]
+            #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
             self.connector(error);
             self.alert_by_message(&error.to_string());
         }

@@ -1,6 +1,6 @@
 //! Turns the facts about an attempt into one diagnosis: hop, kind, effect.
 
-#[cfg(any(feature = "hyper", feature = "reqwest"))]
+#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
 mod connectors;
 mod edge;
 mod evidence;

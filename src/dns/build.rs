@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::build_error::{ResolverBuildError, Wrong};
 use super::cache::Cache;
-#[cfg(feature = "doh")]
+#[cfg(feature = "encrypted-dns")]
 use super::encrypted::Encrypted;
 use super::flight::Board;
 use super::heard::Rules;
@@ -107,7 +107,7 @@ impl ResolverBuilder {
 
     /// Sets name servers over TLS (RFC 7858), instead of any others. Each server comes with the name in its
     /// certificate. As with [`name_servers`](Self::name_servers), the system's configuration is not used.
-    #[cfg(feature = "doh")]
+    #[cfg(feature = "encrypted-dns")]
     pub fn tls_servers<N: Into<String>>(
         mut self,
         servers: impl IntoIterator<Item = (SocketAddr, N)>,
@@ -122,7 +122,7 @@ impl ResolverBuilder {
 
     /// Sets name servers over HTTPS (RFC 8484, HTTP/2), instead of any others. Each server comes with the URL that
     /// queries are posted to. The URL's host is not looked up: it is the name in the certificate.
-    #[cfg(feature = "doh")]
+    #[cfg(feature = "encrypted-dns")]
     pub fn https_servers<U: Into<String>>(
         mut self,
         servers: impl IntoIterator<Item = (SocketAddr, U)>,
@@ -136,7 +136,7 @@ impl ResolverBuilder {
     }
 
     /// Sets the TLS config for name servers over TLS or HTTPS. By default the system's root certificates are trusted.
-    #[cfg(feature = "doh")]
+    #[cfg(feature = "encrypted-dns")]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
         self.plan.upstream.tls = Some(config);
         self

@@ -74,7 +74,7 @@ mod cidr;
 mod compose;
 mod contained;
 mod denial;
-#[cfg(feature = "doh")]
+#[cfg(feature = "encrypted-dns")]
 mod encrypted;
 mod error;
 mod exchange;

@@ -17,7 +17,7 @@ use hickory_resolver::proto::rr::Name;
 use tokio::time::{Instant, sleep_until};
 
 use super::build_error::ResolverBuildError;
-#[cfg(feature = "doh")]
+#[cfg(feature = "encrypted-dns")]
 use super::encrypted::{Channel, Encrypted, trust};
 use super::error::{DnsErrorReason, Failure};
 use super::exchange::{over_tcp, over_udp};
@@ -34,7 +34,7 @@ pub(crate) enum Server {
     Plain(SocketAddr),
     /// Over TCP only (`options use-vc`).
     Tcp(SocketAddr),
-    #[cfg(feature = "doh")]
+    #[cfg(feature = "encrypted-dns")]
     Encrypted(Encrypted),
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Server {
 pub(crate) struct Upstream {
     pub(crate) limit: Timeout,
     /// Root certificates for encrypted servers, instead of the system's.
-    #[cfg(feature = "doh")]
+    #[cfg(feature = "encrypted-dns")]
     pub(crate) tls: Option<rustls::ClientConfig>,
 }
 
@@ -51,15 +51,15 @@ impl Upstream {
     pub(crate) fn new(limit: Timeout) -> Self {
         Self {
             limit,
-            #[cfg(feature = "doh")]
+            #[cfg(feature = "encrypted-dns")]
             tls: None,
         }
     }
 
     pub(crate) fn source(&self, servers: &[Server]) -> Result<Arc<dyn Source>, ResolverBuildError> {
-        #[cfg(feature = "doh")]
+        #[cfg(feature = "encrypted-dns")]
         let this = &self.trusting(servers)?;
-        #[cfg(not(feature = "doh"))]
+        #[cfg(not(feature = "encrypted-dns"))]
         let this = self;
         let opened = servers.iter().map(|server| this.open(server));
         let list: Box<[_]> = opened.collect::<Result<_, _>>()?;
@@ -71,7 +71,7 @@ impl Upstream {
     }
 
     /// Returns the same with the root certificates that these servers need. The system's are read once.
-    #[cfg(feature = "doh")]
+    #[cfg(feature = "encrypted-dns")]
     fn trusting(&self, servers: &[Server]) -> Result<Self, ResolverBuildError> {
         let mut trusting = self.clone();
         if servers.iter().any(|s| matches!(s, Server::Encrypted(_))) {
@@ -80,12 +80,12 @@ impl Upstream {
         Ok(trusting)
     }
 
-    #[cfg_attr(not(feature = "doh"), expect(clippy::unnecessary_wraps))]
+    #[cfg_attr(not(feature = "encrypted-dns"), expect(clippy::unnecessary_wraps))]
     fn open(&self, server: &Server) -> Result<Way, ResolverBuildError> {
         Ok(match server {
             Server::Plain(addr) => Way::Udp(*addr),
             Server::Tcp(addr) => Way::Tcp(*addr),
-            #[cfg(feature = "doh")]
+            #[cfg(feature = "encrypted-dns")]
             Server::Encrypted(server) => Way::Encrypted(Box::new(Channel::new(server, self)?)),
         })
     }
@@ -109,7 +109,7 @@ struct Inner {
 enum Way {
     Udp(SocketAddr),
     Tcp(SocketAddr),
-    #[cfg(feature = "doh")]
+    #[cfg(feature = "encrypted-dns")]
     Encrypted(Box<Channel>),
 }
 
@@ -201,7 +201,7 @@ impl Way {
         match self {
             Self::Udp(server) => over_udp(*server, &request).await,
             Self::Tcp(server) => over_tcp(*server, &request).await,
-            #[cfg(feature = "doh")]
+            #[cfg(feature = "encrypted-dns")]
             Self::Encrypted(channel) => channel.send(request).await,
         }
     }

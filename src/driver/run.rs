@@ -70,7 +70,7 @@ impl Run {
         };
         let span = call_span(&deadline.maker, &call, (request.method(), request.uri()));
         call.listen(&span, deadline.observer.as_ref());
-        #[cfg(feature = "middleware")]
+        #[cfg(feature = "reqwest-middleware")]
         call.begin_callers_try();
         // Created before anything is sent: whatever happens then, the call has an end.
         let scope = Scope::new(&call);

@@ -1,9 +1,9 @@
 //! The standard stack: all policies of a call, in the order of [`Policies`].
 
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 use std::fmt;
 use std::sync::Arc;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::callback::{Site, ask, require};
 use crate::config::{Config, Plan};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 use crate::driver::Live;
 use crate::driver::{Again, Driver, Policies};
 use crate::hint::{Hints, ResponseHead};
@@ -66,13 +66,13 @@ pub struct StandardLayer<C = TraitCloner> {
     attempt: AttemptLayer,
     config: ConfigHandle,
     cloner: C,
-    #[cfg(feature = "middleware")]
+    #[cfg(feature = "reqwest-middleware")]
     once: Once,
 }
 
 /// The policies of the calls that a layer makes as a middleware: made by the first call, for all of them. A clone makes
 /// its own, for it may be given other functions.
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 #[derive(Default)]
 struct Once(OnceLock<Arc<Live>>);
 
@@ -108,7 +108,7 @@ impl StandardLayer {
             attempt: AttemptLayer::new(timeouts).propagate_deadline(settings.propagate_deadline),
             config,
             cloner: TraitCloner,
-            #[cfg(feature = "middleware")]
+            #[cfg(feature = "reqwest-middleware")]
             once: Once::default(),
         })
     }
@@ -136,7 +136,7 @@ impl<C> StandardLayer<C> {
                 clone,
                 empty: Some(empty),
             },
-            #[cfg(feature = "middleware")]
+            #[cfg(feature = "reqwest-middleware")]
             once: self.once,
         }
     }
@@ -318,7 +318,7 @@ impl<C: Clone> StandardLayer<C> {
     }
 
     /// Puts the policies over a service that is for one call. They are made once for all calls.
-    #[cfg(feature = "middleware")]
+    #[cfg(feature = "reqwest-middleware")]
     pub(crate) fn over_one_call<S>(&self, inner: S) -> StandardService<S, C> {
         let make = || self.config.service(self.policies(false));
         let policies = Arc::clone(self.once.0.get_or_init(make));
@@ -344,14 +344,14 @@ impl<C: Clone> StandardLayer<C> {
     }
 }
 
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 impl Clone for Once {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 impl fmt::Debug for Once {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Once")
@@ -366,7 +366,7 @@ impl<S, C: Clone> Layer<S> for StandardLayer<C> {
     }
 }
 
-#[cfg(all(test, feature = "middleware"))]
+#[cfg(all(test, feature = "reqwest-middleware"))]
 mod tests {
     use super::*;
 

@@ -18,7 +18,7 @@ pub(crate) fn current() -> Option<Arc<Tracker>> {
 }
 
 /// Returns whether `tracker` belongs to the attempt that is being polled in this task.
-#[cfg(any(feature = "hyper", feature = "reqwest"))]
+#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
 pub(crate) fn is_current(tracker: &Arc<Tracker>) -> bool {
     CURRENT
         .try_with(|current| Arc::ptr_eq(current, tracker))

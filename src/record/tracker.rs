@@ -16,7 +16,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-#[cfg(any(feature = "hyper", feature = "reqwest"))]
+#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
 pub(crate) use super::ear::is_current;
 pub(crate) use super::ear::{current, scope, sync_scope};
 use super::facts::Facts;
@@ -185,7 +185,7 @@ impl Tracker {
     }
 
     /// Records that no dial is in progress: a pooled connection is there, or will be.
-    #[cfg(any(feature = "hyper", test))]
+    #[cfg(any(feature = "hyper-util", test))]
     pub(crate) fn queued(&self) {
         self.change(End::Left, queued);
     }

@@ -56,9 +56,9 @@
 #[cfg(feature = "reqwest")]
 pub mod bare;
 mod classify;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 pub mod hyper;
-#[cfg(feature = "middleware")]
+#[cfg(feature = "reqwest-middleware")]
 pub mod middleware;
 pub mod operation;
 #[cfg(feature = "reqwest")]

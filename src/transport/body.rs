@@ -2,7 +2,7 @@
 //! once its attempt was given up.
 
 #![cfg_attr(
-    not(feature = "hyper"),
+    not(feature = "hyper-util"),
     expect(unreachable_pub, reason = "it is shown with that feature")
 )]
 
@@ -234,7 +234,7 @@ where
 {
     /// Whether the end of the message is ours to give, since hyper would take it for whole when its head
     /// is out: nothing is in it, or nothing should be.
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "hyper-util")]
     pub(super) fn has_no_length_of_its_own(&self) -> bool {
         self.hides_its_length() || self.empty && !self.safe
     }

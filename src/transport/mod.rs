@@ -4,7 +4,7 @@ pub(crate) mod body;
 mod book;
 mod builder;
 mod dial;
-#[cfg(any(feature = "hyper", feature = "reqwest"))]
+#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
 pub(crate) mod foreign;
 pub(crate) mod framing;
 #[cfg(fuzzing)]

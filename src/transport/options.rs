@@ -89,7 +89,7 @@ impl Options {
     }
 
     /// Refuses all of them, for a client with connections of its own.
-    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
     pub(super) fn refuse_all(&self) -> Result<(), ConfigError> {
         match self.names().next() {
             Some(name) => Err(ConfigError::refused(named(name), FOREIGN)),
@@ -222,7 +222,7 @@ const MOST_RETRIES: u32 = 127;
 const OF_ADDRESSES: &[&str] = &["local_address", "interface", "scope_id", "tcp_keepalive"];
 pub(super) const NO_ADDRESS: &str =
     "it means nothing beside unix_socket(..), which has no address: leave one of the two out";
-#[cfg(any(feature = "hyper", feature = "reqwest"))]
+#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
 const FOREIGN: &str = "a client that is not ours has connections of its own: set it there";
 
 #[cfg(test)]

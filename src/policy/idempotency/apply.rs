@@ -152,11 +152,11 @@ impl IdempotencyConfig {
 
 /// Returns a key for a call: a fresh one, or that of the caller's earlier tries.
 fn made(call: &Call) -> Uuid {
-    #[cfg(feature = "middleware")]
+    #[cfg(feature = "reqwest-middleware")]
     if let Some(caller) = call.callers_try() {
         return caller.key(random);
     }
-    #[cfg(not(feature = "middleware"))]
+    #[cfg(not(feature = "reqwest-middleware"))]
     let _ = call;
     random()
 }

@@ -64,7 +64,7 @@ impl Tracker {
     }
 
     /// Returns whether `stage` was ever entered.
-    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
     pub(crate) fn has_entered(&self, stage: Stage) -> bool {
         self.store().stages.latest(stage).is_some()
     }

@@ -1,7 +1,7 @@
 //! The ear around a foreign connector. A failed connection becomes an error of this crate.
 
 #![cfg_attr(
-    not(feature = "hyper"),
+    not(feature = "hyper-util"),
     expect(unreachable_pub, reason = "it is shown with that feature")
 )]
 

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 use http::Uri;
 use url::Url;
 
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 use super::spelling::is_canonical;
 use crate::dns::{AddressDenied, AddressFilter};
 use crate::error::Error;
@@ -24,7 +24,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Reads what hyper-util asks with.
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "hyper-util")]
     pub(super) fn of_uri(uri: &Uri) -> Option<Self> {
         let mut seen = Self::of_url(&Url::parse(&uri.to_string()).ok()?)?;
         seen.is_canonical = is_canonical(uri, &seen.dial);
@@ -97,6 +97,6 @@ pub(super) fn unseen(why: &'static str) -> Error {
 /// Of a scheme that is not [judged](is_judged).
 pub(super) const OTHER_SCHEME: &str = "its scheme is not http or https";
 
-#[cfg(all(test, feature = "hyper"))]
+#[cfg(all(test, feature = "hyper-util"))]
 #[path = "judge_tests.rs"]
 mod tests;

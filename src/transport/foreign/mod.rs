@@ -8,18 +8,18 @@ mod connector;
 mod ear;
 mod judge;
 mod names;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 mod pieces;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 mod pooled;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 mod spelling;
 
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 pub use self::anywhere::{ConnectorFuture, ConnectorLayer};
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 pub use self::names::Names;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 pub use self::pieces::{Connector, HyperParts};
-#[cfg(feature = "hyper")]
+#[cfg(feature = "hyper-util")]
 pub use self::pooled::{PoolLayer, Pooled};

@@ -1,7 +1,7 @@
 //! Our resolver, as reqwest and hyper-util take one: it reports to the setup that asks.
 
 #![cfg_attr(
-    not(feature = "hyper"),
+    not(feature = "hyper-util"),
     expect(unreachable_pub, reason = "it is shown with that feature")
 )]
 
@@ -101,7 +101,7 @@ pub(super) enum Others {
     /// Those of the proxies; none, where there is no proxy.
     These(Arc<[Dial]>),
     /// All: the connector leads to a proxy that filters.
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "hyper-util")]
     All,
 }
 
@@ -109,7 +109,7 @@ impl Others {
     fn contain(&self, dial: &Dial) -> bool {
         match self {
             Self::These(dials) => dials.contains(dial),
-            #[cfg(feature = "hyper")]
+            #[cfg(feature = "hyper-util")]
             Self::All => true,
         }
     }
