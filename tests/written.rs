@@ -104,7 +104,7 @@ mod tests {
                 }],
                 "notes": [],
                 "not_repeated": {
-                    "reason": "switched_off",
+                    "reason": "disabled",
                     "text": "retries are switched off",
                 },
             })
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(attempt["received_bytes"], 11);
         assert_eq!(
             attempt["outcome"],
-            json!({ "end": "answered", "status": 200 })
+            json!({ "end": "responded", "status": 200 })
         );
         assert_eq!(written["outcome"], attempt["outcome"]);
         let rows = attempt["rows"].as_array().unwrap();

@@ -160,7 +160,7 @@ async fn breaker_open(world: &World) -> Result<GuardReport> {
     let mut report = GuardReport::new(&stage, before, call(&stage).await);
     report.check("nothing is sent", report.report.requests == (0, 0));
     report.check("no attempt is made", report.attempts() == 0);
-    report.check_error("refused by the breaker", |error| {
+    report.check_error("rejected by the breaker", |error| {
         error.rejected_by() == Some(Policy::Breaker) && error.blame() == Blame::Server
     });
     report.check_error("says when to come back", |error| {

@@ -312,7 +312,7 @@ impl fmt::Display for Error {
             None => f.write_str("call")?,
         }
         match (rejected_by, diagnosis.hop) {
-            (Some(policy), _) => write!(f, " refused by the {policy}")?,
+            (Some(policy), _) => write!(f, " rejected by the {policy}")?,
             (None, Some(hop)) => match hop.number() {
                 Some(number) => write!(f, " failed at {hop} (hop {number} of 7)")?,
                 None => write!(f, " failed at {hop}")?,

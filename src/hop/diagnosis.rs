@@ -123,7 +123,7 @@ impl Diagnosis {
             (Some(status), _) => Cow::Owned(status.as_u16().to_string()),
             (None, Some(hop)) => Cow::Borrowed(name(hop, self.kind).error_type),
             (None, None) if self.kind == Kind::Timeout => Cow::Borrowed("timeout"),
-            (None, None) if self.kind.is_refusal() => Cow::Borrowed("refused"),
+            (None, None) if self.kind.is_refusal() => Cow::Borrowed("rejected"),
             (None, None) => Cow::Borrowed("_OTHER"),
         }
     }

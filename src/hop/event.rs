@@ -67,7 +67,7 @@ impl fmt::Display for TimelineEventKind {
             }
             Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
-            Self::Rejected(policy) => write!(f, "refused by the {policy}"),
+            Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
             Self::Chaos { fault, delay } => {
                 write!(f, "chaos: {fault}, on purpose")?;
                 delay.map_or(Ok(()), |delay| write!(f, ", for {}", short(delay)))
@@ -138,20 +138,20 @@ impl NoRetryReason {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Permanent => "lasting",
-            Self::NotIdempotent { .. } => "unsafe",
-            Self::KeyExpiring { .. } => "key_expires",
-            Self::ServiceNotReady => "unready",
-            Self::BodyNotReplayable => "not_replayable",
-            Self::AttemptsExhausted { .. } => "attempts_spent",
-            Self::BudgetExhausted => "budget_empty",
-            Self::DeadlineTooClose { .. } => "no_time",
+            Self::Permanent => "permanent",
+            Self::NotIdempotent { .. } => "not_idempotent",
+            Self::KeyExpiring { .. } => "key_expiring",
+            Self::ServiceNotReady => "service_not_ready",
+            Self::BodyNotReplayable => "body_not_replayable",
+            Self::AttemptsExhausted { .. } => "attempts_exhausted",
+            Self::BudgetExhausted => "budget_exhausted",
+            Self::DeadlineTooClose { .. } => "deadline_too_close",
             Self::HintTooLong { .. } => "hint_too_long",
-            Self::ServerOptOut => "server_says_no",
-            Self::Disabled => "switched_off",
+            Self::ServerOptOut => "server_opt_out",
+            Self::Disabled => "disabled",
             Self::OtherDestination => "other_destination",
-            Self::RetriedUpstream => "caller_repeats",
-            Self::Rejected(_) => "refused",
+            Self::RetriedUpstream => "retried_upstream",
+            Self::Rejected(_) => "rejected",
         }
     }
 }
@@ -200,7 +200,7 @@ impl fmt::Display for NoRetryReason {
             Self::Disabled => f.write_str("retries are switched off"),
             Self::OtherDestination => f.write_str("retries are meant for other destinations"),
             Self::RetriedUpstream => f.write_str("the caller retries"),
-            Self::Rejected(policy) => write!(f, "refused by the {policy}"),
+            Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
         }
     }
 }

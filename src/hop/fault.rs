@@ -61,11 +61,11 @@ impl Fault {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RefuseConnect => "refuse_connect",
-            Self::BlackholeConnect => "swallow_connect",
+            Self::BlackholeConnect => "blackhole_connect",
             Self::BreakConnection => "break_connection",
-            Self::Respond { .. } => "answer",
-            Self::Delay(_) => "late",
-            Self::DropResponse => "lose_answer",
+            Self::Respond { .. } => "respond",
+            Self::Delay(_) => "delay",
+            Self::DropResponse => "drop_response",
             Self::Silence => "silence",
             Self::BreakBody => "break_body",
         }

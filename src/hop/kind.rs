@@ -128,7 +128,7 @@ impl Kind {
             Self::InProgress => "still in progress",
             Self::KeyReused => "key used with another request",
             Self::KeyExpired => "key expired",
-            Self::CircuitOpen => "open",
+            Self::CircuitOpen => "circuit open",
             Self::RedirectLoop => "redirect loop",
             Self::TooManyRedirects => "too many redirects",
             Self::RedirectRefused => "redirect refused",

@@ -37,7 +37,7 @@ impl Outcome {
     pub(crate) const fn end(&self) -> &'static str {
         match self {
             Self::Pending => "pending",
-            Self::Responded(_) => "answered",
+            Self::Responded(_) => "responded",
             Self::Done => "done",
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",

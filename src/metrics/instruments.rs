@@ -12,9 +12,9 @@ pub(super) struct Instruments {
     pub(super) hop: Histogram<f64>,
     pub(super) call: Histogram<f64>,
     pub(super) attempts: Histogram<u64>,
-    pub(super) repeats: Counter<u64>,
+    pub(super) retries: Counter<u64>,
     pub(super) no_retry_reason: Counter<u64>,
-    pub(super) refusals: Counter<u64>,
+    pub(super) rejections: Counter<u64>,
     pub(super) stale: Counter<u64>,
     pub(super) effect_possible: Counter<u64>,
     pub(super) breaker_events: Counter<u64>,
@@ -39,8 +39,8 @@ impl Instruments {
         };
         Self {
             request: seconds(&names::REQUEST_DURATION, SECONDS),
-            look_up: seconds(&names::LOOK_UP_DURATION, SECONDS),
-            set_up: seconds(&names::SET_UP_DURATION, SECONDS),
+            look_up: seconds(&names::LOOKUP_DURATION, SECONDS),
+            set_up: seconds(&names::SETUP_DURATION, SECONDS),
             time_in_queue: seconds(&names::TIME_IN_QUEUE, SECONDS),
             hop: seconds(&names::HOP_DURATION, SHORT_SECONDS),
             call: seconds(&names::CALL_DURATION, SECONDS),
@@ -50,9 +50,9 @@ impl Instruments {
                 .with_description(names::ATTEMPTS.description)
                 .with_boundaries(COUNTS.to_vec())
                 .build(),
-            repeats: counter(&names::REPEATS),
-            no_retry_reason: counter(&names::NOT_REPEATED),
-            refusals: counter(&names::REFUSALS),
+            retries: counter(&names::RETRIES),
+            no_retry_reason: counter(&names::NOT_RETRIED),
+            rejections: counter(&names::REJECTIONS),
             stale: counter(&names::STALE),
             effect_possible: counter(&names::EFFECT_POSSIBLE),
             breaker_events: counter(&names::BREAKER_EVENTS),

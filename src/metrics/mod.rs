@@ -85,13 +85,13 @@ impl Metrics {
         }
         for before in attempts.iter().rev().skip(1) {
             if let Some(failed) = error_type(&before.outcome) {
-                self.instruments.repeats.add(1, &to.and([failed]));
+                self.instruments.retries.add(1, &to.and([failed]));
             }
         }
         for note in timeline.events() {
             if let TimelineEventKind::Rejected(policy) = note.kind {
                 let policy = KeyValue::new("sevenhops.policy", policy.as_str());
-                self.instruments.refusals.add(1, &to.and([policy]));
+                self.instruments.rejections.add(1, &to.and([policy]));
             }
         }
         self.call(&to, timeline);
@@ -119,7 +119,7 @@ impl Metrics {
             instruments.effect_possible.add(1, &all);
         }
         if let Some(reason) = timeline.no_retry_reason() {
-            let reason = KeyValue::new("sevenhops.reason", reason.as_str());
+            let reason = KeyValue::new("sevenhops.no_retry_reason", reason.as_str());
             instruments.no_retry_reason.add(1, &to.and([reason]));
         }
     }

@@ -18,7 +18,7 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             Level::INFO,
             "waited",
             "sevenhops.wait.duration" = wait.as_secs_f64(),
-            "sevenhops.wait.asked" = *asked,
+            "sevenhops.wait.hinted" = *asked,
         ),
         TimelineEventKind::Redirected { status, url } => event!(
             call,
@@ -37,15 +37,15 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
         TimelineEventKind::Rejected(policy) => event!(
             call,
             Level::WARN,
-            "refused",
+            "rejected",
             "sevenhops.policy" = policy.as_str(),
         ),
         TimelineEventKind::Chaos { fault, delay } => event!(
             call,
             Level::WARN,
             "chaos",
-            "sevenhops.chaos.mishap" = fault.as_str(),
-            "sevenhops.chaos.late" = delay.map(|delay| delay.as_secs_f64()),
+            "sevenhops.chaos.fault" = fault.as_str(),
+            "sevenhops.chaos.delay" = delay.map(|delay| delay.as_secs_f64()),
         ),
     }
 }

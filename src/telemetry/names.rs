@@ -81,7 +81,7 @@ pub const SPANS: &[SpanName] = &[
             "server.port",
             "url.template",
             "sevenhops.attempts",
-            "sevenhops.not_repeated",
+            "sevenhops.no_retry_reason",
         ],
     ),
     span(
@@ -143,7 +143,7 @@ pub const SPANS: &[SpanName] = &[
             "otel.kind",
             "sevenhops.destination",
             "sevenhops.attempts",
-            "sevenhops.not_repeated",
+            "sevenhops.no_retry_reason",
         ],
     ),
     span(
@@ -157,12 +157,12 @@ pub const SPANS: &[SpanName] = &[
 pub const EVENTS: &[EventName] = &[
     event(
         "waited",
-        &["sevenhops.wait.duration", "sevenhops.wait.asked"],
+        &["sevenhops.wait.duration", "sevenhops.wait.hinted"],
     ),
     event("redirected", &["http.response.status_code", "url.full"]),
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
-    event("refused", &["sevenhops.policy"]),
+    event("rejected", &["sevenhops.policy"]),
     event(
         "circuit",
         &[
@@ -172,7 +172,7 @@ pub const EVENTS: &[EventName] = &[
             "sevenhops.breaker.open_time",
         ],
     ),
-    event("chaos", &["sevenhops.chaos.mishap", "sevenhops.chaos.late"]),
+    event("chaos", &["sevenhops.chaos.fault", "sevenhops.chaos.delay"]),
     event("stale dns", &[]),
     event("address set aside", &["network.peer.address"]),
 ];
@@ -180,16 +180,16 @@ pub const EVENTS: &[EventName] = &[
 /// The metrics.
 pub const METRICS: &[MetricName] = &[
     REQUEST_DURATION,
-    LOOK_UP_DURATION,
-    SET_UP_DURATION,
+    LOOKUP_DURATION,
+    SETUP_DURATION,
     TIME_IN_QUEUE,
     OPEN_CONNECTIONS,
     HOP_DURATION,
     CALL_DURATION,
     ATTEMPTS,
-    REPEATS,
-    NOT_REPEATED,
-    REFUSALS,
+    RETRIES,
+    NOT_RETRIED,
+    REJECTIONS,
     STALE,
     EFFECT_POSSIBLE,
     BUDGET_LEFT,
@@ -213,14 +213,14 @@ pub(crate) const REQUEST_DURATION: MetricName = metric(
     "Duration of an attempt, to the last byte of its response.",
 );
 
-pub(crate) const LOOK_UP_DURATION: MetricName = metric(
+pub(crate) const LOOKUP_DURATION: MetricName = metric(
     "dns.lookup.duration",
     ("histogram", "s"),
     &["dns.question.name", "error.type"],
     "Duration of a DNS lookup; cached names do not count.",
 );
 
-pub(crate) const SET_UP_DURATION: MetricName = metric(
+pub(crate) const SETUP_DURATION: MetricName = metric(
     "sevenhops.connection.setup.duration",
     ("histogram", "s"),
     &["server.address", "server.port"],
@@ -267,23 +267,23 @@ pub(crate) const ATTEMPTS: MetricName = metric(
     "Number of attempts of a call.",
 );
 
-pub(crate) const REPEATS: MetricName = metric(
-    "sevenhops.call.repeats", // words:allow term: the name of a metric
+pub(crate) const RETRIES: MetricName = metric(
+    "sevenhops.call.retries", // words:allow term: the name of a metric
     ("counter", "{attempt}"),
     of_call!["error.type"],
     "Retries, by the failure that was retried.",
 );
 
-pub(crate) const NOT_REPEATED: MetricName = metric(
-    "sevenhops.call.not_repeated",
+pub(crate) const NOT_RETRIED: MetricName = metric(
+    "sevenhops.call.not_retried",
     ("counter", "{call}"),
-    of_call!["sevenhops.reason"],
+    of_call!["sevenhops.no_retry_reason"],
     "Failed calls, by the reason why they were not retried.",
 );
 
-pub(crate) const REFUSALS: MetricName = metric(
-    "sevenhops.refusals",
-    ("counter", "{refusal}"),
+pub(crate) const REJECTIONS: MetricName = metric(
+    "sevenhops.rejections",
+    ("counter", "{rejection}"),
     of_call!["sevenhops.policy"],
     "Requests rejected by a policy.",
 );

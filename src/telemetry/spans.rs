@@ -59,7 +59,7 @@ pub(crate) fn call_span(
         "sevenhops.hop" = Empty,
         "sevenhops.kind" = Empty,
         "sevenhops.effect" = Empty,
-        "sevenhops.not_repeated" = Empty,
+        "sevenhops.no_retry_reason" = Empty,
         "error.type" = Empty,
     )
 }
@@ -82,7 +82,7 @@ pub(crate) fn operation_span(
         "sevenhops.hop" = Empty,
         "sevenhops.kind" = Empty,
         "sevenhops.effect" = Empty,
-        "sevenhops.not_repeated" = Empty,
+        "sevenhops.no_retry_reason" = Empty,
         "error.type" = Empty,
     )
 }
@@ -97,7 +97,7 @@ pub(crate) fn end_call(
     if let Some((diagnosis, no_retry_reason)) = failed {
         mark(span, &diagnosis);
         if let Some(reason) = no_retry_reason {
-            record!(span, "sevenhops.not_repeated" = reason.as_str());
+            record!(span, "sevenhops.no_retry_reason" = reason.as_str());
         }
     }
     span.end(clock::now());

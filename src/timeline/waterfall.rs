@@ -208,7 +208,7 @@ pub(super) fn describe(outcome: &Outcome) -> String {
         } => {
             let verb = match hop {
                 Some(hop) => format!("failed at {hop}"),
-                None if kind.is_refusal() => "refused".to_owned(),
+                None if kind.is_refusal() => "rejected".to_owned(),
                 None => "failed".to_owned(),
             };
             let status = status.map_or_else(String::new, |s| format!("status {}, ", s.as_u16()));

@@ -22,10 +22,10 @@ use crate::timeout::TimeoutKind;
 /// ```json
 /// {
 ///   "method": "GET", "url": "https://api.test/v1", "started_at": "2026-01-02T03:04:05.000006Z",
-///   "duration_us": 43000, "effect": "done", "outcome": {"end": "answered", "status": 200},
+///   "duration_us": 43000, "effect": "done", "outcome": {"end": "responded", "status": 200},
 ///   "attempts": [{"number": 1, "start_us": 0, "duration_us": 43000, "rows": [], "reused": false,
 ///     "dns_stale": false, "taken": true, "sent_bytes": 0, "received_bytes": 2,
-///     "outcome": {"end": "answered", "status": 200}}],
+///     "outcome": {"end": "responded", "status": 200}}],
 ///   "notes": []
 /// }
 /// ```
@@ -157,7 +157,7 @@ impl Serialize for TimelineEvent {
                 fields.put("number", number)?;
             }
             TimelineEventKind::Rejected(policy) => {
-                fields.put("what", "refused")?;
+                fields.put("what", "rejected")?;
                 fields.put("policy", policy.as_str())?;
             }
             TimelineEventKind::Chaos { fault, delay } => {
@@ -265,17 +265,20 @@ mod tests {
             keyed: false,
         };
         for (reason, name) in [
-            (NoRetryReason::Permanent, "lasting"),
-            (unsafe_, "unsafe"),
-            (NoRetryReason::KeyExpiring { left }, "key_expires"),
-            (NoRetryReason::ServiceNotReady, "unready"),
-            (NoRetryReason::BodyNotReplayable, "not_replayable"),
+            (NoRetryReason::Permanent, "permanent"),
+            (unsafe_, "not_idempotent"),
+            (NoRetryReason::KeyExpiring { left }, "key_expiring"),
+            (NoRetryReason::ServiceNotReady, "service_not_ready"),
+            (NoRetryReason::BodyNotReplayable, "body_not_replayable"),
             (
                 NoRetryReason::AttemptsExhausted { made: 3 },
-                "attempts_spent",
+                "attempts_exhausted",
             ),
-            (NoRetryReason::BudgetExhausted, "budget_empty"),
-            (NoRetryReason::DeadlineTooClose { wait, left }, "no_time"),
+            (NoRetryReason::BudgetExhausted, "budget_exhausted"),
+            (
+                NoRetryReason::DeadlineTooClose { wait, left },
+                "deadline_too_close",
+            ),
             (
                 NoRetryReason::HintTooLong {
                     hint: Duration::ZERO,
@@ -283,11 +286,11 @@ mod tests {
                 },
                 "hint_too_long",
             ),
-            (NoRetryReason::ServerOptOut, "server_says_no"),
-            (NoRetryReason::Disabled, "switched_off"),
+            (NoRetryReason::ServerOptOut, "server_opt_out"),
+            (NoRetryReason::Disabled, "disabled"),
             (NoRetryReason::OtherDestination, "other_destination"),
-            (NoRetryReason::RetriedUpstream, "caller_repeats"),
-            (NoRetryReason::Rejected(Policy::Breaker), "refused"),
+            (NoRetryReason::RetriedUpstream, "retried_upstream"),
+            (NoRetryReason::Rejected(Policy::Breaker), "rejected"),
         ] {
             let written = serde_json::to_value(&reason).unwrap();
             assert_eq!(written["reason"], name);

@@ -47,12 +47,12 @@ async fn note_is_written_with_the_timeline() {
     for (fault, written) in [
         (
             Fault::DropResponse,
-            serde_json::json!({"attempts": 1, "at_us": 0, "what": "chaos", "mishap": "lose_answer"}),
+            serde_json::json!({"attempts": 1, "at_us": 0, "what": "chaos", "mishap": "drop_response"}),
         ),
         (
             delay,
             serde_json::json!({
-                "attempts": 1, "at_us": 0, "what": "chaos", "mishap": "late", "late_us": 60_000_000,
+                "attempts": 1, "at_us": 0, "what": "chaos", "mishap": "delay", "late_us": 60_000_000,
             }),
         ),
     ] {
@@ -71,7 +71,7 @@ async fn archive_says_which_attempt_it_befell() {
     let response = service.oneshot(request(Method::PUT)).await.unwrap();
     let har = serde_json::to_value(response.body().timeline().to_har()).unwrap();
     let said = [0, 1, 2].map(|at| har["log"]["entries"][at]["_chaos"].as_str());
-    assert_eq!(said, [Some("lose_answer"), None, None]);
+    assert_eq!(said, [Some("drop_response"), None, None]);
 }
 
 /// Counts the warnings with the message "chaos".

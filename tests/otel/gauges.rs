@@ -40,7 +40,7 @@ async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
         ("server.port", port.as_str()),
         ("sevenhops.policy", "breaker"),
     ];
-    assert_eq!(sum("sevenhops.refusals", &refused), 1);
+    assert_eq!(sum("sevenhops.rejections", &refused), 1);
     client.breaker_handle().isolate(&origin.parse().unwrap());
     assert_eq!(states(), [0, 0, 0, 1]);
     drop(client);

@@ -130,7 +130,7 @@ async fn good_call_is_counted_at_every_hop() {
     }
     assert!(sum("dns.lookup.duration", &[("dns.question.name", "api.test")]) >= 1);
     // words:allow term: a metric
-    for none in ["sevenhops.call.repeats", "sevenhops.call.effect_possible"] {
+    for none in ["sevenhops.call.retries", "sevenhops.call.effect_possible"] {
         assert_eq!(sum(none, &[here]), 0, "{none}");
     }
     let origin = format!("https://api.test:{port}");
@@ -214,20 +214,20 @@ async fn failures_are_told_apart_by_what_they_say_elsewhere() {
     let post = ("http.request.method", "POST");
     for (metric, also, count) in [
         ("http.client.request.duration", ("error.type", "503"), 1),
-        ("sevenhops.call.repeats", ("error.type", "503"), 1), // words:allow term: a metric
+        ("sevenhops.call.retries", ("error.type", "503"), 1), // words:allow term: a metric
         ("sevenhops.call.duration", ("error.type", "503"), 0),
         ("sevenhops.call.duration", ("sevenhops.hop", "server"), 1),
         ("sevenhops.call.effect_possible", post, 1),
         (
-            "sevenhops.call.not_repeated",
-            ("sevenhops.reason", "unsafe"),
+            "sevenhops.call.not_retried",
+            ("sevenhops.no_retry_reason", "not_idempotent"),
             1,
         ),
         ("sevenhops.hop.duration", ("sevenhops.kind", "closed"), 1),
     ] {
         assert_eq!(sum(metric, &[here, also]), count, "{metric} {also:?}");
     }
-    let repeats = sum("sevenhops.call.repeats", &[here]); // words:allow term: a metric
+    let repeats = sum("sevenhops.call.retries", &[here]); // words:allow term: a metric
     assert_eq!(repeats, 1, "the last failure was not retried");
 }
 
@@ -254,16 +254,16 @@ async fn caller_that_goes_away_is_told_from_success_and_from_failure() {
         let so = ("sevenhops.outcome", outcome);
         sum("sevenhops.call.duration", &[here, so])
     };
-    assert_eq!(["cancelled", "answered", "failed"].map(count), [1, 1, 0]);
+    assert_eq!(["cancelled", "responded", "failed"].map(count), [1, 1, 0]);
     // A caller that drops the response after its head was answered. A caller that drops it while it reads the body was
     // not.
     drop(client.get(&url).send().await.unwrap());
-    assert_eq!(["cancelled", "answered", "failed"].map(count), [1, 2, 0]);
+    assert_eq!(["cancelled", "responded", "failed"].map(count), [1, 2, 0]);
     let mut answer = client.get(&url).send().await.unwrap();
     let waited = tokio::time::timeout(Duration::ZERO, answer.chunk());
     assert!(waited.await.is_err(), "it is still to come");
     drop(answer);
-    assert_eq!(["cancelled", "answered", "failed"].map(count), [2, 2, 0]);
+    assert_eq!(["cancelled", "responded", "failed"].map(count), [2, 2, 0]);
     let received = [here, ("sevenhops.stage", "receive")];
     assert_eq!(sum("sevenhops.hop.duration", &received), 2);
 }
@@ -309,7 +309,7 @@ async fn every_metric_that_is_emitted_stands_in_the_table_and_says_no_more_than_
         assert!(!format!("{series:?}").contains("canary"), "{series:?}");
         names.insert(name);
     }
-    assert!(names.contains("sevenhops.call.repeats")); // words:allow term: a metric
+    assert!(names.contains("sevenhops.call.retries")); // words:allow term: a metric
 }
 
 #[tokio::test]

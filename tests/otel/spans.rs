@@ -174,7 +174,7 @@ async fn repeats_are_counted_and_their_waits_are_events_of_the_call() {
     let names = events.iter().map(|event| event.name.as_ref());
     assert_eq!(names.collect::<Vec<_>>(), ["waited", "waited"]);
     let first = &events[0].attributes;
-    let asked = value(first, "sevenhops.wait.asked");
+    let asked = value(first, "sevenhops.wait.hinted");
     assert_eq!(asked, Some(&Value::Bool(true)));
     assert_eq!(calls[0].status, Status::Unset, "it ended well");
 }
@@ -218,7 +218,7 @@ async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let told = Told::listen();
     assert!(client.post(&url).send().await.is_err());
     assert!(client.post(&url).send().await.is_err());
-    assert_eq!(events(&told), ["circuit", "refused"]);
+    assert_eq!(events(&told), ["circuit", "rejected"]);
 }
 
 #[tokio::test]
