@@ -137,20 +137,20 @@ async fn function_that_fails_or_panics_is_named() {
     let failing: [(Body, &str); 4] = [
         (
             Body::retryable(move || ready(Err::<Body, _>(secret()))),
-            "call failed at encode: invalid (the function of Body::retryable made no body); no effect",
+            "call failed at encode: invalid request (the function of Body::retryable made no body); no effect",
         ),
         (
             Body::retryable(move || ready(Err::<Body, _>(missing()))).with_length(5),
-            "call failed at encode: invalid (the function of Body::retryable made no body: No such \
+            "call failed at encode: invalid request (the function of Body::retryable made no body: No such \
              file or directory (os error 2)); no effect",
         ),
         (
             Body::retryable(|| -> std::future::Ready<io::Result<Body>> { panic!("canary") }),
-            "call failed at encode: invalid (the function of Body::retryable made no body); no effect",
+            "call failed at encode: invalid request (the function of Body::retryable made no body); no effect",
         ),
         (
             Body::retryable(|| async { panic!("canary") as io::Result<Body> }),
-            "call failed at encode: invalid (the function of Body::retryable made no body); no effect",
+            "call failed at encode: invalid request (the function of Body::retryable made no body); no effect",
         ),
     ];
     for (mut body, expected) in failing {

@@ -98,7 +98,7 @@ impl Kind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::InvalidRequest => "invalid",
+            Self::InvalidRequest => "invalid request",
             Self::NotFound => "not found",
             Self::NoRecords => "no records",
             Self::ServerFailure => "server failure",
@@ -114,14 +114,14 @@ impl Kind {
             Self::CertificateUnknownIssuer => "certificate of unknown issuer",
             Self::CertificateInvalid => "certificate not acceptable",
             Self::Alert => "alert",
-            Self::ProtocolError => "protocol",
+            Self::ProtocolError => "protocol error",
             Self::ProxyRefused => "refused by the proxy",
             Self::ProxyDenied => "denied by the proxy",
             Self::ProxyUnauthorized => "proxy wants credentials",
             Self::Unprocessed => "refused, unprocessed",
             Self::BadGateway => "bad gateway",
             Self::Unavailable => "unavailable",
-            Self::ServerError => "failed",
+            Self::ServerError => "server error",
             Self::Throttled => "throttled",
             Self::Unauthorized => "unauthorized",
             Self::ClientError => "client error",

@@ -135,7 +135,7 @@ mod tests {
         let error = crate::error::Error::from(Unmet::WholeBody);
         assert_eq!(
             error.to_string(),
-            "call failed at encode: invalid (Options::whole_body needs an AttemptLayer in the \
+            "call failed at encode: invalid request (Options::whole_body needs an AttemptLayer in the \
              stack); no effect"
         );
     }

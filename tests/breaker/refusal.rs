@@ -34,7 +34,7 @@ async fn refusal_within_a_call_names_the_call_and_no_secret() {
     let told = refused.to_string();
     assert!(
         told.starts_with(
-            "GET https://api.test/v1 rejected by the breaker: open; 0 attempts, no effect; retry after 5."
+            "GET https://api.test/v1 rejected by the breaker: circuit open; 0 attempts, no effect; retry after 5."
         ),
         "{told}"
     );

@@ -261,7 +261,7 @@ async fn events_are_told_in_order_and_a_panic_harms_none() {
     advance(SECS(6)).await;
     rejections(&layer, &mock, 2).await;
     layer.breaker_handle().isolate(&api());
-    let failed = || Some("20 of 20 attempts failed, 20 at server (failed)".to_owned());
+    let failed = || Some("20 of 20 attempts failed, 20 at server (server error)".to_owned());
     assert_eq!(
         *told.lock().unwrap(),
         [
