@@ -45,7 +45,10 @@ mod tests {
             .collect();
         assert_eq!(
             waits,
-            [MS(100), MS(200)].map(|wait| TimelineEventKind::Waited { wait, asked: false })
+            [MS(100), MS(200)].map(|wait| TimelineEventKind::Waited {
+                wait,
+                hinted: false
+            })
         );
         assert_eq!(
             (timeline.attempt_count(), timeline.no_retry_reason()),

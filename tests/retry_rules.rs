@@ -53,7 +53,7 @@ mod tests {
             let notes = response.into_body().timeline().events();
             assert!(matches!(
                 notes[0].kind,
-                TimelineEventKind::Waited { asked: true, .. }
+                TimelineEventKind::Waited { hinted: true, .. }
             ));
         }
         let mock = Mock::new([with(503, "retry-after", "0")]);

@@ -78,11 +78,11 @@ mod tests {
                     "number": 1,
                     "start_us": 0,
                     "duration_us": 0,
-                    "rows": [{
+                    "stages": [{
                         "stage": "wait", "start_us": 0, "duration_us": 0, "end": "failed",
                         "kind": "unavailable",
                     }, {
-                        "stage": "receive", "start_us": 0, "duration_us": 0, "end": "left",
+                        "stage": "receive", "start_us": 0, "duration_us": 0, "end": "completed",
                     }],
                     "reused": false,
                     "dns_stale": false,
@@ -90,7 +90,7 @@ mod tests {
                     "sent_bytes": 0,
                     "received_bytes": 0,
                     "status": 503,
-                    "said": {
+                    "server_report": {
                         "timings": [{ "name": "total", "duration_us": 31_200 }, { "name": "miss" }],
                         "proxies": [{
                             "name": "edge", "error": "dns_timeout", "received_status": 503,
@@ -102,8 +102,8 @@ mod tests {
                     "service_us": 0,
                     "outcome": failed,
                 }],
-                "notes": [],
-                "not_repeated": {
+                "events": [],
+                "no_retry_reason": {
                     "reason": "disabled",
                     "text": "retries are switched off",
                 },
@@ -123,21 +123,21 @@ mod tests {
         let failed = &written["attempts"][1]["outcome"];
         assert_eq!(failed["end"], "failed");
         assert_eq!(failed["error_type"], "connection_terminated");
-        let wait = written["notes"][1]["wait_us"].clone();
+        let wait = written["events"][1]["wait_us"].clone();
         assert!(
             wait.as_u64().is_some_and(|micros| micros <= 100_000),
             "{wait}"
         );
         assert_eq!(
-            written["notes"],
+            written["events"],
             json!([
                 {
-                    "attempts": 1, "at_us": 0, "what": "redirected", "status": 307,
+                    "attempts": 1, "at_us": 0, "kind": "redirected", "status": 307,
                     "url": "https://api.test/v2/charges",
                 },
-                { "attempts": 2, "at_us": 0, "what": "waited", "wait_us": wait, "asked": false },
+                { "attempts": 2, "at_us": 0, "kind": "waited", "wait_us": wait, "hinted": false },
                 {
-                    "attempts": 3, "at_us": written["notes"][2]["at_us"], "what": "replayed",
+                    "attempts": 3, "at_us": written["events"][2]["at_us"], "kind": "replayed",
                 },
             ])
         );
@@ -173,7 +173,7 @@ mod tests {
             json!({ "end": "responded", "status": 200 })
         );
         assert_eq!(written["outcome"], attempt["outcome"]);
-        let rows = attempt["rows"].as_array().unwrap();
+        let rows = attempt["stages"].as_array().unwrap();
         let stages: Vec<_> = rows
             .iter()
             .map(|row| row["stage"].as_str().unwrap())

@@ -19,7 +19,13 @@ async fn repeat_waits_until_asking_again_is_worth_it() {
 
     answer.unwrap();
     // No server asked for this wait.
-    let [TimelineEventKind::Waited { wait, asked: false }] = notes[..] else {
+    let [
+        TimelineEventKind::Waited {
+            wait,
+            hinted: false,
+        },
+    ] = notes[..]
+    else {
         panic!("{notes:?}");
     };
     assert!((SECOND..=SECOND * 11 / 10).contains(&wait), "{wait:?}");

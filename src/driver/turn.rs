@@ -176,8 +176,8 @@ impl Turn {
         call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);
-        let asked = hint.by_server && hint.wait.is_some_and(|hint| hint >= own);
-        call.note(TimelineEventKind::Waited { wait, asked });
+        let hinted = hint.by_server && hint.wait.is_some_and(|hint| hint >= own);
+        call.note(TimelineEventKind::Waited { wait, hinted });
         Ok(self.due)
     }
 }

@@ -28,7 +28,7 @@ pub enum TimelineEventKind {
         /// The length of the wait.
         wait: Duration,
         /// Whether the server asked for it.
-        asked: bool,
+        hinted: bool,
     },
     /// The response redirected the call to another URL.
     Redirected {
@@ -58,8 +58,11 @@ pub enum TimelineEventKind {
 impl fmt::Display for TimelineEventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Waited { wait, asked: false } => write!(f, "waited {}", short(*wait)),
-            Self::Waited { wait, asked: true } => {
+            Self::Waited {
+                wait,
+                hinted: false,
+            } => write!(f, "waited {}", short(*wait)),
+            Self::Waited { wait, hinted: true } => {
                 write!(f, "waited {}, as the server asked", short(*wait))
             }
             Self::Redirected { status, url } => {

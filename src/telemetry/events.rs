@@ -13,12 +13,12 @@ use crate::hop::TimelineEventKind;
 /// Reports a note, which policies make between two attempts.
 pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
     match what {
-        TimelineEventKind::Waited { wait, asked } => event!(
+        TimelineEventKind::Waited { wait, hinted } => event!(
             call,
             Level::INFO,
             "waited",
             "sevenhops.wait.duration" = wait.as_secs_f64(),
-            "sevenhops.wait.hinted" = *asked,
+            "sevenhops.wait.hinted" = *hinted,
         ),
         TimelineEventKind::Redirected { status, url } => event!(
             call,

@@ -23,10 +23,10 @@ use crate::timeout::TimeoutKind;
 /// {
 ///   "method": "GET", "url": "https://api.test/v1", "started_at": "2026-01-02T03:04:05.000006Z",
 ///   "duration_us": 43000, "effect": "done", "outcome": {"end": "responded", "status": 200},
-///   "attempts": [{"number": 1, "start_us": 0, "duration_us": 43000, "rows": [], "reused": false,
+///   "attempts": [{"number": 1, "start_us": 0, "duration_us": 43000, "stages": [], "reused": false,
 ///     "dns_stale": false, "taken": true, "sent_bytes": 0, "received_bytes": 2,
 ///     "outcome": {"end": "responded", "status": 200}}],
-///   "notes": []
+///   "events": []
 /// }
 /// ```
 ///
@@ -42,8 +42,8 @@ impl Serialize for Timeline {
         fields.put("effect", self.effect())?;
         fields.put("outcome", self.outcome().unwrap_or(Outcome::Pending))?;
         fields.put("attempts", self.attempts())?;
-        fields.put("notes", self.events())?;
-        fields.known("not_repeated", self.no_retry_reason())?;
+        fields.put("events", self.events())?;
+        fields.known("no_retry_reason", self.no_retry_reason())?;
         fields.end()
     }
 }
@@ -56,7 +56,7 @@ impl Serialize for Attempt {
         fields.known("url", self.url.as_ref())?;
         fields.put("start_us", micros(self.start))?;
         fields.put("duration_us", micros(self.duration))?;
-        fields.put("rows", &self.stages)?;
+        fields.put("stages", &self.stages)?;
         fields.known("via", self.via.as_ref())?;
         let socket = self.unix_socket.as_ref();
         fields.known("unix_socket", socket.map(|path| path.display().to_string()))?;
@@ -79,7 +79,7 @@ impl Serialize for Attempt {
         fields.put("sent_bytes", self.sent_bytes)?;
         fields.put("received_bytes", self.received_bytes)?;
         fields.known("status", self.status.map(|status| status.as_u16()))?;
-        fields.known("said", self.server_report.as_ref())?;
+        fields.known("server_report", self.server_report.as_ref())?;
         fields.known("service_us", self.service_time().map(micros))?;
         fields.put("outcome", self.outcome)?;
         if !self.calls.is_empty() {
@@ -92,8 +92,8 @@ impl Serialize for Attempt {
 impl Serialize for StageTiming {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (end, kind) = match self.end {
-            StageOutcome::InProgress => ("open", None),
-            StageOutcome::Completed => ("left", None),
+            StageOutcome::InProgress => ("in_progress", None),
+            StageOutcome::Completed => ("completed", None),
             StageOutcome::Failed(kind) => ("failed", Some(kind)),
             StageOutcome::Abandoned => ("abandoned", None),
         };
@@ -127,7 +127,7 @@ impl Serialize for Outcome {
                 fields.put("kind", *kind)?;
                 fields.put("effect", *effect)?;
                 fields.known("error_type", self.error_type())?;
-                fields.known("expired", timeout_kind.map(TimeoutKind::as_str))?;
+                fields.known("timeout_kind", timeout_kind.map(TimeoutKind::as_str))?;
                 fields.known("status", status.map(|status| status.as_u16()))?;
             }
         }
@@ -141,29 +141,29 @@ impl Serialize for TimelineEvent {
         fields.put("attempts", self.attempts)?;
         fields.put("at_us", micros(self.at))?;
         match &self.kind {
-            TimelineEventKind::Waited { wait, asked } => {
-                fields.put("what", "waited")?;
+            TimelineEventKind::Waited { wait, hinted } => {
+                fields.put("kind", "waited")?;
                 fields.put("wait_us", micros(*wait))?;
-                fields.put("asked", asked)?;
+                fields.put("hinted", hinted)?;
             }
             TimelineEventKind::Redirected { status, url } => {
-                fields.put("what", "redirected")?;
+                fields.put("kind", "redirected")?;
                 fields.put("status", status.as_u16())?;
                 fields.put("url", url)?;
             }
-            TimelineEventKind::Replayed => fields.put("what", "replayed")?,
+            TimelineEventKind::Replayed => fields.put("kind", "replayed")?,
             TimelineEventKind::CallerRetry { number } => {
-                fields.put("what", "caller_retry")?;
+                fields.put("kind", "caller_retry")?;
                 fields.put("number", number)?;
             }
             TimelineEventKind::Rejected(policy) => {
-                fields.put("what", "rejected")?;
+                fields.put("kind", "rejected")?;
                 fields.put("policy", policy.as_str())?;
             }
             TimelineEventKind::Chaos { fault, delay } => {
-                fields.put("what", "chaos")?;
-                fields.put("mishap", fault.as_str())?;
-                fields.known("late_us", delay.map(micros))?;
+                fields.put("kind", "chaos")?;
+                fields.put("fault", fault.as_str())?;
+                fields.known("delay_us", delay.map(micros))?;
             }
         }
         fields.end()

@@ -47,18 +47,18 @@ async fn note_is_written_with_the_timeline() {
     for (fault, written) in [
         (
             Fault::DropResponse,
-            serde_json::json!({"attempts": 1, "at_us": 0, "what": "chaos", "mishap": "drop_response"}),
+            serde_json::json!({"attempts": 1, "at_us": 0, "kind": "chaos", "fault": "drop_response"}),
         ),
         (
             delay,
             serde_json::json!({
-                "attempts": 1, "at_us": 0, "what": "chaos", "mishap": "delay", "late_us": 60_000_000,
+                "attempts": 1, "at_us": 0, "kind": "chaos", "fault": "delay", "delay_us": 60_000_000,
             }),
         ),
     ] {
         let (error, _) = once(Method::POST, fault).await;
         let notes = serde_json::to_value(error.timeline().unwrap()).unwrap();
-        assert_eq!(notes["notes"], serde_json::json!([written]));
+        assert_eq!(notes["events"], serde_json::json!([written]));
     }
 }
 

@@ -273,6 +273,6 @@ async fn operation_inside_an_operation_leaves_the_repeating_to_it() {
     let notes = error.timeline().unwrap().events();
     assert!(matches!(
         notes[0].kind,
-        TimelineEventKind::Waited { asked: false, .. }
+        TimelineEventKind::Waited { hinted: false, .. }
     ));
 }

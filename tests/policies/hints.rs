@@ -130,7 +130,7 @@ async fn draw_that_does_not_fit_is_drawn_again() {
         let notes = response.body().timeline().events();
         assert!(matches!(
             notes[0].kind,
-            TimelineEventKind::Waited { asked: false, .. }
+            TimelineEventKind::Waited { hinted: false, .. }
         ));
     }
 }

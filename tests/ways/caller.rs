@@ -306,8 +306,8 @@ async fn retry_of_the_caller_is_shown_in_the_waterfall_and_in_the_archive() {
     assert_eq!(archive["log"]["entries"][0]["_caller_try"], 2);
     #[cfg(feature = "serde")]
     {
-        let note = &serde_json::to_value(timeline).unwrap()["notes"][0];
-        assert_eq!(note["what"], "caller_retry");
+        let note = &serde_json::to_value(timeline).unwrap()["events"][0];
+        assert_eq!(note["kind"], "caller_retry");
         assert_eq!(note["number"], 2);
     }
 }
