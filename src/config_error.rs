@@ -14,11 +14,11 @@ use crate::box_error::BoxError;
 pub struct ConfigError {
     /// The path of the field, as in a file.
     path: String,
-    reason: Reason,
+    reason: ConfigProblem,
 }
 
 #[derive(Debug)]
-enum Reason {
+enum ConfigProblem {
     Invalid { value: String, expected: String },
     Refused { why: String },
     Failed { source: BoxError },
@@ -33,7 +33,7 @@ impl ConfigError {
     ) -> Self {
         Self {
             path: path.into(),
-            reason: Reason::Invalid {
+            reason: ConfigProblem::Invalid {
                 value: format!("{value:?}"),
                 expected: expected.to_string(),
             },
@@ -62,7 +62,7 @@ impl ConfigError {
         let (path, source) = (path.into(), source.into());
         Self {
             path,
-            reason: Reason::Failed { source },
+            reason: ConfigProblem::Failed { source },
         }
     }
 
@@ -71,7 +71,7 @@ impl ConfigError {
         let (path, why) = (path.into(), why.to_string());
         Self {
             path,
-            reason: Reason::Refused { why },
+            reason: ConfigProblem::Refused { why },
         }
     }
 
@@ -86,11 +86,11 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = &self.path;
         match &self.reason {
-            Reason::Invalid { value, expected } => {
+            ConfigProblem::Invalid { value, expected } => {
                 write!(f, "{path}: {value} is invalid: expected {expected}")
             }
-            Reason::Refused { why } => write!(f, "{path}: {why}"),
-            Reason::Failed { .. } => write!(f, "{path} cannot be used"),
+            ConfigProblem::Refused { why } => write!(f, "{path}: {why}"),
+            ConfigProblem::Failed { .. } => write!(f, "{path} cannot be used"),
         }
     }
 }
@@ -98,8 +98,8 @@ impl fmt::Display for ConfigError {
 impl StdError for ConfigError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.reason {
-            Reason::Failed { source } => Some(&**source),
-            Reason::Invalid { .. } | Reason::Refused { .. } => None,
+            ConfigProblem::Failed { source } => Some(&**source),
+            ConfigProblem::Invalid { .. } | ConfigProblem::Refused { .. } => None,
         }
     }
 }

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
-use crate::hint::hint;
 use crate::hop::ServerReport;
 use crate::policy::redirect::{Asked, next};
+use crate::retry_after::hint;
 
 /// Reads a response head, a header on each line, as the policies and the record do.
 pub fn head(data: &[u8]) {

@@ -82,13 +82,10 @@ mod error;
 #[doc = include_str!("../docs/errors.md")]
 pub mod errors {}
 mod config;
-#[cfg(feature = "serde")]
-mod file;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod getters;
-mod hint;
 pub mod hop;
 mod idempotency_key;
 pub mod layer;
@@ -104,9 +101,12 @@ mod record;
 mod redact;
 mod registry;
 mod replay;
+mod retry_after;
 #[cfg(feature = "client")]
 mod roots;
 pub mod sdk;
+#[cfg(feature = "serde")]
+mod serde_forms;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

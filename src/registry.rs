@@ -25,7 +25,7 @@ pub(crate) trait Entry {
 /// the moment of its removal, only that one caller uses it.
 #[derive(Debug)]
 pub(crate) struct Registry<T> {
-    map: HashMap<Key, Kept<T>, BuildHasherDefault<Known>>,
+    map: HashMap<HashedKey, RegistrySlot<T>, BuildHasherDefault<KnownHasher>>,
     epoch: Instant,
     /// The time of the next scan for removable entries, after a scan found none.
     look_again: Mutex<Option<Instant>>,
@@ -33,7 +33,7 @@ pub(crate) struct Registry<T> {
 }
 
 #[derive(Debug)]
-struct Kept<T> {
+struct RegistrySlot<T> {
     value: Arc<T>,
     /// The time of the last lookup, in seconds since the registry's epoch.
     used: AtomicU64,
@@ -41,12 +41,12 @@ struct Kept<T> {
 
 /// A destination and its hash, which is computed once for every registry.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub(crate) struct HashedKey {
     hash: u64,
     destination: Destination,
 }
 
-impl From<Destination> for Key {
+impl From<Destination> for HashedKey {
     fn from(destination: Destination) -> Self {
         Self {
             hash: destination.key_hash(),
@@ -55,15 +55,15 @@ impl From<Destination> for Key {
     }
 }
 
-impl PartialEq for Key {
+impl PartialEq for HashedKey {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.destination == other.destination
     }
 }
 
-impl Eq for Key {}
+impl Eq for HashedKey {}
 
-impl Hash for Key {
+impl Hash for HashedKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
     }
@@ -75,17 +75,17 @@ impl Hash for Origin {
     }
 }
 
-impl Equivalent<Key> for Origin {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<HashedKey> for Origin {
+    fn equivalent(&self, key: &HashedKey) -> bool {
         self.key_hash() == key.hash && self.is(&key.destination)
     }
 }
 
 /// Uses a known hash unchanged.
 #[derive(Clone, Copy, Debug, Default)]
-struct Known(u64);
+struct KnownHasher(u64);
 
-impl Hasher for Known {
+impl Hasher for KnownHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -118,7 +118,7 @@ impl<T: Entry> Registry<T> {
     /// Returns the state of a destination, if there is any. This counts as a use.
     pub(crate) fn get<Q>(&self, key: &Q, now: Instant) -> Option<Arc<T>>
     where
-        Q: Hash + Equivalent<Key> + ?Sized,
+        Q: Hash + Equivalent<HashedKey> + ?Sized,
     {
         let map = self.map.pin();
         let kept = map.get(key)?;
@@ -132,7 +132,7 @@ impl<T: Entry> Registry<T> {
 
     /// Like [`get`](Self::get), for a destination with any name.
     pub(crate) fn find(&self, destination: &Destination, now: Instant) -> Option<Arc<T>> {
-        self.get(&Key::from(destination.clone()), now)
+        self.get(&HashedKey::from(destination.clone()), now)
     }
 
     /// Keeps `value` for a destination without state. If the registry is full of pinned entries, `value` is returned
@@ -147,7 +147,7 @@ impl<T: Entry> Registry<T> {
     }
 
     fn insert(&self, (key, value): (Destination, T), room: usize, now: Instant) -> Arc<T> {
-        let (key, value) = (Key::from(key), Arc::new(value));
+        let (key, value) = (HashedKey::from(key), Arc::new(value));
         let mut look_again = self
             .look_again
             .lock()
@@ -159,7 +159,7 @@ impl<T: Entry> Registry<T> {
             *look_again = (self.forget(now) == 0).then(|| now + LOOK_AGAIN);
         }
         if self.map.len() < room {
-            let kept = Kept {
+            let kept = RegistrySlot {
                 value: Arc::clone(&value),
                 used: AtomicU64::new(self.second(now)),
             };
@@ -178,7 +178,7 @@ impl<T: Entry> Registry<T> {
 
     /// Reads an entry without counting it as a use.
     pub(crate) fn peek<R>(&self, key: &Destination, with: impl FnOnce(&T) -> R) -> Option<R> {
-        let key = Key::from(key.clone());
+        let key = HashedKey::from(key.clone());
         self.map.pin().get(&key).map(|kept| with(&kept.value))
     }
 
@@ -219,7 +219,7 @@ impl<T: Entry> Registry<T> {
 }
 
 /// Returns whether no caller holds it and it is not pinned.
-fn is_free<T: Entry>(kept: &Kept<T>, now: Instant) -> bool {
+fn is_free<T: Entry>(kept: &RegistrySlot<T>, now: Instant) -> bool {
     Arc::strong_count(&kept.value) == 1 && !kept.value.is_pinned(now)
 }
 
@@ -254,7 +254,7 @@ mod tests {
         Destination::named(format!("host-{number}"))
     }
 
-    fn key(number: usize) -> Key {
+    fn key(number: usize) -> HashedKey {
         name(number).into()
     }
 

@@ -137,9 +137,9 @@ mod sealed {
 
 /// The place where a transport puts a body that no connection took, for the next attempt. It is in the request's
 /// extensions, and only for a body that cannot be cloned.
-pub(crate) struct UnsentBody<B>(Arc<Mutex<Place<B>>>);
+pub(crate) struct UnsentBody<B>(Arc<Mutex<BodySlot<B>>>);
 
-enum Place<B> {
+enum BodySlot<B> {
     Empty,
     Full(B),
     /// The request has another body now.
@@ -148,20 +148,20 @@ enum Place<B> {
 
 impl<B> UnsentBody<B> {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Place::Empty)))
+        Self(Arc::new(Mutex::new(BodySlot::Empty)))
     }
 
     pub(crate) fn put(&self, body: B) {
         let mut place = self.lock();
-        if matches!(*place, Place::Empty) {
-            *place = Place::Full(body);
+        if matches!(*place, BodySlot::Empty) {
+            *place = BodySlot::Full(body);
         }
     }
 
     fn take(&self) -> Option<B> {
         let mut place = self.lock();
-        match std::mem::replace(&mut *place, Place::Empty) {
-            Place::Full(body) => Some(body),
+        match std::mem::replace(&mut *place, BodySlot::Empty) {
+            BodySlot::Full(body) => Some(body),
             other => {
                 *place = other;
                 None
@@ -170,14 +170,14 @@ impl<B> UnsentBody<B> {
     }
 
     fn close(&self) {
-        *self.lock() = Place::Closed;
+        *self.lock() = BodySlot::Closed;
     }
 
     fn is_full(&self) -> bool {
-        matches!(*self.lock(), Place::Full(_))
+        matches!(*self.lock(), BodySlot::Full(_))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Place<B>> {
+    fn lock(&self) -> MutexGuard<'_, BodySlot<B>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

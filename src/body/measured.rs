@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::box_error::BoxError;
-use crate::error::Reason;
+use crate::error::ReasonText;
 
 /// Fails if its source has fewer or more bytes than announced.
 ///
@@ -57,10 +57,10 @@ impl<B> Measured<B> {
     }
 
     /// Checks the length after the source has ended.
-    fn end(&mut self) -> Result<(), Reason> {
+    fn end(&mut self) -> Result<(), ReasonText> {
         self.ended = true;
         match self.announced {
-            Some(announced) if self.given < announced => Err(Reason::new(format!(
+            Some(announced) if self.given < announced => Err(ReasonText::new(format!(
                 "the request body has {} bytes, {announced} were announced",
                 self.given
             ))),
@@ -71,7 +71,7 @@ impl<B> Measured<B> {
 
 impl<B: Body> Measured<B> {
     /// Returns the part of a piece that may be sent now.
-    fn pass(&mut self, piece: Bytes) -> Result<Bytes, Reason> {
+    fn pass(&mut self, piece: Bytes) -> Result<Bytes, ReasonText> {
         self.given = self.given.saturating_add(piece.len() as u64);
         let Some(announced) = self.announced else {
             return Ok(piece);
@@ -79,7 +79,7 @@ impl<B: Body> Measured<B> {
         if self.given > announced {
             self.ended = true;
             self.last = None;
-            return Err(Reason::new(format!(
+            return Err(ReasonText::new(format!(
                 "the request body has more than the {announced} bytes that were announced"
             )));
         }

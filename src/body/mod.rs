@@ -23,7 +23,7 @@ use self::measured::Measured;
 pub(crate) use self::reqwest::to_reqwest;
 use self::wrapped::Wrapped;
 use crate::box_error::BoxError;
-use crate::error::{Error, Reason};
+use crate::error::{Error, ReasonText};
 #[cfg(feature = "reqwest")]
 use crate::hop::BodyFailed;
 use crate::replay::CloneBody;
@@ -152,14 +152,14 @@ impl Body {
         }
     }
 
-    fn check_length(&self) -> Result<(), Reason> {
+    fn check_length(&self) -> Result<(), ReasonText> {
         let Content::Announced(measured) = &self.0 else {
             return Ok(());
         };
         measured.source().check_length()?;
         let (announced, hint) = (measured.announced(), measured.source().size_hint());
         match (announced, hint.exact()) {
-            (Some(announced), Some(exact)) if announced != exact => Err(Reason::new(format!(
+            (Some(announced), Some(exact)) if announced != exact => Err(ReasonText::new(format!(
                 "the request body has {exact} bytes, {announced} were announced"
             ))),
             _ => Ok(()),

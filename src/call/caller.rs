@@ -74,7 +74,7 @@ impl Call {
 
 /// The identity of a request. Headers are not compared: a retry may add some, and renew credentials.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct CallerRequest {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) body: Bytes,
@@ -82,19 +82,19 @@ pub(crate) struct Wish {
 
 /// The calls of a caller, each with its latest try. They are kept in the extensions that the tries share.
 #[derive(Clone, Default)]
-struct Tries(Vec<Latest>);
+struct CallerTries(Vec<LatestTry>);
 
 #[derive(Clone)]
-struct Latest {
-    wish: Wish,
+struct LatestTry {
+    wish: CallerRequest,
     number: u32,
     before: Effect,
     key: Arc<OnceLock<Uuid>>,
     call: Arc<OnceLock<Call>>,
 }
 
-impl Latest {
-    fn first(wish: Wish) -> Self {
+impl LatestTry {
+    fn first(wish: CallerRequest) -> Self {
         Self {
             wish,
             number: 1,
@@ -133,12 +133,12 @@ impl Latest {
 }
 
 /// Returns the caller's next try of a request. It is the first try if the extensions hold no earlier one.
-pub(crate) fn next_try(extensions: &mut Extensions, wish: Wish) -> CallerTry {
-    let Tries(tries) = extensions.get_or_insert_default();
+pub(crate) fn next_try(extensions: &mut Extensions, wish: CallerRequest) -> CallerTry {
+    let CallerTries(tries) = extensions.get_or_insert_default();
     let known = tries.iter().position(|latest| latest.wish == wish);
     let next = match known {
         Some(at) => tries.remove(at).next(),
-        None => Latest::first(wish),
+        None => LatestTry::first(wish),
     };
     if tries.len() == MOST_WISHES {
         tries.remove(0);
@@ -169,8 +169,8 @@ mod tests {
     use super::*;
     use crate::timeout::Timeout;
 
-    fn wish(path: &'static str, body: &'static str) -> Wish {
-        Wish {
+    fn wish(path: &'static str, body: &'static str) -> CallerRequest {
+        CallerRequest {
             method: Method::POST,
             uri: Uri::from_static(path),
             body: Bytes::from_static(body.as_bytes()),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     /// Begins the call of the next try.
-    fn begin(extensions: &mut Extensions, wish: Wish) -> (Call, Uuid) {
+    fn begin(extensions: &mut Extensions, wish: CallerRequest) -> (Call, Uuid) {
         let this = next_try(extensions, wish);
         let key = this.key(|| Uuid::from_u128(fastrand::u128(..)));
         let mut request = Request::new(());
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn wishes_are_bounded_and_the_oldest_goes_first() {
         let mut extensions = Extensions::new();
-        let of = |number: usize| Wish {
+        let of = |number: usize| CallerRequest {
             body: Bytes::from(number.to_string()),
             ..wish("/charges", "")
         };
@@ -264,7 +264,7 @@ mod tests {
         for number in 1..=MOST_WISHES {
             next_try(&mut extensions, of(number));
         }
-        let Tries(tries) = extensions.get_or_insert_default();
+        let CallerTries(tries) = extensions.get_or_insert_default();
         assert_eq!(tries.len(), MOST_WISHES);
         let again = next_try(&mut extensions, of(0)).key;
         assert!(!Arc::ptr_eq(&again, &first));

@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 use tokio::time::Instant;
 
-use super::{Asked, Call};
+use super::{Call, CallTarget};
 use crate::clock;
 use crate::options::Options;
 
 /// The immutable part of a call.
 pub(super) struct Context {
-    asked: Asked,
+    asked: CallTarget,
     options: Options,
     started: Instant,
     /// Read from the clock at first use.
@@ -23,7 +23,7 @@ pub(super) struct Context {
 impl Context {
     #[inline]
     pub(super) const fn new(
-        asked: Asked,
+        asked: CallTarget,
         options: Options,
         (started, deadline): (Instant, Instant),
     ) -> Self {
@@ -38,7 +38,7 @@ impl Context {
 }
 
 impl Call {
-    pub(crate) fn asked(&self) -> &Asked {
+    pub(crate) fn asked(&self) -> &CallTarget {
         &self.0.context.asked
     }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use super::Call;
 #[cfg(feature = "reqwest-middleware")]
 use super::CallerTry;
-use super::around::MOST_CALLS;
+use super::ambient::MOST_CALLS;
 use crate::hop::{Effect, Outcome, effect_of_response};
 use crate::record::effect_of;
 use crate::record::tracker::Tracker;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Call, Inner};
+use super::{Call, CallInner};
 use crate::clock::{self, nanos_of};
 use crate::telemetry::{EventSpan, Span, Subject, end_call};
 
@@ -137,7 +137,7 @@ impl Call {
 
 /// A weak reference to a call.
 #[derive(Clone)]
-pub(crate) struct WeakCall(Weak<Inner>);
+pub(crate) struct WeakCall(Weak<CallInner>);
 
 impl WeakCall {
     pub(crate) fn upgrade(&self) -> Option<Call> {

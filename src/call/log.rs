@@ -48,13 +48,13 @@ pub(super) struct Rest {
     /// The calls of stacks below that continue its request.
     pub(super) inner: Vec<Call>,
     /// The requests of an operation's attempts.
-    pub(super) inside: Vec<Inside>,
+    pub(super) inside: Vec<NestedCalls>,
     /// Where redirects have led.
     redirected_to: Option<Uri>,
 }
 
 /// The requests that an operation's work sent in one attempt.
-pub(super) struct Inside {
+pub(super) struct NestedCalls {
     pub(super) attempt: Arc<Tracker>,
     /// The calls of our clients, in order.
     pub(super) calls: Vec<Call>,

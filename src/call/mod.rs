@@ -1,7 +1,6 @@
 //! The state of a call that travels through the stack in the request's extensions.
 
-mod around;
-mod asked;
+mod ambient;
 #[cfg(feature = "reqwest-middleware")]
 mod caller;
 mod context;
@@ -10,6 +9,7 @@ mod key;
 mod lifecycle;
 mod log;
 mod state;
+mod target;
 mod wire;
 
 use std::fmt;
@@ -21,32 +21,32 @@ use tokio::time::Instant;
 use self::context::Context;
 use self::lifecycle::Lifecycle;
 use self::log::Log;
-use self::state::State;
+use self::state::CallState;
 use crate::clock;
 use crate::options::Options;
 use crate::timeout::Timeout;
 
-pub(crate) use self::around::Around;
+pub(crate) use self::ambient::AmbientOperation;
 #[cfg(feature = "client")]
-pub(crate) use self::around::{attempt_of_request, heard_alone};
-pub(crate) use self::asked::Asked;
+pub(crate) use self::ambient::{attempt_of_request, heard_alone};
 #[cfg(feature = "reqwest-middleware")]
-pub(crate) use self::caller::{CallerTry, Wish, next_try};
+pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::state::{Follows, Repeating};
+pub(crate) use self::target::CallTarget;
 #[cfg(feature = "client")]
 pub(crate) use self::wire::unmet;
 
 /// A call in progress: the state that its layers share. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Call(Arc<Inner>);
+pub(crate) struct Call(Arc<CallInner>);
 
 /// The four parts of a call.
-struct Inner {
+struct CallInner {
     context: Context,
-    state: State,
+    state: CallState,
     log: Log,
     lifecycle: Lifecycle,
 }
@@ -76,7 +76,7 @@ impl Call {
             true => None,
             false => request.extensions_mut().remove::<Options>(),
         };
-        let asked = Asked::Request {
+        let asked = CallTarget::Request {
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
@@ -90,20 +90,20 @@ impl Call {
 
     /// Begins a call that no other layer finds. Options and extensions of the request are left to the other layers.
     pub(crate) fn alone<B>(request: &Request<B>, limit: Timeout) -> Self {
-        let asked = Asked::Request {
+        let asked = CallTarget::Request {
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
         let started = clock::now();
         let deadline = clock::after(started, limit.get());
         let context = Context::new(asked, Options::default(), (started, deadline));
-        let state = State::new(None, (None, Follows::default()), false);
+        let state = CallState::new(None, (None, Follows::default()), false);
         Self::new(context, state)
     }
 
     #[inline]
-    fn new(context: Context, state: State) -> Self {
-        Self(Arc::new(Inner {
+    fn new(context: Context, state: CallState) -> Self {
+        Self(Arc::new(CallInner {
             context,
             state,
             log: Log::default(),
@@ -112,14 +112,14 @@ impl Call {
     }
 
     /// Begins the call of an operation, due after `limit` at the latest. An operation around it is honored.
-    pub(crate) fn operate(asked: Asked, limit: Timeout) -> Self {
+    pub(crate) fn operate(asked: CallTarget, limit: Timeout) -> Self {
         Self::start(asked, Options::default(), limit, None)
     }
 
-    fn start(asked: Asked, mut options: Options, limit: Timeout, above: Option<Self>) -> Self {
+    fn start(asked: CallTarget, mut options: Options, limit: Timeout, above: Option<Self>) -> Self {
         let started = clock::now();
         let own = clock::after(started, options.deadline.unwrap_or(limit).get());
-        let around = above.is_none().then(Around::current).flatten();
+        let around = above.is_none().then(AmbientOperation::current).flatten();
         let outer = above
             .as_ref()
             .or_else(|| around.as_ref().map(|around| &around.call));
@@ -144,7 +144,7 @@ impl Call {
         let context = Context::new(asked, options, (started, deadline));
         let call = Self::new(
             context,
-            State::new(outer_key, (most, follows), is_in_attempt),
+            CallState::new(outer_key, (most, follows), is_in_attempt),
         );
         if let Some(around) = around {
             around.heard(&call);

@@ -34,7 +34,7 @@ impl Follows {
 }
 
 /// The part of a call that its drivers change, without a lock.
-pub(super) struct State {
+pub(super) struct CallState {
     pub(super) key: OnceLock<KeyMark>,
     /// The key of the call around this one, if it holds here.
     pub(super) outer_key: Option<KeyMark>,
@@ -59,7 +59,7 @@ pub(super) struct State {
     led_away: AtomicBool,
 }
 
-impl State {
+impl CallState {
     /// Creates the state. `most` is the maximum number of attempts of a driver around the call, if that one retries.
     #[inline]
     pub(super) fn new(

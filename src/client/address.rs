@@ -6,7 +6,7 @@ use http::Uri;
 use url::Url;
 
 use crate::box_error::BoxError;
-use crate::error::Reason;
+use crate::error::ReasonText;
 
 /// A URL for a new request: text, a parsed [`Url`], or a [`Uri`].
 ///
@@ -49,7 +49,7 @@ impl Address {
     fn parse(text: &str) -> Result<Self, BoxError> {
         match Url::parse(text) {
             Ok(url) => Self::checked(url),
-            Err(_) if has_zone(text) => Err(Reason::new(ZONE).into()),
+            Err(_) if has_zone(text) => Err(ReasonText::new(ZONE).into()),
             Err(error) => Err(error.into()),
         }
     }
@@ -57,7 +57,7 @@ impl Address {
     fn checked(url: Url) -> Result<Self, BoxError> {
         match url.has_host() {
             true => Ok(Self(Form::Parsed(Box::new(url)))),
-            false => Err(Reason::new("URL scheme is not allowed").into()),
+            false => Err(ReasonText::new("URL scheme is not allowed").into()),
         }
     }
 
@@ -68,7 +68,7 @@ impl Address {
         }
         match &mut self.0 {
             Form::Parsed(url) => Ok(url),
-            Form::Plain(_) => Err(Reason::new("the URL is invalid").into()),
+            Form::Plain(_) => Err(ReasonText::new("the URL is invalid").into()),
         }
     }
 

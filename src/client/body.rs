@@ -15,7 +15,7 @@ use crate::box_error::BoxError;
 use crate::call::Hold;
 use crate::coding::{Broken, Coding, codings};
 use crate::diagnose::Edge;
-use crate::error::{Error, Reason};
+use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::timeline::Timeline;
 
@@ -64,18 +64,17 @@ impl ResponseBody {
 /// # Errors
 ///
 /// Returns the reason if the body cannot be decoded.
-pub(super) fn encoding(head: &Parts, body: &impl HttpBody) -> Result<Vec<Coding>, Reason> {
+pub(super) fn encoding(head: &Parts, body: &impl HttpBody) -> Result<Vec<Coding>, ReasonText> {
     if body.is_end_stream() {
         return Ok(Vec::new());
     }
     let codings = codings(&head.headers)
-        .map_err(|unsupported| Reason::new(format!("its body is encoded: {unsupported}")))?;
+        .map_err(|unsupported| ReasonText::new(format!("its body is encoded: {unsupported}")))?;
     match codings.first() {
         // RFC 9110 §14.2: a range of the encoded form.
-        Some(coding) if head.status == StatusCode::PARTIAL_CONTENT => Err(Reason::new(format!(
-            "its body is a part of {} data",
-            coding.name()
-        ))),
+        Some(coding) if head.status == StatusCode::PARTIAL_CONTENT => Err(ReasonText::new(
+            format!("its body is a part of {} data", coding.name()),
+        )),
         _ => Ok(codings),
     }
 }
@@ -118,7 +117,9 @@ fn undecoded(error: BoxError, timeline: &Option<Timeline>) -> Error {
         Err(other) => other,
     };
     match error.downcast::<Broken>() {
-        Ok(broken) => failed_at(broken.place(), timeline).because(Reason::new(broken.to_string())),
+        Ok(broken) => {
+            failed_at(broken.place(), timeline).because(ReasonText::new(broken.to_string()))
+        }
         Err(other) => failed(Kind::Malformed, timeline).because(other),
     }
 }

@@ -7,7 +7,7 @@ use http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 
 use super::Response;
-use crate::error::{Error, Reason};
+use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Hop, Kind, author_of};
 use crate::layer::ConfigHandle;
 use crate::policy::redirect::unfollowed;
@@ -65,7 +65,7 @@ impl Response {
             (Kind::ProtocolError, "it is not a final status".to_owned())
         };
         let diagnosis = Diagnosis::after_head(hop, kind);
-        Some(self.shown(diagnosis).because(Reason::new(reason)))
+        Some(self.shown(diagnosis).because(ReasonText::new(reason)))
     }
 
     /// Receives the beginning of a failure's body, within bounds. If the body fails, the first failure is kept.
@@ -93,7 +93,9 @@ impl Response {
             return Ok(self);
         }
         let diagnosis = Diagnosis::after_head(Hop::Decode, Kind::Malformed);
-        Err(self.shown(diagnosis).because(Reason::new("it has no body")))
+        Err(self
+            .shown(diagnosis)
+            .because(ReasonText::new("it has no body")))
     }
 
     /// Returns an error that shows the status.

@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::diagnose::Edge;
 use crate::driver::DriverBody;
 use crate::driver::Truncated;
-use crate::error::{Error, Reason};
+use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Keyed, Kind};
 use crate::policy::idempotency;
 use crate::telemetry::{Span, decode_span, mark};
@@ -139,11 +139,11 @@ impl Response {
     }
 
     /// Returns why the body is still encoded, if it is.
-    pub(super) fn still_encoded(&self) -> Option<Reason> {
+    pub(super) fn still_encoded(&self) -> Option<ReasonText> {
         match encoding(&self.head, &self.body) {
             Ok(codings) => codings.first().map(|coding| {
                 let name = coding.name();
-                Reason::new(format!("its body is encoded: {name}"))
+                ReasonText::new(format!("its body is encoded: {name}"))
             }),
             Err(reason) => Some(reason),
         }

@@ -31,7 +31,7 @@ pub struct DestinationConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]

@@ -88,7 +88,7 @@ use crate::timeout::{self, Timeouts};
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(remote = "Self", deny_unknown_fields))]
 pub struct Config {
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_forms::duration"))]
     pub(crate) deadline: Duration,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) timeouts: timeout::TimeoutsConfig,
@@ -276,7 +276,7 @@ impl Config {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Config {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::file::with_path(deserializer, |deserializer| Self::deserialize(deserializer))
+        crate::serde_forms::with_path(deserializer, |deserializer| Self::deserialize(deserializer))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::record::Tracker;
 
 /// The failure of one attempt, before the call's log is added. At the edge of a driver it becomes an [`Error`].
 #[derive(Debug)]
-pub(crate) struct Failure(Error);
+pub(crate) struct AttemptFailure(Error);
 
 /// The context in which the driver sees the failure of a service below.
 #[derive(Clone, Copy, Default)]
@@ -45,20 +45,20 @@ impl<'a> Edge<'a> {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for AttemptFailure {
     /// Wraps a failure that the driver itself made.
     fn from(error: Error) -> Self {
         Self(error)
     }
 }
 
-impl From<Diagnosis> for Failure {
+impl From<Diagnosis> for AttemptFailure {
     fn from(diagnosis: Diagnosis) -> Self {
         Self(Error::new(diagnosis))
     }
 }
 
-impl Failure {
+impl AttemptFailure {
     /// Diagnoses an error of the service below.
     pub(crate) fn below(error: BoxError, view: View<'_>) -> Self {
         let error = match Error::ours(error) {
@@ -137,7 +137,7 @@ fn foreign(error: &(dyn StdError + 'static), view: View<'_>) -> Diagnosis {
 impl Error {
     /// Makes the error with which a request leaves a driver. Hop and kind are those of the failure. The effect is the
     /// greatest effect of the request's attempts.
-    pub(crate) fn at_edge(edge: Edge<'_>, failure: Failure) -> Self {
+    pub(crate) fn at_edge(edge: Edge<'_>, failure: AttemptFailure) -> Self {
         let Edge { call, from, seen } = edge;
         let log = call.effect_since(from).max(seen);
         let own = failure.diagnosis().effect;

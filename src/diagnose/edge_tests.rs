@@ -43,7 +43,7 @@ fn foreign_error_alone_proves_nothing() {
         io::ErrorKind::TimedOut,
         io::ErrorKind::Other,
     ] {
-        let failure = Failure::below(io::Error::from(kind).into(), View::default());
+        let failure = AttemptFailure::below(io::Error::from(kind).into(), View::default());
         assert_eq!(failure.diagnosis().effect, Effect::Possible, "{kind:?}");
     }
 }
@@ -51,8 +51,8 @@ fn foreign_error_alone_proves_nothing() {
 #[test]
 fn error_of_ours_proves_what_it_says_also_inside_a_foreign_one() {
     let refused = || Error::new(Diagnosis::new(Hop::Connect, Kind::Refused, Effect::None));
-    let bare = Failure::below(refused().into(), View::default());
-    let wrapped = Failure::below(io::Error::other(refused()).into(), View::default());
+    let bare = AttemptFailure::below(refused().into(), View::default());
+    let wrapped = AttemptFailure::below(io::Error::other(refused()).into(), View::default());
     for failure in [bare, wrapped] {
         let Diagnosis { hop, effect, .. } = failure.diagnosis();
         assert_eq!((hop, effect), (Some(Hop::Connect), Effect::None));
@@ -65,7 +65,8 @@ fn head_says_what_a_body_that_breaks_off_has_done() {
         head: Some(Effect::Done),
         ..View::default()
     };
-    let failure = Failure::below(io::Error::from(io::ErrorKind::ConnectionReset).into(), view);
+    let failure =
+        AttemptFailure::below(io::Error::from(io::ErrorKind::ConnectionReset).into(), view);
     let Diagnosis { hop, effect, .. } = failure.diagnosis();
     assert_eq!((hop, effect), (Some(Hop::Receive), Effect::Done));
 }

@@ -13,7 +13,7 @@ use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
 use crate::record::{Tracker, effect_of};
 use crate::timeout::TimeoutKind;
 
-pub(crate) use self::edge::{Edge, Failure, View};
+pub(crate) use self::edge::{AttemptFailure, Edge, View};
 #[cfg(feature = "reqwest")]
 pub(crate) use self::evidence::is_unprocessed;
 

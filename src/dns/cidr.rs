@@ -155,14 +155,14 @@ impl std::error::Error for InvalidCidr {}
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Cidr {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::file::text::deserialize(deserializer)
+        crate::serde_forms::text::deserialize(deserializer)
     }
 }
 
 #[cfg(feature = "serde")]
 impl serde::Serialize for Cidr {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        crate::file::text::serialize(self, serializer)
+        crate::serde_forms::text::serialize(self, serializer)
     }
 }
 

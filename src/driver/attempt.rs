@@ -16,7 +16,7 @@ use crate::box_error::BoxError;
 use crate::call::{Call, Follows};
 use crate::clock;
 use crate::destination::Destination;
-use crate::diagnose::{Failure, View};
+use crate::diagnose::{AttemptFailure, View};
 use crate::hop::{Diagnosis, FailureClass, Keyed, ServerReport, effect_of_response};
 use crate::policy::Classified;
 use crate::policy::breaker::{Admission, PendingVerdict};
@@ -89,7 +89,7 @@ impl Flight {
     }
 
     /// Handles a failure: records it, and judges the destination.
-    pub(super) fn fail(mut self, failure: &Failure, class: Option<FailureClass>) {
+    pub(super) fn fail(mut self, failure: &AttemptFailure, class: Option<FailureClass>) {
         if let Some(attempt) = self.attempt.take() {
             attempt.tracker.fail(failure.diagnosis());
         }
@@ -249,20 +249,20 @@ impl Attempt {
     }
 
     /// Gives the attempt up after a timeout.
-    pub(super) fn expire(&self, which: TimeoutKind) -> Failure {
+    pub(super) fn expire(&self, which: TimeoutKind) -> AttemptFailure {
         self.tracker.give_up();
         Diagnosis::timeout_kind(Some(&self.tracker), which).into()
     }
 
     /// Gives the attempt up after an error of the service, and returns where it failed.
-    pub(super) fn diagnose(&self, call: &Call, error: BoxError) -> Failure {
+    pub(super) fn diagnose(&self, call: &Call, error: BoxError) -> AttemptFailure {
         self.tracker.give_up();
         let view = View {
             call: Some(call),
             record: Some(&self.tracker),
             head: None,
         };
-        Failure::below(error, view)
+        AttemptFailure::below(error, view)
     }
 }
 

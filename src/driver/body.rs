@@ -16,7 +16,7 @@ use super::scope::Scope;
 use super::source::Source;
 use crate::box_error::BoxError;
 use crate::clock;
-use crate::diagnose::{Edge, Failure, View};
+use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Stage};
 use crate::policy::breaker::PendingVerdict;
@@ -209,7 +209,7 @@ impl Reading<'_> {
         &mut self,
         frame: Option<Result<Frame<Bytes>, BoxError>>,
         now: Instant,
-    ) -> Option<Result<Frame<Bytes>, Failure>> {
+    ) -> Option<Result<Frame<Bytes>, AttemptFailure>> {
         match frame {
             Some(Ok(frame)) => {
                 if let Some(watch) = &self.watch {
@@ -241,13 +241,13 @@ impl Reading<'_> {
     }
 
     /// Returns the failure of a body that broke off.
-    fn broke_off(&self, error: BoxError) -> Failure {
+    fn broke_off(&self, error: BoxError) -> AttemptFailure {
         let view = View {
             call: Some(&self.timeline.0),
             record: self.watch.as_ref().map(|watch| &*watch.tracker),
             head: Some(self.effect),
         };
-        Failure::below(error, view)
+        AttemptFailure::below(error, view)
     }
 
     /// Returns when the wait for the next piece ends, and by which timeout.
@@ -285,7 +285,7 @@ impl Reading<'_> {
         }
     }
 
-    fn timeout_kind(&self, which: TimeoutKind) -> Failure {
+    fn timeout_kind(&self, which: TimeoutKind) -> AttemptFailure {
         match (&self.watch, &self.scope) {
             (Some(watch), _) => {
                 watch.tracker.give_up();
@@ -297,7 +297,7 @@ impl Reading<'_> {
     }
 
     /// Fails the body, and settles everything that waited for its end.
-    fn fail(&mut self, failure: Failure) -> Error {
+    fn fail(&mut self, failure: AttemptFailure) -> Error {
         let diagnosis = failure.diagnosis();
         if let Some(watch) = self.watch {
             watch.tracker.fail(diagnosis);

@@ -26,7 +26,7 @@ use super::source::Source;
 use super::whole::{Broken, Whole};
 use crate::box_error::BoxError;
 use crate::clock;
-use crate::diagnose::Failure;
+use crate::diagnose::AttemptFailure;
 use crate::error::Error;
 use crate::hop::NoRetryReason;
 use crate::record::tracker;
@@ -61,7 +61,7 @@ pin_project! {
     #[project = StateProjected]
     enum State<F, R> {
         // A policy rejected the request.
-        Rejected { failure: Option<Failure> },
+        Rejected { failure: Option<AttemptFailure> },
         // The request is being sent, or the driver waits for its response.
         Exchange { #[pin] inner: F },
         // The body is received as part of the attempt.
@@ -94,7 +94,7 @@ impl<N: Resend, R> DriverFuture<N, R> {
 
     /// Creates the future of a first request that a policy rejected.
     #[inline(always)]
-    pub(super) fn rejected(failure: Failure, later: N, run: Run) -> Self {
+    pub(super) fn rejected(failure: AttemptFailure, later: N, run: Run) -> Self {
         Self {
             flight: Flight::default(),
             state: State::Rejected {
@@ -269,7 +269,7 @@ impl<N: Resend> Polling<'_, N> {
         Next::Again
     }
 
-    fn failed<R>(&mut self, failure: Failure) -> Next<R>
+    fn failed<R>(&mut self, failure: AttemptFailure) -> Next<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
@@ -326,9 +326,9 @@ impl<N: Resend> Polling<'_, N> {
 
 /// How an exchange ended without a response.
 enum Ended {
-    Failed(Failure),
+    Failed(AttemptFailure),
     /// The deadline of the call passed, and the attempt is not one of this driver's.
-    Expired(Failure),
+    Expired(AttemptFailure),
 }
 
 /// Polls the service below under the timeouts of the attempt, or of the call.
@@ -372,7 +372,7 @@ fn poll_whole<R>(
     (flight, run): (&Flight, &Run),
     alarm: &mut Alarm<'_>,
     cx: &mut Context<'_>,
-) -> Poll<Result<(), Failure>>
+) -> Poll<Result<(), AttemptFailure>>
 where
     R: Body<Error: Into<BoxError>>,
 {

@@ -17,7 +17,7 @@ use super::source::Source;
 use super::turn::Hint;
 use crate::box_error::BoxError;
 use crate::clock;
-use crate::diagnose::Failure;
+use crate::diagnose::AttemptFailure;
 use crate::hop::{
     Diagnosis, Effect, Hop, Keyed, Kind, NoRetryReason, Outcome, Policy, TimelineEventKind,
     effect_of_response, is_failure,
@@ -33,7 +33,7 @@ pub(super) enum Next<R> {
     Again,
     /// The call is over, except for the body.
     Deliver(Response<DriverBody<R>>),
-    Fail(Failure),
+    Fail(AttemptFailure),
     /// The rest of the response is read until this instant. Then another request is sent.
     Drain(DriverBody<R>, Instant),
     /// Another attempt follows at its time.
@@ -186,7 +186,7 @@ impl Run {
     pub(super) fn failed<N, R>(
         &mut self,
         flight: Flight,
-        failure: Failure,
+        failure: AttemptFailure,
         later: &mut N,
     ) -> Next<R>
     where

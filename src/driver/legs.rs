@@ -7,7 +7,7 @@ use http::{Method, StatusCode, Uri};
 
 use super::later::Resend;
 use crate::call::{Call, Since};
-use crate::diagnose::Failure;
+use crate::diagnose::AttemptFailure;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Kind, Policy, effect_of_response};
 use crate::policy::redirect::{Asked, Leg, RedirectConfig, Rules, next, prune};
@@ -26,7 +26,7 @@ pub(super) enum Lead {
     /// The response leads to another URL. The kept request was changed into the next leg.
     On,
     /// The response leads to a URL that the call must not follow.
-    Rejected(Failure),
+    Rejected(AttemptFailure),
 }
 
 impl Legs {

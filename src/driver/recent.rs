@@ -138,8 +138,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
     use crate::destination::Destination;
-    use crate::hint::Hints;
     use crate::policy::{Key, breaker, retry};
+    use crate::retry_after::Hints;
     use crate::timeout::Timeouts;
 
     fn policies() -> Arc<Policies> {

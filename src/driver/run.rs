@@ -20,7 +20,7 @@ use crate::box_error::BoxError;
 use crate::call::{Call, Follows, Since};
 use crate::clock;
 use crate::destination::Destination;
-use crate::diagnose::{Edge, Failure, View};
+use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Kind, Policy};
 use crate::policy::breaker::Shared;
@@ -55,7 +55,7 @@ pub(super) enum Last {
     /// The head of a response whose body is being drained.
     Head(Parts),
     Response(Parts, Kept),
-    Failure(Failure),
+    Failure(AttemptFailure),
 }
 
 impl Run {
@@ -90,7 +90,7 @@ impl Run {
         &mut self,
         request: &mut Request<B>,
         keep: impl FnOnce(&Self, &mut Request<B>) -> bool,
-    ) -> Result<Flight, Failure> {
+    ) -> Result<Flight, AttemptFailure> {
         let span = self.live_span();
         let entered = span.as_ref().map(Span::enter);
         if let Some(idempotency) = &self.policies.idempotency
@@ -193,7 +193,7 @@ impl Run {
         &mut self,
         request: &mut Request<B>,
         is_replayable: bool,
-    ) -> Result<Flight, Failure> {
+    ) -> Result<Flight, AttemptFailure> {
         let Policies {
             breaker, attempt, ..
         } = &*self.policies;
@@ -260,16 +260,16 @@ impl Run {
     }
 
     /// Diagnoses a failure of the service below, outside of an attempt of this driver.
-    pub(super) fn diagnose(&self, error: BoxError) -> Failure {
+    pub(super) fn diagnose(&self, error: BoxError) -> AttemptFailure {
         let view = View {
             call: self.is_shared.then_some(&self.call),
             ..View::default()
         };
-        Failure::below(error, view)
+        AttemptFailure::below(error, view)
     }
 
     /// Diagnoses a failure of the service below in an attempt.
-    pub(super) fn diagnose_in(&self, flight: &Flight, error: BoxError) -> Failure {
+    pub(super) fn diagnose_in(&self, flight: &Flight, error: BoxError) -> AttemptFailure {
         match &flight.attempt {
             Some(attempt) => attempt.diagnose(&self.call, error),
             None => self.diagnose(error),
@@ -282,7 +282,7 @@ impl Run {
     }
 
     /// Returns the failure of a passed deadline, while no attempt of this driver is in flight.
-    pub(super) fn expire(&self) -> Failure {
+    pub(super) fn expire(&self) -> AttemptFailure {
         match &self.scope {
             Some(scope) => scope.expire(),
             None => Diagnosis::timeout_kind(None, TimeoutKind::Deadline).into(),
@@ -290,7 +290,7 @@ impl Run {
     }
 
     /// Ends the call with a failure. Returns the error for the caller.
-    pub(super) fn finish(&mut self, failure: Failure) -> Error {
+    pub(super) fn finish(&mut self, failure: AttemptFailure) -> Error {
         // Dropped before the observer learns of the end of the call.
         self.turn = None;
         self.last = None;

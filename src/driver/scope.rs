@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::call::{Call, Hold};
-use crate::diagnose::{Edge, Failure};
+use crate::diagnose::{AttemptFailure, Edge};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect};
 use crate::record::Tracker;
@@ -34,7 +34,7 @@ impl Scope {
     }
 
     /// Returns the failure of a passed deadline, while the attempt in flight is not one of this driver's.
-    pub(super) fn expire(&self) -> Failure {
+    pub(super) fn expire(&self) -> AttemptFailure {
         // The record of a finished attempt does not change.
         let under_way = |tracker: &Arc<Tracker>| !tracker.is_over();
         let tracker = self.call().last().filter(under_way);
@@ -49,7 +49,7 @@ impl Scope {
     }
 
     /// Ends the call with a failure. Returns the error for the caller.
-    pub(crate) fn fail(&self, failure: Failure, seen: Effect) -> Error {
+    pub(crate) fn fail(&self, failure: AttemptFailure, seen: Effect) -> Error {
         if let Some(policy) = failure.rejected_by() {
             self.call().rejected_by(policy);
         }

@@ -11,7 +11,7 @@ use super::attempt::Attempt;
 use super::source::Source;
 use crate::box_error::BoxError;
 use crate::clock;
-use crate::diagnose::Failure;
+use crate::diagnose::AttemptFailure;
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::record::effect_of;
 
@@ -25,7 +25,7 @@ pub(super) struct Whole {
 /// Why the body is not received to its end.
 pub(super) enum Broken {
     /// The attempt's own timeout ran out, or the body exceeded its bound.
-    Ours(Failure),
+    Ours(AttemptFailure),
     /// The service below failed.
     Foreign(BoxError),
 }

@@ -16,11 +16,11 @@ use crate::call::Call;
 use crate::callback::Panicked;
 use crate::chain::chain;
 use crate::clock;
-use crate::hint::hint;
 use crate::hop::{
     Blame, Diagnosis, Effect, Hop, Kind, NoRetryReason, Policy, is_shown, name, short,
 };
 use crate::options::Unmet;
+use crate::retry_after::hint;
 use crate::timeline::Timeline;
 use crate::timeout::TimeoutKind;
 
@@ -46,9 +46,9 @@ use crate::timeout::TimeoutKind;
 ///     }
 /// }
 /// ```
-pub struct Error(Box<Inner>);
+pub struct Error(Box<ErrorInner>);
 
-struct Inner {
+struct ErrorInner {
     diagnosis: Diagnosis,
     rejected_by: Option<Policy>,
     retry_after: Option<Duration>,
@@ -60,7 +60,7 @@ struct Inner {
 
 impl Error {
     pub(crate) fn new(diagnosis: Diagnosis) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(ErrorInner {
             diagnosis,
             rejected_by: None,
             retry_after: None,
@@ -300,7 +300,7 @@ impl From<Unmet> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
+        let ErrorInner {
             diagnosis,
             rejected_by,
             call,
@@ -343,7 +343,7 @@ impl fmt::Display for Error {
             write!(f, ", status {}", status.as_u16())?;
         }
         let mut causes = self.source().into_iter().flat_map(chain);
-        if let Some(reason) = causes.find_map(|cause| cause.downcast_ref::<Reason>()) {
+        if let Some(reason) = causes.find_map(|cause| cause.downcast_ref::<ReasonText>()) {
             write!(f, ": {reason}")?;
         }
         match call.as_ref().map(Timeline::attempt_count) {
@@ -387,22 +387,22 @@ impl StdError for Error {
 
 /// The reason of a failure in words of this crate, which hold no secret. `Display` of the error shows it.
 #[derive(Debug)]
-pub(crate) struct Reason(Cow<'static, str>);
+pub(crate) struct ReasonText(Cow<'static, str>);
 
-impl Reason {
+impl ReasonText {
     #[cfg(feature = "client")]
     pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
         Self(text.into())
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for ReasonText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl StdError for Reason {}
+impl StdError for ReasonText {}
 
 #[cfg(test)]
 mod tests;

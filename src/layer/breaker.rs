@@ -9,13 +9,13 @@ use crate::callback::{Site, ask, observe, require};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
-use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
 use crate::policy::breaker::{
     CircuitBreakerConfig, CircuitBreakerHandle, CircuitEvent, Judge, Policy,
 };
 use crate::policy::retry::Failure;
 use crate::policy::{Classifier, Key};
+use crate::retry_after::{Hints, ResponseHead};
 use crate::timeout::Timeouts;
 
 /// Puts a circuit breaker around a service. It rejects calls to a destination that keeps failing, and tests the

@@ -10,13 +10,13 @@ use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
-use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
 use crate::policy::retry::{Budgets, Failure, Policy, RetryConfig};
 use crate::policy::{Classifier, Key};
 use crate::replay::{FnCloner, TraitCloner};
+use crate::retry_after::{Hints, ResponseHead};
 
 /// Retries a failed call if a retry is safe.
 ///

@@ -21,7 +21,6 @@ use crate::destination::Destination;
 #[cfg(feature = "reqwest-middleware")]
 use crate::driver::Live;
 use crate::driver::{Again, Driver, Policies};
-use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
@@ -29,6 +28,7 @@ use crate::policy::Key;
 use crate::policy::breaker::{CircuitBreakerHandle, CircuitEvent};
 use crate::policy::retry::{Budgets, Failure};
 use crate::replay::{FnCloner, TraitCloner};
+use crate::retry_after::{Hints, ResponseHead};
 use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;

@@ -14,7 +14,7 @@ use opentelemetry::{KeyValue, global};
 use self::gauges::Gauges;
 pub(crate) use self::gauges::Look;
 use self::instruments::Instruments;
-use crate::call::Asked;
+use crate::call::CallTarget;
 use crate::destination::Destination;
 use crate::hop::{Diagnosis, Hop, Outcome, Stage, TimelineEventKind};
 use crate::telemetry::shown;
@@ -209,7 +209,7 @@ impl Metrics {
 /// The destination of a request or an operation, with the facts that a metric may show.
 #[derive(Clone, Copy)]
 struct To<'c> {
-    asked: &'c Asked,
+    asked: &'c CallTarget,
     route: Option<&'c str>,
     /// The method of the call, or of the redirect's target.
     method: Option<&'c Method>,
@@ -220,8 +220,8 @@ impl To<'_> {
     fn server(&self) -> Vec<KeyValue> {
         match (self.asked, self.uri) {
             (_, Some(uri)) => server(uri),
-            (Asked::Operation { destination, .. }, None) => vec![name(destination)],
-            (Asked::Request { .. }, None) => Vec::new(),
+            (CallTarget::Operation { destination, .. }, None) => vec![name(destination)],
+            (CallTarget::Request { .. }, None) => Vec::new(),
         }
     }
 

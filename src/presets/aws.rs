@@ -12,9 +12,9 @@ use http::HeaderName;
 use serde::Deserialize;
 
 use super::json;
-use crate::hint::{ResponseHead, readable};
 use crate::hop::FailureClass;
 use crate::policy::retry::Failure;
+use crate::retry_after::{ResponseHead, readable};
 
 /// Classifies a failure by its error code.
 ///

@@ -6,9 +6,9 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::clock;
-use crate::hint::{ResponseHead, readable, seconds, server_time};
 use crate::hop::FailureClass;
 use crate::policy::retry::Failure;
+use crate::retry_after::{ResponseHead, readable, seconds, server_time};
 
 /// Classifies a 403 or 429 as throttled if it has `retry-after`, or `x-ratelimit-remaining: 0`.
 ///

@@ -5,9 +5,9 @@ use http::HeaderName;
 use serde::Deserialize;
 
 use super::json;
-use crate::hint::should_retry;
 use crate::hop::FailureClass;
 use crate::policy::retry::Failure;
+use crate::retry_after::should_retry;
 
 /// Classifies a failure by Stripe's header or error code. Without these, the status decides.
 ///

@@ -64,7 +64,7 @@ pub(crate) struct Facts {
     pub(crate) said: Option<Box<ServerReport>>,
     /// The headers, if the caller asked to keep them.
     #[cfg(feature = "har")]
-    pub(crate) kept: Option<Box<super::Kept>>,
+    pub(crate) kept: Option<Box<super::KeptHeaders>>,
 }
 
 impl Facts {

@@ -1,11 +1,11 @@
 //! The record of an attempt: one store, which every hook reports to.
 
 mod addresses;
-mod ear;
+mod current;
 mod effect;
 mod facts;
 #[cfg(feature = "har")]
-mod kept;
+mod kept_headers;
 mod stages;
 mod state;
 mod store;
@@ -17,7 +17,7 @@ pub(crate) use self::effect::effect_of;
 #[cfg(feature = "client")]
 pub(crate) use self::facts::Tickets;
 #[cfg(feature = "har")]
-pub(crate) use self::kept::Kept;
+pub(crate) use self::kept_headers::KeptHeaders;
 pub(crate) use self::stages::{End, StageRecord};
 #[cfg(feature = "client")]
 pub(crate) use self::state::MOST_DIALS;

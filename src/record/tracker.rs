@@ -5,7 +5,7 @@
 //! one atomic word. All other facts are in one store under a mutex that is held for a few instructions. No subscriber
 //! and no callback runs under it.
 
-mod known;
+mod getters;
 mod tell;
 
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
-pub(crate) use super::ear::is_current;
-pub(crate) use super::ear::{current, scope, sync_scope};
+pub(crate) use super::current::is_current;
+pub(crate) use super::current::{current, scope, sync_scope};
 use super::facts::Facts;
 use super::stages::End;
 use super::state::{self, ENDED, GIVEN_UP, HEAD, Marks, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};

@@ -89,7 +89,7 @@ use tower_service::Service;
 
 use super::reqwest::{framed, located};
 use crate::box_error::BoxError;
-use crate::call::{Call, Wish, next_try};
+use crate::call::{Call, CallerRequest, next_try};
 use crate::client::{Body, Client};
 use crate::error::Error;
 use crate::layer::StandardLayer;
@@ -185,7 +185,7 @@ fn incoming(
     let (body, bytes) = in_memory(body);
     let is_outermost = Call::of(&head.extensions).is_none();
     if let Some(body) = bytes.filter(|_| is_outermost) {
-        let wish = Wish {
+        let wish = CallerRequest {
             method: head.method.clone(),
             uri: head.uri.clone(),
             body,

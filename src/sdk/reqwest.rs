@@ -56,7 +56,7 @@ use tower_service::Service;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, unmet};
 use crate::client::Body;
-use crate::diagnose::{Failure, View};
+use crate::diagnose::{AttemptFailure, View};
 use crate::error::Error;
 use crate::transport::Transport;
 use crate::transport::framing::announced;
@@ -151,5 +151,5 @@ fn failed(error: impl Into<BoxError>) -> Error {
         record: attempt.as_deref(),
         ..View::default()
     };
-    Failure::below(error.into(), view).into_error()
+    AttemptFailure::below(error.into(), view).into_error()
 }

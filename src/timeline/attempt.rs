@@ -74,7 +74,7 @@ pub struct Attempt {
     #[cfg(feature = "otel")]
     pub(crate) dns_remembered: bool,
     #[cfg(feature = "har")]
-    pub(super) kept: Option<Box<crate::record::Kept>>,
+    pub(super) kept: Option<Box<crate::record::KeptHeaders>>,
 }
 
 impl Attempt {

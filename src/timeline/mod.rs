@@ -3,9 +3,9 @@
 mod attempt;
 #[cfg(feature = "har")]
 mod har;
-mod waterfall;
 #[cfg(feature = "serde")]
-mod written;
+mod serialize;
+mod waterfall;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 
-use crate::call::{Asked, Call, Observer};
+use crate::call::{Call, CallTarget, Observer};
 use crate::callback::{self, Site};
 use crate::hop::{Effect, NoRetryReason, Outcome, TimelineEvent};
 
@@ -59,7 +59,7 @@ impl Timeline {
     }
 
     /// Returns the subject of the call: method and URL, or an operation and its destination.
-    pub(crate) fn asked(&self) -> &Asked {
+    pub(crate) fn asked(&self) -> &CallTarget {
         self.0.asked()
     }
 

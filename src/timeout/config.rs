@@ -11,7 +11,7 @@ pub struct TimeoutsConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -19,7 +19,7 @@ pub struct TimeoutsConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -27,7 +27,7 @@ pub struct TimeoutsConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -35,7 +35,7 @@ pub struct TimeoutsConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -43,7 +43,7 @@ pub struct TimeoutsConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -51,7 +51,7 @@ pub struct TimeoutsConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -59,7 +59,7 @@ pub struct TimeoutsConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]

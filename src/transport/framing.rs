@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{HeaderValue, Version};
 use http_body::{Body, SizeHint};
 
-use crate::error::Reason;
+use crate::error::ReasonText;
 
 /// The number of bytes that the body has to have: what `Content-Length` says, or else the body's own
 /// exact length. `None`: unknown.
@@ -17,7 +17,7 @@ pub(crate) fn announced<B: Body>(
     version: Version,
     headers: &HeaderMap,
     body: &B,
-) -> Result<Option<u64>, Reason> {
+) -> Result<Option<u64>, ReasonText> {
     let size = match body.is_end_stream() {
         true => SizeHint::with_exact(0),
         false => body.size_hint(),
@@ -32,17 +32,17 @@ pub(crate) fn announced<B: Body>(
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ReasonText> {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Reason::new("content-length is set more than once"));
+        return Err(ReasonText::new("content-length is set more than once"));
     }
     match number(value) {
         Some(length) => Ok(Some(length)),
-        None => Err(Reason::new("content-length is not a number of bytes")),
+        None => Err(ReasonText::new("content-length is not a number of bytes")),
     }
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn number(value: &HeaderValue) -> Option<u64> {
     text.parse().ok().filter(|_| digits)
 }
 
-fn fits(length: u64, size: &SizeHint) -> Result<(), Reason> {
+fn fits(length: u64, size: &SizeHint) -> Result<(), ReasonText> {
     let (least, most) = (size.lower(), size.upper());
     let (bound, bytes) = match (size.exact(), most) {
         (Some(exact), _) if exact != length => ("", exact),
@@ -63,11 +63,15 @@ fn fits(length: u64, size: &SizeHint) -> Result<(), Reason> {
     };
     let unit = if bytes == 1 { "byte" } else { "bytes" };
     let text = format!("content-length says {length}, the body has {bound}{bytes} {unit}");
-    Err(Reason::new(text))
+    Err(ReasonText::new(text))
 }
 
 /// Only `chunked` can be sent, and only where the client would choose it, too.
-fn transfer_encoding(version: Version, headers: &HeaderMap, size: &SizeHint) -> Result<(), Reason> {
+fn transfer_encoding(
+    version: Version,
+    headers: &HeaderMap,
+    size: &SizeHint,
+) -> Result<(), ReasonText> {
     let mut values = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = values.all(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
     let once = headers.get_all(TRANSFER_ENCODING).iter().count() == 1;
@@ -82,7 +86,7 @@ fn transfer_encoding(version: Version, headers: &HeaderMap, size: &SizeHint) -> 
     } else {
         return Ok(());
     };
-    Err(Reason::new(format!(
+    Err(ReasonText::new(format!(
         "transfer-encoding must be removed: {wrong}"
     )))
 }

@@ -11,7 +11,7 @@ use http_body::Body;
 use super::proxy::Speaks;
 use super::routing::Routing;
 use super::wire::exchange::{Failed, SendBody};
-use crate::error::Reason;
+use crate::error::ReasonText;
 
 /// The parts of a request.
 pub(super) struct Form<'a> {
@@ -25,7 +25,7 @@ pub(super) struct Form<'a> {
 pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, Failed> {
     let Form { head, routing, .. } = form;
     if head.version == Version::HTTP_2 {
-        return Err(invalid(Reason::new("the server does not speak HTTP/2")));
+        return Err(invalid(ReasonText::new("the server does not speak HTTP/2")));
     }
     // With room for one more: a clone of the map would grow at once.
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 2);

@@ -29,7 +29,7 @@ use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::{AddressFilter, Answer, Refresh};
-use crate::error::{Error, Reason};
+use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Hop, Kind, Stage};
 use crate::record::tracker::Tracker;
 use crate::record::{MOST_DIALS, effect_of};
@@ -77,14 +77,14 @@ where
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
     if asks(&head.headers) && (body.is_end_stream() || length == Some(0)) {
-        return Err(Error::invalid().because(Reason::new(NOTHING_TO_ASK)));
+        return Err(Error::invalid().because(ReasonText::new(NOTHING_TO_ASK)));
     }
     let now = clock::now();
     let place = shared.place(&head.uri, &mut head.headers, now)?;
     let Routing { target, via, .. } = &place.routing;
     let is_known = shared.connector.options.prior_knowledge;
     if head.version == Version::HTTP_2 && !target.is_secure && !is_known {
-        return Err(Error::invalid().because(Reason::new(NOT_KNOWN)));
+        return Err(Error::invalid().because(ReasonText::new(NOT_KNOWN)));
     }
     if let Some(via) = via {
         tracker.facts(|facts| facts.via = Some(via.shown.clone()));

@@ -7,7 +7,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use url::{Host, Url};
 
-use crate::error::{Error, Reason};
+use crate::error::{Error, ReasonText};
 
 /// A host to look up, or an address that needs none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,9 @@ impl Target {
         let mut url =
             Url::parse(&uri.to_string()).map_err(|error| Error::invalid().because(error))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Error::invalid().because(Reason::new("only http and https can be spoken")));
+            return Err(
+                Error::invalid().because(ReasonText::new("only http and https can be spoken"))
+            );
         }
         if let Some(credentials) = take_userinfo(&mut url) {
             headers.entry(header::AUTHORIZATION).or_insert(credentials);
@@ -132,7 +134,9 @@ fn plain_host(host: &str) -> Option<Dial> {
 pub(super) fn speakable(version: Version) -> Result<(), Error> {
     match version {
         Version::HTTP_11 | Version::HTTP_2 => Ok(()),
-        _ => Err(Error::invalid().because(Reason::new("only HTTP/1.1 and HTTP/2 can be spoken"))),
+        _ => {
+            Err(Error::invalid().because(ReasonText::new("only HTTP/1.1 and HTTP/2 can be spoken")))
+        }
     }
 }
 
@@ -141,7 +145,7 @@ pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
     let dial = host(url)?;
     let port = url
         .port_or_known_default()
-        .ok_or_else(|| Error::invalid().because(Reason::new("the url has no port")))?;
+        .ok_or_else(|| Error::invalid().because(ReasonText::new("the url has no port")))?;
     Ok((dial, port))
 }
 
@@ -153,7 +157,7 @@ pub(super) fn host(url: &Url) -> Result<Dial, Error> {
         Some(Host::Domain(name)) => read_host(name),
         Some(Host::Ipv4(address)) => Ok(Dial::Address(address.into())),
         Some(Host::Ipv6(address)) => Ok(Dial::Address(address.into())),
-        None => Err(Error::invalid().because(Reason::new("the url has no host"))),
+        None => Err(Error::invalid().because(ReasonText::new("the url has no host"))),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::AddressFilter;
-use crate::error::{Error, Reason};
+use crate::error::{Error, ReasonText};
 use crate::hop::Stage;
 use crate::record::tracker::Tracker;
 
@@ -121,7 +121,7 @@ impl Way<'_> {
                 let now = clock::now();
                 self.send((&end, now, &queue), loan, body).await
             }
-            None => Err(Reason::new("the request body is gone").into()),
+            None => Err(ReasonText::new("the request body is gone").into()),
         };
         sent.map_err(|failed| {
             // Before anything is made of the failure: a take that comes later makes it worse.

@@ -16,7 +16,7 @@ pub(super) use self::proxy::{PROXY_STATUS, proxies};
 
 pub use self::proxy::ProxyStatus;
 pub use self::timing::ServerTiming;
-use crate::hint;
+use crate::retry_after;
 
 /// The facts in a response head about the path of the response.
 ///
@@ -52,7 +52,7 @@ impl ServerReport {
             proxies: proxies(headers),
             via: via::via(headers),
             age: age(headers),
-            retry_after: hint::retry_after(headers, now),
+            retry_after: retry_after::retry_after(headers, now),
         };
         (said != Self::default()).then_some(said)
     }
@@ -92,7 +92,7 @@ fn says_something(name: &HeaderName) -> bool {
 
 /// Returns the time that a response has spent in caches, at most 2³¹ seconds (RFC 9111 §1.2.2).
 pub(super) fn age(headers: &HeaderMap) -> Option<Duration> {
-    let age = hint::readable(headers, &AGE, hint::seconds)?;
+    let age = retry_after::readable(headers, &AGE, retry_after::seconds)?;
     Some(age.min(Duration::from_secs(1 << 31)))
 }
 

@@ -43,7 +43,7 @@ pub struct CircuitBreakerConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -53,7 +53,7 @@ pub struct CircuitBreakerConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -63,7 +63,7 @@ pub struct CircuitBreakerConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "super::written::durations",
+            with = "super::serialize::durations",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -71,7 +71,7 @@ pub struct CircuitBreakerConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]

@@ -13,6 +13,8 @@ mod permit;
 mod probes;
 mod ramp;
 mod rules;
+#[cfg(feature = "serde")]
+mod serialize;
 mod shared;
 mod snapshot;
 mod state;
@@ -20,8 +22,6 @@ mod sync;
 mod verdict;
 mod watch;
 mod window;
-#[cfg(feature = "serde")]
-mod written;
 
 // The tests stand outside of the files, because a model checker includes those files by their path.
 #[cfg(test)]

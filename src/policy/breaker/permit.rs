@@ -17,13 +17,13 @@ use crate::call::Call;
 use crate::callback::Panicked;
 use crate::clock;
 use crate::destination::Origin;
-use crate::diagnose::Failure;
+use crate::diagnose::AttemptFailure;
 use crate::error::Error;
-use crate::hint::Hints;
 use crate::hop::{Diagnosis, FailureClass, Hop, Keyed, Kind};
 use crate::luck::luck;
 use crate::policy::{Classified, Key};
 use crate::record::Tracker;
+use crate::retry_after::Hints;
 use crate::telemetry::Span;
 use crate::timeout::TimeoutKind;
 
@@ -208,7 +208,7 @@ impl Admission {
     }
 
     /// Settles the permit of a failed attempt.
-    pub(crate) fn fail(mut self, failure: &Failure, class: Option<FailureClass>) {
+    pub(crate) fn fail(mut self, failure: &AttemptFailure, class: Option<FailureClass>) {
         if let Some(admitted) = self.0.take() {
             let now = clock::now();
             let (failed, hint) = (failure.diagnosis(), failure.retry_after());

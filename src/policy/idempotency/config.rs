@@ -24,7 +24,7 @@ pub struct IdempotencyConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_text",
+            with = "crate::serde_forms::optional_text",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -38,7 +38,7 @@ pub struct IdempotencyConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_texts",
+            with = "crate::serde_forms::optional_texts",
             skip_serializing_if = "Option::is_none"
         )
     )]

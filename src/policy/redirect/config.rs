@@ -26,7 +26,7 @@ pub struct RedirectConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_texts",
+            with = "crate::serde_forms::optional_texts",
             skip_serializing_if = "Option::is_none"
         )
     )]

@@ -67,11 +67,14 @@ use crate::getters::getters;
 pub struct Backoff {
     pub(super) growth: Growth,
     pub(super) jitter: Jitter,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::serde_forms::optional_duration")
+    )]
     pub(super) base: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_forms::duration"))]
     pub(super) cap: Duration,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_forms::duration"))]
     pub(super) minimum: Duration,
     pub(super) first_at_once: bool,
     #[cfg_attr(

@@ -39,7 +39,7 @@ pub struct RetryConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_duration",
+            with = "crate::serde_forms::optional_duration",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -49,7 +49,7 @@ pub struct RetryConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_statuses",
+            with = "crate::serde_forms::optional_statuses",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -57,7 +57,7 @@ pub struct RetryConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_text",
+            with = "crate::serde_forms::optional_text",
             skip_serializing_if = "Option::is_none"
         )
     )]
@@ -65,7 +65,7 @@ pub struct RetryConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
-            with = "crate::file::optional_texts",
+            with = "crate::serde_forms::optional_texts",
             skip_serializing_if = "Option::is_none"
         )
     )]

@@ -10,9 +10,9 @@ mod decide;
 mod formula;
 mod policy;
 mod reserve;
-mod shared;
 #[cfg(feature = "serde")]
-mod written;
+mod serialize;
+mod shared;
 
 pub(crate) use self::account::Account;
 pub use self::backoff::{Backoff, Growth, Jitter};
@@ -23,5 +23,5 @@ pub(crate) use self::decide::{Failed, Left, decide};
 pub(crate) use self::policy::{Policy, failed};
 pub(crate) use self::shared::SharedBudget;
 pub use super::classify::Failure;
-pub use crate::hint::ResponseHead;
 pub use crate::replay::{BodyCloner, CloneBody, FnCloner, TraitCloner};
+pub use crate::retry_after::ResponseHead;

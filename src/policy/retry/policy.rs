@@ -12,13 +12,13 @@ use crate::call::Call;
 use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::{Destination, Hosts, Origin};
-use crate::hint::{Hints, should_retry};
 use crate::hop::{Diagnosis, Effect, FailureClass, Kind, NoRetryReason};
 use crate::luck::luck;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
 use crate::policy::Key;
 use crate::replay::Saved;
+use crate::retry_after::{Hints, should_retry};
 
 /// The state that the services of one layer share: settings, the user's functions, and the budgets.
 #[derive(Clone)]

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::call::Around;
+use crate::call::AmbientOperation;
 use crate::clock;
 use crate::policy::idempotency::IdempotencyKey;
 
@@ -14,7 +14,7 @@ use crate::policy::idempotency::IdempotencyKey;
 #[derive(Clone)]
 pub struct OperationAttempt {
     number: u32,
-    around: Around,
+    around: AmbientOperation,
     keys: Arc<Keys>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Keys {
 }
 
 impl OperationAttempt {
-    pub(super) fn new(number: u32, around: Around, keys: Arc<Keys>) -> Self {
+    pub(super) fn new(number: u32, around: AmbientOperation, keys: Arc<Keys>) -> Self {
         Self {
             number,
             around,

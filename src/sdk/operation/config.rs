@@ -22,11 +22,11 @@ use crate::timeout::{self, Timeouts};
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct OperationConfig {
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_forms::duration"))]
     deadline: Duration,
     #[cfg_attr(
         feature = "serde",
-        serde(default, with = "crate::file::optional_duration")
+        serde(default, with = "crate::serde_forms::optional_duration")
     )]
     attempt: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(default))]

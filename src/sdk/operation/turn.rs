@@ -12,7 +12,7 @@ use super::error::Told;
 use super::guards::Policies;
 use super::permit::Permit;
 use super::{Operation, OperationAttempt, OperationError};
-use crate::call::{Around, Asked, Call};
+use crate::call::{AmbientOperation, Call, CallTarget};
 
 use crate::clock;
 use crate::driver::{Hint, Scope, Turn};
@@ -51,7 +51,7 @@ impl<'o> Run<'o> {
         let Policies {
             timeouts, policy, ..
         } = &*operation.policies;
-        let asked = Asked::Operation {
+        let asked = CallTarget::Operation {
             name: Arc::clone(&operation.name),
             destination: operation.destination.clone(),
         };
@@ -181,7 +181,7 @@ impl<'o> Run<'o> {
             tracker: Arc::clone(&tracker),
             over: false,
         };
-        let around = Around {
+        let around = AmbientOperation {
             call: call.clone(),
             attempt: Arc::clone(&tracker),
             ends: permit.ends,

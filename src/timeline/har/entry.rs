@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::hop::{Outcome, Stage, TimelineEventKind};
-use crate::record::Kept;
+use crate::record::KeptHeaders;
 use crate::timeline::waterfall::describe;
 use crate::timeline::{Attempt, StageTiming, Timeline};
 
@@ -198,7 +198,7 @@ fn version(attempt: &Attempt) -> String {
     version.unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn kept(attempt: &Attempt, side: impl Fn(&Kept) -> &[(String, String)]) -> Vec<Value> {
+fn kept(attempt: &Attempt, side: impl Fn(&KeptHeaders) -> &[(String, String)]) -> Vec<Value> {
     let headers = attempt.kept.as_deref().map(side).unwrap_or_default();
     let header = |(name, value): &(String, String)| json!({ "name": name, "value": value });
     headers.iter().map(header).collect()

@@ -9,7 +9,7 @@ use crate::destination::Destination;
 use crate::redact::redacted;
 
 #[derive(Clone, Debug)]
-pub(crate) enum Asked {
+pub(crate) enum CallTarget {
     Request {
         method: Method,
         uri: Uri,
@@ -20,7 +20,7 @@ pub(crate) enum Asked {
     },
 }
 
-impl Asked {
+impl CallTarget {
     pub(crate) fn method(&self) -> Option<&Method> {
         match self {
             Self::Request { method, .. } => Some(method),
@@ -44,7 +44,7 @@ impl Asked {
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for CallTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Request { method, uri } => write!(f, "{method} {}", redacted(uri)),

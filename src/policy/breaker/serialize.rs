@@ -8,7 +8,7 @@ use super::{FailureWindow, Recovery};
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(remote = "FailureWindow", rename_all = "snake_case")]
 enum Written {
-    Time(#[serde(with = "crate::file::duration")] Duration),
+    Time(#[serde(with = "crate::serde_forms::duration")] Duration),
     Count(u32),
 }
 
@@ -33,7 +33,7 @@ enum WrittenRecovery {
         failure_ratio: f64,
     },
     Ramp {
-        #[serde(with = "crate::file::duration")]
+        #[serde(with = "crate::serde_forms::duration")]
         step: Duration,
     },
 }
@@ -58,7 +58,7 @@ pub(super) mod durations {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Deserialize, Serialize)]
-    struct One(#[serde(with = "crate::file::duration")] Duration);
+    struct One(#[serde(with = "crate::serde_forms::duration")] Duration);
 
     type Times = Option<Arc<[Duration]>>;
 

@@ -1,5 +1,5 @@
 //! How a tracker reaches the hooks of foreign clients, which pass nothing on for us: by the task that polls them. Only
-//! the tracker is passed in this way, never a setting. (`call/around.rs` explains what a call takes over from an
+//! the tracker is passed in this way, never a setting. (`call/ambient.rs` explains what a call takes over from an
 //! operation around it, and why no more.)
 
 use std::sync::Arc;

@@ -11,27 +11,27 @@ use http::{Method, Request};
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
-use super::log::Inside;
-use super::{Asked, Call};
+use super::log::NestedCalls;
+use super::{Call, CallTarget};
 use crate::options::Relation;
 #[cfg(feature = "client")]
 use crate::record::tracker;
 use crate::record::tracker::Tracker;
 
 tokio::task_local! {
-    static AROUND: Around;
+    static AROUND: AmbientOperation;
 }
 
 /// The attempt of an operation that is being polled in this task.
 #[derive(Clone, Debug)]
-pub(crate) struct Around {
+pub(crate) struct AmbientOperation {
     pub(crate) call: Call,
     pub(crate) attempt: Arc<Tracker>,
     /// When the attempt must be over.
     pub(crate) ends: Instant,
 }
 
-impl Around {
+impl AmbientOperation {
     pub(super) fn current() -> Option<Self> {
         AROUND.try_with(Self::clone).ok()
     }
@@ -80,7 +80,7 @@ impl Call {
     pub(crate) fn route_around<B>(request: &Request<B>) -> Option<Arc<str>> {
         let outer = request.extensions().get::<Self>()?;
         let route = outer.options().route.as_ref()?;
-        let asked = Asked::Request {
+        let asked = CallTarget::Request {
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
@@ -88,7 +88,7 @@ impl Call {
     }
 
     /// How a call below, or inside this one, is related to it.
-    pub(super) fn relation_to(&self, asked: &Asked) -> Relation {
+    pub(super) fn relation_to(&self, asked: &CallTarget) -> Relation {
         let own = self.asked();
         if own.method().is_none() || asked.method().is_none() {
             Relation::Operation
@@ -127,11 +127,11 @@ impl Call {
     }
 
     /// Changes the record of the calls inside an attempt of this operation.
-    pub(super) fn inside(&self, attempt: &Arc<Tracker>, change: impl FnOnce(&mut Inside)) {
+    pub(super) fn inside(&self, attempt: &Arc<Tracker>, change: impl FnOnce(&mut NestedCalls)) {
         let mut rest = self.rest();
-        let known = |inside: &Inside| Arc::ptr_eq(&inside.attempt, attempt);
+        let known = |inside: &NestedCalls| Arc::ptr_eq(&inside.attempt, attempt);
         let at = rest.inside.iter().position(known).unwrap_or_else(|| {
-            rest.inside.push(Inside {
+            rest.inside.push(NestedCalls {
                 attempt: Arc::clone(attempt),
                 calls: Vec::new(),
                 alone: Vec::new(),

@@ -10,7 +10,7 @@ pub(super) struct Written {
     unlimited: bool,
     ratio: f64,
     min_retries_per_second: u32,
-    #[serde(with = "crate::file::duration")]
+    #[serde(with = "crate::serde_forms::duration")]
     window: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     reserve: Option<Reserve>,

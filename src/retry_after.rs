@@ -205,5 +205,5 @@ const AZURE_RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-aft
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 #[cfg(test)]
-#[path = "hint_tests.rs"]
+#[path = "retry_after_tests.rs"]
 mod tests;
