@@ -9,9 +9,9 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::due::{self, Progress, due, look_again};
 use super::policies::Attempts;
-use super::source::Source;
+use super::source::BodySource;
+use super::timeouts::{self, Progress, due, look_again};
 use crate::box_error::BoxError;
 use crate::call::{Call, Follows};
 use crate::clock;
@@ -31,13 +31,13 @@ use crate::timeout::{TimeoutKind, Timeouts};
 /// An attempt in flight. If it is dropped before its end, the breaker judges it by the time it had, and it is given
 /// up.
 #[derive(Default)]
-pub(super) struct Flight {
+pub(super) struct AttemptInFlight {
     // Dropped first: the breaker reads from the open stage where the attempt hung.
     pub(super) admission: Option<Admission>,
-    pub(super) attempt: Option<Attempt>,
+    pub(super) attempt: Option<ActiveAttempt>,
 }
 
-impl Flight {
+impl AttemptInFlight {
     /// Returns the span to enter while the attempt is polled, if it has a subscriber.
     pub(super) fn live_span(&self) -> Option<Span> {
         let spans = self.attempt.as_ref()?.tracker.spans();
@@ -65,11 +65,11 @@ impl Flight {
     /// body.
     pub(super) fn deliver<R: Body>(
         &mut self,
-        response: &Response<Source<R>>,
+        response: &Response<BodySource<R>>,
         (classified, now): (Classified, Instant),
     ) -> (Option<PendingVerdict>, Option<Watched>) {
         let is_over = response.body().is_end_stream();
-        let is_here = matches!(response.body(), Source::Here { .. });
+        let is_here = matches!(response.body(), BodySource::Here { .. });
         let admission = self.admission.take();
         let verdict =
             admission.and_then(|admission| admission.head(response, (is_over, classified), now));
@@ -78,7 +78,7 @@ impl Flight {
             if is_here || is_over && now < attempt.due().0 {
                 attempt.tracker.finish_at(now);
             }
-            let due::Span {
+            let timeouts::Span {
                 start, deadline, ..
             } = attempt.span;
             let left = deadline.saturating_duration_since(start);
@@ -99,7 +99,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for AttemptInFlight {
     fn drop(&mut self) {
         self.admission = None;
         if let Some(attempt) = self.attempt.take() {
@@ -113,10 +113,10 @@ impl Drop for Flight {
 pub(super) type Watched = (Arc<Tracker>, Duration);
 
 /// The timeouts and the record of an attempt.
-pub(super) struct Attempt {
+pub(super) struct ActiveAttempt {
     pub(super) tracker: Arc<Tracker>,
     /// How long the attempt may last.
-    span: due::Span,
+    span: timeouts::Span,
     /// The limits once a connection has taken the request. They differ if no attempt may follow from then on.
     taken: Arc<Timeouts>,
     /// Whether the request carries a key, and whether the server honors it.
@@ -125,7 +125,7 @@ pub(super) struct Attempt {
     is_safe: bool,
 }
 
-impl Attempt {
+impl ActiveAttempt {
     /// Begins an attempt, and writes propagation headers into the request's head.
     pub(super) fn begin<B>(
         policy: &Attempts,
@@ -168,7 +168,7 @@ impl Attempt {
         keep_request(call, &tracker, request.headers());
         Self {
             tracker,
-            span: due::Span {
+            span: timeouts::Span {
                 start: now,
                 deadline: call.deadline(),
                 follows,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::attempt::Watched;
 use super::scope::Scope;
-use super::source::Source;
+use super::source::BodySource;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::{AttemptFailure, Edge, View};
@@ -35,8 +35,8 @@ pin_project! {
     /// stage is abandoned. The connection is closed unless the whole body had come.
     pub struct DriverBody<R> {
         #[pin]
-        source: Source<R>,
-        watch: Option<Watch>,
+        source: BodySource<R>,
+        watch: Option<BodyWatch>,
         // Judged after the attempt has ended.
         verdict: Option<PendingVerdict>,
         alarm: Option<Pin<Box<Sleep>>>,
@@ -55,7 +55,7 @@ pin_project! {
 pub struct Truncated;
 
 /// Watches a body that belongs to an attempt of this driver.
-pub(super) struct Watch {
+pub(super) struct BodyWatch {
     tracker: Arc<Tracker>,
     /// How long the body may be silent.
     idle: Duration,
@@ -67,10 +67,10 @@ pub(super) struct Watch {
 impl<R> DriverBody<R> {
     /// Whether all of it is in memory.
     pub(super) const fn is_here(&self) -> bool {
-        matches!(self.source, Source::Here { .. })
+        matches!(self.source, BodySource::Here { .. })
     }
 
-    pub(super) const fn new(source: Source<R>, effect: Effect, timeline: Timeline) -> Self {
+    pub(super) const fn new(source: BodySource<R>, effect: Effect, timeline: Timeline) -> Self {
         Self {
             source,
             watch: None,
@@ -84,7 +84,7 @@ impl<R> DriverBody<R> {
 
     /// Receives the body as part of an attempt. The end of the body decides the verdict about the destination.
     pub(super) fn belongs_to(&mut self, attempt: Option<Watched>, verdict: Option<PendingVerdict>) {
-        self.watch = attempt.map(|(tracker, idle)| Watch {
+        self.watch = attempt.map(|(tracker, idle)| BodyWatch {
             tracker,
             idle,
             is_waited_for: false,
@@ -123,14 +123,14 @@ where
             scope: this.scope,
             effect: *this.effect,
             timeline: this.timeline,
-            is_here: matches!(*this.source, Source::Here { .. }),
+            is_here: matches!(*this.source, BodySource::Here { .. }),
         };
         let span = reading
             .scope
             .as_ref()
             .and_then(|scope| scope.call().live_span());
         let entered = span.as_ref().map(Span::enter);
-        if matches!(*this.source, Source::Over) {
+        if matches!(*this.source, BodySource::Over) {
             return Poll::Ready(None);
         }
         let frame = this.source.as_mut().poll_frame(cx);
@@ -157,7 +157,7 @@ where
         drop(entered);
         drop(span);
         // A piece that comes too late is discarded, and its connection is closed.
-        this.source.set(Source::Over);
+        this.source.set(BodySource::Over);
         let read = read.map(|read| read.map_err(|failure| reading.fail(failure)));
         if let Some(watch) = reading.watch.take() {
             watch.tracker.finish_at(now);
@@ -180,7 +180,7 @@ where
 
 /// The facts that are recorded for each piece.
 struct Reading<'a> {
-    watch: &'a mut Option<Watch>,
+    watch: &'a mut Option<BodyWatch>,
     verdict: &'a mut Option<PendingVerdict>,
     scope: &'a mut Option<Scope>,
     effect: Effect,
@@ -252,7 +252,7 @@ impl Reading<'_> {
 
     /// Returns when the wait for the next piece ends, and by which timeout.
     fn due(&self) -> Option<(Instant, TimeoutKind)> {
-        let idle = self.watch.as_ref().map(|Watch { tracker, idle, .. }| {
+        let idle = self.watch.as_ref().map(|BodyWatch { tracker, idle, .. }| {
             let since = tracker.moved().max(tracker.entered(Stage::Receive));
             let due = clock::after(since, *idle);
             (due, TimeoutKind::BodyIdle)
@@ -320,7 +320,7 @@ impl Reading<'_> {
     }
 }
 
-impl Drop for Watch {
+impl Drop for BodyWatch {
     fn drop(&mut self) {
         match self.is_waited_for {
             true => self.tracker.cancel(),

@@ -5,12 +5,12 @@ use http::{HeaderMap, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::attempt::Flight;
+use super::attempt::AttemptInFlight;
 use super::drain::DRAIN_TIME;
 use super::later::Resend;
 use super::peek::PEEK_BYTES;
 use super::run::Run;
-use super::source::Source;
+use super::source::BodySource;
 use crate::clock;
 use crate::hop::{Diagnosis, FailureClass, Keyed, Outcome, effect_of_failed_success};
 use crate::policy::{Classified, Failure};
@@ -29,7 +29,7 @@ impl Run {
     /// judged.
     pub(super) fn head<R>(
         &self,
-        (flight, now): (&Flight, Instant),
+        (flight, now): (&AttemptInFlight, Instant),
         response: &Response<R>,
     ) -> Wanted
     where
@@ -60,8 +60,8 @@ impl Run {
     /// Calls the classifier for a response.
     pub(super) fn classify_response<N, R>(
         &self,
-        flight: &Flight,
-        response: &Response<Source<R>>,
+        flight: &AttemptInFlight,
+        response: &Response<BodySource<R>>,
         later: &mut N,
     ) -> Classified
     where
@@ -124,7 +124,7 @@ impl Run {
     }
 
     /// Writes into the record of its attempt whether a 2xx failed, wherever that is kept: without one, into the call.
-    fn record(&self, flight: &Flight, failed: Option<Diagnosis>) {
+    fn record(&self, flight: &AttemptInFlight, failed: Option<Diagnosis>) {
         let has_more = self.call.has_attempted_since(self.from);
         let below = || has_more.then(|| self.call.last()).flatten();
         match (flight.tracker().cloned().or_else(below), failed) {

@@ -21,14 +21,14 @@ pub(crate) struct Drain {
 
 /// The kept part of a response.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct DrainedBody {
     pub(crate) bytes: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
     /// Whether the kept part is less than the whole body.
     pub(crate) truncated: bool,
 }
 
-impl Kept {
+impl DrainedBody {
     /// Returns a result without any bytes.
     pub(crate) const fn nothing() -> Self {
         Self {
@@ -78,8 +78,8 @@ impl Drain {
         }
     }
 
-    pub(crate) fn kept(self) -> Kept {
-        Kept {
+    pub(crate) fn kept(self) -> DrainedBody {
+        DrainedBody {
             bytes: self.bytes.freeze(),
             trailers: self.trailers,
             truncated: !self.whole,

@@ -13,17 +13,17 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use super::alarm::Alarm;
-use super::attempt::Flight;
+use super::attempt::AttemptInFlight;
 use super::body::DriverBody;
 use super::classify::Wanted;
 use super::drain::Drain;
-use super::judge::Next;
+use super::judge::NextStep;
 use super::later::Resend;
 use super::peek::{Peek, peeked};
 use super::run::Run;
 use super::service::HttpResponse;
-use super::source::Source;
-use super::whole::{Broken, Whole};
+use super::source::BodySource;
+use super::whole::{Whole, WholeBodyError};
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
@@ -45,9 +45,9 @@ pin_project! {
         N: Resend,
     {
         // Dropped first: the attempt is judged and given up before its inner future is dropped.
-        flight: Flight,
+        flight: AttemptInFlight,
         #[pin]
-        state: State<N::Future, R>,
+        state: DriverState<N::Future, R>,
         #[pin]
         alarm: Option<Sleep>,
         later: N,
@@ -59,7 +59,7 @@ pin_project! {
 pin_project! {
     /// The state of the call.
     #[project = StateProjected]
-    enum State<F, R> {
+    enum DriverState<F, R> {
         // A policy rejected the request.
         Rejected { failure: Option<AttemptFailure> },
         // The request is being sent, or the driver waits for its response.
@@ -82,10 +82,10 @@ pin_project! {
 impl<N: Resend, R> DriverFuture<N, R> {
     /// Creates the future of a first request that was sent.
     #[inline(always)]
-    pub(super) fn sent((flight, inner): (Flight, N::Future), later: N, run: Run) -> Self {
+    pub(super) fn sent((flight, inner): (AttemptInFlight, N::Future), later: N, run: Run) -> Self {
         Self {
             flight,
-            state: State::Exchange { inner },
+            state: DriverState::Exchange { inner },
             alarm: None,
             later,
             run,
@@ -96,8 +96,8 @@ impl<N: Resend, R> DriverFuture<N, R> {
     #[inline(always)]
     pub(super) fn rejected(failure: AttemptFailure, later: N, run: Run) -> Self {
         Self {
-            flight: Flight::default(),
-            state: State::Rejected {
+            flight: AttemptInFlight::default(),
+            state: DriverState::Rejected {
                 failure: Some(failure),
             },
             alarm: None,
@@ -128,31 +128,31 @@ where
                 run: this.run,
             };
             match turn.step(this.state.as_mut(), cx) {
-                Poll::Ready(Next::Again) => {}
-                Poll::Ready(Next::Drain(body, until)) => this.state.set(State::Drain {
+                Poll::Ready(NextStep::Again) => {}
+                Poll::Ready(NextStep::Drain(body, until)) => this.state.set(DriverState::Drain {
                     drain: Drain::new(body.is_here()),
                     body,
                     until,
                 }),
-                Poll::Ready(Next::Backoff) => this.state.set(State::Backoff),
-                Poll::Ready(Next::Deliver(response)) => {
-                    this.state.set(State::Done);
+                Poll::Ready(NextStep::Backoff) => this.state.set(DriverState::Backoff),
+                Poll::Ready(NextStep::Deliver(response)) => {
+                    this.state.set(DriverState::Done);
                     return Poll::Ready(Ok(response));
                 }
-                Poll::Ready(Next::Fail(failure)) => break failure,
+                Poll::Ready(NextStep::Fail(failure)) => break failure,
                 Poll::Pending => return Poll::Pending,
             }
         };
         drop(entered);
         drop(span);
-        this.state.set(State::Done);
+        this.state.set(DriverState::Done);
         Poll::Ready(Err(this.run.finish(ended)))
     }
 }
 
 /// The parts of the future without its state.
 struct Polling<'a, N> {
-    flight: &'a mut Flight,
+    flight: &'a mut AttemptInFlight,
     alarm: Alarm<'a>,
     later: &'a mut N,
     run: &'a mut Run,
@@ -161,9 +161,9 @@ struct Polling<'a, N> {
 impl<N: Resend> Polling<'_, N> {
     fn step<R, P, E>(
         &mut self,
-        mut state: Pin<&mut State<N::Future, R>>,
+        mut state: Pin<&mut DriverState<N::Future, R>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Next<R>>
+    ) -> Poll<NextStep<R>>
     where
         N: Resend<Future: Future<Output = Result<P, E>>>,
         P: HttpResponse<Body = R>,
@@ -172,7 +172,9 @@ impl<N: Resend> Polling<'_, N> {
     {
         Poll::Ready(match state.as_mut().project() {
             StateProjected::Rejected { failure } => match failure.take() {
-                Some(failure) => self.run.failed(Flight::default(), failure, self.later),
+                Some(failure) => self
+                    .run
+                    .failed(AttemptInFlight::default(), failure, self.later),
                 None => return Poll::Pending,
             },
             StateProjected::Exchange { inner } => {
@@ -188,13 +190,13 @@ impl<N: Resend> Polling<'_, N> {
                     }
                     Err(Ended::Failed(failure)) => {
                         // The inner future is dropped before any observer learns of the end.
-                        state.set(State::Done);
+                        state.set(DriverState::Done);
                         self.failed(failure)
                     }
                     Err(Ended::Expired(failure)) => {
                         // The breaker judges the attempt by the time it had.
-                        *self.flight = Flight::default();
-                        Next::Fail(failure)
+                        *self.flight = AttemptInFlight::default();
+                        NextStep::Fail(failure)
                     }
                 }
             }
@@ -208,7 +210,7 @@ impl<N: Resend> Polling<'_, N> {
                             .answered((self.flight, clock::now()), response, self.later)
                     }
                     (Err(failure), _) => {
-                        state.set(State::Done);
+                        state.set(DriverState::Done);
                         self.failed(failure)
                     }
                     (Ok(()), None) => return Poll::Pending,
@@ -226,14 +228,14 @@ impl<N: Resend> Polling<'_, N> {
                     ready!(self.alarm.poll_until(*until, cx));
                 }
                 self.run.drained(std::mem::take(drain).kept());
-                Next::Backoff
+                NextStep::Backoff
             }
             StateProjected::Backoff => {
                 if let Some(due) = self.run.due() {
                     ready!(self.alarm.poll_until(due, cx));
                 }
-                state.set(State::Ready);
-                Next::Again
+                state.set(DriverState::Ready);
+                NextStep::Again
             }
             StateProjected::Ready => ready!(self.ready(state.as_mut(), cx)),
             StateProjected::Done => return Poll::Pending,
@@ -246,30 +248,30 @@ impl<N: Resend> Polling<'_, N> {
         &mut self,
         response: Response<R>,
         now: Instant,
-        mut state: Pin<&mut State<N::Future, R>>,
-    ) -> Next<R>
+        mut state: Pin<&mut DriverState<N::Future, R>>,
+    ) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
         match self.run.head((self.flight, now), &response) {
             Wanted::Nothing => {
-                let response = response.map(|body| Source::Live { body });
+                let response = response.map(|body| BodySource::Live { body });
                 return self.run.answered((self.flight, now), response, self.later);
             }
             Wanted::Whole(most_bytes) => {
                 let (head, body) = response.into_parts();
                 let (head, whole) = (Some(head), Whole::new(most_bytes));
-                state.set(State::Receive { body, head, whole });
+                state.set(DriverState::Receive { body, head, whole });
             }
             Wanted::Beginning(until) => {
                 let peek = Some(Box::new(Peek::new(response, until)));
-                state.set(State::Peek { peek });
+                state.set(DriverState::Peek { peek });
             }
         }
-        Next::Again
+        NextStep::Again
     }
 
-    fn failed<R>(&mut self, failure: AttemptFailure) -> Next<R>
+    fn failed<R>(&mut self, failure: AttemptFailure) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
@@ -280,9 +282,9 @@ impl<N: Resend> Polling<'_, N> {
     /// Sends the next request once the service below is ready for it.
     fn ready<R>(
         &mut self,
-        state: Pin<&mut State<N::Future, R>>,
+        state: Pin<&mut DriverState<N::Future, R>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Next<R>>
+    ) -> Poll<NextStep<R>>
     where
         R: Body<Error: Into<BoxError>>,
     {
@@ -301,7 +303,7 @@ impl<N: Resend> Polling<'_, N> {
     }
 
     /// Sends the next request if the policies permit it.
-    fn send_again<R>(&mut self, mut state: Pin<&mut State<N::Future, R>>) -> Next<R>
+    fn send_again<R>(&mut self, mut state: Pin<&mut DriverState<N::Future, R>>) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
@@ -316,8 +318,8 @@ impl<N: Resend> Polling<'_, N> {
         match flight.within(|| self.later.send(request)) {
             Some(inner) => {
                 *self.flight = flight;
-                state.set(State::Exchange { inner });
-                Next::Again
+                state.set(DriverState::Exchange { inner });
+                NextStep::Again
             }
             None => self.run.end(NoRetryReason::BodyNotReplayable),
         }
@@ -334,7 +336,7 @@ enum Ended {
 /// Polls the service below under the timeouts of the attempt, or of the call.
 fn poll_exchange<F, P, E>(
     inner: Pin<&mut F>,
-    (flight, run): (&Flight, &Run),
+    (flight, run): (&AttemptInFlight, &Run),
     alarm: &mut Alarm<'_>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<P, Ended>>
@@ -369,7 +371,7 @@ where
 /// Polls a body that is received in the attempt, under its timeouts.
 fn poll_whole<R>(
     (body, whole): (Pin<&mut R>, &mut Whole),
-    (flight, run): (&Flight, &Run),
+    (flight, run): (&AttemptInFlight, &Run),
     alarm: &mut Alarm<'_>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), AttemptFailure>>
@@ -383,8 +385,8 @@ where
     let _entered = span.as_ref().map(Span::enter);
     match whole.poll(body, attempt, cx) {
         Poll::Ready(ended) => Poll::Ready(ended.map_err(|broken| match broken {
-            Broken::Ours(failure) => failure,
-            Broken::Foreign(error) => run.diagnose_in(flight, error),
+            WholeBodyError::Ours(failure) => failure,
+            WholeBodyError::Foreign(error) => run.diagnose_in(flight, error),
         })),
         Poll::Pending => {
             let which = ready!(attempt.poll_timeout(alarm, cx));

@@ -7,14 +7,14 @@ use http::{Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::attempt::Flight;
+use super::attempt::AttemptInFlight;
 use super::body::{DriverBody, Truncated};
-use super::drain::{DRAIN_TIME, Kept};
+use super::drain::{DRAIN_TIME, DrainedBody};
 use super::later::Resend;
 use super::legs::Lead;
+use super::retry_loop::Hint;
 use super::run::{Last, Run};
-use super::source::Source;
-use super::turn::Hint;
+use super::source::BodySource;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
@@ -28,7 +28,7 @@ use crate::policy::retry::failed;
 use crate::timeline::Timeline;
 
 /// The next step after an attempt.
-pub(super) enum Next<R> {
+pub(super) enum NextStep<R> {
     /// The state has changed and has to be polled.
     Again,
     /// The call is over, except for the body.
@@ -41,13 +41,13 @@ pub(super) enum Next<R> {
 }
 
 /// The effect that the attempts and legs of a request may have had.
-pub(super) struct Seen {
+pub(super) struct SeenEffects {
     pub(super) all: Effect,
     /// The effect of this leg alone. A redirect begins a new leg.
     leg: Effect,
 }
 
-impl Seen {
+impl SeenEffects {
     pub(super) const NOTHING: Self = Self {
         all: Effect::None,
         leg: Effect::None,
@@ -65,10 +65,10 @@ impl Run {
     /// Handles a response. Returns the next step.
     pub(super) fn answered<N, R>(
         &mut self,
-        (flight, now): (&mut Flight, Instant),
-        response: Response<Source<R>>,
+        (flight, now): (&mut AttemptInFlight, Instant),
+        response: Response<BodySource<R>>,
         later: &mut N,
-    ) -> Next<R>
+    ) -> NextStep<R>
     where
         N: Resend,
         R: Body<Error: Into<BoxError>>,
@@ -83,13 +83,13 @@ impl Run {
         if let Some(until) = retry {
             self.call.saw(self.seen.all);
             self.last = Some(Box::new(Last::Head(head)));
-            return Next::Drain(body, until);
+            return NextStep::Drain(body, until);
         }
         let lead = self.lead(&head, later);
         self.call.saw(self.seen.all);
         match lead {
             Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late(now)) {
-                Some(scope) => Next::Fail(scope.expire()),
+                Some(scope) => NextStep::Fail(scope.expire()),
                 None => self.deliver(head, body),
             },
             Lead::On => {
@@ -100,9 +100,9 @@ impl Run {
                 self.last = None;
                 self.seen.leg = Effect::None;
                 let until = clock::after(now, DRAIN_TIME);
-                Next::Drain(body, until.min(self.call.deadline()))
+                NextStep::Drain(body, until.min(self.call.deadline()))
             }
-            Lead::Rejected(error) => Next::Fail(error),
+            Lead::Rejected(error) => NextStep::Fail(error),
         }
     }
 
@@ -175,7 +175,7 @@ impl Run {
     }
 
     /// Keeps the drained part of a response that is retried.
-    pub(super) fn drained(&mut self, kept: Kept) {
+    pub(super) fn drained(&mut self, kept: DrainedBody) {
         self.last = self.last.take().map(|last| match *last {
             Last::Head(head) => Box::new(Last::Response(head, kept)),
             Last::Response(..) | Last::Failure(_) => last,
@@ -185,10 +185,10 @@ impl Run {
     /// Handles a failed or rejected attempt. Returns the next step.
     pub(super) fn failed<N, R>(
         &mut self,
-        flight: Flight,
+        flight: AttemptInFlight,
         failure: AttemptFailure,
         later: &mut N,
-    ) -> Next<R>
+    ) -> NextStep<R>
     where
         N: Resend,
         R: Body<Error: Into<BoxError>>,
@@ -203,7 +203,7 @@ impl Run {
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
         let Some((turn, policy)) = retries else {
             self.seen.attempt(own.effect);
-            return Next::Fail(failure);
+            return NextStep::Fail(failure);
         };
         // These policies are above the wire and sent nothing. A stack below may have sent an earlier leg.
         let local = |policy: &Policy| matches!(policy, Policy::Breaker | Policy::Deadline);
@@ -213,7 +213,7 @@ impl Run {
         {
             self.call.rejected_by(policy);
             return match self.last {
-                None => Next::Fail(failure),
+                None => NextStep::Fail(failure),
                 Some(_) => self.end(NoRetryReason::Rejected(policy)),
             };
         }
@@ -231,52 +231,52 @@ impl Run {
         match decided {
             Ok(_) => {
                 self.last = Some(Box::new(Last::Failure(failure)));
-                Next::Backoff
+                NextStep::Backoff
             }
             Err(reason) => {
                 self.call.stop(Some(reason));
-                Next::Fail(failure)
+                NextStep::Fail(failure)
             }
         }
     }
 
     /// Ends the call without the planned attempt. The caller gets the response or error before it.
-    pub(super) fn end<R>(&mut self, reason: NoRetryReason) -> Next<R>
+    pub(super) fn end<R>(&mut self, reason: NoRetryReason) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
         let Some(last) = self.last.take() else {
             let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.seen.all);
-            return Next::Fail(nothing.into());
+            return NextStep::Fail(nothing.into());
         };
         self.call.stop(Some(reason));
         let (mut head, kept) = match *last {
-            Last::Failure(failure) => return Next::Fail(failure),
+            Last::Failure(failure) => return NextStep::Fail(failure),
             Last::Response(head, kept) => (head, kept),
-            Last::Head(head) => (head, Kept::nothing()),
+            Last::Head(head) => (head, DrainedBody::nothing()),
         };
         if kept.truncated {
             head.extensions.insert(Truncated);
         }
-        let source = Source::kept(kept, self.seen.all);
+        let source = BodySource::kept(kept, self.seen.all);
         let body = DriverBody::new(source, self.seen.all, Timeline(self.call.clone()));
         self.deliver(head, body)
     }
 
     /// Handles a service below that could not take the next request.
-    pub(super) fn unready<R>(&mut self, error: BoxError) -> Next<R>
+    pub(super) fn unready<R>(&mut self, error: BoxError) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
         match self.last {
             // A service that failed in `poll_ready` is not called again.
             Some(_) => self.end(NoRetryReason::ServiceNotReady),
-            None => Next::Fail(self.diagnose(error)),
+            None => NextStep::Fail(self.diagnose(error)),
         }
     }
 
     /// Delivers the response of the call.
-    fn deliver<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> Next<R> {
+    fn deliver<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> NextStep<R> {
         if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
             self.call.note(TimelineEventKind::Replayed);
         }
@@ -284,11 +284,11 @@ impl Run {
             scope.call().answer(Outcome::Responded(head.status));
         }
         body.ends(self.scope.take());
-        Next::Deliver(Response::from_parts(head, body))
+        NextStep::Deliver(Response::from_parts(head, body))
     }
 
     /// Handles a service below that was not ready for the next request in time.
-    pub(super) fn out_of_time<R>(&mut self) -> Next<R>
+    pub(super) fn out_of_time<R>(&mut self) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
@@ -297,7 +297,7 @@ impl Run {
                 wait: Duration::ZERO,
                 left: Duration::ZERO,
             }),
-            None => Next::Fail(self.expire()),
+            None => NextStep::Fail(self.expire()),
         }
     }
 }

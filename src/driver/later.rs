@@ -99,12 +99,12 @@ impl<B, F> Resend for Once<B, F> {
     reason = "a driver's own part, seen in the type of its future"
 )]
 pub struct Later<S, B, C> {
-    pub(super) kept: Option<Kept<S, B>>,
+    pub(super) kept: Option<KeptRequest<S, B>>,
     pub(super) cloner: C,
 }
 
 /// The request and the service for later attempts.
-pub(crate) struct Kept<S, B> {
+pub(crate) struct KeptRequest<S, B> {
     pub(super) service: S,
     pub(super) request: Saved<B>,
 }
@@ -147,9 +147,9 @@ where
     }
 }
 
-impl<S, B> fmt::Debug for Kept<S, B> {
+impl<S, B> fmt::Debug for KeptRequest<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").finish_non_exhaustive()
+        f.debug_struct("KeptRequest").finish_non_exhaustive()
     }
 }
 

@@ -19,7 +19,6 @@ mod body;
 mod choice;
 mod classify;
 mod drain;
-mod due;
 mod future;
 mod judge;
 mod later;
@@ -27,11 +26,12 @@ mod legs;
 mod peek;
 mod policies;
 mod recent;
+mod retry_loop;
 mod run;
 mod scope;
 mod service;
 mod source;
-mod turn;
+mod timeouts;
 mod whole;
 
 pub use self::body::{DriverBody, Truncated};
@@ -41,8 +41,8 @@ pub use self::service::{Driver, HttpResponse};
 
 pub(crate) use self::choice::Live;
 pub(crate) use self::policies::{Attempts, Deadline, Policies};
+pub(crate) use self::retry_loop::{Hint, RetryLoop};
 pub(crate) use self::scope::Scope;
-pub(crate) use self::turn::{Hint, Turn};
 
 #[cfg(test)]
 mod hint_tests;

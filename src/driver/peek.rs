@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::source::{Piece, Source, to_bytes};
+use super::source::{BodySource, Piece, to_bytes};
 use crate::box_error::BoxError;
 
 /// A body whose beginning is being read.
@@ -56,7 +56,7 @@ where
     }
 
     /// Returns the response with its whole body: the beginning, and the rest.
-    fn response(self) -> Response<Source<R>> {
+    fn response(self) -> Response<BodySource<R>> {
         let peeked = Peeked {
             beginning: Some(self.bytes.freeze()).filter(|bytes| !bytes.is_empty()),
             trailers: self.trailers,
@@ -67,7 +67,7 @@ where
             },
         };
         let peeked = Box::new(peeked);
-        Response::from_parts(self.head, Source::Peeked { peeked })
+        Response::from_parts(self.head, BodySource::Peeked { peeked })
     }
 }
 
@@ -76,7 +76,7 @@ pub(super) fn peeked<R>(
     peek: &mut Option<Box<Peek<R>>>,
     alarm: &mut Alarm<'_>,
     cx: &mut Context<'_>,
-) -> Poll<Option<Response<Source<R>>>>
+) -> Poll<Option<Response<BodySource<R>>>>
 where
     R: Body<Error: Into<BoxError>>,
 {

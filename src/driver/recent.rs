@@ -19,12 +19,12 @@ pub(super) type Head<'a> = (&'a Method, &'a Uri, &'a HeaderMap);
 
 /// The budget and the circuit of a destination, if the driver has these policies.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct DestinationState {
     pub(super) budget: Option<Arc<SharedBudget>>,
     pub(super) circuit: Option<Arc<Shared>>,
 }
 
-impl Known {
+impl DestinationState {
     /// Finds them for the request's destination, or for the one that the user's function names.
     pub(super) fn of(policies: &Arc<Policies>, head: Head<'_>, now: Instant) -> Self {
         if policies.retry.is_none() && policies.breaker.is_none() {
@@ -80,7 +80,7 @@ struct Recent {
 }
 
 impl Recent {
-    fn known(&self, policies: &Arc<Policies>, uri: &Uri, now: Instant) -> Option<Known> {
+    fn known(&self, policies: &Arc<Policies>, uri: &Uri, now: Instant) -> Option<DestinationState> {
         let is_same = self.policies.as_ptr() == Arc::as_ptr(policies)
             && uri.authority().map(Authority::as_str) == Some(self.authority.as_str())
             && uri.scheme() == Some(&self.scheme);
@@ -91,7 +91,7 @@ impl Recent {
         let Self {
             budget, circuit, ..
         } = self;
-        let known = Known {
+        let known = DestinationState {
             budget: budget.as_ref().and_then(Weak::upgrade),
             circuit: circuit.as_ref().and_then(Weak::upgrade),
         };
@@ -102,7 +102,7 @@ impl Recent {
 
     /// Remembers another destination, unless the remembered one is still in use. If calls go to many in turn, one
     /// stays.
-    fn replace(policies: &Arc<Policies>, uri: &Uri, (known, now): (&Known, Instant)) {
+    fn replace(policies: &Arc<Policies>, uri: &Uri, (known, now): (&DestinationState, Instant)) {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return;
         };
@@ -164,9 +164,9 @@ mod tests {
         })
     }
 
-    fn known(policies: &Arc<Policies>, uri: &'static str, now: Instant) -> Known {
+    fn known(policies: &Arc<Policies>, uri: &'static str, now: Instant) -> DestinationState {
         let (uri, headers) = (Uri::from_static(uri), HeaderMap::new());
-        Known::of(policies, (&Method::GET, &uri, &headers), now)
+        DestinationState::of(policies, (&Method::GET, &uri, &headers), now)
     }
 
     fn circuit(policies: &Arc<Policies>, uri: &'static str, now: Instant) -> Arc<Shared> {
@@ -220,10 +220,10 @@ mod tests {
         let uri = Uri::from_static("https://a.test");
         let headers = HeaderMap::new();
         let head = (&Method::GET, &uri, &headers);
-        let mut known = Known::look_up(&policies, head, now);
+        let mut known = DestinationState::look_up(&policies, head, now);
         known.budget = Some(Arc::new(SharedBudget::new(retry::Budget::new(), now)));
         Recent::replace(&policies, &uri, (&known, now));
-        let found = Known::of(&policies, head, now).budget.unwrap();
+        let found = DestinationState::of(&policies, head, now).budget.unwrap();
         assert!(!Arc::ptr_eq(&found, &known.budget.unwrap()));
     }
 

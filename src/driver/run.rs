@@ -6,16 +6,16 @@ use http::Request;
 use http::response::Parts;
 use tokio::time::Instant;
 
-use super::attempt::{Attempt, Flight};
+use super::attempt::{ActiveAttempt, AttemptInFlight};
 use super::choice::{Chosen, Elsewhere, of_leg};
-use super::drain::Kept;
-use super::judge::Seen;
+use super::drain::DrainedBody;
+use super::judge::SeenEffects;
 use super::later::Resend;
 use super::legs::Legs;
 use super::policies::Policies;
-use super::recent::{Head, Known};
+use super::recent::{DestinationState, Head};
+use super::retry_loop::RetryLoop;
 use super::scope::Scope;
-use super::turn::Turn;
 use crate::box_error::BoxError;
 use crate::call::{Call, Follows, Since};
 use crate::clock;
@@ -34,14 +34,14 @@ pub(super) struct Run {
     pub(super) call: Call,
     /// Whether layers below can find the call.
     pub(super) is_shared: bool,
-    pub(super) turn: Option<Turn>,
+    pub(super) turn: Option<RetryLoop>,
     /// The circuit of a new leg, until its first attempt is admitted.
     circuit: Option<Arc<Shared>>,
     pub(super) legs: Option<Legs>,
     /// The last real response or error, while its retry is tried.
     pub(super) last: Option<Box<Last>>,
     /// The effect that the attempts and legs so far may have had.
-    pub(super) seen: Seen,
+    pub(super) seen: SeenEffects,
     /// The position in the call's log when this request began.
     pub(super) from: Since,
     /// The attempts that may follow, according to a driver above.
@@ -54,7 +54,7 @@ pub(super) struct Run {
 pub(super) enum Last {
     /// The head of a response whose body is being drained.
     Head(Parts),
-    Response(Parts, Kept),
+    Response(Parts, DrainedBody),
     Failure(AttemptFailure),
 }
 
@@ -90,7 +90,7 @@ impl Run {
         &mut self,
         request: &mut Request<B>,
         keep: impl FnOnce(&Self, &mut Request<B>) -> bool,
-    ) -> Result<Flight, AttemptFailure> {
+    ) -> Result<AttemptInFlight, AttemptFailure> {
         let span = self.live_span();
         let entered = span.as_ref().map(Span::enter);
         if let Some(idempotency) = &self.policies.idempotency
@@ -138,7 +138,7 @@ impl Run {
             circuit: None,
             legs: None,
             last: None,
-            seen: Seen::NOTHING,
+            seen: SeenEffects::NOTHING,
             from,
             follows_above,
             scope,
@@ -156,7 +156,7 @@ impl Run {
 
     /// Begins a leg with this request: its retries, if there are any, and its circuit.
     fn turn_to(&mut self, head: Head<'_>, now: Instant) {
-        let Known { budget, circuit } = Known::of(&self.policies, head, now);
+        let DestinationState { budget, circuit } = DestinationState::of(&self.policies, head, now);
         if let Some((policy, budget)) = self.policies.retry.as_ref().zip(budget) {
             let (_, uri, _) = head;
             let destination = || Some(Destination::of_request(uri));
@@ -164,7 +164,7 @@ impl Run {
             let call = (&self.call, self.turn.take());
             // The statement about attempts that may follow is reset: the next leg may not be retried here.
             self.call.set_follows(self.follows_above);
-            self.turn = Some(Turn::new(policy, call, (budget, now), destination));
+            self.turn = Some(RetryLoop::new(policy, call, (budget, now), destination));
         }
         self.circuit = circuit;
     }
@@ -181,7 +181,7 @@ impl Run {
 
     /// Returns whether another request may follow the first one.
     pub(super) fn may_send_again(&self) -> bool {
-        self.legs.is_some() || self.turn.as_ref().is_some_and(Turn::may_retry)
+        self.legs.is_some() || self.turn.as_ref().is_some_and(RetryLoop::may_retry)
     }
 
     /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
@@ -193,7 +193,7 @@ impl Run {
         &mut self,
         request: &mut Request<B>,
         is_replayable: bool,
-    ) -> Result<Flight, AttemptFailure> {
+    ) -> Result<AttemptInFlight, AttemptFailure> {
         let Policies {
             breaker, attempt, ..
         } = &*self.policies;
@@ -216,9 +216,9 @@ impl Run {
         };
         let follows = self.follows(request, is_replayable);
         let attempt = attempt.as_ref();
-        let begin = |policy| Attempt::begin(policy, (&self.call, follows), request, now);
+        let begin = |policy| ActiveAttempt::begin(policy, (&self.call, follows), request, now);
         let attempt = attempt.map(begin);
-        Ok(Flight { admission, attempt })
+        Ok(AttemptInFlight { admission, attempt })
     }
 
     /// Returns whether another attempt may follow this one, and tells the layers below.
@@ -238,7 +238,7 @@ impl Run {
     /// Returns when the next attempt may begin. A new leg begins at once.
     pub(super) fn due(&self) -> Option<Instant> {
         let turn = self.turn.as_ref().filter(|_| self.last.is_some());
-        turn.map(Turn::due)
+        turn.map(RetryLoop::due)
     }
 
     /// Returns when the wait for readiness ends, if this driver bounds it.
@@ -269,7 +269,7 @@ impl Run {
     }
 
     /// Diagnoses a failure of the service below in an attempt.
-    pub(super) fn diagnose_in(&self, flight: &Flight, error: BoxError) -> AttemptFailure {
+    pub(super) fn diagnose_in(&self, flight: &AttemptInFlight, error: BoxError) -> AttemptFailure {
         match &flight.attempt {
             Some(attempt) => attempt.diagnose(&self.call, error),
             None => self.diagnose(error),

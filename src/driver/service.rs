@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::DriverBody;
 use super::choice::{Choice, Live};
 use super::future::DriverFuture;
-use super::later::{Again, Kept, Later, Now, Once, Resend};
+use super::later::{Again, KeptRequest, Later, Now, Once, Resend};
 use super::policies::Policies;
 use super::run::Run;
 use crate::box_error::BoxError;
@@ -123,7 +123,7 @@ where
         };
         let mut run = Run::of(self.choice.of(&request), &mut request);
         let begun = run.begin(&mut request, |run, request| {
-            later.kept = run.may_send_again().then(|| Kept {
+            later.kept = run.may_send_again().then(|| KeptRequest {
                 request: Saved::of(request, run.own_extensions(), &later.cloner),
                 service: self.inner.clone(),
             });

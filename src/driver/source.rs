@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::drain::{DRAIN_BYTES, Kept};
+use super::drain::{DRAIN_BYTES, DrainedBody};
 use super::peek::Peeked;
 use crate::box_error::BoxError;
 use crate::error::Error;
@@ -18,7 +18,7 @@ use crate::hop::{Diagnosis, Effect, Hop, Kind};
 pin_project! {
     /// The source of a response body's bytes.
     #[project = SourceProjected]
-    pub(super) enum Source<R> {
+    pub(super) enum BodySource<R> {
         Live { #[pin] body: R },
         Here { bytes: Option<Bytes>, trailers: Option<Box<HeaderMap>>, lost: Option<Error> },
         Peeked { peeked: Box<Peeked<R>> },
@@ -26,7 +26,7 @@ pin_project! {
     }
 }
 
-impl<R> Source<R> {
+impl<R> BodySource<R> {
     /// Creates a source from a complete body.
     pub(super) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
         Self::Here {
@@ -37,7 +37,7 @@ impl<R> Source<R> {
     }
 
     /// Creates a source from the kept part of a drained response.
-    pub(super) fn kept(kept: Kept, effect: Effect) -> Self {
+    pub(super) fn kept(kept: DrainedBody, effect: Effect) -> Self {
         let lost = kept.truncated.then(|| {
             let diagnosis = Diagnosis::new(Hop::Receive, Kind::Incomplete, effect);
             Error::new(diagnosis).because(NotKept)
@@ -50,7 +50,7 @@ impl<R> Source<R> {
     }
 }
 
-impl<R> Source<R> {
+impl<R> BodySource<R> {
     /// Returns the part of the body that is in memory, and its trailers if they are here.
     pub(super) fn beginning(&self) -> (Option<Bytes>, Option<&HeaderMap>) {
         match self {
@@ -66,7 +66,7 @@ impl<R> Source<R> {
     }
 }
 
-impl<R: Body<Error: Into<BoxError>>> Source<R> {
+impl<R: Body<Error: Into<BoxError>>> BodySource<R> {
     /// Polls the next piece, whatever its source.
     pub(super) fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         match self.project() {
@@ -93,7 +93,7 @@ impl<R: Body<Error: Into<BoxError>>> Source<R> {
     }
 }
 
-impl<R: Body> Source<R> {
+impl<R: Body> BodySource<R> {
     pub(super) fn is_end_stream(&self) -> bool {
         match self {
             Self::Live { body } => body.is_end_stream(),

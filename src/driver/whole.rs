@@ -7,8 +7,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 
-use super::attempt::Attempt;
-use super::source::Source;
+use super::attempt::ActiveAttempt;
+use super::source::BodySource;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
@@ -23,7 +23,7 @@ pub(super) struct Whole {
 }
 
 /// Why the body is not received to its end.
-pub(super) enum Broken {
+pub(super) enum WholeBodyError {
     /// The attempt's own timeout ran out, or the body exceeded its bound.
     Ours(AttemptFailure),
     /// The service below failed.
@@ -43,9 +43,9 @@ impl Whole {
     pub(super) fn poll<R>(
         &mut self,
         mut body: Pin<&mut R>,
-        attempt: &Attempt,
+        attempt: &ActiveAttempt,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Broken>>
+    ) -> Poll<Result<(), WholeBodyError>>
     where
         R: Body<Error: Into<BoxError>>,
     {
@@ -53,11 +53,11 @@ impl Whole {
             let (end, which) = attempt.due();
             let now = clock::now();
             if end <= now {
-                return Poll::Ready(Err(Broken::Ours(attempt.expire(which))));
+                return Poll::Ready(Err(WholeBodyError::Ours(attempt.expire(which))));
             }
             let frame = match frame {
                 Ok(frame) => frame,
-                Err(error) => return Poll::Ready(Err(Broken::Foreign(error.into()))),
+                Err(error) => return Poll::Ready(Err(WholeBodyError::Foreign(error.into()))),
             };
             match frame.into_data() {
                 Ok(data) => {
@@ -65,7 +65,7 @@ impl Whole {
                     if data.remaining() > self.most_bytes - self.bytes.len() {
                         let effect = effect_of(&attempt.tracker);
                         let too_large = Diagnosis::new(Hop::Receive, Kind::TooLarge, effect);
-                        return Poll::Ready(Err(Broken::Ours(too_large.into())));
+                        return Poll::Ready(Err(WholeBodyError::Ours(too_large.into())));
                     }
                     self.bytes.put(data);
                 }
@@ -76,8 +76,8 @@ impl Whole {
     }
 
     /// Returns the body as it was received.
-    pub(super) fn take<R>(&mut self) -> Source<R> {
+    pub(super) fn take<R>(&mut self) -> BodySource<R> {
         let bytes: Bytes = self.bytes.split().freeze();
-        Source::whole(bytes, self.trailers.take())
+        BodySource::whole(bytes, self.trailers.take())
     }
 }

@@ -15,7 +15,7 @@ use super::{Operation, OperationAttempt, OperationError};
 use crate::call::{AmbientOperation, Call, CallTarget};
 
 use crate::clock;
-use crate::driver::{Hint, Scope, Turn};
+use crate::driver::{Hint, RetryLoop, Scope};
 use crate::error::Error;
 use crate::hop::Policy;
 use crate::hop::{Diagnosis, Effect, Kind, NoRetryReason, Outcome, Retryability};
@@ -31,7 +31,7 @@ pub(super) struct Run<'o> {
     operation: &'o Operation,
     keys: Arc<Keys>,
     /// Holds the claim to retry: our calls inside do not retry meanwhile.
-    turn: Turn,
+    turn: RetryLoop,
     /// The effect of all attempts so far.
     effect: Effect,
     /// The error of the last attempt.
@@ -64,7 +64,7 @@ impl<'o> Run<'o> {
         let destination = || Some(operation.destination.clone());
         Self {
             keys: Arc::new(Keys::new(operation.key.clone(), operation.vouches())),
-            turn: Turn::new(policy, (&call, None), (budget, now), destination),
+            turn: RetryLoop::new(policy, (&call, None), (budget, now), destination),
             effect: Effect::unsent(),
             last: None,
             scope: Scope::new(&call),

@@ -12,7 +12,7 @@ use crate::hop::{Diagnosis, Kind, NoRetryReason, TimelineEventKind};
 use crate::policy::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
 
 /// The retries of one leg: its counts, its bounds, and the time of the next attempt.
-pub(crate) struct Turn {
+pub(crate) struct RetryLoop {
     account: Account,
     /// The claim to retry. It is given back when this value is dropped, because only one driver retries a call.
     repeating: Option<Repeating>,
@@ -31,7 +31,7 @@ pub(crate) struct Hint {
     pub(crate) by_server: bool,
 }
 
-impl Turn {
+impl RetryLoop {
     /// Begins the attempts of a leg. `destination` is called only if a setting needs it. `before` is the turn of the
     /// previous leg.
     pub(crate) fn new(
@@ -190,11 +190,11 @@ mod tests {
     use crate::policy::retry::{Budget, RetryConfig};
     use crate::timeout::Timeout;
 
-    fn leg(call: &Call, most: u32, before: Option<Turn>) -> Turn {
+    fn leg(call: &Call, most: u32, before: Option<RetryLoop>) -> RetryLoop {
         let now = clock::now();
         let budget = Arc::new(SharedBudget::new(Budget::unlimited(), now));
         let policy = Policy::new(RetryConfig::new().attempts(most), now);
-        Turn::new(&policy, (call, before), (budget, now), || None)
+        RetryLoop::new(&policy, (call, before), (budget, now), || None)
     }
 
     #[tokio::test(start_paused = true)]
