@@ -6,22 +6,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Family;
-use super::compose::Composed;
-use super::listed::Listed;
+use super::address_set::AddressSet;
+use super::merge::MergedAnswer;
 
 /// The addresses of a name, and how long they are valid. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    listed: Listed,
+    listed: AddressSet,
     ttl: Duration,
     age: Duration,
-    origin: Origin,
+    origin: AnswerOrigin,
     missing: Option<Family>,
 }
 
 /// The origin of a DNS answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum AnswerOrigin {
     /// A name server sent it for this lookup.
     Asked,
     /// It came from the cache.
@@ -35,10 +35,10 @@ impl Answer {
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>, ttl: Duration) -> Option<Self> {
         let answer = Self {
-            listed: Listed::new(addresses.into_iter().collect::<Vec<_>>()),
+            listed: AddressSet::new(addresses.into_iter().collect::<Vec<_>>()),
             ttl,
             age: Duration::ZERO,
-            origin: Origin::Asked,
+            origin: AnswerOrigin::Asked,
             missing: None,
         };
         (!answer.addresses().is_empty()).then_some(answer)
@@ -47,7 +47,7 @@ impl Answer {
     /// Creates a DNS answer with an address from the URL, for which no query is needed.
     #[cfg(feature = "client")]
     pub(crate) fn literal(address: IpAddr) -> Self {
-        Self::remembered(Listed::new(vec![address]), super::UNCHANGING)
+        Self::remembered(AddressSet::new(vec![address]), super::UNCHANGING)
     }
 
     /// Returns the addresses in the order in which to try them. There is at least one. The families take turns, and
@@ -79,14 +79,14 @@ impl Answer {
     /// Returns whether it came from the cache.
     #[must_use]
     pub fn is_cached(&self) -> bool {
-        self.origin != Origin::Asked
+        self.origin != AnswerOrigin::Asked
     }
 
     /// Returns whether the addresses have expired, and are used because no newer ones are known (RFC 8767). In that
     /// case the servers fail, or one has just denied the name and the denial is not confirmed.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.origin == Origin::Stale
+        self.origin == AnswerOrigin::Stale
     }
 
     /// Returns whether one of the two families is missing because its query had no result in time.
@@ -105,13 +105,16 @@ impl Answer {
     }
 
     /// Creates a DNS answer from composed addresses, as seen at an instant.
-    pub(crate) fn composed(composed: &Composed, (now, origin): (Instant, Origin)) -> Self {
+    pub(crate) fn composed(
+        composed: &MergedAnswer,
+        (now, origin): (Instant, AnswerOrigin),
+    ) -> Self {
         let stale = composed.stale;
         Self {
             listed: composed.listed.clone(),
             ttl: composed.ends.saturating_duration_since(now),
             age: now.saturating_duration_since(composed.at),
-            origin: if stale { Origin::Stale } else { origin },
+            origin: if stale { AnswerOrigin::Stale } else { origin },
             missing: composed.missing,
         }
     }
@@ -120,19 +123,19 @@ impl Answer {
     pub(crate) fn into_stale(self) -> Self {
         Self {
             ttl: Duration::ZERO,
-            origin: Origin::Stale,
+            origin: AnswerOrigin::Stale,
             ..self
         }
     }
 
     /// Creates a DNS answer from memory. `listed` holds at least one address.
-    pub(crate) fn remembered(listed: Listed, ttl: Duration) -> Self {
+    pub(crate) fn remembered(listed: AddressSet, ttl: Duration) -> Self {
         debug_assert!(!listed.addresses().is_empty(), "without an address");
         Self {
             listed,
             ttl,
             age: Duration::ZERO,
-            origin: Origin::Memory,
+            origin: AnswerOrigin::Memory,
             missing: None,
         }
     }
@@ -152,7 +155,7 @@ impl Answer {
             Some(error) if passed.is_empty() => Err(error),
             None => Ok(self.clone()),
             Some(_) => Ok(Self {
-                listed: Listed::new(passed),
+                listed: AddressSet::new(passed),
                 ..self.clone()
             }),
         }

@@ -10,15 +10,15 @@ use super::build_error::{ResolverBuildError, Wrong};
 use super::cache::Cache;
 #[cfg(feature = "encrypted-dns")]
 use super::encrypted::Encrypted;
-use super::flight::Board;
-use super::heard::Rules;
 use super::hosts::HostsFile;
-use super::query::Source;
-use super::resolver::{Config, Inner, Resolver};
+use super::query::QuerySource;
+use super::record::CachePolicy;
+use super::resolver::{Resolver, ResolverConfig, ResolverInner};
 use super::search::NDOTS;
 use super::servers::{Server, Upstream};
+use super::singleflight::QueryPool;
 use super::system::{NSSWITCH, RESOLV_CONF, System};
-use super::watch::{Asking, Plan, Watch};
+use super::watch::{FileWatch, Plan, QueryPlan};
 use crate::timeout::Timeout;
 
 /// Builds a [`Resolver`].
@@ -53,7 +53,7 @@ use crate::timeout::Timeout;
 #[must_use = "a builder does nothing until it builds"]
 pub struct ResolverBuilder {
     plan: Plan,
-    rules: Rules,
+    rules: CachePolicy,
 }
 
 impl Resolver {
@@ -87,7 +87,7 @@ impl ResolverBuilder {
                 #[cfg(test)]
                 port: None,
             },
-            rules: Rules {
+            rules: CachePolicy {
                 floor: Duration::from_secs(1),
                 ceiling: Duration::from_secs(60 * 60),
                 negative_ceiling: Duration::from_secs(60),
@@ -242,7 +242,7 @@ impl ResolverBuilder {
     /// Fails if settings contradict each other, or if a hosts file at a path cannot be read.
     pub fn build(self) -> Result<Resolver, ResolverBuildError> {
         self.check()?;
-        let watch = Watch::new(self.plan.clone());
+        let watch = FileWatch::new(self.plan.clone());
         match self.plan.asking() {
             Ok(asking) => {
                 let source = self.plan.upstream.source(&asking.servers)?;
@@ -256,40 +256,43 @@ impl ResolverBuilder {
     }
 
     #[cfg(test)]
-    pub(crate) fn finish(self, source: Arc<dyn Source>) -> Result<Resolver, ResolverBuildError> {
+    pub(crate) fn finish(
+        self,
+        source: Arc<dyn QuerySource>,
+    ) -> Result<Resolver, ResolverBuildError> {
         let builder = match self.plan.servers {
             Some(_) => self,
             // A placeholder, so that the system's files are not read.
             None => self.name_servers([([127, 0, 0, 1], 53).into()]),
         };
         builder.check()?;
-        let watch = Watch::new(builder.plan.clone());
+        let watch = FileWatch::new(builder.plan.clone());
         let asking = builder.plan.asking_with(&System::default());
         builder.finish_with((watch, asking), source)
     }
 
     fn finish_with(
         self,
-        (mut watch, asking): (Watch, Asking),
-        source: Arc<dyn Source>,
+        (mut watch, asking): (FileWatch, QueryPlan),
+        source: Arc<dyn QuerySource>,
     ) -> Result<Resolver, ResolverBuildError> {
-        let config = Config {
+        let config = ResolverConfig {
             hosts: Arc::new(self.plan.hosts_file.read()?),
             order: self.plan.hosts_order(),
             search: asking.search,
         };
         watch.begin(asking.servers);
         let limit = self.plan.upstream.limit;
-        Ok(Resolver::from_inner(Inner {
+        Ok(Resolver::from_inner(ResolverInner {
             config: ArcSwap::from_pointee(config),
-            board: Arc::new(Board::new(Cache::new(self.rules), source, limit)),
+            board: Arc::new(QueryPool::new(Cache::new(self.rules), source, limit)),
             watch,
             limit,
         }))
     }
 
     fn check(&self) -> Result<(), Wrong> {
-        let Rules {
+        let CachePolicy {
             floor,
             ceiling,
             negative_ceiling,

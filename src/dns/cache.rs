@@ -14,22 +14,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::compose::{Composed, Said, compose};
-use super::heard::{Heard, Rules};
-use super::query::Outcome;
+use super::merge::{FamilyState, MergedAnswer, compose};
+use super::query::QueryOutcome;
+use super::record::{CachePolicy, CachedRecord};
 use super::{Family, NameHold, Question};
 
 /// A bounded cache of names.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    rules: Rules,
-    entries: HashMap<Arc<str>, Entry>,
+    rules: CachePolicy,
+    entries: HashMap<Arc<str>, CacheEntry>,
     /// All names. The next one to be evicted is in front.
     queue: VecDeque<Arc<str>>,
 }
 
 impl Cache {
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: CachePolicy) -> Self {
         Self {
             rules,
             entries: HashMap::new(),
@@ -38,7 +38,7 @@ impl Cache {
     }
 
     /// Returns the last result for one family of `name`, fresh or not.
-    pub(crate) fn heard(&self, name: &str, family: Family) -> Option<&Heard> {
+    pub(crate) fn heard(&self, name: &str, family: Family) -> Option<&CachedRecord> {
         self.entries.get(name)?.families[family.index()].as_ref()
     }
 
@@ -81,7 +81,7 @@ impl Cache {
 
     /// Returns the DNS answer for `name` that needs no query, and how long it is valid. `None` if one of its families
     /// must be queried, or if it has no address.
-    pub(crate) fn show(&self, name: &str, now: Instant) -> Option<Shown> {
+    pub(crate) fn show(&self, name: &str, now: Instant) -> Option<ServedAnswer> {
         let entry = self.entries.get(name)?;
         let [Some(six), Some(four)] = &entry.families else {
             return None;
@@ -89,8 +89,8 @@ impl Cache {
         if !six.stands(now) || !four.stands(now) {
             return None;
         }
-        let composed = compose([Said::of(six, now), Said::of(four, now)]).ok()?;
-        Some(Shown {
+        let composed = compose([FamilyState::of(six, now), FamilyState::of(four, now)]).ok()?;
+        Some(ServedAnswer {
             composed,
             until: six.turns(now).min(four.turns(now)),
             refresh: six.refresh.min(four.refresh),
@@ -99,7 +99,12 @@ impl Cache {
     }
 
     /// Returns the result of an outcome for the lookups that wait for it. `luck` is in `[0, 1)`.
-    pub(crate) fn weigh(&self, question: &Question, outcome: Outcome, at: (Instant, f64)) -> Heard {
+    pub(crate) fn weigh(
+        &self,
+        question: &Question,
+        outcome: QueryOutcome,
+        at: (Instant, f64),
+    ) -> CachedRecord {
         let before = self.heard(&question.name, question.family);
         self.rules.weigh(outcome, before, at)
     }
@@ -110,7 +115,7 @@ impl Cache {
     pub(crate) fn record(
         &mut self,
         question: &Question,
-        outcome: Outcome,
+        outcome: QueryOutcome,
         (now, luck): (Instant, f64),
     ) -> Recorded {
         let Question { name, family } = question;
@@ -139,7 +144,7 @@ impl Cache {
         }
     }
 
-    fn keep(&mut self, name: &Arc<str>, family: Family, heard: Heard) -> Option<Arc<str>> {
+    fn keep(&mut self, name: &Arc<str>, family: Family, heard: CachedRecord) -> Option<Arc<str>> {
         let mut evicted = None;
         if !self.entries.contains_key(name) {
             if self.entries.len() >= self.rules.capacity {
@@ -175,7 +180,7 @@ impl Cache {
 /// The effects of an outcome on the cache.
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    pub(crate) heard: Heard,
+    pub(crate) heard: CachedRecord,
     /// Whether the addresses changed. Their order does not count, because servers shuffle it.
     pub(crate) changed: bool,
     /// The name that was evicted.
@@ -184,8 +189,8 @@ pub(crate) struct Recorded {
 
 /// A DNS answer that is valid until something changes.
 #[derive(Debug)]
-pub(crate) struct Shown {
-    pub(crate) composed: Composed,
+pub(crate) struct ServedAnswer {
+    pub(crate) composed: MergedAnswer,
     /// From this instant on, the addresses are others, or a query is needed.
     pub(crate) until: Instant,
     /// From this instant on, a query runs in the background.
@@ -195,8 +200,8 @@ pub(crate) struct Shown {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
-    families: [Option<Heard>; 2],
+struct CacheEntry {
+    families: [Option<CachedRecord>; 2],
     /// When it was last queried because of doubt.
     doubted: Option<Instant>,
     /// Whether it was used since it last came to the front of the queue.
@@ -205,7 +210,7 @@ struct Entry {
     token: Arc<()>,
 }
 
-impl Entry {
+impl CacheEntry {
     fn is_held(&self) -> bool {
         Arc::strong_count(&self.token) > 1
     }

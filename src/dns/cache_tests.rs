@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::dns::error::Failure;
-use crate::dns::heard::ADDRESSES;
-use crate::dns::{Answer, DnsErrorReason, Origin};
+use crate::dns::error::LookupFailure;
+use crate::dns::record::ADDRESSES;
+use crate::dns::{Answer, AnswerOrigin, DnsErrorReason};
 
 #[path = "cache_old_tests.rs"]
 mod old;
@@ -57,7 +57,7 @@ fn failure_and_recovery_are_no_change() {
 
 #[test]
 fn d4_short_ttl_is_lifted_to_the_floor() {
-    let rules = Rules {
+    let rules = CachePolicy {
         floor: secs(5),
         ..rules()
     };
@@ -134,7 +134,7 @@ fn answer_lives_as_long_as_the_shorter_of_its_families() {
         "the other family has no result"
     );
 
-    let six = Outcome::Addresses {
+    let six = QueryOutcome::Addresses {
         addresses: vec!["fd00::1".parse().unwrap()],
         ttl: secs(30),
     };
@@ -173,7 +173,7 @@ fn answer_that_is_given_is_a_use() {
     let (mut cache, now) = (full(2), start());
     both(&mut cache, "used", 60, now);
     both(&mut cache, "other", 60, now);
-    let shelf = crate::dns::shelf::Shelf::default();
+    let shelf = crate::dns::hot_cache::HotCache::default();
     shelf.put(&"used".into(), cache.show("used", now), None);
     assert!(shelf.find("used", now).is_some());
 
@@ -239,8 +239,8 @@ fn hostile_answer_is_cut() {
     assert_eq!(heard.fresh(now).unwrap().addresses.len(), ADDRESSES);
 }
 
-fn rules() -> Rules {
-    Rules {
+fn rules() -> CachePolicy {
+    CachePolicy {
         floor: FLOOR,
         ceiling: CEILING,
         negative_ceiling: secs(60),
@@ -251,7 +251,7 @@ fn rules() -> Rules {
 }
 
 fn full(capacity: usize) -> Cache {
-    Cache::new(Rules {
+    Cache::new(CachePolicy {
         capacity,
         ..rules()
     })
@@ -273,11 +273,11 @@ fn both(cache: &mut Cache, name: &str, ttl: u32, now: Instant) {
 fn answer(cache: &Cache, name: &str, now: Instant) -> Option<Answer> {
     let shown = cache.show(name, now)?;
     assert!(now < shown.until);
-    let composed = Answer::composed(&shown.composed, (now, Origin::Memory));
+    let composed = Answer::composed(&shown.composed, (now, AnswerOrigin::Memory));
     Some(composed)
 }
 
-fn record(cache: &mut Cache, name: &str, outcome: Outcome, now: Instant) -> Recorded {
+fn record(cache: &mut Cache, name: &str, outcome: QueryOutcome, now: Instant) -> Recorded {
     cache.record(&question(name, Family::V4), outcome, (now, LUCK))
 }
 
@@ -286,22 +286,22 @@ fn question(name: &str, family: Family) -> Question {
     Question { name, family }
 }
 
-fn good_for(cache: &mut Cache, outcome: Outcome, now: Instant) -> Duration {
+fn good_for(cache: &mut Cache, outcome: QueryOutcome, now: Instant) -> Duration {
     let heard = record(cache, "a", outcome, now).heard;
     assert_eq!(heard.at, now);
     heard.until - now
 }
 
-fn addresses(last: &[u8], ttl: u32) -> Outcome {
-    Outcome::Addresses {
+fn addresses(last: &[u8], ttl: u32) -> QueryOutcome {
+    QueryOutcome::Addresses {
         addresses: last.iter().map(|&d| [10, 0, 0, d].into()).collect(),
         ttl: secs(ttl),
     }
 }
 
-fn nothing(reason: DnsErrorReason, ttl: Option<u32>) -> Outcome {
-    Outcome::Nothing {
-        failure: Failure::new(reason),
+fn nothing(reason: DnsErrorReason, ttl: Option<u32>) -> QueryOutcome {
+    QueryOutcome::Nothing {
+        failure: LookupFailure::new(reason),
         ttl: ttl.map(secs),
     }
 }

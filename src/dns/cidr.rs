@@ -36,11 +36,11 @@ impl Cidr {
             why,
         };
         if prefix > width(first) {
-            return Err(invalid(Why::Prefix(width(first))));
+            return Err(invalid(CidrProblem::Prefix(width(first))));
         }
         let masked = masked(first, prefix);
         if masked != first {
-            return Err(invalid(Why::Bits(Self {
+            return Err(invalid(CidrProblem::Bits(Self {
                 first: masked,
                 prefix,
             })));
@@ -108,13 +108,13 @@ impl FromStr for Cidr {
         let (first, prefix) = text
             .split_once('/')
             .map_or((text, None), |(first, prefix)| (first, Some(prefix)));
-        let first: IpAddr = first.parse().map_err(|_| invalid(Why::Address))?;
+        let first: IpAddr = first.parse().map_err(|_| invalid(CidrProblem::Address))?;
         let Some(prefix) = prefix else {
             return Ok(first.into());
         };
         let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
         let prefix = prefix.parse().ok().filter(|_| digits);
-        let prefix = prefix.ok_or_else(|| invalid(Why::Prefix(width(first))))?;
+        let prefix = prefix.ok_or_else(|| invalid(CidrProblem::Prefix(width(first))))?;
         Self::new(first, prefix).map_err(|error| invalid(error.why))
     }
 }
@@ -123,11 +123,11 @@ impl FromStr for Cidr {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidCidr {
     text: String,
-    why: Why,
+    why: CidrProblem,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+enum CidrProblem {
     Address,
     Prefix(u8),
     Bits(Cidr),
@@ -137,9 +137,11 @@ impl fmt::Display for InvalidCidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = &self.text;
         match self.why {
-            Why::Address => write!(f, "{text:?} does not begin with an address"),
-            Why::Prefix(most) => write!(f, "{text:?} has no prefix length from 0 to {most}"),
-            Why::Bits(range) => {
+            CidrProblem::Address => write!(f, "{text:?} does not begin with an address"),
+            CidrProblem::Prefix(most) => {
+                write!(f, "{text:?} has no prefix length from 0 to {most}")
+            }
+            CidrProblem::Bits(range) => {
                 let range = range.to_string();
                 write!(
                     f,

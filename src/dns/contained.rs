@@ -9,12 +9,12 @@ use super::{DnsError, DnsErrorReason, LookupFuture, NameHold, Refresh, Resolutio
 use crate::callback::{Panicked, Site, ask, require};
 use crate::timeout::Timeout;
 
-pub(crate) struct Contained<R> {
+pub(crate) struct ContainedResolver<R> {
     resolver: R,
     site: Arc<Site>,
 }
 
-impl<R: Resolve> Contained<R> {
+impl<R: Resolve> ContainedResolver<R> {
     pub(crate) fn new(resolver: R) -> Self {
         Self {
             resolver,
@@ -25,7 +25,7 @@ impl<R: Resolve> Contained<R> {
     fn contain(&self, host: &str, look_up: impl FnOnce() -> Resolution) -> Resolution {
         match require(&self.site, look_up) {
             Ok(Resolution::Cached(answer)) => Resolution::Cached(answer),
-            Ok(Resolution::Pending(asking)) => Resolution::Pending(Box::pin(Asking {
+            Ok(Resolution::Pending(asking)) => Resolution::Pending(Box::pin(ContainedLookup {
                 asking,
                 host: host.into(),
                 site: Arc::clone(&self.site),
@@ -35,7 +35,7 @@ impl<R: Resolve> Contained<R> {
     }
 }
 
-impl<R: Resolve> Resolve for Contained<R> {
+impl<R: Resolve> Resolve for ContainedResolver<R> {
     fn resolve(&self, host: &str) -> Resolution {
         self.contain(host, || self.resolver.resolve(host))
     }
@@ -57,19 +57,19 @@ impl<R: Resolve> Resolve for Contained<R> {
     }
 }
 
-impl<R: fmt::Debug> fmt::Debug for Contained<R> {
+impl<R: fmt::Debug> fmt::Debug for ContainedResolver<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.resolver.fmt(f)
     }
 }
 
-struct Asking {
+struct ContainedLookup {
     asking: LookupFuture,
     host: Box<str>,
     site: Arc<Site>,
 }
 
-impl Future for Asking {
+impl Future for ContainedLookup {
     type Output = Result<super::Answer, DnsError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -100,7 +100,9 @@ async fn d25_refresh_is_not_lost_to_an_asker_whom_the_one_before_overtook() {
     let resolver = dns.resolver();
     ask(&resolver, "a.test").await.unwrap();
     // It saw that a refresh was due. The refresh has completed before the lookup requests one.
-    resolver.0.ask_again("a.test", (Why::Due, clock::now()));
+    resolver
+        .0
+        .ask_again("a.test", (RefreshReason::Due, clock::now()));
     advance(46 * SECOND).await;
 
     known(&resolver, "a.test").unwrap();

@@ -17,7 +17,7 @@ use tokio::runtime::{self, Handle};
 use url::{Host, Url};
 
 use super::build_error::{ResolverBuildError, Wrong};
-use super::error::{DnsErrorReason, Failure};
+use super::error::{DnsErrorReason, LookupFailure};
 use super::servers::Upstream;
 use crate::roots;
 
@@ -111,7 +111,7 @@ impl Channel {
 
     /// Sends a query on the connection of this runtime. A connection that was closed since its last use is replaced
     /// once.
-    pub(crate) async fn send(&self, request: DnsRequest) -> Result<Message, Failure> {
+    pub(crate) async fn send(&self, request: DnsRequest) -> Result<Message, LookupFailure> {
         let here = Handle::try_current().ok().map(|runtime| runtime.id());
         if let Some(connection) = self.opened(here) {
             match connection.send(request.clone()).first_answer().await {
@@ -165,13 +165,13 @@ impl fmt::Debug for Channel {
     }
 }
 
-fn failure(error: NetError) -> Failure {
+fn failure(error: NetError) -> LookupFailure {
     let reason = match &error {
         NetError::Timeout => DnsErrorReason::Timeout,
         NetError::Io(_) | NetError::NoConnections | NetError::Busy => DnsErrorReason::Unreachable,
         _ => DnsErrorReason::Protocol,
     };
-    Failure::because(reason, error)
+    LookupFailure::because(reason, error)
 }
 
 /// One for each core of a large machine.

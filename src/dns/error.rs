@@ -14,25 +14,25 @@ use crate::hop::Kind;
 /// [`reason`](Self::reason) says why, and [`source`](std::error::Error::source) keeps the error of the DNS client.
 /// Cloning is cheap: all lookups of the name get the same error.
 #[derive(Clone, Debug)]
-pub struct DnsError(Arc<Inner>);
+pub struct DnsError(Arc<DnsErrorInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct DnsErrorInner {
     host: Box<str>,
-    failure: Failure,
+    failure: LookupFailure,
 }
 
 impl DnsError {
     /// Creates an error for your own [`Resolve`](super::Resolve).
     #[must_use]
     pub fn new(host: &str, reason: DnsErrorReason) -> Self {
-        Self::from_failure(host, Failure::new(reason))
+        Self::from_failure(host, LookupFailure::new(reason))
     }
 
     /// Adds the cause of this error.
     #[must_use]
     pub fn caused_by(self, cause: impl StdError + Send + Sync + 'static) -> Self {
-        let failure = Failure {
+        let failure = LookupFailure {
             cause: Some(Arc::new(cause)),
             ..self.0.failure.clone()
         };
@@ -61,9 +61,9 @@ impl DnsError {
         self.0.failure.cause.as_deref()?.downcast_ref()
     }
 
-    pub(crate) fn from_failure(host: &str, failure: Failure) -> Self {
+    pub(crate) fn from_failure(host: &str, failure: LookupFailure) -> Self {
         let host = host.into();
-        Self(Arc::new(Inner { host, failure }))
+        Self(Arc::new(DnsErrorInner { host, failure }))
     }
 }
 
@@ -122,16 +122,16 @@ impl DnsErrorReason {
 
 /// A reason and its cause, before the host is added.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure {
+pub(crate) struct LookupFailure {
     pub(crate) reason: DnsErrorReason,
-    pub(crate) cause: Option<Cause>,
+    pub(crate) cause: Option<SharedError>,
     /// No server is asked again before this instant (RFC 9520).
     pub(crate) again: Option<Instant>,
 }
 
-type Cause = Arc<dyn StdError + Send + Sync>;
+type SharedError = Arc<dyn StdError + Send + Sync>;
 
-impl Failure {
+impl LookupFailure {
     pub(crate) fn new(reason: DnsErrorReason) -> Self {
         Self {
             reason,
@@ -202,7 +202,7 @@ mod tests {
             DnsErrorReason::NotFound,
         ];
         for pair in worst_first.windows(2) {
-            let [worse, better] = [pair[0], pair[1]].map(Failure::new);
+            let [worse, better] = [pair[0], pair[1]].map(LookupFailure::new);
             assert_eq!(better.clone().worst(worse.clone()).reason, pair[0]);
             assert_eq!(worse.worst(better).reason, pair[0]);
         }

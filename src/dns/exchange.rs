@@ -11,13 +11,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-use super::error::{DnsErrorReason, Failure};
+use super::error::{DnsErrorReason, LookupFailure};
 use crate::clock;
 
 /// Sends a query in a datagram, and sends it again until a response comes. A truncated response is fetched over TCP.
 ///
 /// It does not end by itself while the server is silent.
-pub(crate) async fn over_udp(server: SocketAddr, query: &Message) -> Result<Message, Failure> {
+pub(crate) async fn over_udp(
+    server: SocketAddr,
+    query: &Message,
+) -> Result<Message, LookupFailure> {
     let bytes = encode(query)?;
     let received = datagram(server, &bytes).await.map_err(unreachable)?;
     let response = decode(&received, query)?;
@@ -28,7 +31,10 @@ pub(crate) async fn over_udp(server: SocketAddr, query: &Message) -> Result<Mess
 }
 
 /// Sends a query over a connection, and closes it after the response.
-pub(crate) async fn over_tcp(server: SocketAddr, query: &Message) -> Result<Message, Failure> {
+pub(crate) async fn over_tcp(
+    server: SocketAddr,
+    query: &Message,
+) -> Result<Message, LookupFailure> {
     let bytes = encode(query)?;
     let received = stream(server, &bytes).await.map_err(unreachable)?;
     decode(&received, query)
@@ -85,11 +91,11 @@ async fn stream(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     Ok(response)
 }
 
-fn encode(query: &Message) -> Result<Vec<u8>, Failure> {
+fn encode(query: &Message) -> Result<Vec<u8>, LookupFailure> {
     query.to_vec().map_err(garbled)
 }
 
-fn decode(bytes: &[u8], query: &Message) -> Result<Message, Failure> {
+fn decode(bytes: &[u8], query: &Message) -> Result<Message, LookupFailure> {
     let response = Message::from_vec(bytes).map_err(garbled)?;
     let metadata = &response.metadata;
     if metadata.message_type != MessageType::Response || metadata.id != query.metadata.id {
@@ -98,12 +104,12 @@ fn decode(bytes: &[u8], query: &Message) -> Result<Message, Failure> {
     Ok(response)
 }
 
-fn garbled(cause: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::because(DnsErrorReason::Protocol, cause)
+fn garbled(cause: impl std::error::Error + Send + Sync + 'static) -> LookupFailure {
+    LookupFailure::because(DnsErrorReason::Protocol, cause)
 }
 
-pub(crate) fn unreachable(cause: io::Error) -> Failure {
-    Failure::because(DnsErrorReason::Unreachable, cause)
+pub(crate) fn unreachable(cause: io::Error) -> LookupFailure {
+    LookupFailure::because(DnsErrorReason::Unreachable, cause)
 }
 
 /// A message that is not a response to the query.

@@ -104,7 +104,7 @@ impl AddressFilter {
         let inner = within.addresses.iter().copied().map(IpAddr::from);
         for part in inner.clone().chain([address]) {
             if let Some(range) = self.deny.iter().find(|range| range.contains(part)) {
-                return Err(refused(Why::Denied(*range)));
+                return Err(refused(DenialReason::Denied(*range)));
             }
         }
         if !self.public_only || self.allows(address) {
@@ -113,7 +113,7 @@ impl AddressFilter {
         let outer = (!within.stands_for_them).then_some(address);
         let mut doubtful = inner.chain(outer).filter(|part| !self.allows(*part));
         match doubtful.find_map(range) {
-            Some(range) => Err(refused(Why::Special(range))),
+            Some(range) => Err(refused(DenialReason::Special(range))),
             None => Ok(()),
         }
     }
@@ -141,11 +141,11 @@ impl AddressFilter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressDenied {
     address: IpAddr,
-    why: Why,
+    why: DenialReason,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+enum DenialReason {
     Denied(Cidr),
     Special(AddressRange),
 }
@@ -161,8 +161,8 @@ impl AddressDenied {
     #[must_use]
     pub fn range(&self) -> Option<AddressRange> {
         match self.why {
-            Why::Special(range) => Some(range),
-            Why::Denied(_) => None,
+            DenialReason::Special(range) => Some(range),
+            DenialReason::Denied(_) => None,
         }
     }
 }
@@ -171,8 +171,8 @@ impl fmt::Display for AddressDenied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the filter refuses {}: ", self.address)?;
         match self.why {
-            Why::Denied(range) => write!(f, "{range} is denied"),
-            Why::Special(range) => range.fmt(f),
+            DenialReason::Denied(range) => write!(f, "{range} is denied"),
+            DenialReason::Special(range) => range.fmt(f),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::address_set::AddressSet;
 use super::build_error::{ResolverBuildError, Wrong};
-use super::listed::Listed;
 use super::malformed::Malformed;
 use super::order::interleave;
 use super::system::HOSTS;
@@ -14,8 +14,8 @@ use super::system::HOSTS;
 /// The entries of a hosts file, and `localhost`.
 #[derive(Debug)]
 pub(crate) struct Hosts {
-    by_name: HashMap<Box<str>, Listed>,
-    loopback: Listed,
+    by_name: HashMap<Box<str>, AddressSet>,
+    loopback: AddressSet,
 }
 
 impl Hosts {
@@ -54,7 +54,7 @@ impl Hosts {
         if loopback.is_empty() {
             loopback = vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
         }
-        let listed = |addresses: &[IpAddr]| Listed::new(interleave(addresses));
+        let listed = |addresses: &[IpAddr]| AddressSet::new(interleave(addresses));
         let by_name = by_name.into_iter().map(|(name, a)| (name, listed(&a)));
         Self {
             by_name: by_name.collect(),
@@ -63,13 +63,13 @@ impl Hosts {
     }
 
     /// Returns the addresses of a name, from the file or as `localhost`.
-    pub(crate) fn find(&self, host: &str) -> Option<&Listed> {
+    pub(crate) fn find(&self, host: &str) -> Option<&AddressSet> {
         let host = host.strip_suffix('.').unwrap_or(host);
         self.localhost(host).or_else(|| self.by_name.get(host))
     }
 
     /// Returns the addresses of `localhost` and the names below it.
-    pub(crate) fn localhost(&self, host: &str) -> Option<&Listed> {
+    pub(crate) fn localhost(&self, host: &str) -> Option<&AddressSet> {
         let host = host.strip_suffix('.').unwrap_or(host);
         let rest = host.strip_suffix("localhost")?;
         (rest.is_empty() || rest.ends_with('.')).then_some(&self.loopback)

@@ -66,49 +66,49 @@ use std::time::Duration;
 
 use crate::timeout::Timeout;
 
+mod address_set;
 mod answer;
 mod build;
 mod build_error;
 mod cache;
 mod cidr;
-mod compose;
 mod contained;
 mod denial;
+mod dual_stack;
 #[cfg(feature = "encrypted-dns")]
 mod encrypted;
 mod error;
 mod exchange;
 mod filter;
-mod flight;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
-mod heard;
 mod hosts;
-mod listed;
+mod hot_cache;
 mod malformed;
+mod merge;
 mod nsswitch;
 mod order;
-mod pair;
 mod query;
+mod query_slots;
+mod record;
 mod resolver;
 mod response;
 #[cfg(test)]
 mod scripted;
 mod search;
 mod servers;
-mod shelf;
+mod singleflight;
 mod special_ranges;
 mod static_resolver;
 mod system;
-mod turns;
 mod watch;
 
 pub use answer::Answer;
-pub(crate) use answer::Origin;
+pub(crate) use answer::AnswerOrigin;
 pub use build::ResolverBuilder;
 pub use build_error::ResolverBuildError;
 pub use cidr::{Cidr, InvalidCidr};
-pub(crate) use contained::Contained;
+pub(crate) use contained::ContainedResolver;
 pub use error::{DnsError, DnsErrorReason};
 pub use filter::{AddressDenied, AddressFilter};
 pub use hosts::HostsFile;

@@ -9,18 +9,18 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use url::Host;
 
-use super::compose::Nothing;
-use super::error::{DnsError, DnsErrorReason, Failure};
-use super::flight::{Board, Boarding, Why};
+use super::address_set::AddressSet;
+use super::dual_stack::{DualStack, LookupTerms};
+use super::error::{DnsError, DnsErrorReason, LookupFailure};
 use super::hosts::Hosts;
-use super::listed::Listed;
 #[cfg(test)]
 use super::malformed::Malformed;
+use super::merge::NoAnswer;
 use super::nsswitch::HostsOrder;
-use super::pair::{Errand, Pair};
 use super::search::{Search, ends_in_number};
-use super::watch::{News, Watch};
-use super::{Answer, NameHold, Origin, Refresh, Resolution, Resolve, UNCHANGING};
+use super::singleflight::{PoolAnswer, QueryPool, RefreshReason};
+use super::watch::{FileWatch, News};
+use super::{Answer, AnswerOrigin, NameHold, Refresh, Resolution, Resolve, UNCHANGING};
 use crate::clock;
 use crate::timeout::Timeout;
 
@@ -43,19 +43,19 @@ use crate::timeout::Timeout;
 ///
 /// Dropping a lookup is safe. Its query continues, at most for the limit, and the result is cached.
 #[derive(Clone, Debug)]
-pub struct Resolver(Arc<Inner>);
+pub struct Resolver(Arc<ResolverInner>);
 
 #[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) config: ArcSwap<Config>,
-    pub(crate) board: Arc<Board>,
-    pub(crate) watch: Watch,
+pub(crate) struct ResolverInner {
+    pub(crate) config: ArcSwap<ResolverConfig>,
+    pub(crate) board: Arc<QueryPool>,
+    pub(crate) watch: FileWatch,
     pub(crate) limit: Timeout,
 }
 
 /// The content of the files, besides the name servers.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub(crate) struct ResolverConfig {
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) order: HostsOrder,
     pub(crate) search: Search,
@@ -66,7 +66,7 @@ impl Resolver {
     /// Sets a system's hosts file, and its line of nsswitch.conf.
     pub(crate) fn set_hosts(&self, hosts: &str, nsswitch: &str) {
         let before = self.0.config.load();
-        self.0.config.store(Arc::new(Config {
+        self.0.config.store(Arc::new(ResolverConfig {
             hosts: Arc::new(Hosts::parse(hosts, &mut Malformed::default())),
             order: HostsOrder::parse(nsswitch, &mut Malformed::default()),
             search: before.search.clone(),
@@ -74,9 +74,9 @@ impl Resolver {
     }
 }
 
-impl Config {
+impl ResolverConfig {
     /// Returns the addresses of a host that is resolved before DNS.
-    fn before_dns(&self, host: &str) -> Option<&Listed> {
+    fn before_dns(&self, host: &str) -> Option<&AddressSet> {
         match self.order {
             HostsOrder::First => self.hosts.find(host),
             HostsOrder::Last | HostsOrder::Never => self.hosts.localhost(host),
@@ -84,7 +84,7 @@ impl Config {
     }
 
     /// Returns the addresses of a host that is resolved after DNS.
-    fn after_dns(&self, host: &str) -> Option<&Listed> {
+    fn after_dns(&self, host: &str) -> Option<&AddressSet> {
         match self.order {
             HostsOrder::Last => self.hosts.find(host),
             HostsOrder::First | HostsOrder::Never => None,
@@ -93,7 +93,7 @@ impl Config {
 }
 
 impl Resolver {
-    pub(crate) fn from_inner(inner: Inner) -> Self {
+    pub(crate) fn from_inner(inner: ResolverInner) -> Self {
         Self(Arc::new(inner))
     }
 }
@@ -112,7 +112,7 @@ impl Resolve for Resolver {
             && let Some(hit) = inner.board.answer(name, now)
         {
             if hit.due {
-                inner.ask_again(name, (Why::Due, now));
+                inner.ask_again(name, (RefreshReason::Due, now));
             }
             return Resolution::Cached(Ok(hit.answer));
         }
@@ -125,7 +125,7 @@ impl Resolve for Resolver {
             return Resolution::Cached(Ok(Answer::remembered(listed.clone(), UNCHANGING)));
         }
         if let Some(address) = literal(host) {
-            let listed = Listed::new([address]);
+            let listed = AddressSet::new([address]);
             return Resolution::Cached(Ok(Answer::remembered(listed, UNCHANGING)));
         }
         let names = config.search.names(host);
@@ -139,7 +139,7 @@ impl Resolve for Resolver {
             return None;
         }
         let name = self.0.known_name(&config, (host, now))?;
-        self.0.ask_again(&name, (Why::Doubted, now));
+        self.0.ask_again(&name, (RefreshReason::Doubted, now));
         let landings = self.0.board.out(&name, now);
         if landings.is_empty() {
             return None;
@@ -159,15 +159,17 @@ impl Resolve for Resolver {
     }
 }
 
-impl Inner {
+impl ResolverInner {
     fn look_up(self: &Arc<Self>, mut walk: Walk, now: Instant) -> Resolution {
         let Ok(runtime) = Handle::try_current() else {
-            let failure = Failure::because(DnsErrorReason::Unreachable, NoRuntime);
+            let failure = LookupFailure::because(DnsErrorReason::Unreachable, NoRuntime);
             return Resolution::Cached(Err(walk.error(failure)));
         };
         let pair = match walk.on(&self.board, &runtime, now) {
-            Step::Done(answer) => return Resolution::Cached(self.or_hosts(&walk.host, answer)),
-            Step::Wait(pair) => pair,
+            SearchStep::Done(answer) => {
+                return Resolution::Cached(self.or_hosts(&walk.host, answer));
+            }
+            SearchStep::Wait(pair) => pair,
         };
         let inner = Arc::clone(self);
         Resolution::Pending(Box::pin(async move {
@@ -176,7 +178,7 @@ impl Inner {
             let answer = timeout_at(until, walk.wait(pair, &inner.board, &runtime))
                 .await
                 .unwrap_or_else(|elapsed| {
-                    let failure = Failure::because(DnsErrorReason::Timeout, elapsed);
+                    let failure = LookupFailure::because(DnsErrorReason::Timeout, elapsed);
                     Err(DnsError::from_failure(&host, failure))
                 });
             inner.or_hosts(&host, answer)
@@ -193,13 +195,17 @@ impl Inner {
     }
 
     /// Returns the name that a host stands for: the first one that resolves.
-    fn known_name(&self, config: &Config, (host, now): (&str, Instant)) -> Option<Box<str>> {
+    fn known_name(
+        &self,
+        config: &ResolverConfig,
+        (host, now): (&str, Instant),
+    ) -> Option<Box<str>> {
         let mut names = config.search.names(host).into_iter();
         names.find(|name| self.board.answer(name, now).is_some())
     }
 
     /// Queries in the background. Without a runtime no query is sent, and the result stays until its end.
-    fn ask_again(&self, name: &str, (why, now): (Why, Instant)) {
+    fn ask_again(&self, name: &str, (why, now): (RefreshReason, Instant)) {
         if let Ok(runtime) = Handle::try_current() {
             self.board.refresh(name, (why, now), &runtime);
         }
@@ -217,7 +223,7 @@ impl Inner {
             return false;
         };
         let before = self.config.load();
-        self.config.store(Arc::new(Config {
+        self.config.store(Arc::new(ResolverConfig {
             hosts: hosts.unwrap_or_else(|| Arc::clone(&before.hosts)),
             order: order.unwrap_or(before.order),
             search: search.unwrap_or_else(|| before.search.clone()),
@@ -239,15 +245,15 @@ struct Walk {
     begun: Instant,
     limit: Timeout,
     /// The failure of the names that were tried: they have no address, now or at the last successful query.
-    found: Option<Failure>,
+    found: Option<LookupFailure>,
     /// Whether it skipped a name because of an old result.
     stale: bool,
 }
 
 #[derive(Debug)]
-enum Step {
+enum SearchStep {
     Done(Result<Answer, DnsError>),
-    Wait(Box<Pair>),
+    Wait(Box<DualStack>),
 }
 
 impl Walk {
@@ -264,43 +270,43 @@ impl Walk {
     }
 
     /// Continues to the first name that needs a wait, or to the end.
-    fn on(&mut self, board: &Arc<Board>, runtime: &Handle, now: Instant) -> Step {
+    fn on(&mut self, board: &Arc<QueryPool>, runtime: &Handle, now: Instant) -> SearchStep {
         while let Some(name) = self.names.pop_front() {
             self.name = name;
-            let errand = Errand {
+            let errand = LookupTerms {
                 begun: self.begun,
                 limit: self.limit,
                 last: self.names.is_empty(),
             };
             let answer = match board.board(&self.name, (now, errand), runtime) {
-                Boarding::Known(answer) => answer,
-                Boarding::Wait(pair) => return Step::Wait(pair),
+                PoolAnswer::Known(answer) => answer,
+                PoolAnswer::Wait(pair) => return SearchStep::Wait(pair),
             };
             if let Some(end) = self.end(answer) {
-                return Step::Done(end);
+                return SearchStep::Done(end);
             }
         }
         let found = self.found.take();
-        let failure = found.unwrap_or_else(|| Failure::new(DnsErrorReason::NotFound));
-        Step::Done(Err(self.error(failure)))
+        let failure = found.unwrap_or_else(|| LookupFailure::new(DnsErrorReason::NotFound));
+        SearchStep::Done(Err(self.error(failure)))
     }
 
     async fn wait(
         mut self,
-        mut pair: Box<Pair>,
-        board: &Arc<Board>,
+        mut pair: Box<DualStack>,
+        board: &Arc<QueryPool>,
         runtime: &Handle,
     ) -> Result<Answer, DnsError> {
         loop {
             let composed = pair.wait().await;
-            let asked = (clock::now(), Origin::Asked);
+            let asked = (clock::now(), AnswerOrigin::Asked);
             let answer = composed.map(|composed| Answer::composed(&composed, asked));
             if let Some(end) = self.end(answer) {
                 return end;
             }
             pair = match self.on(board, runtime, clock::now()) {
-                Step::Done(answer) => return answer,
-                Step::Wait(pair) => pair,
+                SearchStep::Done(answer) => return answer,
+                SearchStep::Wait(pair) => pair,
             };
         }
     }
@@ -308,7 +314,7 @@ impl Walk {
     /// Returns the result of the lookup, if it ends with this name. Only a denial leads to the next name: continuing
     /// after a silent server could resolve to another host. An old denial counts where old addresses would, and makes
     /// the `Answer` stale.
-    fn end(&mut self, answer: Result<Answer, Nothing>) -> Option<Result<Answer, DnsError>> {
+    fn end(&mut self, answer: Result<Answer, NoAnswer>) -> Option<Result<Answer, DnsError>> {
         match answer {
             Ok(answer) if self.stale => Some(Ok(answer.into_stale())),
             Ok(answer) => Some(Ok(answer)),
@@ -324,7 +330,7 @@ impl Walk {
         }
     }
 
-    fn error(&self, failure: Failure) -> DnsError {
+    fn error(&self, failure: LookupFailure) -> DnsError {
         DnsError::from_failure(&self.host, failure)
     }
 }

@@ -5,9 +5,9 @@ use tokio::time::advance;
 
 use super::*;
 use crate::dns::Family::{V4, V6};
-use crate::dns::pair::Abandoned;
+use crate::dns::dual_stack::Abandoned;
+use crate::dns::query_slots::QUERIES;
 use crate::dns::scripted::{Say, Scripted};
-use crate::dns::turns::QUERIES;
 
 const MILLI: Duration = Duration::from_millis(1);
 

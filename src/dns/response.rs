@@ -19,8 +19,8 @@ use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::Family;
-use super::error::{DnsErrorReason, Failure};
-use super::query::Outcome;
+use super::error::{DnsErrorReason, LookupFailure};
+use super::query::QueryOutcome;
 
 /// The aliases of a name, followed through the responses of one server.
 #[derive(Clone, Debug)]
@@ -35,11 +35,11 @@ pub(crate) struct Chain {
 #[derive(Debug)]
 pub(crate) enum Reading {
     /// The server has a result.
-    Outcome(Outcome),
+    Outcome(QueryOutcome),
     /// The name is an alias, and its end must be queried: [`Chain::query`] has changed.
     Alias,
     /// The server has no result; another one may have it.
-    Failed(Failure),
+    Failed(LookupFailure),
 }
 
 impl Chain {
@@ -119,7 +119,7 @@ impl Chain {
         }
     }
 
-    fn addresses(&self, response: &Message) -> Option<Outcome> {
+    fn addresses(&self, response: &Message) -> Option<QueryOutcome> {
         let (mut addresses, mut ttl) = (Vec::new(), self.ttl);
         for record in response.answers.iter().filter(|r| r.name == self.owner) {
             let address = match (&record.data, self.family) {
@@ -131,7 +131,7 @@ impl Chain {
             ttl = ttl.min(record.ttl);
         }
         let ttl = Duration::from_secs(ttl.into());
-        (!addresses.is_empty()).then_some(Outcome::Addresses { addresses, ttl })
+        (!addresses.is_empty()).then_some(QueryOutcome::Addresses { addresses, ttl })
     }
 }
 
@@ -145,8 +145,8 @@ fn soa(response: &Message) -> Option<Duration> {
 }
 
 fn negative(reason: DnsErrorReason, (code, ttl): (ResponseCode, Option<Duration>)) -> Reading {
-    let failure = Failure::because(reason, Negative(code));
-    Reading::Outcome(Outcome::Nothing { failure, ttl })
+    let failure = LookupFailure::because(reason, Negative(code));
+    Reading::Outcome(QueryOutcome::Nothing { failure, ttl })
 }
 
 fn failed(why: Unusable) -> Reading {
@@ -154,7 +154,7 @@ fn failed(why: Unusable) -> Reading {
         Unusable::LongChain => DnsErrorReason::Protocol,
         _ => DnsErrorReason::ServerFailure,
     };
-    Reading::Failed(Failure::because(reason, why))
+    Reading::Failed(LookupFailure::because(reason, why))
 }
 
 /// A server declares with authority that there is no record.

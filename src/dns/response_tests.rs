@@ -123,12 +123,14 @@ fn read(response: &Message) -> String {
 }
 
 fn show(reading: Reading, chain: &Chain) -> String {
-    let cause = |failure: &Failure| failure.cause.as_ref().unwrap().to_string();
+    let cause = |failure: &LookupFailure| failure.cause.as_ref().unwrap().to_string();
     match reading {
         Reading::Alias => format!("alias {}", chain.owner),
         Reading::Failed(failure) => format!("failed: {}", cause(&failure)),
-        Reading::Outcome(Outcome::Addresses { ttl, .. }) => format!("addresses {}", ttl.as_secs()),
-        Reading::Outcome(Outcome::Nothing { failure, ttl }) => {
+        Reading::Outcome(QueryOutcome::Addresses { ttl, .. }) => {
+            format!("addresses {}", ttl.as_secs())
+        }
+        Reading::Outcome(QueryOutcome::Nothing { failure, ttl }) => {
             let ttl = ttl.map_or_else(|| "-".to_owned(), |ttl| ttl.as_secs().to_string());
             match failure.reason {
                 DnsErrorReason::NotFound => format!("not found {ttl}"),

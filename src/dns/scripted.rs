@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::error::{DnsErrorReason, Failure};
-use super::query::{Outcome, Source};
+use super::error::{DnsErrorReason, LookupFailure};
+use super::query::{QueryOutcome, QuerySource};
 use super::{Family, Question, Resolver, ResolverBuilder};
 use crate::clock;
 
@@ -85,8 +85,8 @@ impl Scripted {
     }
 }
 
-impl Source for Scripted {
-    fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+impl QuerySource for Scripted {
+    fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = QueryOutcome> + Send>> {
         let mut script = self.0.lock().unwrap();
         let key = (question.name.to_string(), question.family);
         let missing = (
@@ -98,12 +98,12 @@ impl Source for Scripted {
         Box::pin(async move {
             tokio::time::sleep(after).await;
             match say {
-                Say::Address(address, ttl) => Outcome::Addresses {
+                Say::Address(address, ttl) => QueryOutcome::Addresses {
                     addresses: vec![address.parse::<IpAddr>().unwrap()],
                     ttl: Duration::from_secs(ttl),
                 },
-                Say::Nothing(reason, ttl) => Outcome::Nothing {
-                    failure: Failure::new(reason),
+                Say::Nothing(reason, ttl) => QueryOutcome::Nothing {
+                    failure: LookupFailure::new(reason),
                     ttl: ttl.map(Duration::from_secs),
                 },
                 Say::Silence => std::future::pending().await,

@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep_until};
 use super::build_error::ResolverBuildError;
 #[cfg(feature = "encrypted-dns")]
 use super::encrypted::{Channel, Encrypted, trust};
-use super::error::{DnsErrorReason, Failure};
+use super::error::{DnsErrorReason, LookupFailure};
 use super::exchange::{over_tcp, over_udp};
-use super::query::{Outcome, Source};
+use super::query::{QueryOutcome, QuerySource};
 use super::response::{Chain, Reading};
 use super::{Family, Question};
 use crate::clock;
@@ -56,14 +56,17 @@ impl Upstream {
         }
     }
 
-    pub(crate) fn source(&self, servers: &[Server]) -> Result<Arc<dyn Source>, ResolverBuildError> {
+    pub(crate) fn source(
+        &self,
+        servers: &[Server],
+    ) -> Result<Arc<dyn QuerySource>, ResolverBuildError> {
         #[cfg(feature = "encrypted-dns")]
         let this = &self.trusting(servers)?;
         #[cfg(not(feature = "encrypted-dns"))]
         let this = self;
         let opened = servers.iter().map(|server| this.open(server));
         let list: Box<[_]> = opened.collect::<Result<_, _>>()?;
-        Ok(Arc::new(Servers(Arc::new(Inner {
+        Ok(Arc::new(Servers(Arc::new(ServersInner {
             silent: Mutex::new(vec![None; list.len()].into()),
             patience: patience(self.limit.get(), list.len()),
             list,
@@ -81,23 +84,25 @@ impl Upstream {
     }
 
     #[cfg_attr(not(feature = "encrypted-dns"), expect(clippy::unnecessary_wraps))]
-    fn open(&self, server: &Server) -> Result<Way, ResolverBuildError> {
+    fn open(&self, server: &Server) -> Result<ServerTransport, ResolverBuildError> {
         Ok(match server {
-            Server::Plain(addr) => Way::Udp(*addr),
-            Server::Tcp(addr) => Way::Tcp(*addr),
+            Server::Plain(addr) => ServerTransport::Udp(*addr),
+            Server::Tcp(addr) => ServerTransport::Tcp(*addr),
             #[cfg(feature = "encrypted-dns")]
-            Server::Encrypted(server) => Way::Encrypted(Box::new(Channel::new(server, self)?)),
+            Server::Encrypted(server) => {
+                ServerTransport::Encrypted(Box::new(Channel::new(server, self)?))
+            }
         })
     }
 }
 
 /// The name servers of a resolver.
 #[derive(Debug)]
-struct Servers(Arc<Inner>);
+struct Servers(Arc<ServersInner>);
 
 #[derive(Debug)]
-struct Inner {
-    list: Box<[Way]>,
+struct ServersInner {
+    list: Box<[ServerTransport]>,
     /// Until when each server goes last, because it was silent or could not be reached.
     silent: Mutex<Box<[Option<Instant>]>>,
     /// How long a server may be silent before the next one is asked too.
@@ -106,21 +111,21 @@ struct Inner {
 
 /// The way to one server.
 #[derive(Debug)]
-enum Way {
+enum ServerTransport {
     Udp(SocketAddr),
     Tcp(SocketAddr),
     #[cfg(feature = "encrypted-dns")]
     Encrypted(Box<Channel>),
 }
 
-impl Source for Servers {
-    fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+impl QuerySource for Servers {
+    fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = QueryOutcome> + Send>> {
         // From labels, because a backslash in a text would be an escape.
         let mut name = match Name::from_labels(question.name.split('.').map(str::as_bytes)) {
             Ok(name) => name,
             Err(error) => {
-                let failure = Failure::because(DnsErrorReason::NotFound, error);
-                return Box::pin(std::future::ready(Outcome::failed(failure)));
+                let failure = LookupFailure::because(DnsErrorReason::NotFound, error);
+                return Box::pin(std::future::ready(QueryOutcome::failed(failure)));
             }
         };
         name.set_fqdn(true);
@@ -129,20 +134,22 @@ impl Source for Servers {
     }
 }
 
-type Asking<'s> = Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send + 's>>;
+type ServerQuery<'s> =
+    Pin<Box<dyn Future<Output = Result<QueryOutcome, LookupFailure>> + Send + 's>>;
 
-impl Inner {
-    async fn walk(&self, name: Name, family: Family) -> Outcome {
+impl ServersInner {
+    async fn walk(&self, name: Name, family: Family) -> QueryOutcome {
         let mut rest = order(&self.silent(), clock::now());
-        let mut asked: Vec<(usize, Asking<'_>)> = Vec::new();
-        let mut failure: Option<Failure> = None;
+        let mut asked: Vec<(usize, ServerQuery<'_>)> = Vec::new();
+        let mut failure: Option<LookupFailure> = None;
         loop {
             if let Some(index) = rest.pop_front() {
                 let chain = Chain::new(name.clone(), family);
                 asked.push((index, Box::pin(self.list[index].ask(chain))));
             } else if asked.is_empty() {
-                let failure = failure.unwrap_or_else(|| Failure::new(DnsErrorReason::Unreachable));
-                return Outcome::failed(failure);
+                let failure =
+                    failure.unwrap_or_else(|| LookupFailure::new(DnsErrorReason::Unreachable));
+                return QueryOutcome::failed(failure);
             }
             let next = clock::now() + self.patience;
             tokio::select! {
@@ -176,9 +183,9 @@ impl Inner {
     }
 }
 
-impl Way {
+impl ServerTransport {
     /// Asks this server, until it returns a usable response or fails.
-    async fn ask(&self, mut chain: Chain) -> Result<Outcome, Failure> {
+    async fn ask(&self, mut chain: Chain) -> Result<QueryOutcome, LookupFailure> {
         let mut edns = true;
         loop {
             let response = self.send(chain.query(), edns).await?;
@@ -194,7 +201,7 @@ impl Way {
         }
     }
 
-    async fn send(&self, query: Query, edns: bool) -> Result<Message, Failure> {
+    async fn send(&self, query: Query, edns: bool) -> Result<Message, LookupFailure> {
         let mut options = DnsRequestOptions::default();
         options.use_edns = edns;
         let request = DnsRequest::from_query(query, options);
@@ -222,7 +229,7 @@ fn order(silent: &[Option<Instant>], now: Instant) -> VecDeque<usize> {
 }
 
 /// Returns the failure, of several servers, that is closest to a response.
-fn mildest(before: Option<Failure>, failure: Failure) -> Failure {
+fn mildest(before: Option<LookupFailure>, failure: LookupFailure) -> LookupFailure {
     match before {
         Some(before) if before.reason <= failure.reason => before,
         _ => failure,
@@ -290,7 +297,7 @@ mod tests {
             DnsErrorReason::ServerFailure,
             DnsErrorReason::Unreachable,
         ];
-        let failures = reasons.map(Failure::new);
+        let failures = reasons.map(LookupFailure::new);
         let mildest = failures.into_iter().fold(None, |before, failure| {
             let mildest = mildest(before, failure);
             Some(mildest)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::listed::Listed;
+use super::address_set::AddressSet;
 use super::{Answer, DnsError, DnsErrorReason, Resolution, Resolve, UNCHANGING};
 
 /// Resolves names from a table, without queries and without waiting.
@@ -26,7 +26,7 @@ use super::{Answer, DnsError, DnsErrorReason, Resolution, Resolve, UNCHANGING};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct StaticResolver {
-    hosts: HashMap<Box<str>, Listed>,
+    hosts: HashMap<Box<str>, AddressSet>,
 }
 
 impl StaticResolver {
@@ -41,7 +41,7 @@ impl StaticResolver {
     pub fn host(mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let name = absolute(name).to_ascii_lowercase();
         let addresses: Vec<_> = addresses.into_iter().collect();
-        self.hosts.insert(name.into(), Listed::new(addresses));
+        self.hosts.insert(name.into(), AddressSet::new(addresses));
         self
     }
 }

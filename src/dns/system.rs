@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::malformed::Malformed;
-use super::query::{Outcome, Source};
+use super::query::{QueryOutcome, QuerySource};
 use super::{Question, error};
 use crate::box_error::BoxError;
 
@@ -101,17 +101,18 @@ fn unique(servers: &mut Vec<SocketAddr>) {
 
 /// The system's DNS configuration cannot be read, or names no server.
 ///
-/// As a [`Source`] it fails each lookup that needs a name server, and its text says what to do.
+/// As a [`QuerySource`] it fails each lookup that needs a name server, and its text says what to do.
 #[derive(Clone, Debug)]
 pub(crate) struct NoServer {
     path: PathBuf,
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-impl Source for NoServer {
-    fn ask(&self, _: &Question) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>> {
-        let failure = error::Failure::because(error::DnsErrorReason::Unreachable, self.clone());
-        Box::pin(std::future::ready(Outcome::failed(failure)))
+impl QuerySource for NoServer {
+    fn ask(&self, _: &Question) -> std::pin::Pin<Box<dyn Future<Output = QueryOutcome> + Send>> {
+        let failure =
+            error::LookupFailure::because(error::DnsErrorReason::Unreachable, self.clone());
+        Box::pin(std::future::ready(QueryOutcome::failed(failure)))
     }
 }
 

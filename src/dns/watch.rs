@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::hosts::{Hosts, HostsFile};
 use super::nsswitch::HostsOrder;
-use super::query::Source;
+use super::query::QuerySource;
 use super::search::Search;
 use super::servers::{Server, Upstream};
 use super::system::{NoServer, System};
@@ -35,14 +35,14 @@ pub(crate) struct Plan {
 
 /// The servers, and the search list.
 #[derive(Debug)]
-pub(crate) struct Asking {
+pub(crate) struct QueryPlan {
     pub(crate) servers: Vec<Server>,
     pub(crate) search: Search,
 }
 
 impl Plan {
     /// Completes the configured values with the system's configuration.
-    pub(crate) fn asking(&self) -> Result<Asking, NoServer> {
+    pub(crate) fn asking(&self) -> Result<QueryPlan, NoServer> {
         let system = match &self.servers {
             Some(_) => System::default(),
             None => System::read(&self.resolv_conf)?,
@@ -51,7 +51,7 @@ impl Plan {
     }
 
     /// Does the same with a system configuration that was already read.
-    pub(crate) fn asking_with(&self, system: &System) -> Asking {
+    pub(crate) fn asking_with(&self, system: &System) -> QueryPlan {
         let addrs = system.name_servers.iter();
         let own = || addrs.map(|addr| self.server(*addr, system.tcp)).collect();
         let servers = self.servers.clone().unwrap_or_else(own);
@@ -61,7 +61,7 @@ impl Plan {
             domain.to_ascii_lowercase().into()
         });
         let ndots = self.ndots.or(system.ndots).unwrap_or(1);
-        Asking {
+        QueryPlan {
             servers,
             search: Search::new(search.collect(), ndots),
         }
@@ -85,10 +85,10 @@ impl Plan {
         }
     }
 
-    fn files(&self) -> [Option<File>; 3] {
+    fn files(&self) -> [Option<WatchedFile>; 3] {
         let conf = self.servers.is_none().then_some(&*self.resolv_conf);
         let nsswitch = (self.hosts_file == HostsFile::System).then_some(&*self.nsswitch);
-        [conf, self.hosts_file.path(), nsswitch].map(|path| path.map(File::at))
+        [conf, self.hosts_file.path(), nsswitch].map(|path| path.map(WatchedFile::at))
     }
 }
 
@@ -99,31 +99,31 @@ pub(crate) struct News {
     pub(crate) order: Option<HostsOrder>,
     pub(crate) search: Option<Search>,
     /// Another source, if the name servers changed.
-    pub(crate) source: Option<Arc<dyn Source>>,
+    pub(crate) source: Option<Arc<dyn QuerySource>>,
 }
 
 /// The files, and their marks when they were read.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct FileWatch {
     plan: Plan,
-    state: Mutex<State>,
+    state: Mutex<WatchState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct WatchState {
     next: Option<Instant>,
     servers: Vec<Server>,
-    resolv_conf: Option<File>,
-    hosts_file: Option<File>,
-    nsswitch: Option<File>,
+    resolv_conf: Option<WatchedFile>,
+    hosts_file: Option<WatchedFile>,
+    nsswitch: Option<WatchedFile>,
 }
 
-impl Watch {
+impl FileWatch {
     /// Creates the watch. This must happen before the files are read: a change in between is then read twice, and not
     /// missed.
     pub(crate) fn new(plan: Plan) -> Self {
         let [resolv_conf, hosts_file, nsswitch] = plan.files();
-        let state = State {
+        let state = WatchState {
             next: None,
             servers: Vec::new(),
             resolv_conf,
@@ -156,15 +156,27 @@ impl Watch {
         }
         state.next = Some(now + LOOK_AGAIN);
         let mut news = News::default();
-        if state.hosts_file.as_mut().is_some_and(File::has_changed) {
+        if state
+            .hosts_file
+            .as_mut()
+            .is_some_and(WatchedFile::has_changed)
+        {
             let read = self.plan.hosts_file.read_again();
             let file = state.hosts_file.as_mut()?;
             news.hosts = file.heed(read.map_err(BoxError::from)).map(Arc::new);
         }
-        if state.nsswitch.as_mut().is_some_and(File::has_changed) {
+        if state
+            .nsswitch
+            .as_mut()
+            .is_some_and(WatchedFile::has_changed)
+        {
             news.order = Some(self.plan.hosts_order());
         }
-        if state.resolv_conf.as_mut().is_some_and(File::has_changed) {
+        if state
+            .resolv_conf
+            .as_mut()
+            .is_some_and(WatchedFile::has_changed)
+        {
             let asking = self.plan.asking().map_err(BoxError::from);
             let file = state.resolv_conf.as_mut()?;
             if let Some(asking) = file.heed(asking) {
@@ -183,7 +195,7 @@ impl Watch {
 
 /// A file, and its marks at the last look.
 #[derive(Debug)]
-struct File {
+struct WatchedFile {
     path: PathBuf,
     stamp: Option<Stamp>,
     /// Whether it could not be used at the last look, and was reported.
@@ -197,7 +209,7 @@ struct Stamp {
     bytes: u64,
 }
 
-impl File {
+impl WatchedFile {
     fn at(path: &Path) -> Self {
         Self {
             stamp: stamp(path),

@@ -103,7 +103,7 @@ fn what_was_told_is_not_taken_from_a_file() {
         servers: Some(vec![Server::Plain(SERVER.parse().unwrap())]),
         ..plan(&file)
     };
-    let (watch, now) = (Watch::new(plan), Instant::now());
+    let (watch, now) = (FileWatch::new(plan), Instant::now());
 
     file.write("nameserver 127.0.0.2 # moved\n");
     assert!(watch.look(now).is_none());
@@ -146,8 +146,8 @@ fn written(resolver: &Resolver) -> String {
     }
 }
 
-fn watch(file: &Temporary) -> Watch {
-    let mut watch = Watch::new(plan(file));
+fn watch(file: &Temporary) -> FileWatch {
+    let mut watch = FileWatch::new(plan(file));
     watch.begin(watch.plan.asking().unwrap().servers);
     watch
 }

@@ -13,7 +13,7 @@ use super::wire::http2::UNTOLD;
 use super::{Shared, Transport, tls};
 use crate::chaos::ChaosLayer;
 use crate::config_error::ConfigError;
-use crate::dns::{AddressFilter, Contained, Resolve, Resolver};
+use crate::dns::{AddressFilter, ContainedResolver, Resolve, Resolver};
 use crate::roots;
 use crate::timeout::Timeouts;
 
@@ -49,7 +49,7 @@ impl TransportBuilder {
 
     /// Brings one's own DNS; by default the system's name servers are asked, through a cache.
     pub fn resolver(mut self, resolver: impl Resolve) -> Self {
-        self.resolver = Some(Arc::new(Contained::new(resolver)));
+        self.resolver = Some(Arc::new(ContainedResolver::new(resolver)));
         self
     }
 

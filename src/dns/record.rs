@@ -1,13 +1,13 @@
 //! The last result for one family of a name, and its consequences: pure.
 //!
 //! ```text
-//!  Outcome ──weigh──▶ Heard { known, failure, at, until, refresh }      it is valid while now < until
+//!  QueryOutcome ──weigh──▶ CachedRecord { known, failure, at, until, refresh }      it is valid while now < until
 //!    addresses            TTL, clamped; 0 stays 0: good for this asking only
 //!    missing              the SOA's, clamped; no SOA: the floor; addresses that worked until now are kept
 //!                         until that is confirmed ([`Denial`])
 //!    failed               back-off, doubled for each failure in a row; what was known, or absent, stays so
 //!
-//!  Known          at ─────── fresh ──────▶ until ──────── old ────────▶ old_until
+//!  CachedAddresses          at ─────── fresh ──────▶ until ──────── old ────────▶ old_until
 //!                             └ refresh: at 80 to 90 % of the TTL
 //! ```
 
@@ -18,17 +18,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::denial::{Denial, KEPT};
-use super::error::{DnsErrorReason, Failure};
-use super::query::Outcome;
+use super::error::{DnsErrorReason, LookupFailure};
+use super::query::QueryOutcome;
 
 /// The last result for one family of a name.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct CachedRecord {
     /// The addresses of the last result that had some, even if it is old. A failure does not remove them; another
     /// result does.
-    known: Option<Known>,
+    known: Option<CachedAddresses>,
     /// Why there are no addresses, or no newer ones.
-    failure: Option<Failure>,
+    failure: Option<LookupFailure>,
     /// The negative responses since the last address.
     denial: Option<Denial>,
     /// Until when an earlier result "no addresses" is better than the failure that came after it.
@@ -44,7 +44,7 @@ pub(crate) struct Heard {
 
 /// Addresses, and how long they are valid.
 #[derive(Clone, Debug)]
-pub(crate) struct Known {
+pub(crate) struct CachedAddresses {
     pub(crate) addresses: Arc<[IpAddr]>,
     pub(crate) at: Instant,
     pub(crate) until: Instant,
@@ -52,15 +52,19 @@ pub(crate) struct Known {
     old_until: Instant,
 }
 
-impl Known {
+impl CachedAddresses {
     fn is_old(&self, now: Instant) -> bool {
         self.until <= now && now < self.old_until
     }
 }
 
-impl Heard {
+impl CachedRecord {
     /// Creates a failure that the waiting lookups get, and that is not cached.
-    pub(crate) fn passing(failure: Failure, known: Option<Known>, now: Instant) -> Self {
+    pub(crate) fn passing(
+        failure: LookupFailure,
+        known: Option<CachedAddresses>,
+        now: Instant,
+    ) -> Self {
         Self {
             known,
             failure: Some(failure),
@@ -83,7 +87,7 @@ impl Heard {
 
     /// Creates a temporary failure after the task of the query was dropped. The result `before` stays as valid as it
     /// was.
-    pub(crate) fn abandoned(failure: Failure, before: Option<&Self>, now: Instant) -> Self {
+    pub(crate) fn abandoned(failure: LookupFailure, before: Option<&Self>, now: Instant) -> Self {
         Self {
             absent_until: before.and_then(|before| before.absent_until),
             denial: before.and_then(|before| before.denial),
@@ -98,19 +102,19 @@ impl Heard {
 
     /// Returns the addresses within their TTL. Those of a result that has just come are included, whatever their TTL,
     /// because a lookup waited for them.
-    pub(crate) fn fresh(&self, now: Instant) -> Option<&Known> {
+    pub(crate) fn fresh(&self, now: Instant) -> Option<&CachedAddresses> {
         let known = self.known.as_ref();
         known.filter(|known| self.failure.is_none() || now < known.until)
     }
 
     /// Returns expired addresses that may be used until a newer result comes.
-    pub(crate) fn old(&self, now: Instant) -> Option<&Known> {
+    pub(crate) fn old(&self, now: Instant) -> Option<&CachedAddresses> {
         self.known.as_ref().filter(|known| known.is_old(now))
     }
 
     /// Returns whether a confirmed denial says that the name does not exist. That holds for both families (RFC 8020).
     pub(crate) fn is_gone(&self) -> bool {
-        let is_missing = |failure: &Failure| failure.reason == DnsErrorReason::NotFound;
+        let is_missing = |failure: &LookupFailure| failure.reason == DnsErrorReason::NotFound;
         let is_believed = |denial: &Denial| denial.is_believed(self.at);
         self.failure.as_ref().is_some_and(is_missing)
             && self.denial.as_ref().is_some_and(is_believed)
@@ -132,7 +136,7 @@ impl Heard {
         self.absent_until.is_some_and(|until| now < until)
     }
 
-    pub(crate) fn failure(&self) -> Option<&Failure> {
+    pub(crate) fn failure(&self) -> Option<&LookupFailure> {
         self.failure.as_ref()
     }
 
@@ -178,7 +182,7 @@ impl Heard {
 
 /// The settings of a cache.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct CachePolicy {
     pub(crate) floor: Duration,
     pub(crate) ceiling: Duration,
     pub(crate) negative_ceiling: Duration,
@@ -189,33 +193,33 @@ pub(crate) struct Rules {
     pub(crate) capacity: usize,
 }
 
-impl Rules {
+impl CachePolicy {
     /// Returns the result of an outcome at an instant. `luck`, in `[0, 1)`, spreads the refreshes of names that were
     /// received together.
     pub(crate) fn weigh(
         &self,
-        outcome: Outcome,
-        before: Option<&Heard>,
+        outcome: QueryOutcome,
+        before: Option<&CachedRecord>,
         (now, luck): (Instant, f64),
-    ) -> Heard {
+    ) -> CachedRecord {
         match outcome {
-            Outcome::Addresses { mut addresses, ttl } => {
+            QueryOutcome::Addresses { mut addresses, ttl } => {
                 addresses.truncate(ADDRESSES);
                 self.answered((addresses.into(), ttl), before, (now, luck))
             }
-            Outcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
+            QueryOutcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
                 self.denied((failure, ttl), before, now)
             }
-            Outcome::Nothing { failure, .. } => self.failed(failure, before, now),
+            QueryOutcome::Nothing { failure, .. } => self.failed(failure, before, now),
         }
     }
 
     fn answered(
         &self,
         (addresses, ttl): (Arc<[IpAddr]>, Duration),
-        before: Option<&Heard>,
+        before: Option<&CachedRecord>,
         (now, luck): (Instant, f64),
-    ) -> Heard {
+    ) -> CachedRecord {
         let good_for = self.positive(ttl);
         let until = now + good_for;
         let old_until = match self.stale {
@@ -228,13 +232,13 @@ impl Rules {
             }
             None => until,
         };
-        let known = Known {
+        let known = CachedAddresses {
             addresses,
             at: now,
             until,
             old_until,
         };
-        Heard {
+        CachedRecord {
             known: Some(known),
             failure: None,
             denial: None,
@@ -248,10 +252,10 @@ impl Rules {
 
     fn denied(
         &self,
-        (failure, ttl): (Failure, Option<Duration>),
-        before: Option<&Heard>,
+        (failure, ttl): (LookupFailure, Option<Duration>),
+        before: Option<&CachedRecord>,
         now: Instant,
-    ) -> Heard {
+    ) -> CachedRecord {
         let ttl = self.negative(ttl);
         let going_on = before.and_then(|before| before.denial);
         let same = going_on.filter(|denial| denial.reason == failure.reason);
@@ -262,7 +266,7 @@ impl Rules {
         });
         let known = known
             .and_then(|before| before.known.clone())
-            .map(|known| Known {
+            .map(|known| CachedAddresses {
                 until: known.until.min(now),
                 old_until: known.old_until.min(denial.end()),
                 ..known
@@ -273,37 +277,42 @@ impl Rules {
             .as_ref()
             .map(|known| (known.old_until, denial.ask_again(now)));
         let (until, refresh) = kept.unwrap_or((absent, absent));
-        Heard {
+        CachedRecord {
             denial: Some(denial),
             absent_until: self.stale.map(|stale| absent + stale),
             until,
             refresh,
-            ..Heard::passing(failure, known, now)
+            ..CachedRecord::passing(failure, known, now)
         }
     }
 
-    fn failed(&self, failure: Failure, before: Option<&Heard>, now: Instant) -> Heard {
+    fn failed(
+        &self,
+        failure: LookupFailure,
+        before: Option<&CachedRecord>,
+        now: Instant,
+    ) -> CachedRecord {
         let streak = self.streak(before, now) + 1;
         let retry = now + self.back_off(streak);
         let known = before.and_then(|before| before.known.clone());
         let known = known.filter(|known| now < known.old_until);
-        let failure = Failure {
+        let failure = LookupFailure {
             again: Some(retry),
             ..failure
         };
-        Heard {
+        CachedRecord {
             absent_until: before.and_then(|before| before.absent_until),
             denial: before.and_then(|before| before.denial),
             until: known.as_ref().map_or(retry, |known| known.until.max(retry)),
             refresh: retry,
             streak,
-            ..Heard::passing(failure, known, now)
+            ..CachedRecord::passing(failure, known, now)
         }
     }
 
     /// Returns whether a new result for this family is worth waiting for. If it had no addresses, or has just failed,
     /// the query runs in the background.
-    pub(crate) fn is_hoped(&self, heard: Option<&Heard>, now: Instant) -> bool {
+    pub(crate) fn is_hoped(&self, heard: Option<&CachedRecord>, now: Instant) -> bool {
         let Some(heard) = heard else { return true };
         match heard.failure {
             None => true,
@@ -313,7 +322,7 @@ impl Rules {
     }
 
     /// Returns whether the last query failed recently.
-    pub(crate) fn is_failing(&self, heard: &Heard, now: Instant) -> bool {
+    pub(crate) fn is_failing(&self, heard: &CachedRecord, now: Instant) -> bool {
         heard.failed().is_some() && self.is_in_a_row(heard, now)
     }
 
@@ -333,14 +342,14 @@ impl Rules {
         ttl.min(self.negative_ceiling)
     }
 
-    fn streak(&self, before: Option<&Heard>, now: Instant) -> u32 {
+    fn streak(&self, before: Option<&CachedRecord>, now: Instant) -> u32 {
         before
             .filter(|before| self.is_in_a_row(before, now))
             .map_or(0, |before| before.streak)
     }
 
     /// Returns whether failures are in a row: the next query came soon after the wait.
-    fn is_in_a_row(&self, before: &Heard, now: Instant) -> bool {
+    fn is_in_a_row(&self, before: &CachedRecord, now: Instant) -> bool {
         now < before.until + self.backoff.1
     }
 

@@ -1,7 +1,7 @@
 //! One query for many lookups: a lookup that comes while a query is in progress waits for that query.
 //!
 //! Cache and queries are under one lock, so that no query begins for a result that has just come. Results that need no
-//! query are on the [`Shelf`] beside them, which has no lock. The query runs in its own task. If a lookup is dropped,
+//! query are on the [`HotCache`] beside them, which has no lock. The query runs in its own task. If a lookup is dropped,
 //! the others are not affected, and the result reaches the cache even if no lookup waits any more. A query whose
 //! runtime stands still is lost, and the next lookup begins another one.
 
@@ -15,77 +15,77 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::cache::{Cache, Recorded};
-use super::compose::Nothing;
-use super::error::{DnsErrorReason, Failure};
-use super::heard::Heard;
-use super::pair::{Errand, Landing, Leg, Pair, Verdict};
-use super::query::{Outcome, Source};
-use super::shelf::{Hit, Shelf};
-use super::turns::Turns;
-use super::{Answer, Family, NameHold, Origin, Question};
+use super::dual_stack::{DualStack, FamilyLookup, LookupTerms, QueryHandle, Readiness};
+use super::error::{DnsErrorReason, LookupFailure};
+use super::hot_cache::{Hit, HotCache};
+use super::merge::NoAnswer;
+use super::query::{QueryOutcome, QuerySource};
+use super::query_slots::QueryLimiter;
+use super::record::CachedRecord;
+use super::{Answer, AnswerOrigin, Family, NameHold, Question};
 use crate::clock;
 use crate::luck::luck;
 use crate::timeout::Timeout;
 
 /// The results, the queries in progress, and the servers.
 #[derive(Debug)]
-pub(crate) struct Board {
-    shelf: Shelf,
-    memory: Mutex<Memory>,
+pub(crate) struct QueryPool {
+    shelf: HotCache,
+    memory: Mutex<PoolMemory>,
     limit: Timeout,
-    turns: Arc<Turns>,
+    turns: Arc<QueryLimiter>,
 }
 
 #[derive(Debug)]
-struct Memory {
+struct PoolMemory {
     cache: Cache,
-    flights: [HashMap<Arc<str>, Flight>; 2],
-    source: Arc<dyn Source>,
+    flights: [HashMap<Arc<str>, QueryInFlight>; 2],
+    source: Arc<dyn QuerySource>,
     /// The time after which a query counts as lost: its runtime stands still, or was busy for too long.
     lost_after: Duration,
 }
 
 /// A query in progress.
 #[derive(Debug)]
-struct Flight {
+struct QueryInFlight {
     since: Instant,
     hoped: bool,
     failing: bool,
-    landing: Landing,
+    landing: QueryHandle,
 }
 
 /// Sends a query's result to the lookups that wait for it.
-type Tower = watch::Sender<Option<Heard>>;
+type QuerySender = watch::Sender<Option<CachedRecord>>;
 
 /// A query to be started after the lock is released.
-type Begun = (Question, Tower, Arc<dyn Source>);
+type QueryToStart = (Question, QuerySender, Arc<dyn QuerySource>);
 
 /// The state of a name: resolved, or to be waited for.
 #[derive(Debug)]
-pub(crate) enum Boarding {
-    Known(Result<Answer, Nothing>),
-    Wait(Box<Pair>),
+pub(crate) enum PoolAnswer {
+    Known(Result<Answer, NoAnswer>),
+    Wait(Box<DualStack>),
 }
 
 /// The reason for a query in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum RefreshReason {
     /// The result expires soon, or its refresh failed and may be tried again.
     Due,
     /// A connection to one of its addresses failed.
     Doubted,
 }
 
-impl Board {
-    pub(crate) fn new(cache: Cache, source: Arc<dyn Source>, limit: Timeout) -> Self {
-        let memory = Mutex::new(Memory {
+impl QueryPool {
+    pub(crate) fn new(cache: Cache, source: Arc<dyn QuerySource>, limit: Timeout) -> Self {
+        let memory = Mutex::new(PoolMemory {
             cache,
             flights: Default::default(),
             source,
             lost_after: limit.get() + LATE,
         });
         Self {
-            shelf: Shelf::default(),
+            shelf: HotCache::default(),
             memory,
             limit,
             turns: Arc::default(),
@@ -101,9 +101,9 @@ impl Board {
     pub(crate) fn board(
         self: &Arc<Self>,
         name: &str,
-        (now, errand): (Instant, Errand),
+        (now, errand): (Instant, LookupTerms),
         runtime: &Handle,
-    ) -> Boarding {
+    ) -> PoolAnswer {
         let mut begun = Vec::new();
         let pair = {
             let mut memory = self.memory();
@@ -119,16 +119,18 @@ impl Board {
                 // The old result has become another valid one, such as old addresses.
                 self.shelf.put(&name.into(), Some(shown), None);
             }
-            begun.extend(memory.renew(name, (Why::Due, now)));
-            Pair::new(legs, errand)
+            begun.extend(memory.renew(name, (RefreshReason::Due, now)));
+            DualStack::new(legs, errand)
         };
         self.begin(begun, runtime);
         match pair.verdict(now) {
-            Verdict::Ready => {
+            Readiness::Ready => {
                 let composed = pair.answer(now);
-                Boarding::Known(composed.map(|c| Answer::composed(&c, (now, Origin::Memory))))
+                PoolAnswer::Known(
+                    composed.map(|c| Answer::composed(&c, (now, AnswerOrigin::Memory))),
+                )
             }
-            Verdict::Until(_) | Verdict::Open => Boarding::Wait(Box::new(pair)),
+            Readiness::Until(_) | Readiness::Open => PoolAnswer::Wait(Box::new(pair)),
         }
     }
 
@@ -136,11 +138,11 @@ impl Board {
     pub(crate) fn refresh(
         self: &Arc<Self>,
         name: &str,
-        (why, now): (Why, Instant),
+        (why, now): (RefreshReason, Instant),
         runtime: &Handle,
     ) {
         let begun = self.memory().renew(name, (why, now));
-        if why == Why::Due {
+        if why == RefreshReason::Due {
             self.shelf.claim(name, now);
         }
         self.begin(begun, runtime);
@@ -152,7 +154,7 @@ impl Board {
     }
 
     /// Returns the receivers for the results of the queries in progress for `name`.
-    pub(crate) fn out(&self, name: &str, now: Instant) -> Vec<Landing> {
+    pub(crate) fn out(&self, name: &str, now: Instant) -> Vec<QueryHandle> {
         let memory = self.memory();
         let flights = Family::BOTH.into_iter();
         let flights = flights.filter_map(|family| memory.out(name, family, now));
@@ -160,7 +162,7 @@ impl Board {
     }
 
     /// Uses another source from now on. The results of the earlier one expire.
-    pub(crate) fn turn_to(&self, source: Arc<dyn Source>, now: Instant) {
+    pub(crate) fn turn_to(&self, source: Arc<dyn QuerySource>, now: Instant) {
         let before = {
             let mut memory = self.memory();
             memory.cache.expire(now);
@@ -174,7 +176,7 @@ impl Board {
 
     /// Starts queries, not under the lock. A runtime that is shutting down drops the task at once, and the end of the
     /// query takes the lock.
-    fn begin(self: &Arc<Self>, begun: Vec<Begun>, runtime: &Handle) {
+    fn begin(self: &Arc<Self>, begun: Vec<QueryToStart>, runtime: &Handle) {
         for (question, landing, source) in begun {
             runtime.spawn(Arc::clone(self).query(question, landing, source));
         }
@@ -183,10 +185,10 @@ impl Board {
     fn query(
         self: Arc<Self>,
         question: Question,
-        landing: Tower,
-        source: Arc<dyn Source>,
+        landing: QuerySender,
+        source: Arc<dyn QuerySource>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let approach = Approach {
+        let approach = RunningQuery {
             board: self,
             question,
             landing,
@@ -196,27 +198,32 @@ impl Board {
             let board = &approach.board;
             let outcome = timeout(board.limit.get(), approach.ask());
             let outcome = outcome.await.unwrap_or_else(|elapsed| {
-                Outcome::failed(Failure::because(DnsErrorReason::Timeout, elapsed))
+                QueryOutcome::failed(LookupFailure::because(DnsErrorReason::Timeout, elapsed))
             });
             approach.land(outcome);
         }
     }
 
     // No code that can panic runs under the lock, so a poisoned one holds nothing half done.
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, PoolMemory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Memory {
+impl PoolMemory {
     /// Returns the valid result for one family of `name`. Without one, returns the query in progress, or a new one,
     /// which the caller must begin.
-    fn leg(&mut self, name: &str, family: Family, now: Instant) -> (Leg, Option<Begun>) {
+    fn leg(
+        &mut self,
+        name: &str,
+        family: Family,
+        now: Instant,
+    ) -> (FamilyLookup, Option<QueryToStart>) {
         let heard = self.cache.heard(name, family).cloned();
         let before = match heard {
             Some(heard) if heard.stands(now) => {
                 self.cache.mark_used(name);
-                return (Leg::Heard(heard), None);
+                return (FamilyLookup::Heard(heard), None);
             }
             before => before,
         };
@@ -233,9 +240,9 @@ impl Memory {
     }
 
     /// Returns new queries for a name that is still served from the cache.
-    fn renew(&mut self, name: &str, (why, now): (Why, Instant)) -> Vec<Begun> {
+    fn renew(&mut self, name: &str, (why, now): (RefreshReason, Instant)) -> Vec<QueryToStart> {
         let mut all = Vec::new();
-        if why == Why::Doubted && !self.cache.may_doubt(name, now) {
+        if why == RefreshReason::Doubted && !self.cache.may_doubt(name, now) {
             return all;
         }
         for family in Family::BOTH {
@@ -243,8 +250,8 @@ impl Memory {
                 .cache
                 .heard(name, family)
                 .is_some_and(|heard| match why {
-                    Why::Due => heard.is_due(now),
-                    Why::Doubted => heard.may_be_doubted(now),
+                    RefreshReason::Due => heard.is_due(now),
+                    RefreshReason::Doubted => heard.may_be_doubted(now),
                 });
             if !wanted || self.out(name, family, now).is_some() {
                 continue;
@@ -253,21 +260,21 @@ impl Memory {
             self.flights[family.index()].insert(name.into(), flight);
             all.push(begun);
         }
-        if why == Why::Doubted && !all.is_empty() {
+        if why == RefreshReason::Doubted && !all.is_empty() {
             self.cache.doubt(name, now);
         }
         all
     }
 
     /// Returns the query in progress, unless it is lost: a wait for a lost query would never end.
-    fn out(&self, name: &str, family: Family, now: Instant) -> Option<&Flight> {
+    fn out(&self, name: &str, family: Family, now: Instant) -> Option<&QueryInFlight> {
         let flight = self.flights[family.index()].get(name)?;
         (now < flight.since + self.lost_after).then_some(flight)
     }
 
-    fn flight(&self, name: &str, family: Family, now: Instant) -> (Flight, Begun) {
+    fn flight(&self, name: &str, family: Family, now: Instant) -> (QueryInFlight, QueryToStart) {
         let (sender, landing) = watch::channel(None);
-        let flight = Flight {
+        let flight = QueryInFlight {
             since: now,
             hoped: self.cache.is_hoped(name, family, now),
             failing: self.cache.is_failing(name, family, now),
@@ -280,9 +287,9 @@ impl Memory {
 
     /// Ends the query of this landing, unless another one has replaced it. Returns whether its result counts. The
     /// result of a lost query is old, or comes from a source that is no longer used.
-    fn end(&mut self, question: &Question, landing: &Tower, now: Instant) -> bool {
+    fn end(&mut self, question: &Question, landing: &QuerySender, now: Instant) -> bool {
         let Question { name, family } = question;
-        let is_own = |flight: &Flight| flight.landing.same_channel(&landing.subscribe());
+        let is_own = |flight: &QueryInFlight| flight.landing.same_channel(&landing.subscribe());
         let counts = self.out(name, *family, now).is_some_and(is_own);
         let flights = &mut self.flights[family.index()];
         if flights.get(name).is_some_and(is_own) {
@@ -292,9 +299,9 @@ impl Memory {
     }
 }
 
-impl Flight {
-    fn leg(&self, before: Option<Heard>) -> Leg {
-        Leg::Out {
+impl QueryInFlight {
+    fn leg(&self, before: Option<CachedRecord>) -> FamilyLookup {
+        FamilyLookup::Out {
             since: self.since,
             hoped: self.hoped,
             failing: self.failing,
@@ -305,16 +312,18 @@ impl Flight {
 }
 
 /// Ends a query when its task ends for any reason, so that no lookup waits for it any longer.
-struct Approach {
-    board: Arc<Board>,
+struct RunningQuery {
+    board: Arc<QueryPool>,
     question: Question,
-    landing: Tower,
-    source: Arc<dyn Source>,
+    landing: QuerySender,
+    source: Arc<dyn QuerySource>,
 }
 
-impl Approach {
-    async fn ask(&self) -> Outcome {
-        let dropped = |dropped| Outcome::failed(Failure::because(DnsErrorReason::Timeout, dropped));
+impl RunningQuery {
+    async fn ask(&self) -> QueryOutcome {
+        let dropped = |dropped| {
+            QueryOutcome::failed(LookupFailure::because(DnsErrorReason::Timeout, dropped))
+        };
         let mut turn = match self.board.turns.turn(&self.question.name).await {
             Ok(turn) => turn,
             Err(lost) => return dropped(lost),
@@ -325,7 +334,7 @@ impl Approach {
         }
     }
 
-    fn land(self, outcome: Outcome) {
+    fn land(self, outcome: QueryOutcome) {
         let (now, luck, question) = (clock::now(), luck(), &self.question);
         let Recorded { heard, changed, .. } = {
             let mut memory = self.board.memory();
@@ -356,7 +365,7 @@ impl Approach {
     }
 }
 
-impl Drop for Approach {
+impl Drop for RunningQuery {
     fn drop(&mut self) {
         if self.landing.borrow().is_none() {
             let now = clock::now();
@@ -369,5 +378,5 @@ impl Drop for Approach {
 const LATE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-#[path = "flight_tests.rs"]
+#[path = "singleflight_tests.rs"]
 mod tests;

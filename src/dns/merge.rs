@@ -6,24 +6,24 @@
 use tokio::time::Instant;
 
 use super::Family;
-use super::error::{DnsErrorReason, Failure};
-use super::heard::{Heard, Known};
-use super::listed::Listed;
+use super::address_set::AddressSet;
+use super::error::{DnsErrorReason, LookupFailure};
 use super::order::interleave;
+use super::record::{CachedAddresses, CachedRecord};
 
 /// The state of one family.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Said<'a> {
-    pub(crate) fresh: Option<&'a Known>,
-    pub(crate) old: Option<&'a Known>,
+pub(crate) struct FamilyState<'a> {
+    pub(crate) fresh: Option<&'a CachedAddresses>,
+    pub(crate) old: Option<&'a CachedAddresses>,
     pub(crate) is_gone: bool,
-    pub(crate) failure: Option<&'a Failure>,
+    pub(crate) failure: Option<&'a LookupFailure>,
     /// Whether there was no address at the last successful query.
     pub(crate) was_absent: bool,
 }
 
-impl<'a> Said<'a> {
-    pub(crate) fn of(heard: &'a Heard, now: Instant) -> Self {
+impl<'a> FamilyState<'a> {
+    pub(crate) fn of(heard: &'a CachedRecord, now: Instant) -> Self {
         Self {
             fresh: heard.fresh(now),
             old: heard.old(now),
@@ -42,8 +42,8 @@ impl<'a> Said<'a> {
 
 /// A DNS answer, until a newer result comes.
 #[derive(Clone, Debug)]
-pub(crate) struct Composed {
-    pub(crate) listed: Listed,
+pub(crate) struct MergedAnswer {
+    pub(crate) listed: AddressSet,
     /// When they were received. For two families, the earlier of the two times.
     pub(crate) at: Instant,
     /// The end of their TTL.
@@ -54,69 +54,69 @@ pub(crate) struct Composed {
 
 /// The reason why there are no addresses.
 #[derive(Clone, Debug)]
-pub(crate) struct Nothing {
-    pub(crate) failure: Failure,
+pub(crate) struct NoAnswer {
+    pub(crate) failure: LookupFailure,
     /// Whether the last successful query found no address, before the current failure.
     pub(crate) was_absent: bool,
 }
 
 /// Composes the addresses of both families, in the order of [`Family::BOTH`]. Without addresses, returns the worst
 /// failure.
-pub(crate) fn compose(said: [Said<'_>; 2]) -> Result<Composed, Nothing> {
+pub(crate) fn compose(said: [FamilyState<'_>; 2]) -> Result<MergedAnswer, NoAnswer> {
     let fresh = said.map(|said| said.fresh);
     if let Some(composed) = join(fresh, &said) {
         return Ok(composed);
     }
     if let Some(composed) = join(servable(&said), &said) {
-        return Ok(Composed {
+        return Ok(MergedAnswer {
             stale: true,
             ..composed
         });
     }
     let failures = said.into_iter().filter_map(|said| said.failure.cloned());
-    let worst = failures.reduce(Failure::worst);
-    Err(Nothing {
-        failure: worst.unwrap_or_else(|| Failure::new(DnsErrorReason::Timeout)),
+    let worst = failures.reduce(LookupFailure::worst);
+    Err(NoAnswer {
+        failure: worst.unwrap_or_else(|| LookupFailure::new(DnsErrorReason::Timeout)),
         was_absent: said.iter().all(|said| said.was_absent),
     })
 }
 
 /// The old results that may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Old {
+pub(crate) enum StaleFallback {
     Addresses,
     /// The earlier result that there are none.
     Absence,
     Nothing,
 }
 
-pub(crate) fn old(said: &[Said<'_>; 2]) -> Old {
+pub(crate) fn old(said: &[FamilyState<'_>; 2]) -> StaleFallback {
     if servable(said).iter().any(Option::is_some) {
-        Old::Addresses
+        StaleFallback::Addresses
     } else if said.iter().all(|said| said.was_absent) {
-        Old::Absence
+        StaleFallback::Absence
     } else {
-        Old::Nothing
+        StaleFallback::Nothing
     }
 }
 
 /// Returns the old addresses that may be used. If a name does not exist, that holds for both families (RFC 8020).
-fn servable<'a>(said: &[Said<'a>; 2]) -> [Option<&'a Known>; 2] {
+fn servable<'a>(said: &[FamilyState<'a>; 2]) -> [Option<&'a CachedAddresses>; 2] {
     if said.iter().any(|said| said.is_gone) {
         return [None, None];
     }
     said.map(|said| said.old)
 }
 
-fn join(known: [Option<&Known>; 2], said: &[Said<'_>; 2]) -> Option<Composed> {
+fn join(known: [Option<&CachedAddresses>; 2], said: &[FamilyState<'_>; 2]) -> Option<MergedAnswer> {
     let used = known.iter().flatten();
     let at = used.clone().map(|known| known.at).min()?;
     let ends = used.clone().map(|known| known.until).min()?;
     let addresses: Vec<_> = used.flat_map(|k| k.addresses.iter().copied()).collect();
     let is_missing =
         |family: &Family| known[family.index()].is_none() && !said[family.index()].is_answered();
-    Some(Composed {
-        listed: Listed::new(interleave(&addresses)),
+    Some(MergedAnswer {
+        listed: AddressSet::new(interleave(&addresses)),
         at,
         ends,
         stale: false,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 /// Addresses in the order in which to try them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Listed {
+pub(crate) struct AddressSet {
     addresses: Arc<[IpAddr]>,
     generation: u64,
 }
 
-impl Listed {
+impl AddressSet {
     pub(crate) fn new(addresses: impl Into<Arc<[IpAddr]>>) -> Self {
         let addresses = addresses.into();
         Self {
@@ -29,13 +29,13 @@ impl Listed {
     }
 }
 
-impl PartialEq for Listed {
+impl PartialEq for AddressSet {
     fn eq(&self, other: &Self) -> bool {
         self.addresses == other.addresses
     }
 }
 
-impl Eq for Listed {}
+impl Eq for AddressSet {}
 
 /// Computes a number from the addresses. Their order does not count, because servers shuffle it.
 fn generation(addresses: &[IpAddr]) -> u64 {
@@ -59,7 +59,7 @@ mod tests {
     fn d2_order_does_not_count_and_another_address_does() {
         let generation = |last: &[u8]| {
             let addresses = last.iter().map(|&last| IpAddr::from([10, 0, 0, last]));
-            Listed::new(addresses.collect::<Vec<_>>()).generation()
+            AddressSet::new(addresses.collect::<Vec<_>>()).generation()
         };
         let first = generation(&[1, 2]);
 

@@ -18,12 +18,12 @@ use crate::clock;
 
 /// The turns of a resolver.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<Room>);
+pub(crate) struct QueryLimiter(Mutex<QuerySlots>);
 
 /// A permission to run a query. When it is dropped, another query gets it.
 #[derive(Debug)]
-pub(crate) struct Turn {
-    turns: Arc<Turns>,
+pub(crate) struct QuerySlot {
+    turns: Arc<QueryLimiter>,
     domain: Box<str>,
     id: u64,
     dropped: oneshot::Receiver<()>,
@@ -33,9 +33,9 @@ pub(crate) struct Turn {
 #[derive(Debug)]
 pub(crate) struct Dropped;
 
-impl Turns {
+impl QueryLimiter {
     /// Waits for a turn to query `name`. Dropping the future gives up its place.
-    pub(crate) async fn turn(self: &Arc<Self>, name: &str) -> Result<Turn, Dropped> {
+    pub(crate) async fn turn(self: &Arc<Self>, name: &str) -> Result<QuerySlot, Dropped> {
         let mut place = self.room().wait(domain(name));
         loop {
             self.hand_out();
@@ -64,7 +64,7 @@ impl Turns {
             );
             let turns = Arc::clone(self);
             // Not under the lock: a turn that is not taken is passed to the next query.
-            let _ = place.send(Turn {
+            let _ = place.send(QuerySlot {
                 turns,
                 domain,
                 id,
@@ -73,12 +73,12 @@ impl Turns {
         }
     }
 
-    fn room(&self) -> MutexGuard<'_, Room> {
+    fn room(&self) -> MutexGuard<'_, QuerySlots> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Turn {
+impl QuerySlot {
     /// Waits until another query needs this turn more.
     pub(crate) async fn dropped(&mut self) -> Dropped {
         // The sender is dropped only if the turn was taken away.
@@ -87,7 +87,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for QuerySlot {
     fn drop(&mut self) {
         self.turns.room().end(&self.domain, self.id);
         self.turns.hand_out();
@@ -96,7 +96,7 @@ impl Drop for Turn {
 
 /// The queries that run, and those that wait.
 #[derive(Debug, Default)]
-struct Room {
+struct QuerySlots {
     domains: HashMap<Box<str>, Domain>,
     out: usize,
     waiting: usize,
@@ -106,7 +106,7 @@ struct Room {
 #[derive(Debug, Default)]
 struct Domain {
     out: VecDeque<Out>,
-    waiting: VecDeque<(u64, Place)>,
+    waiting: VecDeque<(u64, QueuePlace)>,
 }
 
 #[derive(Debug)]
@@ -117,14 +117,14 @@ struct Out {
 }
 
 /// The place of a query that waits for its turn.
-type Place = oneshot::Sender<Turn>;
+type QueuePlace = oneshot::Sender<QuerySlot>;
 
 /// The query that comes next: its place, its domain and its number.
-type Next = (Place, Box<str>, u64);
+type QueuedQuery = (QueuePlace, Box<str>, u64);
 
-impl Room {
+impl QuerySlots {
     /// Adds a query to the queue. If the queue is full, the oldest query of the domain with the most is dropped.
-    fn wait(&mut self, domain: &str) -> oneshot::Receiver<Turn> {
+    fn wait(&mut self, domain: &str) -> oneshot::Receiver<QuerySlot> {
         if self.waiting >= WAITING {
             let largest = self.domains.values_mut().max_by_key(|d| d.waiting.len());
             if largest.is_some_and(|largest| largest.waiting.pop_front().is_some()) {
@@ -140,7 +140,7 @@ impl Room {
     }
 
     /// Returns the next query, of the domain with the fewest, if a turn is free for it.
-    fn next(&mut self, now: Instant) -> Option<Next> {
+    fn next(&mut self, now: Instant) -> Option<QueuedQuery> {
         self.forget_given_up();
         if self.waiting == 0 || self.out >= QUERIES && !self.take_away(now) {
             return None;
@@ -271,7 +271,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silent_domain_leaves_half_of_the_turns_to_others() {
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(QueryLimiter::default());
         let silent = fill(&turns, 1_000, |n| format!("{n}.silent.test")).await;
         assert_eq!(silent.len(), QUERIES / 2);
 
@@ -283,7 +283,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turn_that_comes_back_goes_to_the_domain_with_the_fewest() {
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(QueryLimiter::default());
         let mut silent = fill(&turns, QUERIES / 2, |n| format!("{n}.silent.test")).await;
         let waiting = tokio::spawn({
             let turns = Arc::clone(&turns);
@@ -298,7 +298,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn oldest_query_is_dropped_where_no_turn_is_free_and_not_before_its_time() {
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(QueryLimiter::default());
         let mut all = fill(&turns, QUERIES, |n| format!("{n}.test")).await;
         assert_eq!(all.len(), QUERIES);
         let begun = clock::now();
@@ -317,7 +317,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn place_of_the_domain_with_the_most_waiting_is_dropped_first() {
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(QueryLimiter::default());
         let mut room = turns.room();
         let mut flood: Vec<_> = (0..WAITING - 1).map(|_| room.wait("silent.test")).collect();
         let mut good: Vec<_> = (0..10).map(|_| room.wait("good.test")).collect();
@@ -337,7 +337,11 @@ mod tests {
     }
 
     /// Returns the turns that are free at once.
-    async fn fill(turns: &Arc<Turns>, count: usize, name: impl Fn(usize) -> String) -> Vec<Turn> {
+    async fn fill(
+        turns: &Arc<QueryLimiter>,
+        count: usize,
+        name: impl Fn(usize) -> String,
+    ) -> Vec<QuerySlot> {
         let mut all = Vec::new();
         for n in 0..count {
             let name = name(n);

@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use papaya::HashMap;
 use tokio::time::Instant;
 
-use super::cache::Shown;
-use super::{Answer, Origin};
+use super::cache::ServedAnswer;
+use super::{Answer, AnswerOrigin};
 
 /// The DNS answers, by name.
 ///
 /// The cache behind it bounds it: only names in the cache are shown here.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf(HashMap<Arc<str>, Kept>);
+pub(crate) struct HotCache(HashMap<Arc<str>, HotEntry>);
 
 #[derive(Debug)]
-struct Kept {
-    shown: Shown,
+struct HotEntry {
+    shown: ServedAnswer,
     /// Whether a lookup has begun its refresh.
     claimed: AtomicBool,
 }
@@ -30,10 +30,10 @@ pub(crate) struct Hit {
     pub(crate) due: bool,
 }
 
-impl Shelf {
+impl HotCache {
     pub(crate) fn find(&self, name: &str, now: Instant) -> Option<Hit> {
         let shelf = self.0.pin();
-        let Kept { shown, claimed } = shelf.get(name)?;
+        let HotEntry { shown, claimed } = shelf.get(name)?;
         if shown.until <= now {
             return None;
         }
@@ -42,7 +42,7 @@ impl Shelf {
             shown.used.store(true, Ordering::Relaxed);
         }
         Some(Hit {
-            answer: Answer::composed(&shown.composed, (now, Origin::Memory)),
+            answer: Answer::composed(&shown.composed, (now, AnswerOrigin::Memory)),
             due: shown.refresh <= now && !claimed.load(Ordering::Relaxed),
         })
     }
@@ -58,7 +58,7 @@ impl Shelf {
     }
 
     /// Shows the DNS answer of `name`, or removes it if there is none. `evicted` is removed.
-    pub(crate) fn put(&self, name: &Arc<str>, shown: Option<Shown>, evicted: Option<&str>) {
+    pub(crate) fn put(&self, name: &Arc<str>, shown: Option<ServedAnswer>, evicted: Option<&str>) {
         let shelf = self.0.pin();
         if let Some(evicted) = evicted {
             shelf.remove(evicted);
@@ -66,7 +66,7 @@ impl Shelf {
         match shown {
             Some(shown) => {
                 let claimed = AtomicBool::new(false);
-                shelf.insert(Arc::clone(name), Kept { shown, claimed });
+                shelf.insert(Arc::clone(name), HotEntry { shown, claimed });
             }
             None => {
                 shelf.remove(&**name);

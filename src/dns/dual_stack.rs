@@ -8,30 +8,30 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Family;
-use super::compose::{Composed, Nothing, Old, Said, compose, old};
-use super::error::{DnsErrorReason, Failure};
-use super::heard::Heard;
+use super::error::{DnsErrorReason, LookupFailure};
+use super::merge::{FamilyState, MergedAnswer, NoAnswer, StaleFallback, compose, old};
+use super::record::CachedRecord;
 use crate::clock;
 use crate::timeout::Timeout;
 
 /// One family of a name that is being resolved.
 #[derive(Debug)]
-pub(crate) enum Leg {
-    Heard(Heard),
+pub(crate) enum FamilyLookup {
+    Heard(CachedRecord),
     Out {
         since: Instant,
-        /// Whether it is worth waiting for: see [`Rules::is_hoped`](super::heard::Rules::is_hoped).
+        /// Whether it is worth waiting for: see [`Rules::is_hoped`](super::record::Rules::is_hoped).
         hoped: bool,
         /// Whether it follows a failure, so that silence is expected.
         failing: bool,
         /// The earlier result, until a newer one comes.
-        before: Option<Heard>,
-        landing: Landing,
+        before: Option<CachedRecord>,
+        landing: QueryHandle,
     },
 }
 
-impl Leg {
-    async fn landed(&mut self) -> Heard {
+impl FamilyLookup {
+    async fn landed(&mut self) -> CachedRecord {
         let Self::Out {
             landing, before, ..
         } = self
@@ -41,20 +41,20 @@ impl Leg {
         match landing.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(heard)) => heard.clone(),
             Ok(None) | Err(_) => {
-                let failure = Failure::because(DnsErrorReason::Timeout, Abandoned);
+                let failure = LookupFailure::because(DnsErrorReason::Timeout, Abandoned);
                 let now = clock::now();
-                Heard::abandoned(failure, before.as_ref(), now)
+                CachedRecord::abandoned(failure, before.as_ref(), now)
             }
         }
     }
 
-    fn said(&self, now: Instant) -> Said<'_> {
+    fn said(&self, now: Instant) -> FamilyState<'_> {
         match self {
-            Self::Heard(heard) => Said::of(heard, now),
-            Self::Out { before, .. } => Said {
+            Self::Heard(heard) => FamilyState::of(heard, now),
+            Self::Out { before, .. } => FamilyState {
                 old: before.as_ref().and_then(|before| before.old(now)),
                 was_absent: before.as_ref().is_some_and(|b| b.was_absent(now)),
-                ..Said::default()
+                ..FamilyState::default()
             },
         }
     }
@@ -79,19 +79,19 @@ impl Leg {
 
 /// Both families of a name.
 #[derive(Debug)]
-pub(crate) struct Pair {
-    legs: [Leg; 2],
+pub(crate) struct DualStack {
+    legs: [FamilyLookup; 2],
     /// When the lookup has waited long enough for silent servers, and uses an old result.
     patient_until: Instant,
     last: bool,
 }
 
 /// Receives the result of a query.
-pub(crate) type Landing = watch::Receiver<Option<Heard>>;
+pub(crate) type QueryHandle = watch::Receiver<Option<CachedRecord>>;
 
 /// The state of a lookup when it comes to a name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Errand {
+pub(crate) struct LookupTerms {
     pub(crate) begun: Instant,
     /// How long the caller waits at most.
     pub(crate) limit: Timeout,
@@ -101,7 +101,7 @@ pub(crate) struct Errand {
 
 /// The state of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Readiness {
     /// Waiting longer is useless.
     Ready,
     /// There is a result, but a better one is waited for until this instant.
@@ -110,11 +110,11 @@ pub(crate) enum Verdict {
     Open,
 }
 
-impl Pair {
+impl DualStack {
     /// `legs` are in the order of [`Family::BOTH`].
-    pub(crate) fn new(legs: [Leg; 2], errand: Errand) -> Self {
+    pub(crate) fn new(legs: [FamilyLookup; 2], errand: LookupTerms) -> Self {
         // The lookup that asked first has waited the longest.
-        let since = legs.iter().filter_map(Leg::out_since).max();
+        let since = legs.iter().filter_map(FamilyLookup::out_since).max();
         let begun = since.map_or(errand.begun, |since| since.min(errand.begun));
         Self {
             legs,
@@ -124,39 +124,39 @@ impl Pair {
     }
 
     /// Returns whether there is a result, or when there will be one.
-    pub(crate) fn verdict(&self, now: Instant) -> Verdict {
+    pub(crate) fn verdict(&self, now: Instant) -> Readiness {
         let fresh = self.legs.iter().find_map(|leg| match leg {
-            Leg::Heard(heard) => heard.fresh(now).map(|_| heard.at),
-            Leg::Out { .. } => None,
+            FamilyLookup::Heard(heard) => heard.fresh(now).map(|_| heard.at),
+            FamilyLookup::Out { .. } => None,
         });
-        let hoped = self.legs.iter().filter_map(Leg::hoped_since).max();
+        let hoped = self.legs.iter().filter_map(FamilyLookup::hoped_since).max();
         let until = match (&self.legs, fresh, hoped) {
-            ([Leg::Heard(_), Leg::Heard(_)], ..) => return Verdict::Ready,
+            ([FamilyLookup::Heard(_), FamilyLookup::Heard(_)], ..) => return Readiness::Ready,
             // From the later of the two times: an old result must not make a new query look overdue.
             (_, Some(at), Some(since)) => at.max(since) + RESOLUTION_DELAY,
-            (_, Some(_), None) => return Verdict::Ready,
+            (_, Some(_), None) => return Readiness::Ready,
             (_, None, _) => match self.old(now) {
-                Old::Nothing => return Verdict::Open,
-                Old::Absence if self.last => return Verdict::Open,
-                Old::Addresses if hoped.is_none() => return Verdict::Ready,
-                Old::Absence if self.is_failing() => return Verdict::Ready,
-                Old::Addresses | Old::Absence => self.patient_until,
+                StaleFallback::Nothing => return Readiness::Open,
+                StaleFallback::Absence if self.last => return Readiness::Open,
+                StaleFallback::Addresses if hoped.is_none() => return Readiness::Ready,
+                StaleFallback::Absence if self.is_failing() => return Readiness::Ready,
+                StaleFallback::Addresses | StaleFallback::Absence => self.patient_until,
             },
         };
         if now < until {
-            Verdict::Until(until)
+            Readiness::Until(until)
         } else {
-            Verdict::Ready
+            Readiness::Ready
         }
     }
 
     /// Waits for the result.
-    pub(crate) async fn wait(&mut self) -> Result<Composed, Nothing> {
+    pub(crate) async fn wait(&mut self) -> Result<MergedAnswer, NoAnswer> {
         loop {
             let delay = match self.verdict(clock::now()) {
-                Verdict::Ready => break,
-                Verdict::Until(until) => Some(until),
-                Verdict::Open => None,
+                Readiness::Ready => break,
+                Readiness::Until(until) => Some(until),
+                Readiness::Open => None,
             };
             let [six, four] = &mut self.legs;
             let (family, heard) = tokio::select! {
@@ -165,18 +165,18 @@ impl Pair {
                 heard = four.landed() => (Family::V4, heard),
                 () = sleep_until(delay.unwrap_or_else(clock::now)), if delay.is_some() => break,
             };
-            self.legs[family.index()] = Leg::Heard(heard);
+            self.legs[family.index()] = FamilyLookup::Heard(heard);
         }
         self.answer(clock::now())
     }
 
     /// Returns the result of both families: the addresses of either, else the worst failure.
-    pub(crate) fn answer(&self, now: Instant) -> Result<Composed, Nothing> {
+    pub(crate) fn answer(&self, now: Instant) -> Result<MergedAnswer, NoAnswer> {
         let [six, four] = &self.legs;
         compose([six.said(now), four.said(now)])
     }
 
-    fn old(&self, now: Instant) -> Old {
+    fn old(&self, now: Instant) -> StaleFallback {
         let [six, four] = &self.legs;
         old(&[six.said(now), four.said(now)])
     }
@@ -184,8 +184,8 @@ impl Pair {
     /// Returns whether the lookup waits only for queries that have just failed.
     fn is_failing(&self) -> bool {
         self.legs.iter().all(|leg| match leg {
-            Leg::Out { failing, .. } => *failing,
-            Leg::Heard(_) => true,
+            FamilyLookup::Out { failing, .. } => *failing,
+            FamilyLookup::Heard(_) => true,
         })
     }
 }
