@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use crate::hop::ServerReport;
-use crate::policy::redirect::{Asked, next};
+use crate::policy::redirect::{RedirectRequest, next};
 use crate::retry_after::hint;
 
 /// Reads a response head, a header on each line, as the policies and the record do.
@@ -27,7 +27,7 @@ pub fn head(data: &[u8]) {
     crate::transport::fuzz::head(&headers);
     let uri = Uri::from_static("https://user:secret@api.test/a?b");
     for status in [301, 303, 307] {
-        let asked = Asked {
+        let asked = RedirectRequest {
             method: &Method::POST,
             uri: &uri,
             status: StatusCode::from_u16(status).unwrap_or_default(),

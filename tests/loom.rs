@@ -58,7 +58,7 @@ mod breaker {
         pub(super) use loom::sync::{Arc, Mutex};
         pub(super) use std::sync::PoisonError;
 
-        use super::state::{Position, State};
+        use super::state::{CircuitState, Position};
 
         /// No transport reports addresses.
         #[derive(Debug, Default)]
@@ -66,13 +66,13 @@ mod breaker {
 
         /// The value that was published last, by the library's rule.
         #[derive(Debug)]
-        pub(super) struct Watch(Mutex<Position>);
+        pub(super) struct CircuitPublisher(Mutex<Position>);
 
-        impl Watch {
+        impl CircuitPublisher {
             pub(super) fn new() -> Self {
                 Self(Mutex::new(Position {
                     generation: 0,
-                    state: State::Closed,
+                    state: CircuitState::Closed,
                     opened: None,
                 }))
             }
@@ -90,19 +90,19 @@ mod breaker {
         }
     }
 
-    impl shared::Shared {
+    impl shared::SharedCircuit {
         pub(crate) fn published(&self) -> state::Position {
             self.watch.known()
         }
     }
 
     /// Returns the rules of a circuit that opens at the first failure, for a second.
-    pub(crate) fn rules(probes: u32) -> rules::Rules {
+    pub(crate) fn rules(probes: u32) -> rules::CircuitRules {
         let second = std::time::Duration::from_secs(1);
-        rules::Rules {
+        rules::CircuitRules {
             failure_ratio: 0.5,
             min_attempts: 1,
-            window: rules::Window::Time(second * 10),
+            window: rules::FailureWindow::Time(second * 10),
             consecutive_failures: None,
             slow_ratio: None,
             break_duration: second,
@@ -123,16 +123,16 @@ mod tests {
     use loom::thread;
     use tokio::time::Instant;
 
-    use crate::breaker::attempt::{Failed, Moment, Verdict, Weight};
-    use crate::breaker::cause::Failure;
+    use crate::breaker::attempt::{CountedFailure, Moment, Verdict, Weight};
+    use crate::breaker::cause::FailureSite;
     use crate::breaker::rules;
-    use crate::breaker::shared::{Shared, Ticket};
+    use crate::breaker::shared::{SharedCircuit, Ticket};
     use crate::breaker::state::CircuitState;
     use crate::hop::{Hop, Kind};
 
     const SECOND: Duration = Duration::from_secs(1);
-    const FAILURE: Verdict = Verdict::Failure(Failed {
-        failure: Failure {
+    const FAILURE: Verdict = Verdict::Failure(CountedFailure {
+        failure: FailureSite {
             hop: Some(Hop::Connect),
             kind: Kind::Refused,
         },
@@ -145,25 +145,25 @@ mod tests {
         ticket.settle(verdict, Moment { now, luck: 0.0 });
     }
 
-    fn admit(shared: &Arc<Shared>, now: Instant) -> Option<Ticket> {
-        Shared::admit(Arc::clone(shared), now)
+    fn admit(shared: &Arc<SharedCircuit>, now: Instant) -> Option<Ticket> {
+        SharedCircuit::admit(Arc::clone(shared), now)
             .ok()
             .map(|(ticket, _)| ticket)
     }
 
-    fn closed(probes: u32, now: Instant) -> Arc<Shared> {
-        Arc::new(Shared::new(rules(probes), now))
+    fn closed(probes: u32, now: Instant) -> Arc<SharedCircuit> {
+        Arc::new(SharedCircuit::new(rules(probes), now))
     }
 
     /// Returns a circuit that is open since `now`.
-    fn opened(probes: u32, now: Instant) -> Arc<Shared> {
+    fn opened(probes: u32, now: Instant) -> Arc<SharedCircuit> {
         let shared = closed(probes, now);
         settle(admit(&shared, now).unwrap(), FAILURE, now);
-        assert_eq!(shared.position().state, State::Open);
+        assert_eq!(shared.position().state, CircuitState::Open);
         shared
     }
 
-    fn is_told(shared: &Shared) {
+    fn is_told(shared: &SharedCircuit) {
         assert_eq!(shared.published(), shared.position());
     }
 
@@ -203,9 +203,13 @@ mod tests {
                 };
                 assert!(!asking.join().unwrap(), "the probe that took over is out");
                 settling.join().unwrap();
-                assert_eq!(shared.position().state, State::HalfOpen, "late verdict");
+                assert_eq!(
+                    shared.position().state,
+                    CircuitState::HalfOpen,
+                    "late verdict"
+                );
                 settle(next, Verdict::Success, now + 2 * SECOND);
-                assert_eq!(shared.position().state, State::Closed);
+                assert_eq!(shared.position().state, CircuitState::Closed);
                 is_told(&shared);
             });
         }
@@ -223,9 +227,9 @@ mod tests {
             settle(failing, FAILURE, now);
             let probe = admit(&shared, now + SECOND).unwrap();
             late.join().unwrap();
-            assert_eq!(shared.position().state, State::HalfOpen, "straggler");
+            assert_eq!(shared.position().state, CircuitState::HalfOpen, "straggler");
             settle(probe, FAILURE, now + SECOND);
-            assert_eq!(shared.position().state, State::Open);
+            assert_eq!(shared.position().state, CircuitState::Open);
             is_told(&shared);
         });
     }
@@ -253,7 +257,7 @@ mod tests {
                 for ticket in tickets {
                     settle(ticket, Verdict::Success, now + SECOND);
                 }
-                assert_eq!(shared.position().state, State::Closed);
+                assert_eq!(shared.position().state, CircuitState::Closed);
                 is_told(&shared);
             });
         }

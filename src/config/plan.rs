@@ -8,7 +8,7 @@ use http::Uri;
 use super::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::{Host, Hosts, Pattern, Table, shown};
-use crate::policy::breaker::{self, Rules};
+use crate::policy::breaker::{self, CircuitRules};
 use crate::policy::retry::Budget;
 use crate::timeout::Timeouts;
 
@@ -94,7 +94,7 @@ impl Plan {
     }
 
     /// Returns the rules of circuits. Calls of any route share the circuit of their host.
-    pub(crate) fn rules(&self) -> Hosts<Rules> {
+    pub(crate) fn rules(&self) -> Hosts<CircuitRules> {
         let rules = |row: &Arc<Effective>| row.settings.circuit_breaker.rules(&row.timeouts);
         self.table.plain.map(rules)
     }

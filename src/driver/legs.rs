@@ -10,7 +10,7 @@ use crate::call::{Call, Since};
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Kind, Policy, effect_of_response};
-use crate::policy::redirect::{Asked, Leg, RedirectConfig, Rules, next, prune};
+use crate::policy::redirect::{HeaderRules, NextLeg, RedirectConfig, RedirectRequest, next, prune};
 use crate::redact::redacted;
 
 /// The legs of a call so far.
@@ -49,7 +49,7 @@ impl Legs {
         let response = effect_of_response(status, &head.headers, saved.method.is_safe());
         *effect = response.max(*effect);
         let (method, uri) = (saved.method.clone(), saved.uri.clone());
-        let asked = Asked {
+        let asked = RedirectRequest {
             method: &method,
             uri: &uri,
             status,
@@ -87,11 +87,11 @@ impl Legs {
     fn change<N: Resend>(
         call: &Call,
         config: &RedirectConfig,
-        (leg, keeps_body): (Leg, bool),
+        (leg, keeps_body): (NextLeg, bool),
         later: &mut N,
     ) {
         let Some(saved) = later.saved() else { return };
-        let rules = Rules {
+        let rules = HeaderRules {
             kept: config.get_keep_header_cross_origin(),
             key: call.key().map(|mark| &mark.name),
         };

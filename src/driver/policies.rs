@@ -20,9 +20,9 @@ pub(crate) struct Policies {
     /// Over the retry: each leg is a request of its own, with its own destination and budget.
     pub(crate) redirect: Option<Arc<RedirectConfig>>,
     /// Over the attempts: from here down, a request may be sent more than once.
-    pub(crate) retry: Option<Arc<retry::Policy>>,
+    pub(crate) retry: Option<Arc<retry::RetryPolicy>>,
     /// Under the retry: it judges each attempt, and a rejection costs no time.
-    pub(crate) breaker: Option<breaker::Policy>,
+    pub(crate) breaker: Option<breaker::CircuitBreakers>,
     /// Next to the wire: its timeouts and its record are those of one attempt.
     pub(crate) attempt: Option<Attempts>,
     /// The user's classifier of attempts, for retry and breaker alike.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::policies::Policies;
 use crate::clock;
 use crate::destination::Origin;
-use crate::policy::breaker::Shared;
+use crate::policy::breaker::SharedCircuit;
 use crate::policy::retry::SharedBudget;
 
 /// The method, the URL and the headers of a request.
@@ -21,7 +21,7 @@ pub(super) type Head<'a> = (&'a Method, &'a Uri, &'a HeaderMap);
 #[derive(Default)]
 pub(super) struct DestinationState {
     pub(super) budget: Option<Arc<SharedBudget>>,
-    pub(super) circuit: Option<Arc<Shared>>,
+    pub(super) circuit: Option<Arc<SharedCircuit>>,
 }
 
 impl DestinationState {
@@ -72,7 +72,7 @@ struct Recent {
     scheme: Scheme,
     authority: Authority,
     budget: Option<Weak<SharedBudget>>,
-    circuit: Option<Weak<Shared>>,
+    circuit: Option<Weak<SharedCircuit>>,
     /// Until this instant the registries need not learn that the entry is in use.
     until: Instant,
     /// Whether the latest call went to another destination.
@@ -138,7 +138,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
     use crate::destination::Destination;
-    use crate::policy::{Key, breaker, retry};
+    use crate::policy::{DestinationKey, breaker, retry};
     use crate::retry_after::Hints;
     use crate::timeout::Timeouts;
 
@@ -146,15 +146,15 @@ mod tests {
         keyed(None)
     }
 
-    fn keyed(key: Option<Key>) -> Arc<Policies> {
+    fn keyed(key: Option<DestinationKey>) -> Arc<Policies> {
         let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
         let breaker =
             breaker::CircuitBreakerHandle::new(&timeouts, &breaker::CircuitBreakerConfig::new());
-        let mut retry = retry::Policy::new(retry::RetryConfig::new(), clock::now());
+        let mut retry = retry::RetryPolicy::new(retry::RetryConfig::new(), clock::now());
         retry.key.clone_from(&key);
         Arc::new(Policies {
             retry: Some(Arc::new(retry)),
-            breaker: Some(breaker::Policy {
+            breaker: Some(breaker::CircuitBreakers {
                 breaker,
                 judge: breaker::CircuitBreakerConfig::new().judge(&timeouts),
                 key,
@@ -169,7 +169,7 @@ mod tests {
         DestinationState::of(policies, (&Method::GET, &uri, &headers), now)
     }
 
-    fn circuit(policies: &Arc<Policies>, uri: &'static str, now: Instant) -> Arc<Shared> {
+    fn circuit(policies: &Arc<Policies>, uri: &'static str, now: Instant) -> Arc<SharedCircuit> {
         let known = known(policies, uri, now);
         assert!(known.budget.is_some());
         known.circuit.unwrap()
@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn function_of_the_users_is_asked_for_each_request() {
-        let by_path: Key = Arc::new(|_, uri, _| Ok(Some(Destination::named(uri.path()))));
+        let by_path: DestinationKey =
+            Arc::new(|_, uri, _| Ok(Some(Destination::named(uri.path()))));
         let (policies, now) = (keyed(Some(by_path)), clock::now());
         let at = |uri| known(&policies, uri, now);
         let (one, other) = (at("https://a.test/1"), at("https://a.test/2"));

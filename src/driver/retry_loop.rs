@@ -9,14 +9,14 @@ use crate::call::{Call, Follows, Repeating};
 use crate::clock;
 use crate::destination::Destination;
 use crate::hop::{Diagnosis, Kind, NoRetryReason, TimelineEventKind};
-use crate::policy::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
+use crate::policy::retry::{Account, FailedAttempt, Remaining, RetryPolicy, SharedBudget, decide};
 
 /// The retries of one leg: its counts, its bounds, and the time of the next attempt.
 pub(crate) struct RetryLoop {
     account: Account,
     /// The claim to retry. It is given back when this value is dropped, because only one driver retries a call.
     repeating: Option<Repeating>,
-    left: Left,
+    left: Remaining,
     /// When the next attempt may begin. `previous` is our own part of the wait before it.
     due: Instant,
     previous: Option<Duration>,
@@ -35,7 +35,7 @@ impl RetryLoop {
     /// Begins the attempts of a leg. `destination` is called only if a setting needs it. `before` is the turn of the
     /// previous leg.
     pub(crate) fn new(
-        policy: &Policy,
+        policy: &RetryPolicy,
         (call, before): (&Call, Option<Self>),
         (budget, now): (Arc<SharedBudget>, Instant),
         destination: impl FnOnce() -> Option<Destination>,
@@ -54,7 +54,7 @@ impl RetryLoop {
         Self {
             account: Account::open(budget, call, now),
             repeating,
-            left: Left {
+            left: Remaining {
                 off: off.or_else(|| elsewhere.then_some(NoRetryReason::RetriedUpstream)),
                 sent: 0,
                 most,
@@ -74,7 +74,7 @@ impl RetryLoop {
         if self.left.off.is_some() {
             return None;
         }
-        let Left {
+        let Remaining {
             sent,
             most,
             unsent,
@@ -135,9 +135,9 @@ impl RetryLoop {
     /// Fails with the reason why it is not retried.
     pub(crate) fn decide<'a>(
         &mut self,
-        (call, policy): (&Call, &Policy),
+        (call, policy): (&Call, &RetryPolicy),
         (diagnosis, hint): (Diagnosis, Hint),
-        failed: impl FnOnce(&Policy) -> Option<Failed<'a>>,
+        failed: impl FnOnce(&RetryPolicy) -> Option<FailedAttempt<'a>>,
     ) -> Result<Instant, NoRetryReason> {
         if let Some(off) = &self.left.off {
             return Err(off.clone());
@@ -193,7 +193,7 @@ mod tests {
     fn leg(call: &Call, most: u32, before: Option<RetryLoop>) -> RetryLoop {
         let now = clock::now();
         let budget = Arc::new(SharedBudget::new(Budget::unlimited(), now));
-        let policy = Policy::new(RetryConfig::new().attempts(most), now);
+        let policy = RetryPolicy::new(RetryConfig::new().attempts(most), now);
         RetryLoop::new(&policy, (call, before), (budget, now), || None)
     }
 

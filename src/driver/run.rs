@@ -23,7 +23,7 @@ use crate::destination::Destination;
 use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Kind, Policy};
-use crate::policy::breaker::Shared;
+use crate::policy::breaker::SharedCircuit;
 use crate::telemetry::{Span, call_span};
 use crate::timeout::TimeoutKind;
 
@@ -36,7 +36,7 @@ pub(super) struct Run {
     pub(super) is_shared: bool,
     pub(super) turn: Option<RetryLoop>,
     /// The circuit of a new leg, until its first attempt is admitted.
-    circuit: Option<Arc<Shared>>,
+    circuit: Option<Arc<SharedCircuit>>,
     pub(super) legs: Option<Legs>,
     /// The last real response or error, while its retry is tried.
     pub(super) last: Option<Box<Last>>,

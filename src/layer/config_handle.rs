@@ -191,10 +191,13 @@ fn under(base: &Policies, row: &Effective) -> Policies {
     });
     let retry = base.retry.as_ref();
     let retry = retry.map(|retry| Arc::new(retry.under(settings.retry.clone())));
-    let breaker = base.breaker.as_ref().map(|breaker| breaker::Policy {
-        judge: settings.circuit_breaker.judge(timeouts),
-        ..breaker.clone()
-    });
+    let breaker = base
+        .breaker
+        .as_ref()
+        .map(|breaker| breaker::CircuitBreakers {
+            judge: settings.circuit_breaker.judge(timeouts),
+            ..breaker.clone()
+        });
     let attempt = base.attempt.as_ref();
     let attempt = attempt.map(|attempt| attempt.under(*timeouts, settings.propagate_deadline));
     Policies {

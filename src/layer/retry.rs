@@ -13,8 +13,8 @@ use crate::driver::{Again, Driver, Policies};
 use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
-use crate::policy::retry::{Budgets, Failure, Policy, RetryConfig};
-use crate::policy::{Classifier, Key};
+use crate::policy::retry::{Budgets, Failure, RetryConfig, RetryPolicy};
+use crate::policy::{Classifier, DestinationKey};
 use crate::replay::{FnCloner, TraitCloner};
 use crate::retry_after::{Hints, ResponseHead};
 
@@ -86,7 +86,7 @@ use crate::retry_after::{Hints, ResponseHead};
 /// Dropping the future gives up the attempt or the wait. If the retry had not begun, its payment returns to the budget.
 #[derive(Clone)]
 pub struct RetryLayer<C = TraitCloner> {
-    policy: Policy,
+    policy: RetryPolicy,
     classifier: Option<Classifier>,
     cloner: C,
 }
@@ -100,7 +100,7 @@ impl RetryLayer {
     pub fn new(config: RetryConfig) -> Result<Self, ConfigError> {
         config.check(None)?;
         Ok(Self {
-            policy: Policy::new(config, clock::now()),
+            policy: RetryPolicy::new(config, clock::now()),
             classifier: None,
             cloner: TraitCloner,
         })
@@ -128,7 +128,7 @@ impl<C> RetryLayer<C> {
         self
     }
 
-    pub(crate) fn policy(&self) -> Arc<Policy> {
+    pub(crate) fn policy(&self) -> Arc<RetryPolicy> {
         Arc::new(self.policy.clone())
     }
 
@@ -245,7 +245,7 @@ impl<C> RetryLayer<C> {
         }))
     }
 
-    pub(crate) fn keyed(mut self, key: Key) -> Self {
+    pub(crate) fn keyed(mut self, key: DestinationKey) -> Self {
         self.policy.key = Some(key);
         self
     }

@@ -24,7 +24,7 @@ use crate::driver::{Again, Driver, Policies};
 use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::Key;
+use crate::policy::DestinationKey;
 use crate::policy::breaker::{CircuitBreakerHandle, CircuitEvent};
 use crate::policy::retry::{Budgets, Failure};
 use crate::replay::{FnCloner, TraitCloner};
@@ -240,7 +240,7 @@ impl<C> StandardLayer<C> {
         F: Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
     {
         let site = Site::new("StandardLayer::key_by");
-        let key: Key = Arc::new(move |method: &_, uri: &_, headers: &_| {
+        let key: DestinationKey = Arc::new(move |method: &_, uri: &_, headers: &_| {
             require(&site, || key(method, uri, headers))
         });
         self.retry = self.retry.keyed(Arc::clone(&key));

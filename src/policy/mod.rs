@@ -14,5 +14,5 @@ pub mod redirect;
 pub mod retry;
 
 pub(crate) use self::classify::{Classified, Classifier, Failure};
-pub(crate) use self::keyed::Key;
+pub(crate) use self::keyed::DestinationKey;
 pub(crate) use self::latest::follow_latest;

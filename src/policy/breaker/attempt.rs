@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cause::{Cause, Failure};
+use super::cause::{FailureSite, RejectionCause};
 use super::window::Mark;
 
 /// Permission to make one attempt.
@@ -56,7 +56,7 @@ pub(crate) enum Verdict {
     /// The destination worked, and took too long.
     Slow,
     /// The destination failed.
-    Failure(Failed),
+    Failure(CountedFailure),
     /// The destination asks for fewer requests. That opens no circuit. It closes a half-open one, because the
     /// destination is up.
     Throttled,
@@ -91,8 +91,8 @@ impl Verdict {
 
 /// A failure, and its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failed {
-    pub(crate) failure: Failure,
+pub(crate) struct CountedFailure {
+    pub(crate) failure: FailureSite,
     /// The wait that the server asks for.
     pub(crate) hint: Option<Duration>,
     /// Whether it also took too long.
@@ -122,5 +122,5 @@ pub(crate) struct Moment {
 pub(crate) struct Refusal {
     /// The time until the circuit may let an attempt through. `None` if only a call of `close` can end the rejection.
     pub(crate) retry_after: Option<Duration>,
-    pub(crate) cause: Cause,
+    pub(crate) cause: RejectionCause,
 }

@@ -7,13 +7,13 @@ use crate::hop::{Hop, Kind};
 
 /// Where and how an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct FailureSite {
     /// `None` for an operation that did not observe a hop.
     pub(crate) hop: Option<Hop>,
     pub(crate) kind: Kind,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for FailureSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.hop {
             Some(hop) => write!(f, "{hop}: {}", self.kind),
@@ -22,22 +22,22 @@ impl fmt::Display for Failure {
     }
 }
 
-impl StdError for Failure {}
+impl StdError for FailureSite {}
 
 /// Why a circuit rejects attempts: what opened it, and the last failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cause {
-    pub(super) why: Why,
-    pub(super) last: Option<Failure>,
+pub(crate) struct RejectionCause {
+    pub(super) why: OpeningReason,
+    pub(super) last: Option<FailureSite>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum OpeningReason {
     /// Too many attempts in the window failed, most of them at one hop.
     Failed {
         failed: u32,
         attempts: u32,
-        worst: (u32, Failure),
+        worst: (u32, FailureSite),
     },
     /// This many attempts in a row failed.
     InARow { failed: u32 },
@@ -53,13 +53,13 @@ pub(super) enum Why {
     Isolated,
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for RejectionCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why {
-            Why::Failed {
+            OpeningReason::Failed {
                 failed,
                 attempts,
-                worst: (count, Failure { hop, kind }),
+                worst: (count, FailureSite { hop, kind }),
             } => {
                 write!(f, "{failed} of {attempts} attempts failed, {count} ")?;
                 match hop {
@@ -67,17 +67,21 @@ impl fmt::Display for Cause {
                     None => write!(f, "of them: {kind}"),
                 }
             }
-            Why::InARow { failed } => write!(f, "{failed} attempts in a row failed"),
-            Why::Slow { slow, attempts } => write!(f, "{slow} of {attempts} attempts were slow"),
-            Why::Probes { failed, probes } => write!(f, "{failed} of {probes} probes failed"),
-            Why::Probe => f.write_str("the probe failed"),
-            Why::SlowProbe => f.write_str("the probe was slow"),
-            Why::Isolated => f.write_str("isolated by hand"),
+            OpeningReason::InARow { failed } => write!(f, "{failed} attempts in a row failed"),
+            OpeningReason::Slow { slow, attempts } => {
+                write!(f, "{slow} of {attempts} attempts were slow")
+            }
+            OpeningReason::Probes { failed, probes } => {
+                write!(f, "{failed} of {probes} probes failed")
+            }
+            OpeningReason::Probe => f.write_str("the probe failed"),
+            OpeningReason::SlowProbe => f.write_str("the probe was slow"),
+            OpeningReason::Isolated => f.write_str("isolated by hand"),
         }
     }
 }
 
-impl StdError for Cause {
+impl StdError for RejectionCause {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.last.as_ref().map(|last| last as _)
     }

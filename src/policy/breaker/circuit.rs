@@ -19,17 +19,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt::{Moment, Permit, PermitKind, Refusal, Verdict};
-use super::cause::{Cause, Why};
+use super::cause::{OpeningReason, RejectionCause};
 use super::health::{Health, share};
 use super::probes::Probes;
 use super::ramp::{Ramp, VOLUME};
-use super::rules::{Recovery, Rules};
+use super::rules::{CircuitRules, Recovery};
 use super::state::{CircuitState, Counts, Position};
 
 /// The circuit of one destination. It is not thread-safe: its owner has the lock and the clock.
 #[derive(Debug)]
 pub(crate) struct Circuit {
-    rules: Rules,
+    rules: CircuitRules,
     phase: Phase,
     /// Incremented by every transition, so that a verdict from before it is recognized as stale.
     generation: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Circuit {
     openings: u32,
     /// The length of the last open time.
     open_time: Duration,
-    cause: Cause,
+    cause: RejectionCause,
 }
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ enum Phase {
 
 impl Circuit {
     /// Creates a closed circuit.
-    pub(crate) fn new(rules: Rules, now: Instant) -> Self {
+    pub(crate) fn new(rules: CircuitRules, now: Instant) -> Self {
         Self {
             phase: Phase::Closed,
             generation: 0,
@@ -66,7 +66,7 @@ impl Circuit {
 
     /// Applies new rules. An open circuit keeps its current open time. The next open time follows the new rules. If
     /// the window changes, it begins empty.
-    pub(crate) fn follow(&mut self, rules: Rules, now: Instant) {
+    pub(crate) fn follow(&mut self, rules: CircuitRules, now: Instant) {
         if rules.window != self.rules.window {
             self.health.look_back(rules.window, now);
         }
@@ -235,8 +235,8 @@ impl Circuit {
             }
             Verdict::Slow => (SLOW_PROBE, None),
             Verdict::Failure(failed) => {
-                let (why, last) = (Why::Probe, Some(failed.failure));
-                (Cause { why, last }, failed.hint)
+                let (why, last) = (OpeningReason::Probe, Some(failed.failure));
+                (RejectionCause { why, last }, failed.hint)
             }
         };
         let Recovery::Ratio {
@@ -250,18 +250,18 @@ impl Circuit {
         let (_, failed) = probes.ended();
         if share(failed, most) >= failure_ratio {
             let (why, last) = (
-                Why::Probes {
+                OpeningReason::Probes {
                     failed,
                     probes: most,
                 },
                 cause.last,
             );
-            return self.open(Cause { why, last }, hint, at);
+            return self.open(RejectionCause { why, last }, hint, at);
         }
         self.recover(at.now);
     }
 
-    fn open(&mut self, cause: Cause, hint: Option<Duration>, at: Moment) {
+    fn open(&mut self, cause: RejectionCause, hint: Option<Duration>, at: Moment) {
         self.openings = self.openings.saturating_add(1);
         self.open_time = self.rules.open_time(self.openings, hint, at.luck);
         self.cause = cause;
@@ -346,11 +346,11 @@ impl Circuit {
     }
 }
 
-const SLOW_PROBE: Cause = Cause {
-    why: Why::SlowProbe,
+const SLOW_PROBE: RejectionCause = RejectionCause {
+    why: OpeningReason::SlowProbe,
     last: None,
 };
-const ISOLATED: Cause = Cause {
-    why: Why::Isolated,
+const ISOLATED: RejectionCause = RejectionCause {
+    why: OpeningReason::Isolated,
     last: None,
 };

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rules::{FailureWindow, Recovery, Rules};
+use super::rules::{CircuitRules, FailureWindow, Recovery};
 use super::verdict::Judge;
 use crate::callback::{Site, ask};
 use crate::getters::getters;
@@ -266,8 +266,8 @@ impl CircuitBreakerConfig {
     }
 
     /// Returns the rules of a circuit for attempts under these limits.
-    pub(crate) fn rules(&self, timeouts: &Timeouts) -> Rules {
-        Rules {
+    pub(crate) fn rules(&self, timeouts: &Timeouts) -> CircuitRules {
+        CircuitRules {
             failure_ratio: self.get_failure_ratio(),
             min_attempts: self.get_min_attempts(),
             window: self.get_window(timeouts),

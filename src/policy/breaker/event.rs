@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::attempt::Refusal;
-use super::cause::Cause;
+use super::cause::RejectionCause;
 use super::state::{CircuitState, Position};
 use crate::destination::Destination;
 use crate::telemetry::{Span, circuit};
@@ -52,7 +52,7 @@ impl CircuitEventKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Change {
     kind: CircuitEventKind,
-    cause: Option<Cause>,
+    cause: Option<RejectionCause>,
     wait: Option<Duration>,
 }
 
@@ -113,12 +113,12 @@ impl CircuitEvent {
 
 /// The observers of the events of all circuits of a breaker.
 #[derive(Default)]
-pub(super) struct Observers(RwLock<Arc<[Observer]>>);
+pub(super) struct Observers(RwLock<Arc<[EventObserver]>>);
 
-pub(crate) type Observer = Arc<dyn Fn(&CircuitEvent) + Send + Sync>;
+pub(crate) type EventObserver = Arc<dyn Fn(&CircuitEvent) + Send + Sync>;
 
 impl Observers {
-    pub(super) fn add(&self, observer: Observer) {
+    pub(super) fn add(&self, observer: EventObserver) {
         let mut observers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         *observers = observers.iter().cloned().chain([observer]).collect();
     }

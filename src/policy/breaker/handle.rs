@@ -6,9 +6,9 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::config::CircuitBreakerConfig;
-use super::event::{Change, Observer, Observers};
-use super::rules::Rules;
-use super::shared::Shared;
+use super::event::{Change, EventObserver, Observers};
+use super::rules::CircuitRules;
+use super::shared::SharedCircuit;
 use super::snapshot::CircuitSnapshot;
 use super::state::{CircuitState, Position};
 use super::verdict::Judge;
@@ -40,12 +40,12 @@ use crate::timeout::Timeouts;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct CircuitBreakerHandle(Arc<Inner>);
+pub struct CircuitBreakerHandle(Arc<HandleInner>);
 
-struct Inner {
+struct HandleInner {
     /// The rules of circuits that are created from now on.
-    rules: ArcSwap<Hosts<Rules>>,
-    circuits: Registry<Shared>,
+    rules: ArcSwap<Hosts<CircuitRules>>,
+    circuits: Registry<SharedCircuit>,
     /// The latest value of [`CircuitBreakerHandle::observe_only`]. Without one, the config counts.
     said: AtomicU8,
     observers: Arc<Observers>,
@@ -58,8 +58,8 @@ impl CircuitBreakerHandle {
     }
 
     /// Creates circuits that follow the rules of their host.
-    pub(crate) fn by(rules: Hosts<Rules>) -> Self {
-        Self(Arc::new(Inner {
+    pub(crate) fn by(rules: Hosts<CircuitRules>) -> Self {
+        Self(Arc::new(HandleInner {
             rules: ArcSwap::from_pointee(rules),
             circuits: Registry::new(clock::now()),
             said: AtomicU8::new(NOTHING),
@@ -68,11 +68,11 @@ impl CircuitBreakerHandle {
     }
 
     /// Applies new rules to all circuits, existing and future.
-    pub(crate) fn follow(&self, rules: Hosts<Rules>) {
+    pub(crate) fn follow(&self, rules: Hosts<CircuitRules>) {
         let now = clock::now();
         let rules = Arc::new(rules);
         self.0.rules.store(Arc::clone(&rules));
-        let follow = |key: &Destination, shared: &Shared| shared.follow(rules.of(key), now);
+        let follow = |key: &Destination, shared: &SharedCircuit| shared.follow(rules.of(key), now);
         self.0.circuits.each(follow);
     }
 
@@ -81,7 +81,7 @@ impl CircuitBreakerHandle {
     /// An open circuit stays [`CircuitState::Open`] after its open time, until the next request.
     #[must_use]
     pub fn state(&self, destination: &Destination) -> CircuitState {
-        let state = |shared: &Shared| shared.position().state;
+        let state = |shared: &SharedCircuit| shared.position().state;
         let known = self.0.circuits.peek(destination, state);
         known.unwrap_or(CircuitState::Closed)
     }
@@ -89,7 +89,8 @@ impl CircuitBreakerHandle {
     /// Returns the destinations that the breaker knows, with their states, in no order.
     #[must_use]
     pub fn destinations(&self) -> Vec<(Destination, CircuitState)> {
-        let row = |key: &Destination, shared: &Shared| (key.clone(), shared.position().state);
+        let row =
+            |key: &Destination, shared: &SharedCircuit| (key.clone(), shared.position().state);
         self.0.circuits.each(row)
     }
 
@@ -97,12 +98,13 @@ impl CircuitBreakerHandle {
     #[must_use]
     pub fn snapshot(&self, destination: &Destination) -> Option<CircuitSnapshot> {
         let now = clock::now();
-        let look =
-            |shared: &Shared| CircuitSnapshot::new(shared.position().state, shared.counts(now));
+        let look = |shared: &SharedCircuit| {
+            CircuitSnapshot::new(shared.position().state, shared.counts(now))
+        };
         self.0.circuits.peek(destination, look)
     }
 
-    pub(crate) fn observe(&self, observer: Observer) {
+    pub(crate) fn observe(&self, observer: EventObserver) {
         self.0.observers.add(observer);
     }
 
@@ -162,19 +164,19 @@ impl CircuitBreakerHandle {
     }
 
     /// Returns the circuit of a URL's destination.
-    pub(super) fn at(&self, origin: &Origin, now: Instant) -> Arc<Shared> {
+    pub(super) fn at(&self, origin: &Origin, now: Instant) -> Arc<SharedCircuit> {
         let known = self.0.circuits.get(origin, now);
         known.unwrap_or_else(|| self.keep(origin.to_destination(), now))
     }
 
     /// Returns the circuit of a destination, under any name.
-    pub(crate) fn of(&self, destination: Destination, now: Instant) -> Arc<Shared> {
+    pub(crate) fn of(&self, destination: Destination, now: Instant) -> Arc<SharedCircuit> {
         let known = self.0.circuits.find(&destination, now);
         known.unwrap_or_else(|| self.keep(destination, now))
     }
 
     #[cold]
-    fn keep(&self, destination: Destination, now: Instant) -> Arc<Shared> {
+    fn keep(&self, destination: Destination, now: Instant) -> Arc<SharedCircuit> {
         self.begin(&destination, now, |fresh| {
             (self.0.circuits).get_or_keep(destination.clone(), fresh, now)
         })
@@ -185,10 +187,10 @@ impl CircuitBreakerHandle {
         &self,
         destination: &Destination,
         now: Instant,
-        keep: impl FnOnce(Shared) -> Arc<Shared>,
-    ) -> Arc<Shared> {
+        keep: impl FnOnce(SharedCircuit) -> Arc<SharedCircuit>,
+    ) -> Arc<SharedCircuit> {
         let rules = self.0.rules.load_full();
-        let fresh = Shared::new(rules.of(destination).clone(), now);
+        let fresh = SharedCircuit::new(rules.of(destination).clone(), now);
         let observers = Arc::clone(&self.0.observers);
         fresh.watch.about(destination.clone(), observers);
         let kept = keep(fresh);
@@ -200,7 +202,7 @@ impl CircuitBreakerHandle {
         kept
     }
 
-    fn insist(&self, destination: &Destination) -> Arc<Shared> {
+    fn insist(&self, destination: &Destination) -> Arc<SharedCircuit> {
         let now = clock::now();
         let known = self.0.circuits.find(destination, now);
         known.unwrap_or_else(|| {
@@ -217,13 +219,13 @@ const OBSERVE: u8 = 1;
 const REJECT: u8 = 2;
 
 /// Reports the new position of a circuit, if there is one.
-pub(super) fn report(shared: &Shared, entered: Option<Position>, span: &Span) {
+pub(super) fn report(shared: &SharedCircuit, entered: Option<Position>, span: &Span) {
     if let Some(position) = entered {
         shared.watch.report(Change::to(&position), span);
     }
 }
 
-impl Entry for Shared {
+impl Entry for SharedCircuit {
     /// A circuit that is not closed is kept. One without a request since its open time ended counts as idle.
     fn is_pinned(&self, now: Instant) -> bool {
         self.is_needed(now, registry::IDLE)

@@ -2,9 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::attempt::{Failed, Verdict, Weight};
-use super::cause::{Cause, Failure, Why};
-use super::rules::{FailureWindow, Rules};
+use super::attempt::{CountedFailure, Verdict, Weight};
+use super::cause::{FailureSite, OpeningReason, RejectionCause};
+use super::rules::{CircuitRules, FailureWindow};
 use super::window::{PLACES, Recent, Tally, place};
 use crate::hop::{Hop, Kind};
 
@@ -46,9 +46,9 @@ impl Health {
     pub(super) fn judge(
         &mut self,
         verdict: Verdict,
-        (rules, volume): (&Rules, u32),
+        (rules, volume): (&CircuitRules, u32),
         now: Instant,
-    ) -> Option<Cause> {
+    ) -> Option<RejectionCause> {
         self.note(verdict, now);
         let (last, tally) = match verdict {
             Verdict::Throttled | Verdict::Ignored => return None,
@@ -60,11 +60,11 @@ impl Health {
                 self.in_a_row = 0;
                 (None, self.recent.tally(now))
             }
-            Verdict::Failure(Failed {
+            Verdict::Failure(CountedFailure {
                 weight: Weight::Never,
                 ..
             }) => return None,
-            Verdict::Failure(Failed {
+            Verdict::Failure(CountedFailure {
                 failure, weight, ..
             }) => {
                 if weight == Weight::IfDown {
@@ -84,11 +84,15 @@ impl Health {
         }
         let by_failures = last.and_then(|_| self.failed_share(&tally, rules.failure_ratio));
         let why = by_failures.or_else(|| slow_share(&tally, rules.slow_ratio));
-        why.map(|why| Cause { why, last })
+        why.map(|why| RejectionCause { why, last })
     }
 
     /// Counts consecutive failures. Returns the cause if there are too many.
-    fn too_many(&mut self, failure: Failure, (rules, counts): (&Rules, bool)) -> Option<Cause> {
+    fn too_many(
+        &mut self,
+        failure: FailureSite,
+        (rules, counts): (&CircuitRules, bool),
+    ) -> Option<RejectionCause> {
         if let Some(kind) = self.kinds.get_mut(place(failure.hop)) {
             *kind = failure.kind;
         }
@@ -98,23 +102,23 @@ impl Health {
         self.in_a_row = self.in_a_row.saturating_add(1);
         let failed = self.in_a_row;
         let timeout = rules.consecutive_failures;
-        let (why, last) = (Why::InARow { failed }, Some(failure));
+        let (why, last) = (OpeningReason::InARow { failed }, Some(failure));
         timeout
             .is_some_and(|most| failed >= most)
-            .then_some(Cause { why, last })
+            .then_some(RejectionCause { why, last })
     }
 
-    fn failed_share(&self, tally: &Tally, ratio: f64) -> Option<Why> {
+    fn failed_share(&self, tally: &Tally, ratio: f64) -> Option<OpeningReason> {
         let (failed, attempts) = (tally.failures(), tally.attempts);
         if share(failed, attempts) < ratio {
             return None;
         }
         let (hop, count) = tally.worst()?;
         let kind = self.kinds.get(place(hop)).copied()?;
-        Some(Why::Failed {
+        Some(OpeningReason::Failed {
             failed,
             attempts,
-            worst: (count, Failure { hop, kind }),
+            worst: (count, FailureSite { hop, kind }),
         })
     }
 
@@ -133,10 +137,10 @@ impl Health {
     }
 }
 
-fn slow_share(tally: &Tally, ratio: Option<f64>) -> Option<Why> {
+fn slow_share(tally: &Tally, ratio: Option<f64>) -> Option<OpeningReason> {
     let Tally { slow, attempts, .. } = *tally;
     let reached = ratio.is_some_and(|ratio| share(slow, attempts) >= ratio);
-    reached.then_some(Why::Slow { slow, attempts })
+    reached.then_some(OpeningReason::Slow { slow, attempts })
 }
 
 /// Divides instead of multiplying: 3 of 30 is then exactly the 0.1 of a setting.

@@ -30,13 +30,13 @@ mod tests;
 pub use self::config::CircuitBreakerConfig;
 pub use self::event::{CircuitEvent, CircuitEventKind};
 pub use self::handle::CircuitBreakerHandle;
-pub(crate) use self::rules::Rules;
+pub(crate) use self::rules::CircuitRules;
 pub use self::rules::{FailureWindow, Recovery};
 pub use self::snapshot::CircuitSnapshot;
 pub use self::state::CircuitState;
 pub use self::watch::CircuitWatcher;
 
 pub(crate) use self::attempt::Verdict;
-pub(crate) use self::permit::{Admission, PendingVerdict, Policy, refused, settle};
-pub(crate) use self::shared::{Shared, Ticket};
+pub(crate) use self::permit::{Admission, CircuitBreakers, PendingVerdict, refused, settle};
+pub(crate) use self::shared::{SharedCircuit, Ticket};
 pub(crate) use self::verdict::{Allotted, Judge};

@@ -11,7 +11,7 @@ use super::attempt::{Moment, Refusal, Verdict};
 use super::event::Change;
 use super::handle::report;
 use super::opened::peer_of;
-use super::shared::{Shared, Ticket};
+use super::shared::{SharedCircuit, Ticket};
 use super::verdict::{Allotted, Judge};
 use crate::call::Call;
 use crate::callback::Panicked;
@@ -21,7 +21,7 @@ use crate::diagnose::AttemptFailure;
 use crate::error::Error;
 use crate::hop::{Diagnosis, FailureClass, Hop, Keyed, Kind};
 use crate::luck::luck;
-use crate::policy::{Classified, Key};
+use crate::policy::{Classified, DestinationKey};
 use crate::record::Tracker;
 use crate::retry_after::Hints;
 use crate::telemetry::Span;
@@ -29,19 +29,19 @@ use crate::timeout::TimeoutKind;
 
 /// The circuits of a driver, and the function that finds the circuit of a request.
 #[derive(Clone)]
-pub(crate) struct Policy {
+pub(crate) struct CircuitBreakers {
     pub(crate) breaker: CircuitBreakerHandle,
     pub(crate) judge: Judge,
-    pub(crate) key: Option<Key>,
+    pub(crate) key: Option<DestinationKey>,
     pub(crate) hints: Hints,
 }
 
 /// A request, and its circuit if that is known already.
-type Asking<'r, B> = (&'r Request<B>, Option<Arc<Shared>>);
+type AdmissionRequest<'r, B> = (&'r Request<B>, Option<Arc<SharedCircuit>>);
 
-impl Policy {
+impl CircuitBreakers {
     /// Returns the circuit of a URL's destination, unless a user function names the circuit.
-    pub(crate) fn at(&self, origin: &Origin, now: Instant) -> Option<Arc<Shared>> {
+    pub(crate) fn at(&self, origin: &Origin, now: Instant) -> Option<Arc<SharedCircuit>> {
         let is_by_url = self.key.is_none();
         is_by_url.then(|| self.breaker.at(origin, now))
     }
@@ -50,7 +50,7 @@ impl Policy {
     /// circuit was found by this request's URL.
     pub(crate) fn admit<B>(
         &self,
-        (request, known): Asking<'_, B>,
+        (request, known): AdmissionRequest<'_, B>,
         call: &Call,
         now: Instant,
     ) -> Result<Option<Admission>, Error> {
@@ -78,7 +78,7 @@ impl Policy {
         &self,
         request: &Request<B>,
         now: Instant,
-    ) -> Result<Option<Arc<Shared>>, Panicked> {
+    ) -> Result<Option<Arc<SharedCircuit>>, Panicked> {
         let Some(key) = &self.key else {
             let origin = Origin::of_request(request.uri());
             return Ok(Some(self.breaker.at(&origin, now)));
@@ -110,20 +110,21 @@ impl CircuitBreakerHandle {
     /// Requests a permit from a circuit, and reports the changes that follow.
     pub(crate) fn admit(
         &self,
-        (circuit, judge): (Arc<Shared>, &Judge),
+        (circuit, judge): (Arc<SharedCircuit>, &Judge),
         call: &Call,
         now: Instant,
     ) -> Result<Ticket, Refusal> {
-        let admitted = Shared::admit(circuit, now).or_else(|(refusal, circuit)| {
-            match circuit.opened.another() {
-                Some(opening) => {
-                    let entered = circuit.half_open_since(opening, now);
-                    report(&circuit, entered, &call.span_for_events());
-                    Shared::admit(circuit, now)
+        let admitted =
+            SharedCircuit::admit(circuit, now).or_else(|(refusal, circuit)| {
+                match circuit.opened.another() {
+                    Some(opening) => {
+                        let entered = circuit.half_open_since(opening, now);
+                        report(&circuit, entered, &call.span_for_events());
+                        SharedCircuit::admit(circuit, now)
+                    }
+                    None => Err((refusal, circuit)),
                 }
-                None => Err((refusal, circuit)),
-            }
-        });
+            });
         match admitted {
             Ok((ticket, entered)) => {
                 if entered.is_some() {
@@ -135,7 +136,7 @@ impl CircuitBreakerHandle {
                 let change = Change::rejected(&refusal);
                 circuit.watch.report(change, &Span::none());
                 match self.is_observe_only(judge) {
-                    true => Ok(Shared::observe(circuit)),
+                    true => Ok(SharedCircuit::observe(circuit)),
                     false => Err(refusal),
                 }
             }

@@ -7,14 +7,14 @@ use tokio::time::Instant;
 /// The probes of one half-open circuit.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
-    out: Vec<Lease>,
+    out: Vec<ProbeLease>,
     succeeded: u32,
     failed: u32,
     granted: u64,
 }
 
 #[derive(Debug)]
-struct Lease {
+struct ProbeLease {
     id: u64,
     ends: Instant,
     /// The response head is here and was a success.
@@ -36,7 +36,7 @@ impl Probes {
         let id = self.granted;
         self.granted += 1;
         let answered = false;
-        self.out.push(Lease { id, ends, answered });
+        self.out.push(ProbeLease { id, ends, answered });
         Ok(id)
     }
 
@@ -83,7 +83,7 @@ impl Probes {
 
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.out.capacity() * size_of::<Lease>()
+        self.out.capacity() * size_of::<ProbeLease>()
     }
 
     /// Returns whether a lease has not ended yet, or ended less than `grace` ago.

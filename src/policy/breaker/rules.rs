@@ -46,7 +46,7 @@ impl Recovery {
 
 /// The checked settings of a circuit.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Rules {
+pub(crate) struct CircuitRules {
     pub(super) failure_ratio: f64,
     pub(super) min_attempts: u32,
     pub(super) window: FailureWindow,
@@ -63,7 +63,7 @@ pub(crate) struct Rules {
     pub(super) shortest_lease: Duration,
 }
 
-impl Rules {
+impl CircuitRules {
     /// Returns the open time of the `openings`th opening in a row.
     ///
     /// The open time grows with each opening. Jitter adds 0 to 20 %. The sum never exceeds the longest open time.

@@ -7,26 +7,26 @@ use super::{FailureWindow, Recovery};
 
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(remote = "FailureWindow", rename_all = "snake_case")]
-enum Written {
+enum WindowForm {
     Time(#[serde(with = "crate::serde_forms::duration")] Duration),
     Count(u32),
 }
 
 impl<'de> serde::Deserialize<'de> for FailureWindow {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Written::deserialize(deserializer)
+        WindowForm::deserialize(deserializer)
     }
 }
 
 impl serde::Serialize for FailureWindow {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written::serialize(self, serializer)
+        WindowForm::serialize(self, serializer)
     }
 }
 
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(remote = "Recovery", rename_all = "snake_case", deny_unknown_fields)]
-enum WrittenRecovery {
+enum RecoveryForm {
     Successes(u32),
     Ratio {
         probes: u32,
@@ -40,13 +40,13 @@ enum WrittenRecovery {
 
 impl<'de> serde::Deserialize<'de> for Recovery {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        WrittenRecovery::deserialize(deserializer)
+        RecoveryForm::deserialize(deserializer)
     }
 }
 
 impl serde::Serialize for Recovery {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        WrittenRecovery::serialize(self, serializer)
+        RecoveryForm::serialize(self, serializer)
     }
 }
 

@@ -6,26 +6,26 @@ use tokio::time::Instant;
 
 use super::attempt::{Moment, Permit, Refusal, Verdict};
 use super::circuit::Circuit;
-use super::rules::Rules;
+use super::rules::CircuitRules;
 use super::state::{CircuitState, Counts, Position};
-use super::sync::{Arc, AtomicU64, Mutex, Opened, Ordering, PoisonError, Watch};
+use super::sync::{Arc, AtomicU64, CircuitPublisher, Mutex, Opened, Ordering, PoisonError};
 
 /// A circuit and its watchers.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedCircuit {
     circuit: Mutex<Circuit>,
     /// The generation while the circuit is closed, otherwise [`NOT_CLOSED`]. Written under the lock.
     closed: AtomicU64,
-    pub(super) watch: Watch,
+    pub(super) watch: CircuitPublisher,
     pub(super) opened: Opened,
 }
 
-impl Shared {
-    pub(crate) fn new(rules: Rules, now: Instant) -> Self {
+impl SharedCircuit {
+    pub(crate) fn new(rules: CircuitRules, now: Instant) -> Self {
         Self {
             circuit: Mutex::new(Circuit::new(rules, now)),
             closed: AtomicU64::new(0),
-            watch: Watch::new(),
+            watch: CircuitPublisher::new(),
             opened: Opened::default(),
         }
     }
@@ -81,7 +81,7 @@ impl Shared {
     }
 
     /// Follows other rules from now on.
-    pub(crate) fn follow(&self, rules: &Rules, now: Instant) {
+    pub(crate) fn follow(&self, rules: &CircuitRules, now: Instant) {
         self.change(|circuit| circuit.follow(rules.clone(), now));
     }
 
@@ -130,13 +130,13 @@ impl Shared {
 }
 
 /// Why a circuit rejects an attempt, and the circuit.
-type Rejection = (Refusal, Arc<Shared>);
+type Rejection = (Refusal, Arc<SharedCircuit>);
 
 /// The permit of an attempt in flight. If it is dropped unsettled, the permit returns and nothing is counted.
 #[must_use = "a dropped ticket does not count"]
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    shared: Arc<Shared>,
+    shared: Arc<SharedCircuit>,
     permit: Option<Permit>,
 }
 
@@ -146,7 +146,7 @@ impl Ticket {
         mut self,
         verdict: Verdict,
         at: Moment,
-    ) -> Option<(Arc<Shared>, Position)> {
+    ) -> Option<(Arc<SharedCircuit>, Position)> {
         let permit = self.permit.take()?;
         let settle = |circuit: &mut Circuit| circuit.settle(permit, verdict, at);
         let position = self.shared.change(settle).1?;
@@ -154,7 +154,7 @@ impl Ticket {
     }
 
     /// Returns the circuit.
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<SharedCircuit> {
         &self.shared
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cause::Cause;
+use super::cause::RejectionCause;
 
 /// The state of a destination's circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ pub(crate) struct Position {
     pub(crate) generation: u64,
     pub(crate) state: CircuitState,
     /// Why the circuit is open, and for how long; `None` if it is not open.
-    pub(crate) opened: Option<(Cause, Duration)>,
+    pub(crate) opened: Option<(RejectionCause, Duration)>,
 }
 
 /// The counts of a circuit's window.

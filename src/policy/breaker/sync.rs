@@ -5,4 +5,4 @@ pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) use super::opened::Opened;
-pub(super) use super::watch::Watch;
+pub(super) use super::watch::CircuitPublisher;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{Failed, Verdict, Weight};
-use super::cause::Failure;
+use super::attempt::{CountedFailure, Verdict, Weight};
+use super::cause::FailureSite;
 use crate::call::Call;
 use crate::clock;
 use crate::hop::{Diagnosis, FailureClass, Hop, Kind, Retryability};
@@ -146,7 +146,7 @@ impl Judge {
         };
         match verdict {
             Verdict::Success if took() > limit => Verdict::Slow,
-            Verdict::Failure(failed) => Verdict::Failure(Failed {
+            Verdict::Failure(failed) => Verdict::Failure(CountedFailure {
                 is_slow: took() > limit,
                 ..failed
             }),
@@ -156,8 +156,8 @@ impl Judge {
 }
 
 fn failure((hop, kind): (Option<Hop>, Kind), hint: Option<Duration>, weight: Weight) -> Verdict {
-    Verdict::Failure(Failed {
-        failure: Failure { hop, kind },
+    Verdict::Failure(CountedFailure {
+        failure: FailureSite { hop, kind },
         hint,
         is_slow: false,
         weight,

@@ -5,21 +5,21 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 use super::event::{Change, CircuitEvent, Observers};
-use super::shared::Shared;
+use super::shared::SharedCircuit;
 use super::state::{CircuitState, Position};
 use crate::destination::Destination;
 use crate::telemetry::Span;
 
 /// Publishes the states and the events of a circuit.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct CircuitPublisher {
     /// Costs one word until a caller listens.
     states: OnceLock<watch::Sender<Position>>,
     /// The destination of the circuit, and the observers of its events.
     about: OnceLock<(Destination, Arc<Observers>)>,
 }
 
-impl Watch {
+impl CircuitPublisher {
     pub(super) const fn new() -> Self {
         Self {
             states: OnceLock::new(),
@@ -74,11 +74,11 @@ impl Watch {
 pub struct CircuitWatcher {
     receiver: watch::Receiver<Position>,
     /// Keeps the registry from removing a watched circuit.
-    _shared: Arc<Shared>,
+    _shared: Arc<SharedCircuit>,
 }
 
 impl CircuitWatcher {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<SharedCircuit>) -> Self {
         // Subscribe first, then read: the receiver then sees a change in between.
         let mut receiver = shared.watch.subscribe();
         shared.watch.publish(shared.position());

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Request, Uri};
 use uuid::Uuid;
 
 use super::IdempotencyConfig;
-use super::wanted::{Asked, Wanted, kept, needs_key, vouched, wanted};
+use super::decide::{KeyDecision, KeyRequest, kept, needs_key, vouched, wanted};
 use crate::call::{Call, KeyMark};
 use crate::clock;
 use crate::destination::Destination;
@@ -38,7 +38,7 @@ impl IdempotencyConfig {
         };
         let method = request.method().clone();
         let (brought, sound) = brought(request.headers(), &name);
-        let asked = Asked {
+        let asked = KeyRequest {
             method: &method,
             brought,
             sound,
@@ -72,18 +72,18 @@ impl IdempotencyConfig {
         &self,
         request: &mut Request<B>,
         call: &Call,
-        (name, asked): (&HeaderName, &Asked<'_>),
+        (name, asked): (&HeaderName, &KeyRequest<'_>),
     ) {
         let wanted = wanted(asked);
         let headers = request.headers_mut();
         let value = match wanted {
-            Wanted::None => return,
-            Wanted::Brought => {
+            KeyDecision::None => return,
+            KeyDecision::Brought => {
                 hide(headers, name);
                 None
             }
-            Wanted::Given(key) => header(key.as_str(), self.get_quoted()),
-            Wanted::Made => written(made(call), self.get_quoted()),
+            KeyDecision::Given(key) => header(key.as_str(), self.get_quoted()),
+            KeyDecision::Made => written(made(call), self.get_quoted()),
         };
         if let Some(value) = &value {
             headers.insert(name.clone(), value.clone());
@@ -92,19 +92,19 @@ impl IdempotencyConfig {
         call.mark_key(KeyMark {
             name: name.clone(),
             value: value.or_else(brought),
-            given: matches!(wanted, Wanted::Given(_)),
+            given: matches!(wanted, KeyDecision::Given(_)),
             is_license: vouched(
-                &Asked {
+                &KeyRequest {
                     honors: None,
                     ..*asked
                 },
                 wanted,
             ),
             vouched: vouched(asked, wanted),
-            made: wanted == Wanted::Made,
+            made: wanted == KeyDecision::Made,
             expires_at: match wanted {
-                Wanted::Given(key) => key.expires_at(),
-                Wanted::None | Wanted::Brought | Wanted::Made => None,
+                KeyDecision::Given(key) => key.expires_at(),
+                KeyDecision::None | KeyDecision::Brought | KeyDecision::Made => None,
             },
         });
     }
@@ -115,7 +115,7 @@ impl IdempotencyConfig {
         &self,
         request: &mut Request<B>,
         call: &Call,
-        (mark, asked): (&KeyMark, &Asked<'_>),
+        (mark, asked): (&KeyMark, &KeyRequest<'_>),
     ) {
         let is_own = call.own_key().is_some();
         let replaces = is_own && mark.given;

@@ -2,7 +2,7 @@
 
 mod apply;
 mod config;
-mod wanted;
+mod decide;
 
 pub use self::config::IdempotencyConfig;
 pub use crate::idempotency_key::{IdempotencyKey, InvalidIdempotencyKey};

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::formula::Step;
+use super::formula::BackoffStep;
 use crate::callback::{Site, ask};
 use crate::config_error::{ConfigError, expected};
 use crate::getters::getters;
@@ -154,7 +154,7 @@ impl Backoff {
         wait: impl Fn(u32, Option<Duration>, f64) -> Duration + Send + Sync + 'static,
     ) -> Self {
         let site = Site::new("Backoff::by");
-        let wait = move |step: &Step, luck: f64| {
+        let wait = move |step: &BackoffStep, luck: f64| {
             ask(&site, || Some(wait(step.retry, step.previous, luck)))
         };
         Self {
@@ -317,10 +317,10 @@ impl fmt::Debug for Backoff {
 #[derive(Clone)]
 pub(super) struct Function(Arc<Wait>);
 
-type Wait = dyn Fn(&Step, f64) -> Option<Duration> + Send + Sync;
+type Wait = dyn Fn(&BackoffStep, f64) -> Option<Duration> + Send + Sync;
 
 impl Function {
-    pub(super) fn wait(&self, step: &Step, luck: f64) -> Option<Duration> {
+    pub(super) fn wait(&self, step: &BackoffStep, luck: f64) -> Option<Duration> {
         (self.0)(step, luck)
     }
 }

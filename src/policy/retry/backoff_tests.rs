@@ -1,4 +1,4 @@
-use super::super::formula::Step;
+use super::super::formula::BackoffStep;
 use super::*;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -41,7 +41,7 @@ fn setting_that_a_function_does_not_go_by_is_refused() {
 fn waits<const N: usize>(backoff: &Backoff, luck: f64) -> [f64; N] {
     let mut previous = None;
     std::array::from_fn(|retry| {
-        let step = Step {
+        let step = BackoffStep {
             retry: u32::try_from(retry).unwrap(),
             previous,
             base: backoff.base_within(SECS(3_600), false),

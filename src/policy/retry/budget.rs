@@ -48,8 +48,8 @@ use crate::config_error::{ConfigError, expected};
 /// together they multiply the load. See [`Budgets`](super::Budgets).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "super::serialize::Written"))]
-#[cfg_attr(feature = "serde", serde(into = "super::serialize::Written"))]
+#[cfg_attr(feature = "serde", serde(try_from = "super::serialize::BudgetForm"))]
+#[cfg_attr(feature = "serde", serde(into = "super::serialize::BudgetForm"))]
 pub struct Budget(pub(super) BudgetKind);
 
 /// The kind of a budget.

@@ -29,7 +29,7 @@ use crate::hop::{Diagnosis, Effect, Hop, Kind, NoRetryReason, Retryability, name
 
 /// A failed attempt, and the effect of the attempts before it.
 #[derive(Clone, Debug)]
-pub(crate) struct Failed<'a> {
+pub(crate) struct FailedAttempt<'a> {
     /// `None` for an operation.
     pub(crate) method: Option<&'a Method>,
     /// Whether the request is idempotent, by its method or because the caller says so.
@@ -57,7 +57,7 @@ pub(crate) struct Failed<'a> {
 
 /// The attempts, the time and the switches that remain for a retry.
 #[derive(Clone, Debug)]
-pub(crate) struct Left {
+pub(crate) struct Remaining {
     /// Why retries are off; `None` if they are on.
     pub(crate) off: Option<NoRetryReason>,
     /// How many attempts were sent as far as is known, and how many may be.
@@ -69,7 +69,7 @@ pub(crate) struct Left {
     pub(crate) time: Duration,
 }
 
-impl Left {
+impl Remaining {
     /// Returns how many attempts were made, sent or not.
     pub(crate) const fn made(&self) -> u32 {
         self.sent.saturating_add(self.unsent)
@@ -83,8 +83,8 @@ impl Left {
 /// Returns the wait before the next attempt, or why there is no next attempt. `wait` is the wait, or why the call
 /// does not wait that long. `withdraw` takes from the budget, and is called last.
 pub(crate) fn decide(
-    failed: &Failed<'_>,
-    left: &Left,
+    failed: &FailedAttempt<'_>,
+    left: &Remaining,
     wait: Result<Duration, NoRetryReason>,
     withdraw: impl FnOnce() -> bool,
 ) -> Result<Duration, NoRetryReason> {
@@ -116,7 +116,7 @@ pub(crate) fn decide(
     Ok(wait)
 }
 
-impl Failed<'_> {
+impl FailedAttempt<'_> {
     fn is_passing(&self) -> Result<(), NoRetryReason> {
         let Diagnosis {
             hop, kind, status, ..

@@ -7,7 +7,7 @@ fn sent_and_unsent_attempts_are_counted_apart() {
     let refused = Diagnosis::new(Hop::Connect, Kind::Refused, Effect::None);
     let unsent = failed(&Method::POST, refused);
     let lost = failed(&Method::GET, lost(Effect::Possible));
-    let left = |sent, unsent| Left {
+    let left = |sent, unsent| Remaining {
         sent,
         unsent,
         ..plenty()
@@ -22,7 +22,7 @@ fn sent_and_unsent_attempts_are_counted_apart() {
         // One attempt may be sent, and none was.
         (
             &unsent,
-            Left {
+            Remaining {
                 most: 1,
                 ..left(0, 1)
             },
@@ -30,7 +30,7 @@ fn sent_and_unsent_attempts_are_counted_apart() {
         ),
         (
             &lost,
-            Left {
+            Remaining {
                 most: 1,
                 ..left(1, 0)
             },
@@ -38,7 +38,7 @@ fn sent_and_unsent_attempts_are_counted_apart() {
         ),
         (
             &unsent,
-            Left {
+            Remaining {
                 most_unsent: 1,
                 ..left(0, 1)
             },
@@ -83,7 +83,7 @@ fn hint_that_the_call_does_not_wait_for_ends_it_whatever_is_left() {
     let get = by_status(&Method::GET, 429, true);
     let decided = decide(&get, &plenty(), Err(too_long.clone()), || unreachable!());
     assert_eq!(decided, Err(too_long.clone()));
-    let spent = Left {
+    let spent = Remaining {
         sent: 3,
         ..plenty()
     };

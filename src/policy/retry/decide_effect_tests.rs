@@ -4,13 +4,13 @@ use super::*;
 
 #[test]
 fn declined_is_retried_where_that_is_harmless_or_the_responder_asked_for_it() {
-    type Ask = fn(&mut Failed<'_>);
+    type Ask = fn(&mut FailedAttempt<'_>);
     const HARMLESS: [Ask; 2] = [|f| f.idempotent = true, |f| f.vouched = true];
     const ASKED: [Ask; 2] = [
         |f| f.should_retry = Some(true),
         |f| (f.class, f.is_throttled) = (Some(Retryability::Transient), true),
     ];
-    let refused = |failed: &Failed<'_>, effect| {
+    let refused = |failed: &FailedAttempt<'_>, effect| {
         let unsafe_to = NoRetryReason::NotIdempotent {
             method: Some(Method::POST),
             effect,
@@ -49,7 +49,7 @@ fn declined_is_retried_where_that_is_harmless_or_the_responder_asked_for_it() {
 fn early_data_status_is_retried_once() {
     let post = by_status(&Method::POST, 425, true);
     let sent = |sent| {
-        let left = Left {
+        let left = Remaining {
             sent,
             most: 5,
             ..plenty()
@@ -75,7 +75,7 @@ fn greatest_effect_of_the_attempts_decides_who_may_retry() {
         (Done, refused, false),
         (Done, throttled, false),
     ] {
-        let mut post = Failed {
+        let mut post = FailedAttempt {
             before,
             listed: true,
             ..failed(&Method::POST, own)

@@ -10,8 +10,8 @@ mod by_effect;
 
 const WAIT: Duration = Duration::from_millis(100);
 
-fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
-    Failed {
+fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> FailedAttempt<'a> {
+    FailedAttempt {
         method: Some(method),
         idempotent: method.is_idempotent(),
         diagnosis,
@@ -28,17 +28,17 @@ fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
     }
 }
 
-fn by_status<'a>(method: &'a Method, code: u16, listed: bool) -> Failed<'a> {
+fn by_status<'a>(method: &'a Method, code: u16, listed: bool) -> FailedAttempt<'a> {
     let status = StatusCode::from_u16(code).unwrap();
     let diagnosis = Diagnosis::status(status, &http::HeaderMap::new(), Keyed::No).unwrap();
-    Failed {
+    FailedAttempt {
         listed,
         ..failed(method, diagnosis)
     }
 }
 
-fn plenty() -> Left {
-    Left {
+fn plenty() -> Remaining {
+    Remaining {
         off: None,
         sent: 1,
         unsent: 0,
@@ -48,7 +48,7 @@ fn plenty() -> Left {
     }
 }
 
-fn repeated(failed: &Failed<'_>) -> Result<Duration, NoRetryReason> {
+fn repeated(failed: &FailedAttempt<'_>) -> Result<Duration, NoRetryReason> {
     decide(failed, &plenty(), Ok(WAIT), || true)
 }
 
@@ -149,7 +149,7 @@ fn i6_conflict_is_repeated_only_as_still_in_progress() {
 #[test]
 fn time_that_is_over_is_the_reason_also_where_the_attempts_are_spent() {
     let get = failed(&Method::GET, lost(Effect::Possible));
-    let left = Left {
+    let left = Remaining {
         sent: 3,
         time: Duration::ZERO,
         ..plenty()
@@ -246,15 +246,15 @@ fn budget_is_asked_last_and_once() {
     });
     assert_eq!((reason, asked), (Err(NoRetryReason::BudgetExhausted), 1));
     for left in [
-        Left {
+        Remaining {
             sent: 3,
             ..plenty()
         },
-        Left {
+        Remaining {
             time: WAIT,
             ..plenty()
         },
-        Left {
+        Remaining {
             off: Some(NoRetryReason::RetriedUpstream),
             ..plenty()
         },

@@ -8,7 +8,7 @@ use super::backoff::{Backoff, Growth, Jitter};
 
 /// The inputs of a wait.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
+pub(crate) struct BackoffStep {
     /// The number of earlier retries.
     pub(crate) retry: u32,
     /// The previous wait, without what a server's hint added to it.
@@ -19,7 +19,7 @@ pub(crate) struct Step {
 
 impl Backoff {
     /// Returns the wait before a retry.
-    pub(crate) fn wait(&self, step: &Step, luck: f64) -> Duration {
+    pub(crate) fn wait(&self, step: &BackoffStep, luck: f64) -> Duration {
         let by_function = self.function.as_ref();
         if let Some(wait) = by_function.and_then(|function| function.wait(step, luck)) {
             return wait.min(self.cap).max(self.minimum);
@@ -54,7 +54,7 @@ impl Backoff {
     /// drawn again within that half, as far as the jitter allows. The result may still not fit.
     pub(crate) fn wait_within(
         &self,
-        step: &Step,
+        step: &BackoffStep,
         left: Duration,
         mut luck: impl FnMut() -> f64,
     ) -> Duration {

@@ -18,7 +18,7 @@ const JITTERS: [Jitter; 5] = [
 /// Returns the wait before one retry in a call of ten seconds.
 fn wait(backoff: &Backoff, retry: u32, previous: Option<Duration>, luck: f64) -> Duration {
     let base = backoff.base_within(SECS(10), false);
-    let step = Step {
+    let step = BackoffStep {
         retry,
         previous,
         base,
@@ -68,7 +68,7 @@ fn decorrelated_jitter_triples_at_most_and_stops_at_the_cap() {
 #[test]
 fn decorrelated_jitter_takes_a_base_that_grew_meanwhile() {
     let backoff = Backoff::new().jitter(Jitter::Decorrelated);
-    let step = Step {
+    let step = BackoffStep {
         retry: 1,
         previous: Some(MS(100)),
         base: backoff.base_within(SECS(10), true),
@@ -182,7 +182,7 @@ fn base_follows_the_deadline_and_grows_after_a_throttling_without_a_hint() {
 
 /// Returns the wait within `left`, with the given draws.
 fn within(backoff: &Backoff, left: Duration, draws: [f64; 2]) -> Duration {
-    let step = Step {
+    let step = BackoffStep {
         retry: 3,
         previous: Some(MS(400)),
         base: MS(100),

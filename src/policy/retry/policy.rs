@@ -6,8 +6,8 @@ use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::formula::{Step, after_hint};
-use super::{Budgets, Failed, RetryConfig, SharedBudget};
+use super::formula::{BackoffStep, after_hint};
+use super::{Budgets, FailedAttempt, RetryConfig, SharedBudget};
 use crate::call::Call;
 use crate::clock;
 use crate::config_error::ConfigError;
@@ -16,20 +16,20 @@ use crate::hop::{Diagnosis, Effect, FailureClass, Kind, NoRetryReason};
 use crate::luck::luck;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
-use crate::policy::Key;
+use crate::policy::DestinationKey;
 use crate::replay::Saved;
 use crate::retry_after::{Hints, should_retry};
 
 /// The state that the services of one layer share: settings, the user's functions, and the budgets.
 #[derive(Clone)]
-pub(crate) struct Policy {
+pub(crate) struct RetryPolicy {
     pub(super) config: RetryConfig,
     pub(crate) hints: Hints,
-    pub(crate) key: Option<Key>,
+    pub(crate) key: Option<DestinationKey>,
     pub(crate) budgets: Budgets,
 }
 
-impl Policy {
+impl RetryPolicy {
     /// Creates a policy with these settings.
     pub(crate) fn new(config: RetryConfig, now: Instant) -> Self {
         Self {
@@ -143,7 +143,7 @@ impl Policy {
     ) -> (Duration, Duration) {
         let backoff = self.config.get_backoff();
         let is_throttled = kind == Kind::Throttled && hint.is_none();
-        let step = Step {
+        let step = BackoffStep {
             retry,
             previous,
             base: backoff.base_within(deadline, is_throttled),
@@ -161,14 +161,14 @@ impl Policy {
 /// Returns the facts for the decision, for a request that was kept.
 pub(crate) fn failed<'a, B>(
     call: &Call,
-    (saved, policy): (&'a Saved<B>, &Policy),
+    (saved, policy): (&'a Saved<B>, &RetryPolicy),
     (diagnosis, before): (Diagnosis, Effect),
     (headers, class): (Option<&HeaderMap>, Option<FailureClass>),
-) -> Failed<'a> {
+) -> FailedAttempt<'a> {
     let Saved { method, .. } = saved;
     let named = headers.zip(policy.config.get_should_retry_header());
     let status = diagnosis.status;
-    Failed {
+    FailedAttempt {
         method: Some(method),
         idempotent: call.is_idempotent(method),
         diagnosis,
@@ -185,9 +185,9 @@ pub(crate) fn failed<'a, B>(
     }
 }
 
-impl fmt::Debug for Policy {
+impl fmt::Debug for RetryPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy")
+        f.debug_struct("RetryPolicy")
             .field("settings", &self.config)
             .finish_non_exhaustive()
     }

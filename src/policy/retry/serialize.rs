@@ -6,7 +6,7 @@ use super::budget::{Budget, BudgetKind, Reserve, Terms, Throttle};
 
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Written {
+pub(super) struct BudgetForm {
     unlimited: bool,
     ratio: f64,
     min_retries_per_second: u32,
@@ -18,16 +18,16 @@ pub(super) struct Written {
     throttle: Option<Throttle>,
 }
 
-impl Default for Written {
+impl Default for BudgetForm {
     fn default() -> Self {
         Budget::new().into()
     }
 }
 
-impl TryFrom<Written> for Budget {
+impl TryFrom<BudgetForm> for Budget {
     type Error = &'static str;
 
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
+    fn try_from(written: BudgetForm) -> Result<Self, Self::Error> {
         let terms = Terms {
             ratio: written.ratio,
             min_retries_per_second: written.min_retries_per_second,
@@ -48,7 +48,7 @@ impl TryFrom<Written> for Budget {
     }
 }
 
-impl From<Budget> for Written {
+impl From<Budget> for BudgetForm {
     fn from(budget: Budget) -> Self {
         let (mut reserve, mut throttle, mut terms) = (None, None, Terms::DEFAULT);
         match budget.0 {

@@ -14,7 +14,7 @@ use crate::idempotency_key::IdempotencyKey;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerHandle, Judge};
-use crate::policy::retry::Policy;
+use crate::policy::retry::RetryPolicy;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
@@ -144,7 +144,7 @@ pub struct Operation {
 /// The state that the clones of an operation share.
 pub(super) struct Policies {
     pub(super) timeouts: Arc<Timeouts>,
-    pub(super) policy: Arc<Policy>,
+    pub(super) policy: Arc<RetryPolicy>,
     pub(super) breaker: CircuitBreakerHandle,
     pub(super) judge: Judge,
 }
@@ -174,7 +174,7 @@ impl Operation {
         Ok(Self {
             policies: Arc::new(Policies {
                 timeouts: Arc::new(timeouts),
-                policy: Arc::new(Policy::new(config.retry, clock::now())),
+                policy: Arc::new(RetryPolicy::new(config.retry, clock::now())),
                 breaker,
                 judge,
             }),

@@ -256,8 +256,8 @@ impl<'o> Run<'o> {
             by_server: true,
         };
         let before = self.effect;
-        let failed = |_: &retry::Policy| {
-            Some(retry::Failed {
+        let failed = |_: &retry::RetryPolicy| {
+            Some(retry::FailedAttempt {
                 before,
                 ..failed(self.operation, (call, made), &self.keys, told)
             })
@@ -277,14 +277,14 @@ fn failed<'a>(
     (call, made): (&Call, u32),
     keys: &Keys,
     told: &Told,
-) -> retry::Failed<'a> {
+) -> retry::FailedAttempt<'a> {
     let status = told.diagnosis.status;
     let key = keys.asked_by(made);
     let left = key.and_then(|key| key.expires_at()).map(|at| {
         let left = at.duration_since(clock::wall());
         left.unwrap_or(Duration::ZERO)
     });
-    retry::Failed {
+    retry::FailedAttempt {
         method: None,
         idempotent: operation.idempotent,
         diagnosis: told.diagnosis,

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{Failed, Moment, Permit, Refusal, Verdict, Weight};
-use super::cause::Failure;
+use super::attempt::{CountedFailure, Moment, Permit, Refusal, Verdict, Weight};
+use super::cause::FailureSite;
 use super::circuit::Circuit;
-use super::rules::{FailureWindow, Recovery, Rules};
+use super::rules::{CircuitRules, FailureWindow, Recovery};
 use super::state::CircuitState;
 use crate::clock;
 use crate::hop::{Hop, Kind};
@@ -23,7 +23,7 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 const NANO: Duration = Duration::from_nanos(1);
 
 /// Ratio 0.5, window 10 s, at least 4 calls, open for 30 s.
-const RULES: Rules = Rules {
+const RULES: CircuitRules = CircuitRules {
     failure_ratio: 0.5,
     min_attempts: 4,
     window: FailureWindow::Time(Duration::from_secs(10)),
@@ -43,8 +43,8 @@ fn failure(hop: Hop, kind: Kind) -> Verdict {
 
 fn failed(hop: Hop, kind: Kind, weight: Weight, hint: Option<Duration>) -> Verdict {
     let hop = Some(hop);
-    Verdict::Failure(Failed {
-        failure: Failure { hop, kind },
+    Verdict::Failure(CountedFailure {
+        failure: FailureSite { hop, kind },
         hint,
         is_slow: false,
         weight,
@@ -62,7 +62,7 @@ struct Script {
 }
 
 impl Script {
-    fn new(rules: Rules) -> Self {
+    fn new(rules: CircuitRules) -> Self {
         let start = clock::now();
         let circuit = Circuit::new(rules, start);
         Self { circuit, start }
@@ -111,7 +111,7 @@ impl Script {
     }
 
     /// Returns a circuit that has been open since `at`.
-    fn opened(rules: Rules, at: Duration) -> Self {
+    fn opened(rules: CircuitRules, at: Duration) -> Self {
         let mut script = Self::new(rules);
         assert_eq!(script.play("FFFF", at), CircuitState::Open);
         script

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use super::super::attempt::Verdict;
-use super::super::rules::{FailureWindow, Rules};
+use super::super::rules::{CircuitRules, FailureWindow};
 use super::super::state::CircuitState;
 use super::{BREAK_DURATION, NANO, RULES, SECS, Script, failure, refused};
 use crate::hop::{Hop, Kind};
@@ -98,7 +98,7 @@ fn a14_too_few_left_in_the_window() {
 
 #[test]
 fn ratio_is_reached_exactly_as_it_was_written() {
-    let rules = Rules {
+    let rules = CircuitRules {
         failure_ratio: 0.1,
         min_attempts: 30,
         ..RULES
@@ -112,7 +112,7 @@ fn ratio_is_reached_exactly_as_it_was_written() {
 #[test]
 fn ten_thousand_successes_then_failures_open_within_the_windows_worth() {
     for (window, most) in [(FailureWindow::Count(100), 50), (RULES.window, 10_000)] {
-        let mut script = Script::new(Rules { window, ..RULES });
+        let mut script = Script::new(CircuitRules { window, ..RULES });
         script.play(&"S".repeat(10_000), SECS(0));
         let mut failures = 0;
         while script.one(refused(), SECS(0)) == CircuitState::Closed {
@@ -127,7 +127,7 @@ fn ten_thousand_successes_then_failures_open_within_the_windows_worth() {
 
 #[test]
 fn failures_in_a_row_open_it_where_that_is_wanted() {
-    let rules = Rules {
+    let rules = CircuitRules {
         consecutive_failures: Some(3),
         min_attempts: 1_000,
         ..RULES
@@ -142,7 +142,7 @@ fn failures_in_a_row_open_it_where_that_is_wanted() {
 
 #[test]
 fn slow_calls_open_it_over_the_same_window() {
-    let rules = Rules {
+    let rules = CircuitRules {
         slow_ratio: Some(0.75),
         ..RULES
     };
@@ -167,7 +167,7 @@ fn slow_calls_open_it_over_the_same_window() {
 
 #[test]
 fn refusal_names_the_hops_that_broke_it() {
-    let rules = Rules {
+    let rules = CircuitRules {
         min_attempts: 20,
         ..RULES
     };

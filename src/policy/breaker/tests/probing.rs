@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::attempt::{Verdict, Weight};
-use super::super::rules::{Recovery, Rules};
+use super::super::rules::{CircuitRules, Recovery};
 use super::super::state::CircuitState;
 use super::{BREAK_DURATION, NANO, RULES, SECS, Script, failed, refused};
 use crate::hop::{Hop, Kind};
@@ -54,7 +54,7 @@ fn lost_probes_late_failure_is_ignored_too() {
 
 #[test]
 fn lease_lasts_for_an_attempt_where_that_takes_longer_than_the_open_time() {
-    let rules = Rules {
+    let rules = CircuitRules {
         shortest_lease: SECS(45),
         ..RULES
     };
@@ -158,7 +158,7 @@ fn refusal_tells_the_truth() {
 
 #[test]
 fn each_reopening_lasts_twice_as_long_up_to_the_cap_and_closing_resets_it() {
-    let rules = Rules {
+    let rules = CircuitRules {
         break_duration: SECS(5),
         ..RULES
     };
@@ -182,7 +182,7 @@ fn each_reopening_lasts_twice_as_long_up_to_the_cap_and_closing_resets_it() {
 
 #[test]
 fn jitter_makes_it_up_to_a_fifth_longer_and_never_longer_than_the_cap() {
-    let rules = Rules {
+    let rules = CircuitRules {
         break_duration: SECS(5),
         ..RULES
     };
@@ -202,7 +202,7 @@ fn jitter_makes_it_up_to_a_fifth_longer_and_never_longer_than_the_cap() {
 
 #[test]
 fn open_time_that_is_the_cap_is_kept_whatever_the_luck() {
-    let rules = Rules {
+    let rules = CircuitRules {
         break_duration: SECS(120),
         ..RULES
     };
@@ -226,7 +226,7 @@ fn servers_hint_on_the_opening_answer_is_honored_up_to_the_cap() {
 
 #[test]
 fn so_many_probes_are_out_at_once_and_so_many_close() {
-    let rules = Rules {
+    let rules = CircuitRules {
         recovery: Recovery::Successes(3),
         ..RULES
     };
@@ -248,7 +248,7 @@ fn so_many_probes_are_out_at_once_and_so_many_close() {
 
 #[test]
 fn any_probe_that_fails_opens_again() {
-    let rules = Rules {
+    let rules = CircuitRules {
         recovery: Recovery::Successes(2),
         ..RULES
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::attempt::{Verdict, Weight};
-use super::super::rules::{Recovery, Rules};
+use super::super::rules::{CircuitRules, Recovery};
 use super::super::state::CircuitState;
 use super::{RULES, SECS, Script, failed, refused};
 use crate::hop::{Hop, Kind};
@@ -18,7 +18,7 @@ const RAMP: Recovery = Recovery::Ramp {
 };
 
 fn half_open(recovery: Recovery) -> Script {
-    let rules = Rules { recovery, ..RULES };
+    let rules = CircuitRules { recovery, ..RULES };
     Script::opened(rules, SECS(0))
 }
 
@@ -141,24 +141,24 @@ fn new_addresses_half_open_it_at_once() {
 #[test]
 fn open_time_grows_by_a_factor_or_by_a_list() {
     let times =
-        |rules: Rules| [1, 2, 3, 4, 99].map(|nth| rules.open_time(nth, None, 0.0).as_secs());
-    let base = || Rules {
+        |rules: CircuitRules| [1, 2, 3, 4, 99].map(|nth| rules.open_time(nth, None, 0.0).as_secs());
+    let base = || CircuitRules {
         break_duration: SECS(5),
         ..RULES
     };
     assert_eq!(times(base()), [5, 10, 20, 40, 100]);
-    let slower = Rules {
+    let slower = CircuitRules {
         break_duration_factor: 1.0,
         ..base()
     };
     assert_eq!(times(slower), [5; 5]);
-    let faster = Rules {
+    let faster = CircuitRules {
         break_duration_factor: 3.0,
         ..base()
     };
     assert_eq!(times(faster), [5, 15, 45, 100, 100]);
     let listed: Arc<[Duration]> = [1, 2, 30].map(SECS).into();
-    let listed = Rules {
+    let listed = CircuitRules {
         break_durations: Some(listed),
         ..base()
     };

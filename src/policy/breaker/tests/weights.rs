@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::attempt::{Failed, Verdict, Weight};
-use super::super::rules::Rules;
+use super::super::attempt::{CountedFailure, Verdict, Weight};
+use super::super::rules::CircuitRules;
 use super::super::state::CircuitState;
 use super::{RULES, SECS, Script, failed, refused};
 use crate::hop::{Hop, Kind};
@@ -56,7 +56,7 @@ fn overloads_do_not_hide_other_failures() {
 
 #[test]
 fn overloads_in_a_row_count_only_where_the_destination_is_down() {
-    let rules = Rules {
+    let rules = CircuitRules {
         min_attempts: 1_000,
         consecutive_failures: Some(3),
         ..RULES
@@ -81,13 +81,13 @@ fn call_for_patience_and_throttling_count_nothing_in_a_closed_circuit() {
 #[test]
 fn slow_failure_is_slow_and_a_failure() {
     let slow = |verdict| match verdict {
-        Verdict::Failure(failed) => Verdict::Failure(Failed {
+        Verdict::Failure(failed) => Verdict::Failure(CountedFailure {
             is_slow: true,
             ..failed
         }),
         other => other,
     };
-    let rules = || Rules {
+    let rules = || CircuitRules {
         min_attempts: 10,
         slow_ratio: Some(0.5),
         ..RULES

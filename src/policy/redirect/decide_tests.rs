@@ -1,7 +1,7 @@
 use super::*;
 
-fn asked<'a>(method: &'a Method, uri: &'a Uri, status: u16) -> Asked<'a> {
-    Asked {
+fn asked<'a>(method: &'a Method, uri: &'a Uri, status: u16) -> RedirectRequest<'a> {
+    RedirectRequest {
         method,
         uri,
         status: StatusCode::from_u16(status).unwrap(),
@@ -142,7 +142,7 @@ fn downgrade_and_what_is_not_http_are_refused() {
         assert_eq!(refused, Err(location.parse().unwrap()), "{location}");
     }
     let plain = Uri::from_static("http://api.test/a");
-    let up = Asked {
+    let up = RedirectRequest {
         uri: &plain,
         ..asked
     };
@@ -184,18 +184,18 @@ fn request_headers() -> HeaderMap {
     headers
 }
 
-fn pruned(leg: &Leg, body: bool, kept: &[HeaderName]) -> Vec<String> {
+fn pruned(leg: &NextLeg, body: bool, kept: &[HeaderName]) -> Vec<String> {
     let key = HeaderName::from_static("idempotency-key");
     let mut headers = request_headers();
     let key = Some(&key);
-    prune(&mut headers, leg, body, &Rules { kept, key });
+    prune(&mut headers, leg, body, &HeaderRules { kept, key });
     let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
     names.sort();
     names
 }
 
-fn leg(away: bool) -> Leg {
-    Leg {
+fn leg(away: bool) -> NextLeg {
+    NextLeg {
         method: Method::GET,
         uri: Uri::from_static("https://other.test/"),
         away,
@@ -235,7 +235,7 @@ fn sensitive_value_stays_at_home_whatever_its_name() {
     let mut value = http::HeaderValue::from_static("canary");
     value.set_sensitive(true);
     headers.insert(header::ACCEPT, value);
-    let rules = Rules {
+    let rules = HeaderRules {
         kept: &[],
         key: None,
     };

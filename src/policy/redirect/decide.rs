@@ -6,7 +6,7 @@ use url::Url;
 
 /// The facts about a request that a redirect needs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct RedirectRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) status: StatusCode,
@@ -16,16 +16,16 @@ pub(crate) struct Asked<'a> {
 
 /// The next leg of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Leg {
+pub(crate) struct NextLeg {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     /// Whether the leg has another origin (scheme, host or port).
     pub(crate) away: bool,
 }
 
-impl Leg {
+impl NextLeg {
     /// Returns whether the body is sent again. It is if the method stays.
-    pub(crate) fn keeps_body(&self, asked: &Asked<'_>) -> bool {
+    pub(crate) fn keeps_body(&self, asked: &RedirectRequest<'_>) -> bool {
         self.method == asked.method
     }
 }
@@ -44,7 +44,10 @@ impl Leg {
 /// # Errors
 ///
 /// Refuses a redirect from https to http, or to a scheme that is not HTTP. The error is the URL that it leads to.
-pub(crate) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>, Uri> {
+pub(crate) fn next(
+    asked: &RedirectRequest<'_>,
+    headers: &HeaderMap,
+) -> Result<Option<NextLeg>, Uri> {
     let Some(method) = method(asked) else {
         return Ok(None);
     };
@@ -59,7 +62,7 @@ pub(crate) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>
     if down || !(is(&uri, "http") || is(&uri, "https")) {
         return Err(uri);
     }
-    let leg = Leg {
+    let leg = NextLeg {
         away: !same_origin(asked.uri, &uri),
         method,
         uri,
@@ -68,7 +71,7 @@ pub(crate) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>
     Ok((!body_is_gone).then_some(leg))
 }
 
-fn method(asked: &Asked<'_>) -> Option<Method> {
+fn method(asked: &RedirectRequest<'_>) -> Option<Method> {
     let same = asked.method.clone();
     let method = match asked.status.as_u16() {
         301 | 302 if same == Method::POST => Method::GET,
@@ -142,7 +145,7 @@ fn same_origin(one: &Uri, other: &Uri) -> bool {
 ///
 /// Across origins only headers known to be harmless are kept: any other header may be a credential. A removed header
 /// stays removed, even if a later redirect leads back.
-pub(crate) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rules<'_>) {
+pub(crate) fn prune(headers: &mut HeaderMap, leg: &NextLeg, body: bool, rules: &HeaderRules<'_>) {
     if !body {
         let names = [
             header::CONTENT_LENGTH,
@@ -168,7 +171,7 @@ pub(crate) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rule
 
 /// The rules for headers, from the settings and the call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules<'a> {
+pub(crate) struct HeaderRules<'a> {
     pub(crate) kept: &'a [HeaderName],
     /// The header of the idempotency key.
     pub(crate) key: Option<&'a HeaderName>,
@@ -235,5 +238,5 @@ pub(crate) fn unfollowed(here: &Uri, status: StatusCode, headers: &HeaderMap) ->
 }
 
 #[cfg(test)]
-#[path = "next_tests.rs"]
+#[path = "decide_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use super::IdempotencyKey;
 
 /// The facts about a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct KeyRequest<'a> {
     pub(super) method: &'a Method,
     /// Whether the request has the header already, and whether its value can be a key: a single value that is not
     /// empty.
@@ -22,7 +22,7 @@ pub(super) struct Asked<'a> {
 
 /// The source of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted<'a> {
+pub(super) enum KeyDecision<'a> {
     /// There is no key.
     None,
     /// The request has it already.
@@ -39,29 +39,29 @@ pub(super) enum Wanted<'a> {
 /// | has the header | the value of the header |
 /// | is a POST or a PATCH | a fresh key, if keys are generated |
 /// | is anything else | no key: it is idempotent by its method |
-pub(super) fn wanted<'a>(asked: &Asked<'a>) -> Wanted<'a> {
+pub(super) fn wanted<'a>(asked: &KeyRequest<'a>) -> KeyDecision<'a> {
     match asked.key {
-        Some(key) => Wanted::Given(key),
-        None if asked.brought => Wanted::Brought,
-        None if asked.make && needs_key(asked.method) => Wanted::Made,
-        None => Wanted::None,
+        Some(key) => KeyDecision::Given(key),
+        None if asked.brought => KeyDecision::Brought,
+        None if asked.make && needs_key(asked.method) => KeyDecision::Made,
+        None => KeyDecision::None,
     }
 }
 
 /// Returns whether the key permits a retry of a request that may have taken effect. A key that the policy generated
 /// permits it only if the server is said to honor keys.
-pub(super) fn vouched(asked: &Asked<'_>, wanted: Wanted<'_>) -> bool {
+pub(super) fn vouched(asked: &KeyRequest<'_>, wanted: KeyDecision<'_>) -> bool {
     match wanted {
-        Wanted::None => false,
-        Wanted::Brought => asked.sound && asked.honors.unwrap_or(true),
-        Wanted::Given(key) => asked.honors.unwrap_or(!key.is_made_up),
-        Wanted::Made => asked.honors.unwrap_or(false),
+        KeyDecision::None => false,
+        KeyDecision::Brought => asked.sound && asked.honors.unwrap_or(true),
+        KeyDecision::Given(key) => asked.honors.unwrap_or(!key.is_made_up),
+        KeyDecision::Made => asked.honors.unwrap_or(false),
     }
 }
 
 /// The decision for a request whose call has a key already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct EarlierKey {
     /// Whether the key of the call is put on the request.
     pub(super) is_put: bool,
     /// Whether the key permits a retry.
@@ -70,9 +70,9 @@ pub(super) struct Kept {
 
 /// The mark of a key proves nothing: the request has to carry the key. If a layer between two stacks changed the
 /// header, it is left as it is. `replaces` says that this stack set the header itself.
-pub(super) fn kept(asked: &Asked<'_>, replaces: bool, was_vouched: bool) -> Kept {
+pub(super) fn kept(asked: &KeyRequest<'_>, replaces: bool, was_vouched: bool) -> EarlierKey {
     let is_put = replaces || !asked.brought;
-    Kept {
+    EarlierKey {
         is_put,
         is_vouched: (is_put || asked.sound) && asked.honors.unwrap_or(was_vouched),
     }
@@ -87,8 +87,8 @@ pub(super) fn needs_key(method: &Method) -> bool {
 mod tests {
     use super::*;
 
-    fn asked(method: &Method) -> Asked<'_> {
-        Asked {
+    fn asked(method: &Method) -> KeyRequest<'_> {
+        KeyRequest {
             method,
             brought: false,
             sound: true,
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn i5_idempotent_methods_get_no_key() {
         for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
-            assert_eq!(wanted(&asked(&method)), Wanted::None, "{method}");
+            assert_eq!(wanted(&asked(&method)), KeyDecision::None, "{method}");
         }
         for method in [Method::POST, Method::PATCH] {
-            assert_eq!(wanted(&asked(&method)), Wanted::Made, "{method}");
+            assert_eq!(wanted(&asked(&method)), KeyDecision::Made, "{method}");
         }
     }
 
@@ -112,20 +112,20 @@ mod tests {
     fn i3_key_that_the_caller_brought_is_kept() {
         let mut asked = asked(&Method::POST);
         asked.brought = true;
-        assert_eq!(wanted(&asked), Wanted::Brought);
+        assert_eq!(wanted(&asked), KeyDecision::Brought);
         let key = IdempotencyKey::new("mine").unwrap();
         asked.key = Some(&key);
-        assert_eq!(wanted(&asked), Wanted::Given(&key));
+        assert_eq!(wanted(&asked), KeyDecision::Given(&key));
     }
 
     #[test]
     fn key_is_a_licence_only_if_somebody_vouches_for_it() {
         let key = IdempotencyKey::new("mine").unwrap();
         let all = [
-            Wanted::Brought,
-            Wanted::Given(&key),
-            Wanted::Made,
-            Wanted::None,
+            KeyDecision::Brought,
+            KeyDecision::Given(&key),
+            KeyDecision::Made,
+            KeyDecision::None,
         ];
         for (honors, licences) in [
             (None, [true, true, false, false]),
@@ -179,6 +179,6 @@ mod tests {
     fn i10_no_key_is_made_where_that_is_switched_off() {
         let mut asked = asked(&Method::POST);
         asked.make = false;
-        assert_eq!(wanted(&asked), Wanted::None);
+        assert_eq!(wanted(&asked), KeyDecision::None);
     }
 }
