@@ -9,11 +9,11 @@ use std::time::Duration;
 use criterion::Criterion;
 use tokio::time::Instant;
 
-#[path = "../src/transport/book/mod.rs"]
+#[path = "../src/transport/balance/mod.rs"]
 #[expect(dead_code, reason = "the library uses the rest")]
 mod book;
 
-use self::book::{Book, Fared, Given};
+use self::book::{AddressOutcome, Balancer, ResolvedAddresses};
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -32,14 +32,14 @@ fn choose(criterion: &mut Criterion, addresses: u8) {
     let known: Vec<IpAddr> = (0..addresses)
         .map(|last| Ipv4Addr::new(127, 0, 0, last).into())
         .collect();
-    let given = Given {
+    let given = ResolvedAddresses {
         addresses: &known,
         generation: 1,
         ttl: Duration::from_secs(60),
         speaks_for: (true, true),
     };
     let now = Instant::now();
-    let mut book = Book::default();
+    let mut book = Balancer::default();
     let id = format!("addresses/choose among {addresses}");
     criterion.bench_function(&id, |bencher| {
         bencher.iter(|| {
@@ -47,7 +47,11 @@ fn choose(criterion: &mut Criterion, addresses: u8) {
             let first = book.order(&known, 8, now).first().copied();
             let address = first.unwrap_or(known[0]);
             if let Some(entry) = book.begin(address, now) {
-                book.end(entry, Fared::Answered(Duration::from_millis(5)), now);
+                book.end(
+                    entry,
+                    AddressOutcome::Answered(Duration::from_millis(5)),
+                    now,
+                );
             }
             gone.len()
         });

@@ -22,14 +22,14 @@ impl From<Body> for ::reqwest::Body {
 }
 
 /// A body that threads can share, because nothing reads it through `&`.
-struct Shared<B> {
+struct SyncBody<B> {
     body: SyncWrapper<B>,
     /// The hint of the body after the last poll.
     hint: SizeHint,
     is_over: bool,
 }
 
-impl<B: HttpBody> Shared<B> {
+impl<B: HttpBody> SyncBody<B> {
     fn new(body: B) -> Self {
         Self {
             hint: body.size_hint(),
@@ -39,7 +39,7 @@ impl<B: HttpBody> Shared<B> {
     }
 }
 
-impl<B: HttpBody + Unpin> HttpBody for Shared<B> {
+impl<B: HttpBody + Unpin> HttpBody for SyncBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -69,5 +69,5 @@ where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    ::reqwest::Body::wrap(Shared::new(body))
+    ::reqwest::Body::wrap(SyncBody::new(body))
 }

@@ -13,7 +13,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use super::decoded::Decoded;
 use crate::box_error::BoxError;
 use crate::call::Hold;
-use crate::coding::{Broken, Coding, codings};
+use crate::coding::{Coding, DecodeError, codings};
 use crate::diagnose::Edge;
 use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Hop, Kind};
@@ -116,7 +116,7 @@ fn undecoded(error: BoxError, timeline: &Option<Timeline>) -> Error {
         Ok(ours) => return ours,
         Err(other) => other,
     };
-    match error.downcast::<Broken>() {
+    match error.downcast::<DecodeError>() {
         Ok(broken) => {
             failed_at(broken.place(), timeline).because(ReasonText::new(broken.to_string()))
         }

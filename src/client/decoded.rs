@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use crate::box_error::BoxError;
-use crate::coding::{Coding, Decoder, Step};
+use crate::coding::{Coding, DecodeStep, Decoder};
 
 pin_project! {
     /// A decoded body. Its trailers come after its last piece.
@@ -48,9 +48,9 @@ where
         let mut this = self.project();
         while !*this.is_over {
             match this.decoder.next() {
-                Ok(Step::Piece(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
-                Ok(Step::Hungry) => {}
-                Ok(Step::End) => {
+                Ok(DecodeStep::Piece(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                Ok(DecodeStep::Hungry) => {}
+                Ok(DecodeStep::End) => {
                     *this.is_over = true;
                     break;
                 }

@@ -15,7 +15,7 @@ use crate::timeline::Timeline;
 
 /// The facts about a request that the meaning of its status depends on.
 #[derive(Debug)]
-pub(super) struct Asks {
+pub(super) struct StatusTerms {
     /// Whether the request asks for a 304 if nothing was modified.
     pub(super) conditional: bool,
     /// Tells whether the client follows redirects.
@@ -34,7 +34,7 @@ pub(super) fn is_conditional(method: &Method, headers: [&HeaderMap; 2]) -> bool 
 impl Response {
     /// Turns a status other than 2xx into an error that shows it. A 304 is an error if the request did not ask for it.
     /// The error has the beginning of the body.
-    pub(super) async fn fetched(mut self, asks: Asks) -> Result<Self, Error> {
+    pub(super) async fn fetched(mut self, asks: StatusTerms) -> Result<Self, Error> {
         let Some(error) = self.failed_by_status(&asks) else {
             return self.decoded();
         };
@@ -44,7 +44,7 @@ impl Response {
         })
     }
 
-    fn failed_by_status(&self, asks: &Asks) -> Option<Error> {
+    fn failed_by_status(&self, asks: &StatusTerms) -> Option<Error> {
         let status = self.status();
         let unmodified = status == StatusCode::NOT_MODIFIED;
         if status.is_success() || unmodified && asks.conditional {

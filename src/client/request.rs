@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tower_service::Service;
 
 use super::address::Address;
-use super::fetch::{Asks, is_conditional};
+use super::fetch::{StatusTerms, is_conditional};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -275,7 +275,7 @@ impl RequestBuilder {
     }
 
     async fn fetch(self) -> Result<Response, Error> {
-        let asks = Asks {
+        let asks = StatusTerms {
             conditional: is_conditional(&self.method, [&self.headers, &self.client.0.headers]),
             config: self.client.0.config.clone(),
         };

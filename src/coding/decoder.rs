@@ -13,7 +13,7 @@ use crate::hop::{Hop, Kind};
 /// Decodes a body from pieces of encoded data to pieces of decoded data.
 pub(crate) struct Decoder {
     /// In the order in which the codings were applied. The last stage reads from the wire.
-    stages: Vec<Stage>,
+    stages: Vec<CodingStage>,
     wire: Wire,
 }
 
@@ -26,7 +26,7 @@ struct Wire {
 
 /// The result of one step.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum DecodeStep {
     Piece(Bytes),
     /// The decoder needs another piece, or the end.
     Hungry,
@@ -35,7 +35,7 @@ pub(crate) enum Step {
 
 /// Why a body does not fit its codings.
 #[derive(Debug)]
-pub(crate) enum Broken {
+pub(crate) enum DecodeError {
     /// The body ends before the coded data does.
     Short(Coding),
     /// Bytes follow that do not belong to the coded data.
@@ -49,12 +49,12 @@ pub(crate) enum Broken {
 impl Decoder {
     pub(crate) fn new(codings: Vec<Coding>) -> Self {
         Self {
-            stages: codings.into_iter().map(Stage::new).collect(),
+            stages: codings.into_iter().map(CodingStage::new).collect(),
             wire: Wire::default(),
         }
     }
 
-    /// Takes the next piece. Call it only after [`Hungry`](Step::Hungry).
+    /// Takes the next piece. Call it only after [`Hungry`](DecodeStep::Hungry).
     pub(crate) fn feed(&mut self, piece: Bytes) {
         self.wire.piece = piece;
     }
@@ -65,40 +65,40 @@ impl Decoder {
     }
 
     /// Decodes the next piece.
-    pub(crate) fn next(&mut self) -> Result<Step, Broken> {
+    pub(crate) fn next(&mut self) -> Result<DecodeStep, DecodeError> {
         next(&mut self.stages, &mut self.wire)
     }
 }
 
 /// Returns the next piece from the first of these stages.
-fn next(stages: &mut [Stage], wire: &mut Wire) -> Result<Step, Broken> {
+fn next(stages: &mut [CodingStage], wire: &mut Wire) -> Result<DecodeStep, DecodeError> {
     let Some((stage, before)) = stages.split_first_mut() else {
         return Ok(match std::mem::take(&mut wire.piece) {
-            piece if !piece.is_empty() => Step::Piece(piece),
-            _ if wire.is_over => Step::End,
-            _ => Step::Hungry,
+            piece if !piece.is_empty() => DecodeStep::Piece(piece),
+            _ if wire.is_over => DecodeStep::End,
+            _ => DecodeStep::Hungry,
         });
     };
     loop {
         if stage.is_drained() {
             match next(before, wire)? {
-                Step::Piece(piece) => stage.input = piece,
-                Step::Hungry => return Ok(Step::Hungry),
-                Step::End => return stage.end(),
+                DecodeStep::Piece(piece) => stage.input = piece,
+                DecodeStep::Hungry => return Ok(DecodeStep::Hungry),
+                DecodeStep::End => return stage.end(),
             }
         }
         if let Some(piece) = stage.decode()? {
-            return Ok(Step::Piece(piece));
+            return Ok(DecodeStep::Piece(piece));
         }
     }
 }
 
 /// The decoder of one coding.
-struct Stage {
+struct CodingStage {
     coding: Coding,
     decoder: Box<dyn DecodeV2 + Send>,
     input: Bytes,
-    place: Place,
+    place: CodingPlace,
     /// Whether the last piece filled its buffer. Then there may be more without further input.
     is_full: bool,
     taken: u64,
@@ -107,14 +107,14 @@ struct Stage {
 
 /// The position of a stage in the coded data.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum CodingPlace {
     Start,
     Within,
     /// After a member. Another member may follow, if the coding allows several.
     After,
 }
 
-impl Stage {
+impl CodingStage {
     fn new(coding: Coding) -> Self {
         let decoder: Box<dyn DecodeV2 + Send> = match coding {
             Coding::Gzip => Box::new(GzipDecoder::new()),
@@ -125,7 +125,7 @@ impl Stage {
             coding,
             decoder,
             input: Bytes::new(),
-            place: Place::Start,
+            place: CodingPlace::Start,
             is_full: false,
             taken: 0,
             given: 0,
@@ -137,20 +137,20 @@ impl Stage {
     }
 
     /// Handles the end of the input.
-    fn end(&self) -> Result<Step, Broken> {
+    fn end(&self) -> Result<DecodeStep, DecodeError> {
         match self.place {
             // The body is empty: some servers set the header on an empty body.
-            Place::Start | Place::After => Ok(Step::End),
-            Place::Within => Err(Broken::Short(self.coding)),
+            CodingPlace::Start | CodingPlace::After => Ok(DecodeStep::End),
+            CodingPlace::Within => Err(DecodeError::Short(self.coding)),
         }
     }
 
     /// Decodes some of the input.
-    fn decode(&mut self) -> Result<Option<Bytes>, Broken> {
-        if self.place == Place::After {
+    fn decode(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        if self.place == CodingPlace::After {
             self.begin_member()?;
         }
-        self.place = Place::Within;
+        self.place = CodingPlace::Within;
         let mut out = BytesMut::zeroed(PIECE);
         let mut input = PartialBuffer::new(&self.input[..]);
         let mut output = WriteBuffer::new_initialized(&mut out);
@@ -161,7 +161,7 @@ impl Stage {
         self.is_full = given == PIECE;
         match decoded {
             Ok(true) => {
-                self.place = Place::After;
+                self.place = CodingPlace::After;
                 self.is_full = false;
             }
             Ok(false) if had_input && taken + given == 0 => {
@@ -175,29 +175,29 @@ impl Stage {
         self.taken += taken as u64;
         self.given += given as u64;
         if self.taken > 2 * self.given + MOST_OVERHEAD {
-            return Err(Broken::Hollow(self.coding));
+            return Err(DecodeError::Hollow(self.coding));
         }
         out.truncate(given);
         Ok(Some(out.freeze()).filter(|piece| !piece.is_empty()))
     }
 
     /// Begins another member. Fails if the next bytes do not begin one.
-    fn begin_member(&mut self) -> Result<(), Broken> {
+    fn begin_member(&mut self) -> Result<(), DecodeError> {
         // RFC 1952 §2.2: members follow one another, without bytes between or behind them. So zero padding fails,
         // too: in a body it could hide a member that was lost.
         // fails, too. In a body it cannot be told from a member that was lost.
         if self.coding != Coding::Gzip || self.input.first() != Some(&GZIP_ID1) {
-            return Err(Broken::Long(self.coding));
+            return Err(DecodeError::Long(self.coding));
         }
         self.decoder.reinit().map_err(|error| self.corrupt(error))
     }
 
-    fn corrupt(&self, error: io::Error) -> Broken {
-        Broken::Corrupt(self.coding, error)
+    fn corrupt(&self, error: io::Error) -> DecodeError {
+        DecodeError::Corrupt(self.coding, error)
     }
 }
 
-impl Broken {
+impl DecodeError {
     /// Returns the hop and kind of the failure. A body whose coding ends elsewhere was damaged on its way.
     pub(crate) const fn place(&self) -> (Hop, Kind) {
         match self {
@@ -207,7 +207,7 @@ impl Broken {
     }
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Short(coding) => write!(f, "the {} data breaks off", coding.name()),
@@ -228,7 +228,7 @@ impl fmt::Display for Broken {
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for DecodeError {}
 
 /// The most that one step decodes. A response of an API fits, and a bomb is detected after one step.
 const PIECE: usize = 8 << 10;

@@ -37,27 +37,27 @@ fn decode_most(
     codings: &[Coding],
     pieces: &[&[u8]],
     most: usize,
-) -> Result<Vec<u8>, (Broken, usize)> {
+) -> Result<Vec<u8>, (DecodeError, usize)> {
     let mut decoder = Decoder::new(codings.to_vec());
     let mut pieces = pieces.iter();
     let mut decoded = Vec::new();
     while decoded.len() < most {
         match decoder.next().map_err(|broken| (broken, decoded.len()))? {
-            Step::Piece(piece) => {
+            DecodeStep::Piece(piece) => {
                 assert!((1..=PIECE).contains(&piece.len()));
                 decoded.extend_from_slice(&piece);
             }
-            Step::Hungry => match pieces.next() {
+            DecodeStep::Hungry => match pieces.next() {
                 Some(piece) => decoder.feed(Bytes::copy_from_slice(piece)),
                 None => decoder.end(),
             },
-            Step::End => break,
+            DecodeStep::End => break,
         }
     }
     Ok(decoded)
 }
 
-fn decode(codings: &[Coding], pieces: &[&[u8]]) -> Result<Vec<u8>, Broken> {
+fn decode(codings: &[Coding], pieces: &[&[u8]]) -> Result<Vec<u8>, DecodeError> {
     decode_most(codings, pieces, usize::MAX).map_err(|(broken, _)| broken)
 }
 
@@ -115,7 +115,7 @@ fn bytes_that_are_left_over_fail_in_every_coding_and_every_split() {
             for at in 0..body.len() {
                 let (first, second) = body.split_at(at);
                 let error = decode(&[coding], &[first, second]).unwrap_err();
-                assert!(matches!(error, Broken::Long(_)), "{at}: {error}");
+                assert!(matches!(error, DecodeError::Long(_)), "{at}: {error}");
             }
         }
     }
@@ -125,7 +125,7 @@ fn bytes_that_are_left_over_fail_in_every_coding_and_every_split() {
     let second = [encode(Deflate, TEXT), encode(Deflate, TEXT)].concat();
     assert!(matches!(
         decode(&[Deflate], &[&second]),
-        Err(Broken::Long(Deflate))
+        Err(DecodeError::Long(Deflate))
     ));
 }
 
@@ -190,11 +190,11 @@ fn codings_are_removed_in_the_order_in_which_they_were_applied() {
             // The end of the inner coding is checked as well.
             let inner = [encode(first, TEXT), b"\0".to_vec()].concat();
             let error = decode(&[first, second], &[&encode(second, &inner)]).unwrap_err();
-            assert!(matches!(error, Broken::Long(coding) if coding == first));
+            assert!(matches!(error, DecodeError::Long(coding) if coding == first));
             let mut inner = encode(first, TEXT);
             inner.pop();
             let error = decode(&[first, second], &[&encode(second, &inner)]).unwrap_err();
-            assert!(matches!(error, Broken::Short(coding) if coding == first));
+            assert!(matches!(error, DecodeError::Short(coding) if coding == first));
         }
     }
 }
@@ -223,7 +223,7 @@ fn bomb_comes_out_piece_by_piece_and_a_hollow_one_is_refused() {
     let hollow = encode(Brotli, &nothing);
     let (error, given) = decode_most(&[Gzip, Brotli], &[&hollow], usize::MAX).unwrap_err();
     assert_eq!((error.place(), given), (MALFORMED, 0));
-    assert!(matches!(error, Broken::Hollow(Gzip)), "{error}");
+    assert!(matches!(error, DecodeError::Hollow(Gzip)), "{error}");
 }
 
 #[test]

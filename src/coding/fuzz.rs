@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::codings::{self, Coding};
-use super::decoder::{Decoder, Step};
+use super::decoder::{DecodeStep, Decoder};
 
 pub(crate) fn codings(headers: &HeaderMap) {
     let _ = codings::codings(headers);
@@ -27,15 +27,15 @@ pub(crate) fn body(data: &[u8]) {
     let mut decoded = 0;
     while decoded < MOST {
         match decoder.next() {
-            Ok(Step::Piece(piece)) => {
+            Ok(DecodeStep::Piece(piece)) => {
                 assert!(!piece.is_empty());
                 decoded += piece.len();
             }
-            Ok(Step::Hungry) => match pieces.next() {
+            Ok(DecodeStep::Hungry) => match pieces.next() {
                 Some(piece) => decoder.feed(Bytes::copy_from_slice(piece)),
                 None => decoder.end(),
             },
-            Ok(Step::End) => {
+            Ok(DecodeStep::End) => {
                 assert!(pieces.next().is_none(), "bytes are left over");
                 return;
             }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 pub(crate) use self::codings::{ACCEPTED, Coding, codings};
-pub(crate) use self::decoder::{Broken, Decoder, Step};
+pub(crate) use self::decoder::{DecodeError, DecodeStep, Decoder};
 
 /// Decodes the beginning of a body, from its first encoded bytes. Returns at most `most_bytes`; `None` if it cannot
 /// be decoded.
@@ -19,11 +19,11 @@ pub(crate) fn beginning(headers: &HeaderMap, encoded: Bytes, most_bytes: usize) 
     let mut decoded = BytesMut::new();
     while decoded.len() < most_bytes {
         match decoder.next().ok()? {
-            Step::Piece(piece) => {
+            DecodeStep::Piece(piece) => {
                 let room = most_bytes - decoded.len();
                 decoded.extend_from_slice(&piece[..piece.len().min(room)]);
             }
-            Step::Hungry | Step::End => break,
+            DecodeStep::Hungry | DecodeStep::End => break,
         }
     }
     Some(decoded.freeze())

@@ -26,8 +26,8 @@ use crate::replay::UnsentBody;
 
 /// A request body that comes back when it was not taken, so that the next address can be tried; and
 /// that goes back to the call when no address took it, for the next attempt.
-pub(super) struct Loan<B: Send + 'static> {
-    slot: Arc<Slot<B>>,
+pub(super) struct ReturnableBody<B: Send + 'static> {
+    slot: Arc<ReturnSlot<B>>,
     unsent: Option<UnsentBody<B>>,
     tracker: Arc<Tracker>,
     /// A safe method does no harm when it arrives late (RFC 9110 §9.2.1).
@@ -37,13 +37,13 @@ pub(super) struct Loan<B: Send + 'static> {
 }
 
 /// The part of a body that comes back.
-struct Slot<B> {
+struct ReturnSlot<B> {
     unused: Mutex<Option<B>>,
     /// Why its source failed: over HTTP/2 hyper does not pass that on.
     failed: Mutex<Option<BodyFailed>>,
 }
 
-impl<B> Loan<B>
+impl<B> ReturnableBody<B>
 where
     B: Body + Send + 'static,
     B::Error: Into<BoxError>,
@@ -56,7 +56,7 @@ where
     ) -> Self {
         Self {
             announced,
-            slot: Arc::new(Slot {
+            slot: Arc::new(ReturnSlot {
                 unused: Mutex::new(Some(body)),
                 failed: Mutex::default(),
             }),
@@ -94,7 +94,7 @@ where
     }
 }
 
-impl<B: Send + 'static> Drop for Loan<B> {
+impl<B: Send + 'static> Drop for ReturnableBody<B> {
     fn drop(&mut self) {
         let unused = lock(&self.slot.unused).take();
         if let (Some(body), Some(unsent)) = (unused, &self.unsent) {
@@ -133,7 +133,7 @@ pub struct RequestBody<B> {
     safe: bool,
     announced: Option<u64>,
     wire: Wire,
-    home: Arc<Slot<B>>,
+    home: Arc<ReturnSlot<B>>,
     tracker: Arc<Tracker>,
 }
 

@@ -3,14 +3,14 @@ use std::sync::{Arc, Mutex};
 
 use rustls::ClientConfig;
 
+use super::destinations::DestinationPools;
 use super::dial::Connector;
-use super::dial::dark::Patience;
+use super::dial::dead_peer::DeadPeerTimeouts;
 use super::options::{NO_ADDRESS, Options};
-use super::places::Places;
 use super::pool::bounds::{Bounds, most_connections};
 use super::proxy::{Choice, Proxies};
 use super::wire::http2::UNTOLD;
-use super::{Shared, Transport, tls};
+use super::{Transport, TransportInner, tls};
 use crate::chaos::ChaosLayer;
 use crate::config_error::ConfigError;
 use crate::dns::{AddressFilter, ContainedResolver, Resolve, Resolver};
@@ -176,9 +176,9 @@ impl TransportBuilder {
         let most = options.most.unwrap_or_else(most_connections);
         let most_leases = options.most_leases.unwrap_or(MOST_LEASES);
         Ok(Transport {
-            shared: Arc::new(Shared {
+            shared: Arc::new(TransportInner {
                 connector: Arc::new(connector(&timeouts, options, &tls)),
-                places: Places::new(most_leases, Bounds::new(most)),
+                places: DestinationPools::new(most_leases, Bounds::new(most)),
                 timeouts,
                 anonymous: tls.as_ref().ok().and_then(tls::without_identity),
                 tls,
@@ -287,7 +287,7 @@ fn connector(
         http1.max_buf_size(bytes.max(HYPER_BUFFER));
     }
     Connector {
-        patience: Mutex::new(Patience::with(timeouts, options.keep_alive)),
+        patience: Mutex::new(DeadPeerTimeouts::with(timeouts, options.keep_alive)),
         options,
         http1,
         http2,

@@ -1,8 +1,9 @@
 //! The wire: resolve, balance, check out a connection or dial one, exchange.
 
+mod balance;
 pub(crate) mod body;
-mod book;
 mod builder;
+mod destinations;
 mod dial;
 #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
 pub(crate) mod foreign;
@@ -10,14 +11,13 @@ pub(crate) mod framing;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod leave;
-mod look_up;
 mod no_proxy;
 mod options;
-mod places;
 mod pool;
 mod proxy;
 mod refresh;
 mod request;
+mod resolve;
 mod routing;
 mod send;
 mod setters;
@@ -42,8 +42,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::builder::TransportBuilder;
+use self::destinations::{DestinationPool, DestinationPools};
 use self::dial::Connector;
-use self::places::{Place, Places};
 use self::proxy::Proxies;
 use self::routing::{Identity, Routing};
 use self::target::Target;
@@ -109,11 +109,11 @@ use crate::timeout::Timeouts;
 /// peer that stands still for that long. An idle connection costs a packet every few seconds.
 #[derive(Clone)]
 pub struct Transport {
-    shared: Arc<Shared>,
+    shared: Arc<TransportInner>,
 }
 
-struct Shared {
-    places: Places,
+struct TransportInner {
+    places: DestinationPools,
     connector: Arc<Connector>,
     /// Or why there is none: the system has no roots.
     tls: Result<ClientConfig, Arc<ConfigError>>,
@@ -126,9 +126,14 @@ struct Shared {
     chaos: Option<ChaosLayer>,
 }
 
-impl Shared {
+impl TransportInner {
     /// The place of a request. A userinfo in its URL moves to its headers.
-    fn place(&self, uri: &Uri, headers: &mut HeaderMap, now: Instant) -> Result<Arc<Place>, Error> {
+    fn place(
+        &self,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        now: Instant,
+    ) -> Result<Arc<DestinationPool>, Error> {
         let has_userinfo = uri
             .authority()
             .is_some_and(|all| all.as_str().contains('@'));
@@ -226,7 +231,11 @@ where
 }
 
 /// Sends a request, unless it is its turn to fail on purpose: chaos befalls it where the network begins.
-async fn send_amid<B>(chaos: ChaosLayer, shared: Arc<Shared>, request: Request<B>) -> Answered
+async fn send_amid<B>(
+    chaos: ChaosLayer,
+    shared: Arc<TransportInner>,
+    request: Request<B>,
+) -> TransportResult
 where
     B: Body + Send + 'static,
     B::Data: Into<Bytes> + Send,
@@ -250,9 +259,9 @@ where
 
 /// The future of [`Transport`].
 #[must_use = "futures do nothing unless polled"]
-pub struct TransportFuture(Pin<Box<dyn Future<Output = Answered> + Send>>);
+pub struct TransportFuture(Pin<Box<dyn Future<Output = TransportResult> + Send>>);
 
-type Answered = Result<Response<Incoming>, Error>;
+type TransportResult = Result<Response<Incoming>, Error>;
 
 impl Future for TransportFuture {
     type Output = Result<Response<Incoming>, Error>;

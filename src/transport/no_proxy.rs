@@ -24,17 +24,17 @@ use crate::dns::Cidr;
 
 /// The destinations that are reached without the proxy.
 #[derive(Debug, Default)]
-pub(super) struct NoProxy(Vec<Entry>);
+pub(super) struct NoProxy(Vec<NoProxyEntry>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Entry {
-    target: Target,
+struct NoProxyEntry {
+    target: NoProxyTarget,
     /// `None`: every port.
     port: Option<u16>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Target {
+enum NoProxyTarget {
     Everything,
     /// A name and all below it, in lower case.
     Name(String),
@@ -52,14 +52,14 @@ impl NoProxy {
     pub(super) fn add(&mut self, list: &str) -> Result<(), Unreadable> {
         let entries = list.split(|c: char| c == ',' || c.is_whitespace());
         for entry in entries.filter(|entry| !entry.is_empty()) {
-            self.0.push(Entry::read(entry)?);
+            self.0.push(NoProxyEntry::read(entry)?);
         }
         Ok(())
     }
 
     /// Returns whether a destination is reached without the proxy.
     pub(super) fn match_to(&self, dial: &Dial, port: u16) -> bool {
-        let at_port = |entry: &&Entry| entry.port.is_none_or(|only| only == port);
+        let at_port = |entry: &&NoProxyEntry| entry.port.is_none_or(|only| only == port);
         let mut entries = self.0.iter().filter(at_port);
         match dial {
             Dial::Name(name) => entries.any(|entry| entry.target.has_name(name)),
@@ -69,15 +69,15 @@ impl NoProxy {
 
     /// Returns whether no destination takes the proxy.
     pub(super) fn is_everything(&self) -> bool {
-        let everything = Entry {
-            target: Target::Everything,
+        let everything = NoProxyEntry {
+            target: NoProxyTarget::Everything,
             port: None,
         };
         self.0.contains(&everything)
     }
 }
 
-impl Entry {
+impl NoProxyEntry {
     fn read(text: &str) -> Result<Self, Unreadable> {
         let read = || {
             // Two colons and no bracket: an IPv6 address or network, which holds no port.
@@ -88,14 +88,14 @@ impl Entry {
                 }
                 _ => (text, None),
             };
-            let target = Target::read(host)?;
+            let target = NoProxyTarget::read(host)?;
             Some(Self { target, port })
         };
         read().ok_or_else(|| Unreadable::new(text))
     }
 }
 
-impl Target {
+impl NoProxyTarget {
     fn read(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self::Everything);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
-use super::Shared;
+use super::TransportInner;
 use crate::clock;
 use crate::dns::{AddressFilter, Answer, Resolution, Resolve};
 use crate::timeout::Timeout;
@@ -22,7 +22,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    pub(super) fn new(name: &str, shared: &Shared, filter: &AddressFilter) -> Self {
+    pub(super) fn new(name: &str, shared: &TransportInner, filter: &AddressFilter) -> Self {
         Self {
             name: name.into(),
             resolver: Arc::clone(&shared.resolver),

@@ -10,7 +10,7 @@ use http_body::Body;
 
 use super::proxy::Speaks;
 use super::routing::Routing;
-use super::wire::exchange::{Failed, SendBody};
+use super::wire::exchange::{ExchangeError, SendBody};
 use crate::error::ReasonText;
 
 /// The parts of a request.
@@ -22,7 +22,7 @@ pub(super) struct Form<'a> {
 }
 
 /// The request for an HTTP/1 connection (RFC 9112 §3.2).
-pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, Failed> {
+pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, ExchangeError> {
     let Form { head, routing, .. } = form;
     if head.version == Version::HTTP_2 {
         return Err(invalid(ReasonText::new("the server does not speak HTTP/2")));
@@ -59,7 +59,7 @@ pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
 }
 
 /// The request for an HTTP/2 stream (RFC 9113 §8.2.2, §8.3).
-pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, Failed> {
+pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, ExchangeError> {
     let Form { head, routing, .. } = form;
     let mut headers = head.headers.clone();
     let named = headers.remove(HOST);
@@ -117,7 +117,11 @@ fn root() -> PathAndQuery {
     PathAndQuery::from_static("/")
 }
 
-fn absolute(scheme: Scheme, authority: Authority, path: PathAndQuery) -> Result<Uri, Failed> {
+fn absolute(
+    scheme: Scheme,
+    authority: Authority,
+    path: PathAndQuery,
+) -> Result<Uri, ExchangeError> {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(scheme);
     parts.authority = Some(authority);
@@ -133,8 +137,8 @@ fn announces_no_content(method: &Method) -> bool {
     )
 }
 
-fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> Failed {
-    Failed {
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> ExchangeError {
+    ExchangeError {
         error: crate::error::Error::invalid().because(error).into(),
         is_unsent: false,
     }

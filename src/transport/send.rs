@@ -10,17 +10,17 @@ use http::{Request, Response, Version};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::Shared;
-use super::body::Loan;
-use super::book::{Fared, share};
+use super::TransportInner;
+use super::balance::{AddressOutcome, share};
+use super::body::ReturnableBody;
+use super::destinations::AddressVisit;
 use super::framing::announced;
 use super::leave::{Abandon, Leaving, alone, settled};
-use super::look_up::{filter_literal, given, look_up};
-use super::places::Visit;
 use super::refresh::Name;
+use super::resolve::{filter_literal, given, look_up};
 use super::routing::Routing;
 use super::target::{Dial, speakable};
-use super::visit::{Way, Went};
+use super::visit::{SendPlan, VisitOutcome};
 use super::wire::expect::asks;
 use super::wire::incoming::Incoming;
 use crate::body::unprepared;
@@ -36,7 +36,7 @@ use crate::record::{MOST_DIALS, effect_of};
 
 /// Sends a request on behalf of the attempt that polls this, or of none.
 pub(super) fn send<B>(
-    shared: Arc<Shared>,
+    shared: Arc<TransportInner>,
     request: Request<B>,
 ) -> impl Future<Output = Result<Response<Incoming>, Error>> + Send
 where
@@ -60,7 +60,7 @@ where
 }
 
 async fn journey<B>(
-    shared: &Shared,
+    shared: &TransportInner,
     (head, mut body): (&mut Parts, B),
     tracker: &Arc<Tracker>,
 ) -> Result<Response<Incoming>, Error>
@@ -97,7 +97,7 @@ where
     let identity = shared.identity(&head.extensions);
     let route = place.routing.route(shared.tls(identity), identity);
     let route = route.map_err(|none| Error::invalid().because(none))?;
-    let way = Way {
+    let way = SendPlan {
         shared,
         filter,
         head,
@@ -107,15 +107,15 @@ where
         tracker,
     };
     if let Some(path) = &shared.connector.options.unix_socket {
-        let loan = Loan::new(body, head, length, Arc::clone(tracker));
+        let loan = ReturnableBody::new(body, head, length, Arc::clone(tracker));
         return Box::pin(way.over_socket(path, &loan)).await;
     }
     let first = way.addresses(&[], now).await?;
-    let loan = Loan::new(body, head, length, Arc::clone(tracker));
+    let loan = ReturnableBody::new(body, head, length, Arc::clone(tracker));
     way.walk(first, &loan).await
 }
 
-impl Way<'_> {
+impl SendPlan<'_> {
     /// Returns the current addresses in the order in which to try them, without those in `tried`, and the time.
     async fn addresses(&self, tried: &[IpAddr], now: Instant) -> Result<Candidates, Error> {
         let routing = &self.place.routing;
@@ -145,7 +145,7 @@ impl Way<'_> {
     async fn walk<B>(
         &self,
         (mut order, began): Candidates,
-        loan: &Loan<B>,
+        loan: &ReturnableBody<B>,
     ) -> Result<Response<Incoming>, Error>
     where
         B: Body + Send + 'static,
@@ -181,16 +181,16 @@ impl Way<'_> {
             // Before anything is made of the failure: a take that comes later makes it worse.
             let taken = tracker.is_taken();
             let error = match went {
-                Went::Answered(response) => {
+                VisitOutcome::Answered(response) => {
                     let now = clock::now();
                     visit.fared(self.fared(&response, now), now);
                     return Ok(response);
                 }
-                Went::Failed(failed) => {
+                VisitOutcome::Failed(failed) => {
                     let cause = loan.cause(failed);
                     Error::new(diagnose(tracker, &*cause)).because(cause)
                 }
-                Went::Overtaken => {
+                VisitOutcome::Overtaken => {
                     let effect = effect_of(tracker);
                     let timeout = Diagnosis::new(Hop::Connect, Kind::Timeout, effect);
                     Error::new(timeout).because("another address took a connection first")
@@ -222,13 +222,13 @@ impl Way<'_> {
     /// Writes down how an address fared. Where nothing can be connected to it, its name is in doubt.
     fn judge(
         &self,
-        (visit, now): (Visit, Instant),
+        (visit, now): (AddressVisit, Instant),
         address: SocketAddr,
         error: &Error,
     ) -> Option<Refresh> {
         if error.kind().is_local() {
             // It says nothing of the address, nor of its name.
-            visit.fared(Fared::Unknown, now);
+            visit.fared(AddressOutcome::Unknown, now);
             return None;
         }
         let dark = error.kind() == Kind::Unacknowledged;
@@ -243,10 +243,10 @@ impl Way<'_> {
             Kind::ProxyRefused | Kind::ProxyDenied | Kind::ProxyUnauthorized
         );
         if refuses || !dark && error.hop() != Some(Hop::Connect) {
-            visit.fared(Fared::Failed, now);
+            visit.fared(AddressOutcome::Failed, now);
             return None;
         }
-        visit.fared(Fared::Unreachable, now);
+        visit.fared(AddressOutcome::Unreachable, now);
         match self.place.routing.dialled() {
             (Dial::Name(name), _) => self.shared.resolver.report_unreachable(name),
             (Dial::Address(_), _) => None,
@@ -276,12 +276,12 @@ impl Way<'_> {
         Vec::new()
     }
 
-    fn fared(&self, response: &Response<Incoming>, now: Instant) -> Fared {
+    fn fared(&self, response: &Response<Incoming>, now: Instant) -> AddressOutcome {
         if response.status().as_u16() >= 500 {
-            return Fared::Failed;
+            return AddressOutcome::Failed;
         }
         let asked = self.tracker.entered(Stage::Wait);
-        Fared::Answered(now.saturating_duration_since(asked))
+        AddressOutcome::Answered(now.saturating_duration_since(asked))
     }
 }
 

@@ -13,15 +13,15 @@ use http::request::Parts;
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::Shared;
-use super::body::{Lent, Loan};
-use super::dial::{Dial, End, Route, Watch};
+use super::TransportInner;
+use super::body::{Lent, ReturnableBody};
+use super::destinations::DestinationPool;
+use super::dial::{Dial, End, Route, SetupWatch};
 use super::leave::settled;
-use super::places::Place;
-use super::pool::{Checkout, Lease, Queue};
+use super::pool::{Checkout, ConnectionLease, Queue};
 use super::request::{Form, http1, http2};
 use super::routing::Identity;
-use super::wire::exchange::Failed;
+use super::wire::exchange::ExchangeError;
 use super::wire::expect::{keep_back, patience};
 use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
@@ -33,26 +33,26 @@ use crate::hop::Stage;
 use crate::record::tracker::Tracker;
 
 /// The facts of a request that are the same for each address.
-pub(super) struct Way<'a> {
-    pub(super) shared: &'a Shared,
+pub(super) struct SendPlan<'a> {
+    pub(super) shared: &'a TransportInner,
     /// The filter of the addresses.
     pub(super) filter: &'a AddressFilter,
     pub(super) head: &'a Parts,
-    pub(super) place: &'a Arc<Place>,
+    pub(super) place: &'a Arc<DestinationPool>,
     pub(super) identity: Identity,
     pub(super) route: &'a Arc<Route>,
     pub(super) tracker: &'a Arc<Tracker>,
 }
 
-impl Way<'_> {
+impl SendPlan<'_> {
     /// Sends the request to one address. If connecting takes long, the next addresses are tried meanwhile, and this
     /// one is left as soon as another accepts (RFC 8305 §5, but the request goes to one address only).
     pub(super) async fn visit<B>(
         &self,
         (address, now): (SocketAddr, Instant),
-        (loan, body): (&Loan<B>, Lent<B>),
+        (loan, body): (&ReturnableBody<B>, Lent<B>),
         rest: &[IpAddr],
-    ) -> Went
+    ) -> VisitOutcome
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
@@ -66,12 +66,15 @@ impl Way<'_> {
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(match sent {
-                    Ok(response) => Went::Answered(response),
-                    Err(failed) => Went::Failed(failed),
+                    Ok(response) => VisitOutcome::Answered(response),
+                    Err(failed) => VisitOutcome::Failed(failed),
                 });
             }
             match &mut overtaking {
-                Some(overtaking) => overtaking.as_mut().poll(cx).map(|()| Went::Overtaken),
+                Some(overtaking) => overtaking
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| VisitOutcome::Overtaken),
                 None => Poll::Pending,
             }
         })
@@ -106,7 +109,7 @@ impl Way<'_> {
     pub(super) async fn over_socket<B>(
         &self,
         path: &Arc<Path>,
-        loan: &Loan<B>,
+        loan: &ReturnableBody<B>,
     ) -> Result<Response<Incoming>, Error>
     where
         B: Body + Send + 'static,
@@ -137,7 +140,7 @@ impl Way<'_> {
     async fn send<B>(
         &self,
         (end, now, queue): (&End, Instant, &Queue),
-        loan: &Loan<B>,
+        loan: &ReturnableBody<B>,
         body: Lent<B>,
     ) -> Result<Response<Incoming>, BoxError>
     where
@@ -173,9 +176,9 @@ impl Way<'_> {
     }
 
     /// Begins a connection.
-    fn dial(&self, end: &End) -> (Dial, Watch) {
+    fn dial(&self, end: &End) -> (Dial, SetupWatch) {
         let tracker = self.tracker;
-        let watch = Watch::begin(tracker, end);
+        let watch = SetupWatch::begin(tracker, end);
         let dial = Dial {
             connector: Arc::clone(&self.shared.connector),
             end: end.clone(),
@@ -187,7 +190,11 @@ impl Way<'_> {
     }
 
     /// Sends the request over a connection.
-    async fn exchange<B>(&self, lease: Lease, body: Lent<B>) -> Result<Response<Incoming>, Failed>
+    async fn exchange<B>(
+        &self,
+        lease: ConnectionLease,
+        body: Lent<B>,
+    ) -> Result<Response<Incoming>, ExchangeError>
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
@@ -200,7 +207,7 @@ impl Way<'_> {
             has_length: !body.hides_its_length(),
         };
         let response = match lease {
-            Lease::Http1(connection, permit) => {
+            ConnectionLease::Http1(connection, permit) => {
                 connection.life.note(self.tracker);
                 let body = body.over(Some(&connection.lane));
                 let mut request = http1(&form, body).inspect_err(|_| connection.close())?;
@@ -211,7 +218,7 @@ impl Way<'_> {
                 let response = sending.await?;
                 Incoming::http1(response, connection, permit)
             }
-            Lease::Http2(mut stream) => {
+            ConnectionLease::Http2(mut stream) => {
                 stream.connection.life.note(self.tracker);
                 let request = http2(&form, body.over(None))?;
                 let sending = stream.exchange(request, (is_empty, wait), self.tracker)?;
@@ -226,7 +233,7 @@ impl Way<'_> {
 }
 
 /// How a visit to an address ended.
-pub(super) enum Went {
+pub(super) enum VisitOutcome {
     Answered(Response<Incoming>),
     Failed(BoxError),
     /// Another address is there, and this one is not.

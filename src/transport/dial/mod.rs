@@ -1,6 +1,6 @@
 //! A new connection: TCP, the way through a proxy, TLS, and the protocol that the server chose.
 
-pub(super) mod dark;
+pub(super) mod dead_peer;
 mod socks;
 mod tunnel;
 mod watch;
@@ -17,8 +17,8 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use self::dark::Patience;
-pub(super) use self::watch::Watch;
+use self::dead_peer::DeadPeerTimeouts;
+pub(super) use self::watch::SetupWatch;
 use super::options::Options;
 use super::proxy::{Speaks, Via};
 use super::wire::exchange::Attachment;
@@ -38,7 +38,7 @@ use crate::timeout::{TimeoutKind, Timeouts};
 #[derive(Debug)]
 pub(super) struct Connector {
     /// Of connections from now on.
-    pub(super) patience: Mutex<Patience>,
+    pub(super) patience: Mutex<DeadPeerTimeouts>,
     pub(super) options: Options,
     pub(super) http1: hyper::client::conn::http1::Builder,
     pub(super) http2: h2::client::Builder,
@@ -47,13 +47,13 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    fn patience(&self) -> Patience {
+    fn patience(&self) -> DeadPeerTimeouts {
         *self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes new connections wait for as long as any of these limits needs.
     pub(super) fn follow(&self, timeouts: &[Timeouts]) {
-        if let Some(longest) = Patience::longest(timeouts, self.options.keep_alive) {
+        if let Some(longest) = DeadPeerTimeouts::longest(timeouts, self.options.keep_alive) {
             *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = longest;
         }
     }
@@ -84,7 +84,7 @@ pub(super) struct Dial {
     pub(super) connector: Arc<Connector>,
     pub(super) end: End,
     pub(super) target: Arc<Route>,
-    pub(super) watch: Watch,
+    pub(super) watch: SetupWatch,
     /// How long it may take to connect, and to shake hands.
     pub(super) timeouts: (Duration, Duration),
 }

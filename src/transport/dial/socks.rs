@@ -22,7 +22,7 @@ pub(super) async fn connect(
 }
 
 /// Agrees on a way to log in, and logs in (RFC 1929).
-async fn log_in(stream: &mut Stream, credentials: Option<Credentials>) -> Result<(), Failed> {
+async fn log_in(stream: &mut Stream, credentials: Option<Credentials>) -> Result<(), SocksFailure> {
     let greeting: &[u8] = match credentials {
         None => &[VERSION, 1, NO_LOGIN],
         Some(_) => &[VERSION, 2, NO_LOGIN, BY_PASSWORD],
@@ -36,7 +36,7 @@ async fn log_in(stream: &mut Stream, credentials: Option<Credentials>) -> Result
             let mut login = vec![LOGIN_VERSION];
             for part in [user, password] {
                 let length = u8::try_from(part.len());
-                login.push(length.map_err(|_| Failed::Login("more than 255 bytes"))?);
+                login.push(length.map_err(|_| SocksFailure::Login("more than 255 bytes"))?);
                 login.extend(part);
             }
             stream.write_all(&login).await?;
@@ -44,16 +44,16 @@ async fn log_in(stream: &mut Stream, credentials: Option<Credentials>) -> Result
             stream.read_exact(&mut verdict).await?;
             match verdict[1] {
                 0 => Ok(()),
-                _ => Err(Failed::Login("it does not accept the credentials")),
+                _ => Err(SocksFailure::Login("it does not accept the credentials")),
             }
         }
-        ([VERSION, _], _) => Err(Failed::Login("it wants another login")),
-        _ => Err(Failed::Refused("it does not speak SOCKS5")),
+        ([VERSION, _], _) => Err(SocksFailure::Login("it wants another login")),
+        _ => Err(SocksFailure::Refused("it does not speak SOCKS5")),
     }
 }
 
 /// Names the destination, and reads the reply.
-async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), Failed> {
+async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), SocksFailure> {
     let mut request = vec![VERSION, CONNECT, RESERVED];
     match host.parse() {
         Ok(IpAddr::V4(address)) => {
@@ -67,7 +67,7 @@ async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), Failed> {
         Err(_) => {
             let length = u8::try_from(host.len());
             request.push(NAME);
-            request.push(length.map_err(|_| Failed::Refused("the name is too long"))?);
+            request.push(length.map_err(|_| SocksFailure::Refused("the name is too long"))?);
             request.extend(host.as_bytes());
         }
     }
@@ -77,19 +77,19 @@ async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), Failed> {
     stream.read_exact(&mut reply).await?;
     let [version, code, _, kind] = reply;
     if version != VERSION {
-        return Err(Failed::Refused("it does not speak SOCKS5"));
+        return Err(SocksFailure::Refused("it does not speak SOCKS5"));
     }
     match code {
         0 => {}
-        2 => return Err(Failed::Denied),
-        code => return Err(Failed::Refused(reason(code))),
+        2 => return Err(SocksFailure::Denied),
+        code => return Err(SocksFailure::Refused(reason(code))),
     }
     // The proxy's own end of the connection, which nothing asks for.
     let address = match kind {
         V4 => 4,
         V6 => 16,
         NAME => usize::from(stream.read_u8().await?),
-        _ => return Err(Failed::Refused("it does not speak SOCKS5")),
+        _ => return Err(SocksFailure::Refused("it does not speak SOCKS5")),
     };
     let mut rest = vec![0; address + 2];
     stream.read_exact(&mut rest).await?;
@@ -108,28 +108,28 @@ const fn reason(code: u8) -> &'static str {
     }
 }
 
-enum Failed {
+enum SocksFailure {
     Login(&'static str),
     Refused(&'static str),
     Denied,
     Broken(io::Error),
 }
 
-impl From<io::Error> for Failed {
+impl From<io::Error> for SocksFailure {
     fn from(error: io::Error) -> Self {
         Self::Broken(error)
     }
 }
 
-fn told(failed: Failed) -> BoxError {
+fn told(failed: SocksFailure) -> BoxError {
     let (kind, why) = match failed {
-        Failed::Login(why) => (Kind::ProxyUnauthorized, why.to_owned()),
-        Failed::Refused(why) => (Kind::ProxyRefused, why.to_owned()),
-        Failed::Denied => {
+        SocksFailure::Login(why) => (Kind::ProxyUnauthorized, why.to_owned()),
+        SocksFailure::Refused(why) => (Kind::ProxyRefused, why.to_owned()),
+        SocksFailure::Denied => {
             let why = "its rules do not allow the destination";
             (Kind::ProxyDenied, why.to_owned())
         }
-        Failed::Broken(error) => (Kind::ProxyRefused, error.to_string()),
+        SocksFailure::Broken(error) => (Kind::ProxyRefused, error.to_string()),
     };
     Box::new(TunnelRefused {
         kind,

@@ -9,7 +9,7 @@ use crate::telemetry::Link;
 
 /// Reports a setup to the record of an attempt.
 #[derive(Clone, Debug)]
-pub(crate) struct Watch(Arc<Watched>);
+pub(crate) struct SetupWatch(Arc<Watched>);
 
 #[derive(Debug)]
 struct Watched {
@@ -20,7 +20,7 @@ struct Watched {
     link: Option<Link>,
 }
 
-impl Watch {
+impl SetupWatch {
     /// A setup begins.
     pub(crate) fn begin(tracker: &Arc<Tracker>, end: &End) -> Self {
         let number = tracker.connecting(end.address());

@@ -10,17 +10,17 @@ use tower_layer::Layer;
 use tower_service::Service;
 use url::Url;
 
-use super::anywhere::{ConnectorFuture, ConnectorLayer};
-use super::ear::with_ear;
+use super::connector_layer::{ConnectorFuture, ConnectorLayer};
+use super::current::with_ear;
 use super::judge::Seen;
-use super::names::{Names, Others};
+use super::resolver_service::{Names, Others};
 use crate::box_error::BoxError;
 use crate::config_error::ConfigError;
 use crate::diagnose::is_unprocessed;
 use crate::record::tracker;
 use crate::timeout::{Timeout, Timeouts};
 use crate::transport::builder::{Parts, TransportBuilder};
-use crate::transport::dial::dark::Patience;
+use crate::transport::dial::dead_peer::DeadPeerTimeouts;
 use crate::transport::options::IDLE_TIMEOUT;
 use crate::transport::proxy::Proxies;
 use crate::transport::target::dial;
@@ -94,7 +94,7 @@ fn begin(tls: ClientConfig, timeouts: &Timeouts) -> reqwest::ClientBuilder {
         .no_proxy()
         .tcp_nodelay(true)
         .pool_idle_timeout(IDLE_TIMEOUT);
-    Patience::of(timeouts).apply(builder)
+    DeadPeerTimeouts::of(timeouts).apply(builder)
 }
 
 /// Finds the way for reqwest, and keeps the URL that reqwest asks for. The connector layer gets it in a type that has no

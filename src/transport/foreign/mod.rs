@@ -1,25 +1,25 @@
 //! Hooks for clients with connections of their own: hyper-util's, and reqwest's. Such a client looks names up itself,
 //! and does not report the sending.
 
-mod anywhere;
 #[cfg(feature = "reqwest")]
 mod bare;
 mod connector;
-mod ear;
+mod connector_layer;
+mod current;
+#[cfg(feature = "hyper-util")]
+mod hyper_parts;
 mod judge;
-mod names;
 #[cfg(feature = "hyper-util")]
 mod pieces;
-#[cfg(feature = "hyper-util")]
-mod pooled;
+mod resolver_service;
 #[cfg(feature = "hyper-util")]
 mod spelling;
 
 #[cfg(feature = "hyper-util")]
-pub use self::anywhere::{ConnectorFuture, ConnectorLayer};
+pub use self::connector_layer::{ConnectorFuture, ConnectorLayer};
 #[cfg(feature = "hyper-util")]
-pub use self::names::Names;
+pub use self::hyper_parts::{PoolLayer, Pooled};
 #[cfg(feature = "hyper-util")]
 pub use self::pieces::{Connector, HyperParts};
 #[cfg(feature = "hyper-util")]
-pub use self::pooled::{PoolLayer, Pooled};
+pub use self::resolver_service::Names;

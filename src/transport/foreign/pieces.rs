@@ -13,11 +13,11 @@ use rustls::ClientConfig;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::anywhere::{ConnectorFuture, ConnectorLayer};
-use super::ear::with_ear;
+use super::connector_layer::{ConnectorFuture, ConnectorLayer};
+use super::current::with_ear;
+use super::hyper_parts::PoolLayer;
 use super::judge::Seen;
-use super::names::{Names, Others};
-use super::pooled::PoolLayer;
+use super::resolver_service::{Names, Others};
 use crate::box_error::BoxError;
 use crate::config_error::ConfigError;
 use crate::transport::builder::{Parts, TransportBuilder};

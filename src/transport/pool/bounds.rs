@@ -7,10 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The room for connections of one transport.
 #[derive(Clone, Debug)]
-pub(crate) struct Bounds(Arc<Room>);
+pub(crate) struct Bounds(Arc<BoundsState>);
 
 #[derive(Debug)]
-struct Room {
+struct BoundsState {
     free: Arc<Semaphore>,
     /// How many calls wait for room.
     waiting: AtomicUsize,
@@ -18,13 +18,13 @@ struct Room {
 
 /// Room for one connection, until its task is over.
 #[derive(Debug)]
-pub(crate) struct Hold {
+pub(crate) struct ConnectionRoom {
     _room: OwnedSemaphorePermit,
     /// How many connections of its pool are open.
     open: Arc<AtomicUsize>,
 }
 
-impl Drop for Hold {
+impl Drop for ConnectionRoom {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::AcqRel);
     }
@@ -32,7 +32,7 @@ impl Drop for Hold {
 
 impl Bounds {
     pub(crate) fn new(most: usize) -> Self {
-        Self(Arc::new(Room {
+        Self(Arc::new(BoundsState {
             free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
         }))
@@ -44,9 +44,9 @@ impl Bounds {
     }
 
     /// Takes room for a connection, if there is any.
-    pub(super) fn try_hold(&self, open: &Arc<AtomicUsize>) -> Option<Hold> {
+    pub(super) fn try_hold(&self, open: &Arc<AtomicUsize>) -> Option<ConnectionRoom> {
         let room = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
-        Some(Hold::new(room, open))
+        Some(ConnectionRoom::new(room, open))
     }
 
     /// A call begins to wait for room: first of all, so that a connection that becomes idle meanwhile makes room.
@@ -60,9 +60,9 @@ impl Bounds {
     }
 
     /// Waits for room.
-    pub(super) async fn hold(&self, open: &Arc<AtomicUsize>) -> Option<Hold> {
+    pub(super) async fn hold(&self, open: &Arc<AtomicUsize>) -> Option<ConnectionRoom> {
         let room = Arc::clone(&self.0.free).acquire_owned().await.ok()?;
-        Some(Hold::new(room, open))
+        Some(ConnectionRoom::new(room, open))
     }
 
     /// How many calls wait for room.
@@ -71,7 +71,7 @@ impl Bounds {
     }
 }
 
-impl Hold {
+impl ConnectionRoom {
     fn new(room: OwnedSemaphorePermit, open: &Arc<AtomicUsize>) -> Self {
         open.fetch_add(1, Ordering::AcqRel);
         Self {

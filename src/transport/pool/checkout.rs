@@ -12,18 +12,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Pool;
-use super::bounds::Hold;
+use super::bounds::ConnectionRoom;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::record::Tracker;
-use crate::transport::dial::{Connected, Dial, Watch};
+use crate::transport::dial::{Connected, Dial, SetupWatch};
 use crate::transport::wire::http1::Http1;
 use crate::transport::wire::http2::{StreamLease, Watcher};
 use crate::transport::wire::socket::Sight;
 
 /// A connection, or a stream of one, for one request.
 #[derive(Debug)]
-pub(crate) enum Lease {
+pub(crate) enum ConnectionLease {
     /// To be closed if its request is never sent.
     Http1(Arc<Http1>, OwnedSemaphorePermit),
     Http2(StreamLease),
@@ -38,14 +38,14 @@ pub(crate) struct Checkout<'a> {
     /// Whether a bound keeps the call from dialing.
     pub(crate) queue: &'a Queue,
     /// Begins a dial.
-    pub(crate) dial: &'a (dyn Fn() -> (Dial, Watch) + Sync),
+    pub(crate) dial: &'a (dyn Fn() -> (Dial, SetupWatch) + Sync),
     /// Closes the idle connection of any destination that was used least recently.
     pub(crate) make_room: &'a (dyn Fn() + Sync),
 }
 
 impl Checkout<'_> {
     /// Gets a connection. An idle one is taken first, then a stream, then a new one is made.
-    pub(crate) async fn lease(&self, now: Instant) -> Result<Lease, BoxError> {
+    pub(crate) async fn lease(&self, now: Instant) -> Result<ConnectionLease, BoxError> {
         let mut permit = Arc::clone(self.leases).try_acquire_owned().ok();
         if let Some(ready) = self.ready(&mut permit, now).await {
             self.tracker.pooled();
@@ -56,7 +56,10 @@ impl Checkout<'_> {
     }
 
     /// The same where nothing was ready.
-    async fn slowly(&self, permit: Option<OwnedSemaphorePermit>) -> Result<Lease, BoxError> {
+    async fn slowly(
+        &self,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<ConnectionLease, BoxError> {
         let pool = &**self.pool;
         let failed = pool.failed();
         let mut permit = permit;
@@ -94,20 +97,20 @@ impl Checkout<'_> {
         &self,
         permit: &mut Option<OwnedSemaphorePermit>,
         now: Instant,
-    ) -> Option<Lease> {
+    ) -> Option<ConnectionLease> {
         if let Some(stream) = self.pool.stream(now) {
-            return Some(Lease::Http2(stream));
+            return Some(ConnectionLease::Http2(stream));
         }
         if permit.is_none() {
             return None;
         }
         let connection = self.pool.idle(now).await?;
         let permit = permit.take()?;
-        Some(Lease::Http1(connection, permit))
+        Some(ConnectionLease::Http1(connection, permit))
     }
 
     /// Makes a connection. If another one is there before, that one is used.
-    async fn make(&self, permit: OwnedSemaphorePermit) -> Result<Lease, BoxError> {
+    async fn make(&self, permit: OwnedSemaphorePermit) -> Result<ConnectionLease, BoxError> {
         let mut permit = Some(permit);
         let hold = match self.hold(&mut permit).await {
             Ok(hold) => hold,
@@ -135,7 +138,7 @@ impl Checkout<'_> {
                         connection.close();
                         return Err(io::Error::from(io::ErrorKind::NotConnected).into());
                     }
-                    return Ok(Lease::Http1(connection, permit));
+                    return Ok(ConnectionLease::Http1(connection, permit));
                 }
                 (Some(Ok(connected)), None) => {
                     // Never: the permit goes with an idle connection alone, and there was none.
@@ -146,14 +149,17 @@ impl Checkout<'_> {
                     let lease = self.pool.adopt(&connection);
                     self.pool.changed();
                     let lease = lease.ok_or("the server allows no streams")?;
-                    return Ok(Lease::Http2(lease));
+                    return Ok(ConnectionLease::Http2(lease));
                 }
             }
         }
     }
 
     /// Waits for room for another connection. `Err`: meanwhile there was no need for one.
-    async fn hold(&self, permit: &mut Option<OwnedSemaphorePermit>) -> Result<Hold, Lease> {
+    async fn hold(
+        &self,
+        permit: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<ConnectionRoom, ConnectionLease> {
         let pool = &**self.pool;
         if let Some(hold) = pool.bounds.try_hold(&pool.open) {
             return Ok(hold);
@@ -269,7 +275,7 @@ impl<'a> Dialing<'a> {
         if let (Ok(permit), true) = (permit, inside.left < MOST_LEFT) {
             inside.left += 1;
             drop(inside);
-            tokio::spawn(finish(Left(Arc::clone(self.pool)), making, permit));
+            tokio::spawn(finish(AbandonedDial(Arc::clone(self.pool)), making, permit));
         }
     }
 }
@@ -289,15 +295,15 @@ impl Drop for Dialing<'_> {
 }
 
 /// A dial without a call.
-struct Left(Arc<Pool>);
+struct AbandonedDial(Arc<Pool>);
 
-impl Drop for Left {
+impl Drop for AbandonedDial {
     fn drop(&mut self) {
         self.0.inside().left -= 1;
     }
 }
 
-async fn finish(left: Left, making: Making, permit: OwnedSemaphorePermit) {
+async fn finish(left: AbandonedDial, making: Making, permit: OwnedSemaphorePermit) {
     if let Ok(connected) = making.await {
         // First, so that it can be used.
         drop(permit);

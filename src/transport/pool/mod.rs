@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::bounds::Bounds;
-pub(super) use self::checkout::{Checkout, Lease, Queue};
+pub(super) use self::checkout::{Checkout, ConnectionLease, Queue};
 use super::dial::Connected;
 use super::wire::http1::{Home, Http1, Leased};
 use super::wire::http2::{Http2, StreamLease, Watcher};
@@ -19,7 +19,7 @@ use crate::clock;
 /// A pool. Its connections are used last in, first out: those that are not needed grow idle and end.
 #[derive(Debug)]
 pub(super) struct Pool {
-    inside: Mutex<Inside>,
+    inside: Mutex<PoolState>,
     /// A connection became idle, or an HTTP/2 connection has another number of streams.
     change: Notify,
     bounds: Bounds,
@@ -30,7 +30,7 @@ pub(super) struct Pool {
 }
 
 #[derive(Debug, Default)]
-struct Inside {
+struct PoolState {
     idle: Vec<Arc<Http1>>,
     http2: Vec<Arc<Http2>>,
     /// How many calls dial.
@@ -198,9 +198,9 @@ impl Pool {
     }
 
     /// A call that has waited has a stream: if there is another one, so has the next call that waits.
-    fn pass_on(&self, lease: &Lease) {
+    fn pass_on(&self, lease: &ConnectionLease) {
         let has_room = || self.inside().http2.iter().any(|one| one.has_room());
-        if matches!(lease, Lease::Http2(_)) && has_room() {
+        if matches!(lease, ConnectionLease::Http2(_)) && has_room() {
             self.change.notify_one();
         }
     }
@@ -222,7 +222,7 @@ impl Pool {
         self.inside().failed
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn inside(&self) -> MutexGuard<'_, PoolState> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Attachment<H: ?Sized, T> {
 
 /// A request that has no response.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub(crate) struct ExchangeError {
     pub(crate) error: BoxError,
     /// It is certain that not a byte of the request went out.
     pub(crate) is_unsent: bool,

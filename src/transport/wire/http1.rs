@@ -15,10 +15,10 @@ use pin_project_lite::pin_project;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::exchange::{Attachment, Failed, SendBody};
+use super::exchange::{Attachment, ExchangeError, SendBody};
 use super::head::{keep_alive, misframed};
 use super::lane::{Gate, Lane};
-use super::life::{Fate, Life, Made, Task};
+use super::life::{ConnectionEnd, Life, Made, Task};
 use super::socket::Sight;
 use super::stream::Stream;
 use crate::box_error::BoxError;
@@ -146,7 +146,7 @@ impl Http1 {
     /// Ends the connection if this request is still going out: its response is over, and nothing waits for the rest.
     pub(super) fn stop_upload(&self, number: u64) {
         if self.lane.abandon(number) {
-            self.life.end(Fate::Over);
+            self.life.end(ConnectionEnd::Over);
             self.close();
             self.task.get().inspect(|task| task.abort());
         }
@@ -158,7 +158,7 @@ impl Http1 {
         request: Request<SendBody>,
         is_whole: bool,
         tracker: &'a Arc<Tracker>,
-    ) -> Result<impl Future<Output = Answered> + use<'a>, Failed>
+    ) -> Result<impl Future<Output = Answered> + use<'a>, ExchangeError>
     where
         Self: 'a,
     {
@@ -169,7 +169,7 @@ impl Http1 {
             let requests = sender.requests.as_mut();
             requests.map(|requests| requests.try_send_request(request))
         };
-        let sending = sending.ok_or_else(|| Failed {
+        let sending = sending.ok_or_else(|| ExchangeError {
             error: io::Error::from(io::ErrorKind::NotConnected).into(),
             is_unsent: true,
         })?;
@@ -183,12 +183,12 @@ impl Http1 {
     }
 
     /// The request has no response.
-    fn failed(&self, error: hyper::Error, tracker: &Tracker) -> Failed {
+    fn failed(&self, error: hyper::Error, tracker: &Tracker) -> ExchangeError {
         let is_unsent = !self.lane.shut();
         if is_unsent {
             tracker.untake();
         }
-        Failed {
+        ExchangeError {
             error: self.cause(error.into()),
             is_unsent,
         }
@@ -203,7 +203,7 @@ impl Http1 {
     fn heard(
         &self,
         response: Response<hyper::body::Incoming>,
-    ) -> Result<Response<hyper::body::Incoming>, Failed> {
+    ) -> Result<Response<hyper::body::Incoming>, ExchangeError> {
         if let Some(timeout) = keep_alive(response.headers())
             && !self.life.keep_alive(timeout)
         {
@@ -215,7 +215,7 @@ impl Http1 {
                 // Where one party frames it otherwise, its rest would be the next response.
                 self.is_spent.store(true, Ordering::Release);
                 self.close();
-                Err(Failed {
+                Err(ExchangeError {
                     error: io::Error::new(io::ErrorKind::InvalidData, why).into(),
                     is_unsent: false,
                 })
@@ -263,7 +263,7 @@ pin_project! {
 }
 
 /// The head of a response, and the number of its request.
-type Answered = Result<(Response<hyper::body::Incoming>, u64), Failed>;
+type Answered = Result<(Response<hyper::body::Incoming>, u64), ExchangeError>;
 type Sent = Result<Response<hyper::body::Incoming>, TrySendError<Request<SendBody>>>;
 
 impl<F: Future<Output = Sent>> Future for Exchange<'_, F> {
@@ -324,7 +324,7 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Attachment<dyn 
         Poll::Pending
     })
     .await;
-    task.ended(Fate::Over);
+    task.ended(ConnectionEnd::Over);
     if let Some(home) = home.upgrade() {
         home.expire(&connection);
     }

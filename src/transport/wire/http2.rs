@@ -14,10 +14,10 @@ use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use http::{Request, Response};
 use tokio::time::{Instant, sleep_until};
 
-use super::exchange::{Attachment, Failed, SendBody};
+use super::exchange::{Attachment, ExchangeError, SendBody};
 use super::expect::Wait;
 use super::lane::GivenUp;
-use super::life::{Fate, Life, Made, Task};
+use super::life::{ConnectionEnd, Life, Made, Task};
 use super::stream::Stream;
 use super::upload::{Rest, Upload};
 use super::watch::{Monitor, PingTimes};
@@ -74,7 +74,7 @@ impl StreamLease {
         request: Request<SendBody>,
         (is_empty, wait): (bool, Option<Duration>),
         tracker: &'a Tracker,
-    ) -> Result<impl Future<Output = Answered> + use<'a>, Failed> {
+    ) -> Result<impl Future<Output = Answered> + use<'a>, ExchangeError> {
         let before = self.connection.life.socket.written();
         if !tracker.take() {
             return Err(unsent(GivenUp));
@@ -107,7 +107,7 @@ impl StreamLease {
         })
     }
 
-    fn failed(&self, error: h2::Error, before: u64, tracker: &Tracker) -> Failed {
+    fn failed(&self, error: h2::Error, before: u64, tracker: &Tracker) -> ExchangeError {
         // The connection broke, its task is over, and the kernel took nothing since.
         let life = &self.connection.life;
         let is_unsent = error.is_io() && life.is_over() && life.socket.written() == before;
@@ -117,7 +117,7 @@ impl StreamLease {
         // h2 has one error for a head that is too long and for one that is malformed.
         let is_own = error.is_reset() && error.is_library();
         let is_refused = is_own && error.reason() == Some(h2::Reason::PROTOCOL_ERROR);
-        Failed {
+        ExchangeError {
             error: life.cause(match is_refused && self.connection.bounds_heads {
                 true => HeadRefused(error).into(),
                 false => error.into(),
@@ -128,7 +128,7 @@ impl StreamLease {
 }
 
 /// The head of a response, and the rest of the request's body.
-type Answered = Result<(Response<RecvStream>, Rest), Failed>;
+type Answered = Result<(Response<RecvStream>, Rest), ExchangeError>;
 
 /// Hears when a connection has more room, or less.
 pub(crate) trait Watcher: Send + Sync + 'static {
@@ -315,7 +315,7 @@ async fn drive<T>(
         connection.is_polled(cx);
         let cancelled = connection.cancelled.swap(0, Ordering::AcqRel);
         if Pin::new(&mut driven).poll(cx).is_ready() {
-            return Poll::Ready(Fate::Over);
+            return Poll::Ready(ConnectionEnd::Over);
         }
         if cancelled > 0 {
             connection.give_back(cancelled);
@@ -324,7 +324,7 @@ async fn drive<T>(
         while alarm.as_mut().poll(cx).is_ready() {
             match watch.ask(&connection) {
                 Some(next) => alarm.as_mut().reset(next),
-                None => return Poll::Ready(Fate::Dark),
+                None => return Poll::Ready(ConnectionEnd::Dark),
             }
         }
         watch.drain(cx);
@@ -340,8 +340,8 @@ async fn drive<T>(
     }
 }
 
-fn unsent(error: impl Into<crate::box_error::BoxError>) -> Failed {
-    Failed {
+fn unsent(error: impl Into<crate::box_error::BoxError>) -> ExchangeError {
+    ExchangeError {
         error: error.into(),
         is_unsent: true,
     }

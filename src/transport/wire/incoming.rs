@@ -25,9 +25,9 @@ use crate::transport::framing::number;
 ///
 /// It ends without an error only if the server has said where it ends and all of it has come. Dropping it early
 /// gives the connection up (HTTP/1) or resets the stream (HTTP/2).
-pub struct Incoming(Content);
+pub struct Incoming(IncomingContent);
 
-enum Content {
+enum IncomingContent {
     Http1(OverHttp1),
     Http2(OverHttp2),
     Other(SyncWrapper<UnsyncBoxBody<Bytes, BoxError>>),
@@ -91,7 +91,7 @@ impl Incoming {
                 number,
                 _lease: lease,
             };
-            let mut incoming = Self(Content::Http1(over));
+            let mut incoming = Self(IncomingContent::Http1(over));
             if incoming.is_end_stream() {
                 incoming.end(true);
             }
@@ -117,7 +117,7 @@ impl Incoming {
                 lease,
                 upload,
             };
-            let mut incoming = Self(Content::Http2(over));
+            let mut incoming = Self(IncomingContent::Http2(over));
             if incoming.is_end_stream() {
                 incoming.end(true);
             }
@@ -127,10 +127,10 @@ impl Incoming {
 
     /// Lets go of the connection.
     fn end(&mut self, is_whole: bool) {
-        if let Content::Http2(over) = &mut self.0 {
+        if let IncomingContent::Http2(over) = &mut self.0 {
             over.lease.is_over = is_whole && over.upload.is_none();
         }
-        self.0 = Content::Over;
+        self.0 = IncomingContent::Over;
     }
 
     /// A body that comes from no connection.
@@ -141,7 +141,7 @@ impl Incoming {
     {
         use http_body_util::BodyExt;
         let body = body.map_err(Into::into).boxed_unsync();
-        Self(Content::Other(SyncWrapper::new(body)))
+        Self(IncomingContent::Other(SyncWrapper::new(body)))
     }
 }
 
@@ -195,10 +195,10 @@ impl Body for Incoming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(match &mut self.0 {
-            Content::Http1(over) => over.poll_frame(cx),
-            Content::Http2(over) => over.poll_frame(cx),
-            Content::Other(body) => Pin::new(body.get_mut()).poll_frame(cx),
-            Content::Over => Poll::Ready(None),
+            IncomingContent::Http1(over) => over.poll_frame(cx),
+            IncomingContent::Http2(over) => over.poll_frame(cx),
+            IncomingContent::Other(body) => Pin::new(body.get_mut()).poll_frame(cx),
+            IncomingContent::Over => Poll::Ready(None),
         });
         if !matches!(frame, Some(Ok(_))) || self.is_end_stream() {
             self.end(!matches!(frame, Some(Err(_))));
@@ -208,23 +208,23 @@ impl Body for Incoming {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Content::Http1(over) => over.body.is_end_stream(),
-            Content::Http2(over) => over.stream.is_end_stream(),
+            IncomingContent::Http1(over) => over.body.is_end_stream(),
+            IncomingContent::Http2(over) => over.stream.is_end_stream(),
             // It can be asked by its owner alone.
-            Content::Other(_) => false,
-            Content::Over => true,
+            IncomingContent::Other(_) => false,
+            IncomingContent::Over => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Content::Http1(over) => over.body.size_hint(),
-            Content::Http2(over) if over.stream.is_end_stream() => SizeHint::with_exact(0),
-            Content::Http2(over) => over
+            IncomingContent::Http1(over) => over.body.size_hint(),
+            IncomingContent::Http2(over) if over.stream.is_end_stream() => SizeHint::with_exact(0),
+            IncomingContent::Http2(over) => over
                 .left
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
-            Content::Other(_) => SizeHint::default(),
-            Content::Over => SizeHint::with_exact(0),
+            IncomingContent::Other(_) => SizeHint::default(),
+            IncomingContent::Over => SizeHint::with_exact(0),
         }
     }
 }

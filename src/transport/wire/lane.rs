@@ -30,17 +30,17 @@ struct Slot {
     is_whole: bool,
     /// The kernel's count of bytes before the first write of the request.
     before: u64,
-    broken: Option<Broken>,
+    broken: Option<LaneError>,
 }
 
 /// Why the stream broke. hyper does not always pass it on.
 #[derive(Clone, Debug)]
-enum Broken {
+enum LaneError {
     Tls(rustls::Error),
     System(i32),
 }
 
-impl Broken {
+impl LaneError {
     fn of(error: &io::Error) -> Option<Self> {
         if let Some(code) = error.raw_os_error() {
             return Some(Self::System(code));
@@ -222,7 +222,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
         let mut slot = this.lane.pass()?;
         let before = buf.filled().len();
         if let Err(error) = ready!(Pin::new(&mut this.inner).poll_read(cx, buf)) {
-            slot.broken = Broken::of(&error);
+            slot.broken = LaneError::of(&error);
             return Poll::Ready(Err(error));
         }
         if slot.state == LaneState::Armed && buf.filled().len() > before {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::socket::{Ends, Socket};
+use super::socket::{Socket, SocketEnds};
 use crate::box_error::BoxError;
 use crate::clock::{self, nanos_of};
 use crate::hop::{RuntimeGone, TlsSession};
@@ -19,7 +19,7 @@ use crate::telemetry::Link;
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) socket: Socket,
-    pub(crate) ends: Ends,
+    pub(crate) ends: SocketEnds,
     pub(crate) made: Instant,
     tls: Option<TlsSession>,
     tickets: Option<Tickets>,
@@ -32,7 +32,7 @@ pub(crate) struct Life {
     idle_since: AtomicU64,
     /// It is the first call's own until that one has left.
     is_used: AtomicBool,
-    fate: OnceLock<Fate>,
+    fate: OnceLock<ConnectionEnd>,
 }
 
 /// The facts of a new connection.
@@ -130,7 +130,7 @@ impl Life {
     }
 
     /// It ends for this reason, unless it has ended before.
-    pub(crate) fn end(&self, fate: Fate) {
+    pub(crate) fn end(&self, fate: ConnectionEnd) {
         let _ = self.fate.set(fate);
     }
 
@@ -141,16 +141,16 @@ impl Life {
     /// Why a request on it failed: what the connection's task knows, or else `error`.
     pub(crate) fn cause(&self, error: BoxError) -> BoxError {
         match self.fate.get() {
-            Some(Fate::Dark) => io::Error::new(io::ErrorKind::TimedOut, SILENT).into(),
-            Some(Fate::Orphaned) => Box::new(RuntimeGone),
-            Some(Fate::Over) | None => error,
+            Some(ConnectionEnd::Dark) => io::Error::new(io::ErrorKind::TimedOut, SILENT).into(),
+            Some(ConnectionEnd::Orphaned) => Box::new(RuntimeGone),
+            Some(ConnectionEnd::Over) | None => error,
         }
     }
 }
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum ConnectionEnd {
     /// Its task is over.
     Over,
     /// The peer did not acknowledge a PING.
@@ -163,14 +163,14 @@ pub(crate) enum Fate {
 pub(super) struct Task<'a>(pub(super) &'a Life);
 
 impl Task<'_> {
-    pub(super) fn ended(&self, fate: Fate) {
+    pub(super) fn ended(&self, fate: ConnectionEnd) {
         self.0.end(fate);
     }
 }
 
 impl Drop for Task<'_> {
     fn drop(&mut self) {
-        self.0.end(Fate::Orphaned);
+        self.0.end(ConnectionEnd::Orphaned);
         // A pool may know of the connection for a while, and a body of its last response.
         self.0.socket.close();
     }

@@ -16,15 +16,15 @@ use tokio::net::UnixStream;
 
 /// A stream socket that counts its bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Socket(Arc<Shared>);
+pub(crate) struct Socket(Arc<SocketInner>);
 
 #[derive(Debug)]
-struct Shared {
+struct SocketInner {
     /// Held for one system call at a time. None once the connection is over.
     stream: Mutex<Option<Handle>>,
     written: AtomicU64,
     read: AtomicU64,
-    ends: Ends,
+    ends: SocketEnds,
 }
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ enum Handle {
 
 /// Both ends of a connection. A unix socket has none that could be told.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct SocketEnds {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
 }
@@ -54,7 +54,7 @@ pub(crate) enum Sight {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
-        let ends = Ends {
+        let ends = SocketEnds {
             local: Some(stream.local_addr()?),
             peer: Some(stream.peer_addr()?),
         };
@@ -63,11 +63,11 @@ impl Socket {
 
     #[cfg(unix)]
     pub(crate) fn unix(stream: UnixStream) -> Self {
-        Self::of(Handle::Unix(stream), Ends::default())
+        Self::of(Handle::Unix(stream), SocketEnds::default())
     }
 
-    fn of(stream: Handle, ends: Ends) -> Self {
-        Self(Arc::new(Shared {
+    fn of(stream: Handle, ends: SocketEnds) -> Self {
+        Self(Arc::new(SocketInner {
             stream: Mutex::new(Some(stream)),
             written: AtomicU64::new(0),
             read: AtomicU64::new(0),
@@ -75,7 +75,7 @@ impl Socket {
         }))
     }
 
-    pub(crate) fn ends(&self) -> Ends {
+    pub(crate) fn ends(&self) -> SocketEnds {
         self.0.ends
     }
 

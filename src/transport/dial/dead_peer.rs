@@ -19,7 +19,7 @@ use crate::transport::wire::watch::PingTimes;
 
 /// When a connection is taken for dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
+pub(crate) struct DeadPeerTimeouts {
     /// How long what was sent may stay unacknowledged.
     unacknowledged: Duration,
     /// After how long a silence the kernel asks whether the peer is there, and how often from then.
@@ -32,7 +32,7 @@ pub(crate) struct Patience {
     pong: Duration,
 }
 
-impl Patience {
+impl DeadPeerTimeouts {
     /// No byte acknowledged for the send limit: dead. With the defaults that is half of the attempt,
     /// and the first byte limit is four fifths of it, so that a dark path is told before a silent
     /// service would be. (The kernel counts from its first retransmission, 0.2 to 0.4 s after the request: told
@@ -170,7 +170,7 @@ mod tests {
     fn dark_path_is_told_before_a_silent_service_for_every_deadline_from_four_seconds() {
         for deadline in [4, 5, 10, 30, 60, 600, 3_600, 86_400].map(Duration::from_secs) {
             let timeouts = Timeouts::new(deadline).unwrap();
-            let patience = Patience::of(&timeouts);
+            let patience = DeadPeerTimeouts::of(&timeouts);
             let told = patience.unacknowledged + FIRST_REPEAT;
             assert!(told < timeouts.first_byte().get(), "{deadline:?}");
             assert!(patience.unacknowledged >= timeouts.send().get());
@@ -182,7 +182,7 @@ mod tests {
     fn path_that_goes_dark_during_the_wait_is_told_before_a_silent_service_from_six_seconds() {
         for deadline in [6, 10, 30, 60, 600].map(Duration::from_secs) {
             let timeouts = Timeouts::new(deadline).unwrap();
-            let patience = Patience::of(&timeouts);
+            let patience = DeadPeerTimeouts::of(&timeouts);
             let by_ping = patience.ping + patience.pong;
             assert!(by_ping < timeouts.first_byte().get(), "{deadline:?}");
             let by_probe = patience.probe + patience.probe_again;
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn ten_seconds_make_two_and_a_half() {
-        let patience = Patience::of(&Timeouts::new(MS(10_000)).unwrap());
+        let patience = DeadPeerTimeouts::of(&Timeouts::new(MS(10_000)).unwrap());
         assert_eq!(patience.unacknowledged, MS(2_600));
         assert_eq!(
             (patience.probe, patience.probe_again),
@@ -206,7 +206,7 @@ mod tests {
     fn connect_limit_is_never_cut_short() {
         let long = TimeoutsConfig::new().connect(MS(4_000)).send(MS(500));
         let timeouts = Timeouts::from_config(MS(10_000), long).unwrap();
-        assert_eq!(Patience::of(&timeouts).unacknowledged, MS(4_100));
+        assert_eq!(DeadPeerTimeouts::of(&timeouts).unacknowledged, MS(4_100));
     }
 
     #[cfg(target_os = "linux")]
@@ -218,8 +218,8 @@ mod tests {
             interval: MS(10_000),
             retries: 3,
         };
-        let own = Patience::of(&timeouts);
-        let set = |patience: Patience| {
+        let own = DeadPeerTimeouts::of(&timeouts);
+        let set = |patience: DeadPeerTimeouts| {
             let socket = TcpSocket::new_v4().unwrap();
             patience.set(&socket).unwrap();
             let socket = SockRef::from(&socket);
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn kernel_is_given_the_time_to_send_again_and_whole_seconds() {
-        let patience = Patience::of(&Timeouts::new(MS(10)).unwrap());
+        let patience = DeadPeerTimeouts::of(&Timeouts::new(MS(10)).unwrap());
         assert_eq!(patience.unacknowledged, SHORTEST);
         assert_eq!(
             (patience.probe, patience.probe_again),
@@ -265,17 +265,17 @@ mod tests {
     fn connection_waits_for_as_long_as_any_destination_needs() {
         let timeouts =
             [MS(1_000), MS(60_000), MS(5_000)].map(|deadline| Timeouts::new(deadline).unwrap());
-        let longest = Patience::longest(&timeouts, None);
-        assert_eq!(longest, Some(Patience::of(&timeouts[1])));
-        assert_ne!(longest, Some(Patience::of(&timeouts[0])));
+        let longest = DeadPeerTimeouts::longest(&timeouts, None);
+        assert_eq!(longest, Some(DeadPeerTimeouts::of(&timeouts[1])));
+        assert_ne!(longest, Some(DeadPeerTimeouts::of(&timeouts[0])));
         // The user's keep-alive is the same for all: the pings differ.
         let keep_alive = KeepAlive {
             time: MS(60_000),
             interval: MS(10_000),
             retries: 3,
         };
-        let longest = Patience::longest(&timeouts, Some(keep_alive));
-        let expected = Patience::of(&timeouts[1]).by(keep_alive, &timeouts[1]);
+        let longest = DeadPeerTimeouts::longest(&timeouts, Some(keep_alive));
+        let expected = DeadPeerTimeouts::of(&timeouts[1]).by(keep_alive, &timeouts[1]);
         assert_eq!(longest, Some(expected));
     }
 }

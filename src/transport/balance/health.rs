@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// The state of one address of a destination.
 #[derive(Clone, Debug)]
-pub(crate) struct Health {
+pub(crate) struct AddressHealth {
     /// Tells it from an earlier entry of the same address.
     pub(super) entry: u64,
     /// Requests that are on their way.
@@ -35,7 +35,7 @@ pub(super) struct Aside {
 
 /// How an attempt ended, as far as its address goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fared {
+pub(crate) enum AddressOutcome {
     /// Answered, the head coming after so long.
     Answered(Duration),
     /// Failed on the way: at tls, send, gateway, server or receive.
@@ -46,7 +46,7 @@ pub(crate) enum Fared {
     Unknown,
 }
 
-impl Health {
+impl AddressHealth {
     pub(super) fn new(entry: u64) -> Self {
         Self {
             entry,
@@ -61,25 +61,25 @@ impl Health {
         }
     }
 
-    pub(super) fn record(&mut self, fared: Fared, now: Instant) {
+    pub(super) fn record(&mut self, fared: AddressOutcome, now: Instant) {
         match fared {
-            Fared::Answered(latency) => {
+            AddressOutcome::Answered(latency) => {
                 self.refuses_until = None;
                 self.refused_in_a_row = 0;
                 self.latency.add(latency.as_secs_f64());
                 self.failures.add(0.0);
             }
-            Fared::Failed => {
+            AddressOutcome::Failed => {
                 self.refuses_until = None;
                 self.refused_in_a_row = 0;
                 self.failures.add(1.0);
             }
-            Fared::Unreachable => {
+            AddressOutcome::Unreachable => {
                 let doubled = FIRST_WAIT.saturating_mul(1 << self.refused_in_a_row.min(8));
                 self.refuses_until = Some(now + doubled.min(LONGEST_WAIT));
                 self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
             }
-            Fared::Unknown => {}
+            AddressOutcome::Unknown => {}
         }
     }
 
@@ -138,12 +138,12 @@ impl Health {
     }
 
     /// A trial ended: enough good ones in a row bring it back.
-    pub(super) fn tried(&mut self, fared: Fared, siblings: &Siblings) {
+    pub(super) fn tried(&mut self, fared: AddressOutcome, siblings: &Siblings) {
         let Some(aside) = &mut self.aside else {
             return;
         };
         match fared {
-            Fared::Answered(latency) if siblings.is_as_good(latency) => {
+            AddressOutcome::Answered(latency) if siblings.is_as_good(latency) => {
                 aside.good_trials += 1;
                 if aside.good_trials >= GOOD_TRIALS {
                     self.aside = None;
@@ -151,8 +151,10 @@ impl Health {
                     self.failures = Average::new();
                 }
             }
-            Fared::Answered(_) | Fared::Failed | Fared::Unreachable => aside.good_trials = 0,
-            Fared::Unknown => {}
+            AddressOutcome::Answered(_) | AddressOutcome::Failed | AddressOutcome::Unreachable => {
+                aside.good_trials = 0
+            }
+            AddressOutcome::Unknown => {}
         }
     }
 

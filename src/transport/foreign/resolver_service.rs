@@ -16,7 +16,7 @@ use crate::box_error::BoxError;
 use crate::dns::{AddressFilter, Resolve};
 use crate::timeout::Timeouts;
 use crate::transport::leave::alone;
-use crate::transport::look_up::look_up;
+use crate::transport::resolve::look_up;
 use crate::transport::target::{Dial, read_host};
 
 /// Looks names up for a connector.

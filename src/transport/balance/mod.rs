@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use self::health::Fared;
-use self::health::{Health, Siblings, Standing};
+pub(crate) use self::health::AddressOutcome;
+use self::health::{AddressHealth, Siblings, Standing};
 
 /// The addresses of one destination, and their state.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
-    known: BTreeMap<IpAddr, Health>,
+pub(crate) struct Balancer {
+    known: BTreeMap<IpAddr, AddressHealth>,
     /// How many addresses were written down so far: an address that comes back is another entry.
     entries: u64,
     /// The generation of the last DNS answer, and whether it was whole. Most calls bring the same one.
@@ -34,7 +34,7 @@ pub(crate) struct Book {
 
 /// The part of a DNS answer that matters here.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Given<'a> {
+pub(crate) struct ResolvedAddresses<'a> {
     pub(crate) addresses: &'a [IpAddr],
     /// The same number, the same addresses.
     pub(crate) generation: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Given<'a> {
 type V4 = bool;
 type V6 = bool;
 
-impl Given<'_> {
+impl ResolvedAddresses<'_> {
     fn is_authoritative_for(&self, address: IpAddr) -> bool {
         if address.is_ipv4() {
             self.speaks_for.0
@@ -58,15 +58,15 @@ impl Given<'_> {
 
 /// A request that is on its way to an address.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct RequestInFlight {
     pub(crate) address: IpAddr,
     number: u64,
 }
 
-impl Book {
+impl Balancer {
     /// Takes in what DNS gives now. Returns the addresses that are gone: their connections are to be
     /// dropped.
-    pub(crate) fn update(&mut self, given: &Given<'_>, now: Instant) -> Vec<IpAddr> {
+    pub(crate) fn update(&mut self, given: &ResolvedAddresses<'_>, now: Instant) -> Vec<IpAddr> {
         let current = Some((given.generation, given.speaks_for == (true, true)));
         if self.current == current && !self.rotates {
             return Vec::new();
@@ -76,7 +76,7 @@ impl Book {
             let entries = &mut self.entries;
             let health = self.known.entry(*address).or_insert_with(|| {
                 *entries += 1;
-                Health::new(*entries)
+                AddressHealth::new(*entries)
             });
             self.rotates |= health.absent_since.take().is_some();
         }
@@ -155,17 +155,22 @@ impl Book {
 
     /// Notes that a request goes to `address`. Returns an entry for [`end`](Self::end), or `None` if the address is not
     /// known any more.
-    pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Option<Entry> {
+    pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Option<RequestInFlight> {
         let health = self.known.get_mut(&address)?;
         health.in_flight = health.in_flight.saturating_add(1);
         health.used = Some(now);
         let number = health.entry;
-        Some(Entry { address, number })
+        Some(RequestInFlight { address, number })
     }
 
     /// Notes the end of a request. If the address has left DNS since then, the result does not count for an address
     /// that came back. Returns true if the address is set aside because of it.
-    pub(crate) fn end(&mut self, entry: Entry, fared: Fared, now: Instant) -> bool {
+    pub(crate) fn end(
+        &mut self,
+        entry: RequestInFlight,
+        fared: AddressOutcome,
+        now: Instant,
+    ) -> bool {
         let health = self.known.get_mut(&entry.address);
         let Some(health) = health.filter(|health| health.entry == entry.number) else {
             return false;

@@ -15,9 +15,9 @@ fn given(addresses: &[u8]) -> Arc<[IpAddr]> {
 }
 
 /// A DNS answer of a new generation.
-fn whole(addresses: &[IpAddr]) -> Given<'_> {
+fn whole(addresses: &[IpAddr]) -> ResolvedAddresses<'_> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    Given {
+    ResolvedAddresses {
         addresses,
         generation: NEXT.fetch_add(1, Ordering::Relaxed),
         ttl: SECS(5),
@@ -30,24 +30,24 @@ fn start() -> Instant {
 }
 
 /// A book that knows these.
-fn book(addresses: &Arc<[IpAddr]>, now: Instant) -> Book {
-    let mut book = Book::default();
+fn book(addresses: &Arc<[IpAddr]>, now: Instant) -> Balancer {
+    let mut book = Balancer::default();
     assert!(book.update(&whole(addresses), now).is_empty());
     book
 }
 
 /// A request to an address, and how it fared.
-fn go(book: &mut Book, address: IpAddr, fared: Fared, now: Instant) {
+fn go(book: &mut Balancer, address: IpAddr, fared: AddressOutcome, now: Instant) {
     let entry = book.begin(address, now).unwrap();
     book.end(entry, fared, now);
 }
 
 /// A request to the address that comes first; where it went.
 fn call(
-    book: &mut Book,
+    book: &mut Balancer,
     addresses: &[IpAddr],
     now: Instant,
-    fares: impl Fn(IpAddr) -> Fared,
+    fares: impl Fn(IpAddr) -> AddressOutcome,
 ) -> IpAddr {
     let first = book.order(addresses, 8, now)[0];
     go(book, first, fares(first), now);
@@ -59,7 +59,7 @@ async fn fewest_in_flight_is_chosen_and_the_warm_one_on_a_tie() {
     let (now, all) = (start(), given(&[1, 2, 3]));
     let mut book = book(&all, now);
     assert_eq!(book.order(&all, 8, now), *all, "the order of DNS");
-    go(&mut book, ip(2), Fared::Answered(MS(1)), now);
+    go(&mut book, ip(2), AddressOutcome::Answered(MS(1)), now);
     assert_eq!(book.order(&all, 8, now)[0], ip(2), "warm");
     book.begin(ip(2), now);
     assert_eq!(book.order(&all, 2, now), [ip(1), ip(3)], "one in flight");
@@ -76,7 +76,7 @@ async fn address_absent_from_one_fresh_answer_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn addresses_are_those_that_did_not_leave() {
     let now = start();
-    let mut book = Book::default();
+    let mut book = Balancer::default();
     for (second, (addresses, all)) in [
         (&[1, 2][..], &[1, 2][..]),
         (&[2, 1], &[1, 2]),
@@ -109,9 +109,9 @@ async fn request_to_an_address_that_left_says_nothing_about_the_one_that_came_ba
     book.update(&whole(&both), now);
     let short = book.begin(ip(1), now).unwrap();
     assert_eq!(book.order(&both, 8, now)[0], ip(2), "one is busy");
-    book.end(long, Fared::Unreachable, now);
+    book.end(long, AddressOutcome::Unreachable, now);
     assert_eq!(book.order(&both, 8, now)[0], ip(2), "and still is");
-    book.end(short, Fared::Answered(MS(1)), now);
+    book.end(short, AddressOutcome::Answered(MS(1)), now);
     assert_eq!(
         book.order(&both, 8, now)[0],
         ip(1),
@@ -152,7 +152,7 @@ async fn d26_addresses_that_come_back_are_gone_only_after_a_while() {
 async fn d29_address_that_swallows_is_tried_last_for_a_while_by_everyone() {
     let (now, all) = (start(), given(&[1, 2]));
     let mut book = book(&all, now);
-    go(&mut book, ip(1), Fared::Unreachable, now);
+    go(&mut book, ip(1), AddressOutcome::Unreachable, now);
     assert_eq!(book.order(&all, 8, now), [ip(2), ip(1)]);
     let soon = now + MS(999);
     assert_eq!(book.order(&all, 8, soon)[0], ip(2));
@@ -162,7 +162,7 @@ async fn d29_address_that_swallows_is_tried_last_for_a_while_by_everyone() {
         ip(1),
         "and then again: it is the warm one"
     );
-    go(&mut book, ip(1), Fared::Unreachable, later);
+    go(&mut book, ip(1), AddressOutcome::Unreachable, later);
     assert_eq!(
         book.order(&all, 8, later + MS(1_999))[0],
         ip(2),
@@ -174,7 +174,7 @@ async fn d29_address_that_swallows_is_tried_last_for_a_while_by_everyone() {
 async fn d30_slow_address_is_set_aside_and_gets_trials_only() {
     let (start, all) = (start(), given(&[1, 2, 3]));
     let mut book = book(&all, start);
-    let slow = |address| Fared::Answered(if address == ip(3) { MS(150) } else { MS(50) });
+    let slow = |address| AddressOutcome::Answered(if address == ip(3) { MS(150) } else { MS(50) });
     // 100 requests a second, three at a time.
     let mut after_five_seconds = (0, 0);
     for round in 0..1_000 {
@@ -203,7 +203,7 @@ async fn healed_address_comes_back_after_a_few_good_trials() {
     let mut book = book(&all, now);
     for _ in 0..20 {
         for address in all.iter() {
-            let fared = Fared::Answered(if *address == ip(3) { MS(150) } else { MS(50) });
+            let fared = AddressOutcome::Answered(if *address == ip(3) { MS(150) } else { MS(50) });
             go(&mut book, *address, fared, now);
         }
     }
@@ -212,7 +212,7 @@ async fn healed_address_comes_back_after_a_few_good_trials() {
     while book.known[&ip(3)].aside.is_some() && seconds < 60 {
         for _ in 0..50 {
             now += MS(20);
-            call(&mut book, &all, now, |_| Fared::Answered(MS(50)));
+            call(&mut book, &all, now, |_| AddressOutcome::Answered(MS(50)));
         }
         seconds += 1;
     }
@@ -227,9 +227,9 @@ async fn address_that_fails_more_than_its_siblings_is_set_aside() {
         for address in all.iter() {
             let fails = *address == ip(2) && round % 3 == 0;
             let fared = if fails {
-                Fared::Failed
+                AddressOutcome::Failed
             } else {
-                Fared::Answered(MS(5))
+                AddressOutcome::Answered(MS(5))
             };
             go(&mut book, *address, fared, now);
         }
@@ -249,7 +249,7 @@ async fn at_most_a_third_is_set_aside_and_never_the_last() {
                 go(
                     &mut book,
                     *address,
-                    Fared::Answered(MS(10 << (2 * at))),
+                    AddressOutcome::Answered(MS(10 << (2 * at))),
                     now,
                 );
             }
@@ -265,7 +265,7 @@ async fn when_every_address_refuses_the_one_that_is_back_first_comes_first() {
     let mut book = book(&all, now);
     for (address, times) in [(ip(1), 2), (ip(2), 1)] {
         for _ in 0..times {
-            go(&mut book, address, Fared::Unreachable, now);
+            go(&mut book, address, AddressOutcome::Unreachable, now);
         }
     }
     assert_eq!(book.order(&all, 8, now), [ip(2), ip(1)]);

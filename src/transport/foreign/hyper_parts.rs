@@ -20,7 +20,7 @@ use tower_service::Service;
 use url::Url;
 
 use super::judge::{OTHER_SCHEME, is_judged, unseen};
-use super::names::Names;
+use super::resolver_service::Names;
 use super::spelling::canonicalize;
 use crate::body::unprepared;
 use crate::box_error::BoxError;
@@ -32,29 +32,29 @@ use crate::error::Error;
 use crate::hop::{Diagnosis, Hop};
 use crate::record::tracker::{self, Tracker};
 use crate::registry::{self, Registry};
-use crate::transport::body::{Loan, RequestBody};
-use crate::transport::book::{Book, Given};
+use crate::transport::balance::{Balancer, ResolvedAddresses};
+use crate::transport::body::{RequestBody, ReturnableBody};
 use crate::transport::framing::announced;
 use crate::transport::leave::{Abandon, Leaving, alone, settled};
-use crate::transport::look_up::{given, look_up};
+use crate::transport::resolve::{given, look_up};
 use crate::transport::target::{dial, speakable};
 
 /// Puts the hops around hyper-util's own client.
 #[derive(Clone)]
 pub struct PoolLayer {
-    shared: Arc<Shared>,
+    shared: Arc<PoolLayerInner>,
 }
 
-struct Shared {
+struct PoolLayerInner {
     names: Names,
-    pools: Registry<Pool>,
+    pools: Registry<TrackedPool>,
 }
 
 impl PoolLayer {
     pub(super) fn new(names: Names) -> Self {
         let pools = Registry::bounded(MOST_POOLS, clock::now());
         Self {
-            shared: Arc::new(Shared { names, pools }),
+            shared: Arc::new(PoolLayerInner { names, pools }),
         }
     }
 }
@@ -83,7 +83,7 @@ impl fmt::Debug for PoolLayer {
 #[derive(Clone)]
 pub struct Pooled<S> {
     inner: S,
-    shared: Arc<Shared>,
+    shared: Arc<PoolLayerInner>,
 }
 
 impl<S: fmt::Debug> fmt::Debug for Pooled<S> {
@@ -133,7 +133,7 @@ where
 }
 
 async fn send<S, B, R>(
-    shared: &Shared,
+    shared: &PoolLayerInner,
     mut inner: S,
     request: Request<B>,
     tracker: &Arc<Tracker>,
@@ -166,7 +166,7 @@ where
     let pool = shared.pool(&head.uri);
     pool.leave(&given(&answer));
 
-    let loan = Loan::new(body, &head, length, Arc::clone(tracker));
+    let loan = ReturnableBody::new(body, &head, length, Arc::clone(tracker));
     let Some(body) = loan.lend() else {
         return Err(Error::invalid());
     };
@@ -203,14 +203,14 @@ where
     }
 }
 
-impl Shared {
-    fn pool(&self, uri: &http::Uri) -> Arc<Pool> {
+impl PoolLayerInner {
+    fn pool(&self, uri: &http::Uri) -> Arc<TrackedPool> {
         let now = clock::now();
         let Some(origin) = Origin::of(uri) else {
             return Arc::default();
         };
         self.pools.get(&origin, now).unwrap_or_else(|| {
-            let fresh = Pool::default();
+            let fresh = TrackedPool::default();
             self.pools.get_or_keep(origin.to_destination(), fresh, now)
         })
     }
@@ -218,25 +218,25 @@ impl Shared {
 
 /// The connections of one destination, as far as they have answered.
 #[derive(Default)]
-struct Pool(Mutex<Inside>);
+struct TrackedPool(Mutex<TrackedPoolState>);
 
 #[derive(Default)]
-struct Inside {
-    book: Book,
+struct TrackedPoolState {
+    book: Balancer,
     /// By our end of them.
-    open: HashMap<SocketAddr, Open>,
+    open: HashMap<SocketAddr, OpenConnections>,
 }
 
-struct Open {
+struct OpenConnections {
     peer: IpAddr,
     since: Instant,
     connection: CaptureConnection,
 }
 
-impl Pool {
+impl TrackedPool {
     /// Takes in the current addresses. Connections to an address that is gone are not used again. Requests in flight on
     /// them finish.
-    fn leave(&self, given: &Given<'_>) {
+    fn leave(&self, given: &ResolvedAddresses<'_>) {
         let mut inside = self.inside();
         let gone = inside.book.update(given, clock::now());
         if gone.is_empty() {
@@ -269,7 +269,7 @@ impl Pool {
             let oldest = oldest.map(|(local, _)| *local);
             oldest.map(|oldest| inside.open.remove(&oldest));
         }
-        let open = Open {
+        let open = OpenConnections {
             peer,
             since,
             connection,
@@ -277,12 +277,12 @@ impl Pool {
         inside.open.insert(known.local_addr(), open);
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn inside(&self) -> MutexGuard<'_, TrackedPoolState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl registry::Entry for Pool {
+impl registry::Entry for TrackedPool {
     /// Never: what is forgotten is only used for longer.
     fn is_pinned(&self, _now: Instant) -> bool {
         false

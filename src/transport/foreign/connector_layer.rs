@@ -182,5 +182,5 @@ impl Arrival {
 const NOT_ASKED: &str = "the connector chose the address without our resolver";
 
 #[cfg(test)]
-#[path = "anywhere_tests.rs"]
+#[path = "connector_layer_tests.rs"]
 mod tests;

@@ -13,11 +13,11 @@ use tokio::runtime;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::book::{Book, Entry, Fared, Given};
-use super::look_up::given;
+use super::balance::{AddressOutcome, Balancer, RequestInFlight, ResolvedAddresses};
 use super::pool::Pool;
 use super::pool::bounds::Bounds;
 use super::refresh::Name;
+use super::resolve::given;
 use super::routing::{Identity, Routing};
 use crate::clock;
 #[cfg(feature = "otel")]
@@ -29,14 +29,14 @@ use crate::record::{Addresses, Tracker};
 use crate::registry::{self, Registry};
 
 /// The destinations in use, bounded in number.
-pub(super) struct Places {
+pub(super) struct DestinationPools {
     /// How many HTTP/1 connections of one destination may be in use.
     most_leases: usize,
     bounds: Bounds,
-    known: Registry<Place>,
+    known: Registry<DestinationPool>,
 }
 
-impl Places {
+impl DestinationPools {
     pub(super) fn new(most_leases: usize, bounds: Bounds) -> Self {
         Self {
             most_leases: most_leases.min(Semaphore::MAX_PERMITS),
@@ -55,7 +55,7 @@ impl Places {
         uri: &Uri,
         now: Instant,
         routing: impl FnOnce() -> Result<Routing, E>,
-    ) -> Result<Arc<Place>, E> {
+    ) -> Result<Arc<DestinationPool>, E> {
         if let Some(recent) = self.recent(uri, now) {
             return Ok(recent);
         }
@@ -65,7 +65,7 @@ impl Places {
     }
 
     /// The place of the thread's latest request, if this request goes there, too.
-    fn recent(&self, uri: &Uri, now: Instant) -> Option<Arc<Place>> {
+    fn recent(&self, uri: &Uri, now: Instant) -> Option<Arc<DestinationPool>> {
         // A thread that ends remembers nothing.
         let recent = RECENT.try_with(|recent| {
             let recent = recent.try_borrow().ok()?;
@@ -81,13 +81,13 @@ impl Places {
         uri: &Uri,
         now: Instant,
         routing: impl FnOnce() -> Result<Routing, E>,
-    ) -> Result<Arc<Place>, E> {
+    ) -> Result<Arc<DestinationPool>, E> {
         let origin = Origin::of(uri);
         let known = origin.as_ref().map(|origin| self.known.get(origin, now));
         if let Some(Some(known)) = known {
             return Ok(known);
         }
-        let fresh = Place::new(routing()?, self.most_leases, self.bounds.clone());
+        let fresh = DestinationPool::new(routing()?, self.most_leases, self.bounds.clone());
         Ok(match origin {
             Some(origin) => self.known.get_or_keep(origin.to_destination(), fresh, now),
             None => Arc::new(fresh),
@@ -114,7 +114,7 @@ impl Places {
     }
 }
 
-impl fmt::Debug for Places {
+impl fmt::Debug for DestinationPools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.known.each(|destination, _| destination.to_string());
         f.debug_set().entries(names).finish()
@@ -126,7 +126,7 @@ impl fmt::Debug for Places {
 struct Recent {
     scheme: Scheme,
     authority: Authority,
-    place: Weak<Place>,
+    place: Weak<DestinationPool>,
     /// Until then the registry need not hear that it is in use.
     until: Instant,
 }
@@ -138,7 +138,7 @@ impl Recent {
             && uri.scheme() == Some(&self.scheme)
     }
 
-    fn replace(place: &Arc<Place>, uri: &Uri, now: Instant) {
+    fn replace(place: &Arc<DestinationPool>, uri: &Uri, now: Instant) {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return;
         };
@@ -157,9 +157,9 @@ thread_local! {
 }
 
 /// One destination.
-pub(super) struct Place {
+pub(super) struct DestinationPool {
     pub(super) routing: Routing,
-    inside: Mutex<Inside>,
+    inside: Mutex<PoolsInner>,
     bounds: Bounds,
     pub(super) leases: Arc<Semaphore>,
     /// Has the resolver keep the name.
@@ -169,8 +169,8 @@ pub(super) struct Place {
 }
 
 #[derive(Default)]
-struct Inside {
-    book: Book,
+struct PoolsInner {
+    book: Balancer,
     /// None is the transport's unix socket.
     pools: BTreeMap<Option<IpAddr>, Pools>,
 }
@@ -180,7 +180,7 @@ type Owner = (Identity, runtime::Id);
 /// The connections to one address, or to the transport's unix socket.
 type Pools = Vec<(Owner, Arc<Pool>)>;
 
-impl Place {
+impl DestinationPool {
     fn new(routing: Routing, most_leases: usize, bounds: Bounds) -> Self {
         Self {
             routing,
@@ -193,7 +193,12 @@ impl Place {
     }
 
     /// The addresses to be tried, in order. The connections to those that are gone end.
-    pub(super) fn order(&self, given: &Given<'_>, most: usize, now: Instant) -> Vec<IpAddr> {
+    pub(super) fn order(
+        &self,
+        given: &ResolvedAddresses<'_>,
+        most: usize,
+        now: Instant,
+    ) -> Vec<IpAddr> {
         let mut inside = self.inside();
         let gone = inside.update(given, now);
         let order = inside.book.order(given.addresses, most, now);
@@ -203,7 +208,7 @@ impl Place {
     }
 
     /// Takes in a DNS answer that no request asked for.
-    fn take_in(&self, given: &Given<'_>) {
+    fn take_in(&self, given: &ResolvedAddresses<'_>) {
         let gone = self.inside().update(given, clock::now());
         gone.iter().for_each(|pool| pool.close());
     }
@@ -252,9 +257,9 @@ impl Place {
         self: &Arc<Self>,
         (address, now): (IpAddr, Instant),
         tracker: &Arc<Tracker>,
-    ) -> Visit {
+    ) -> AddressVisit {
         let entry = self.inside().book.begin(address, now);
-        Visit {
+        AddressVisit {
             place: Arc::clone(self),
             entry,
             tracker: Arc::clone(tracker),
@@ -278,14 +283,14 @@ impl Place {
         idle.min_by_key(|(since, _)| *since)
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn inside(&self) -> MutexGuard<'_, PoolsInner> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inside {
+impl PoolsInner {
     /// Takes in what DNS gives now. Returns the pools of the addresses that are gone, to be closed without the lock.
-    fn update(&mut self, given: &Given<'_>, now: Instant) -> Vec<Arc<Pool>> {
+    fn update(&mut self, given: &ResolvedAddresses<'_>, now: Instant) -> Vec<Arc<Pool>> {
         let gone = self.book.update(given, now);
         let pools = gone
             .into_iter()
@@ -298,7 +303,7 @@ impl Inside {
     }
 }
 
-impl Addresses for Place {
+impl Addresses for DestinationPool {
     fn knows(&self, address: IpAddr) -> bool {
         self.inside().book.knows(address)
     }
@@ -320,23 +325,23 @@ impl Addresses for Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for DestinationPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Place");
+        let mut shown = f.debug_struct("DestinationPool");
         shown
             .field("book", &self.inside().book)
             .finish_non_exhaustive()
     }
 }
 
-impl registry::Entry for Place {
+impl registry::Entry for DestinationPool {
     /// Never: what is forgotten is looked up and connected to again.
     fn is_pinned(&self, _now: Instant) -> bool {
         false
     }
 }
 
-impl Drop for Place {
+impl Drop for DestinationPool {
     fn drop(&mut self) {
         let inside = std::mem::take(&mut *self.inside());
         inside.pools().for_each(|pool| pool.close());
@@ -344,30 +349,30 @@ impl Drop for Place {
 }
 
 /// A request on its way to an address.
-pub(super) struct Visit {
-    place: Arc<Place>,
-    entry: Option<Entry>,
+pub(super) struct AddressVisit {
+    place: Arc<DestinationPool>,
+    entry: Option<RequestInFlight>,
     tracker: Arc<Tracker>,
     /// How it fared, and when that was known.
-    fared: Option<(Fared, Instant)>,
+    fared: Option<(AddressOutcome, Instant)>,
 }
 
-impl Visit {
-    pub(super) fn fared(mut self, fared: Fared, now: Instant) {
+impl AddressVisit {
+    pub(super) fn fared(mut self, fared: AddressOutcome, now: Instant) {
         self.fared = Some((fared, now));
     }
 }
 
-impl Drop for Visit {
+impl Drop for AddressVisit {
     fn drop(&mut self) {
         let (fared, now) = self.fared.unwrap_or_else(|| {
             // Given up and not ended: a limit ran out. A caller that goes away ends it first.
             let expired = self.tracker.is_given_up() && self.tracker.ended().is_none();
             let fared = match self.tracker.open() {
-                _ if !expired => Fared::Unknown,
-                _ if self.tracker.facts(|facts| facts.is_queued) => Fared::Unknown,
-                Some(Stage::Connect) => Fared::Unreachable,
-                _ => Fared::Failed,
+                _ if !expired => AddressOutcome::Unknown,
+                _ if self.tracker.facts(|facts| facts.is_queued) => AddressOutcome::Unknown,
+                Some(Stage::Connect) => AddressOutcome::Unreachable,
+                _ => AddressOutcome::Failed,
             };
             (fared, clock::now())
         });
@@ -389,5 +394,5 @@ const MOST_PLACES: usize = 1_024;
 const MOST_POOLS: usize = 64;
 
 #[cfg(test)]
-#[path = "places_tests.rs"]
+#[path = "destinations_tests.rs"]
 mod tests;

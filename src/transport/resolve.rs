@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::book::Given;
+use super::balance::ResolvedAddresses;
 use super::target::Dial;
 use crate::box_error::BoxError;
 use crate::clock;
@@ -65,8 +65,8 @@ pub(super) async fn look_up(
 }
 
 /// Returns the part of a DNS answer that the choice of an address needs.
-pub(super) fn given(answer: &Answer) -> Given<'_> {
-    Given {
+pub(super) fn given(answer: &Answer) -> ResolvedAddresses<'_> {
+    ResolvedAddresses {
         addresses: answer.addresses(),
         generation: answer.generation(),
         ttl: answer.ttl().saturating_add(answer.age()),
