@@ -5,7 +5,7 @@
 #[path = "../examples/seven_hops/cases.rs"]
 mod cases;
 #[cfg(test)]
-#[path = "../examples/seven_hops/guards.rs"]
+#[path = "../examples/seven_hops/policies.rs"]
 mod guards;
 #[cfg(test)]
 #[path = "../examples/seven_hops/run.rs"]

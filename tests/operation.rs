@@ -8,7 +8,7 @@ mod mock;
 mod operation {
     mod calls;
     mod guarding;
-    mod repeating;
+    mod retrying;
     mod telling;
     mod work;
 }

@@ -7,7 +7,7 @@
 //! ```
 
 mod cases;
-mod guards;
+mod policies;
 mod run;
 mod tape;
 mod world;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use sevenhops::{Client, Error, Hop, Timeline};
 
 use crate::cases::{Case, Repeat};
-use crate::guards::{GuardCase, GuardReport, Named};
+use crate::policies::{GuardCase, GuardReport, Named};
 use crate::run::Report;
 use crate::world::{Connection, Result, World};
 
@@ -76,7 +76,7 @@ async fn experiment(json: bool) -> Result<ExitCode> {
             print_report(case, &report, &reqwest);
         }
     }
-    let policies = guards::all();
+    let policies = policies::all();
     for case in &policies {
         let report = case.run(&world).await?;
         right += usize::from(report.report.right);

@@ -13,13 +13,13 @@ pin_project! {
     /// off.
     pub struct ChaosBody<R> {
         #[pin]
-        source: Source<R>,
+        source: ChaosBodySource<R>,
     }
 }
 
 pin_project! {
     #[project = SourceProjected]
-    enum Source<R> {
+    enum ChaosBodySource<R> {
         Real { #[pin] body: R },
         Text { text: Option<Bytes> },
         Broken { error: Option<BoxError> },
@@ -28,18 +28,18 @@ pin_project! {
 
 impl<R> ChaosBody<R> {
     pub(super) fn real(body: R) -> Self {
-        let source = Source::Real { body };
+        let source = ChaosBodySource::Real { body };
         Self { source }
     }
 
     pub(super) fn text(text: &'static str) -> Self {
         let text = Some(Bytes::from_static(text.as_bytes()));
-        let source = Source::Text { text };
+        let source = ChaosBodySource::Text { text };
         Self { source }
     }
 
     pub(super) fn broken(error: BoxError) -> Self {
-        let source = Source::Broken { error: Some(error) };
+        let source = ChaosBodySource::Broken { error: Some(error) };
         Self { source }
     }
 }
@@ -67,19 +67,19 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Real { body } => body.is_end_stream(),
-            Source::Text { text } => text.is_none(),
-            Source::Broken { error } => error.is_none(),
+            ChaosBodySource::Real { body } => body.is_end_stream(),
+            ChaosBodySource::Text { text } => text.is_none(),
+            ChaosBodySource::Broken { error } => error.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Real { body } => body.size_hint(),
-            Source::Text { text } => {
+            ChaosBodySource::Real { body } => body.size_hint(),
+            ChaosBodySource::Text { text } => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
-            Source::Broken { .. } => SizeHint::default(),
+            ChaosBodySource::Broken { .. } => SizeHint::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use super::fate::{Drawn, Fate};
+use super::plan::{FaultPlan, PlannedFault};
 use super::{ChaosBody, Fault};
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -26,50 +26,50 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct ChaosFuture<F, R> {
         #[pin]
-        state: State<F, R>,
+        state: ChaosState<F, R>,
     }
 }
 
 pin_project! {
     #[project = StateProjected]
-    enum State<F, R> {
+    enum ChaosState<F, R> {
         Untouched { #[pin] inner: F },
-        Sent { #[pin] inner: F, befalling: Befalling },
-        Unsent { befalling: Befalling },
+        Sent { #[pin] inner: F, befalling: ActiveFault },
+        Unsent { befalling: ActiveFault },
         // The fault has happened. The future waits before it returns the result.
-        Held { end: Box<Option<Answered<R>>>, until: Pin<Box<Sleep>> },
+        Held { end: Box<Option<ChaosResult<R>>>, until: Pin<Box<Sleep>> },
         Done,
     }
 }
 
-type Answered<R> = Result<Response<ChaosBody<R>>, BoxError>;
+type ChaosResult<R> = Result<Response<ChaosBody<R>>, BoxError>;
 
 /// The fault for a request, and where to report it.
-pub(super) struct Befalling {
-    drawn: Drawn,
-    fate: Arc<Fate>,
+pub(super) struct ActiveFault {
+    drawn: PlannedFault,
+    fate: Arc<FaultPlan>,
     call: Option<Call>,
 }
 
 /// The result of a fault, returned now or after a delay.
-struct Fallen<R> {
-    end: Answered<R>,
+struct FaultOutcome<R> {
+    end: ChaosResult<R>,
     after: Option<Duration>,
 }
 
 impl<F, R> ChaosFuture<F, R> {
     pub(super) fn untouched(inner: F) -> Self {
-        let state = State::Untouched { inner };
+        let state = ChaosState::Untouched { inner };
         Self { state }
     }
 
-    pub(super) fn sent(inner: F, befalling: Befalling) -> Self {
-        let state = State::Sent { inner, befalling };
+    pub(super) fn sent(inner: F, befalling: ActiveFault) -> Self {
+        let state = ChaosState::Sent { inner, befalling };
         Self { state }
     }
 
-    pub(super) fn unsent(befalling: Befalling) -> Self {
-        let state = State::Unsent { befalling };
+    pub(super) fn unsent(befalling: ActiveFault) -> Self {
+        let state = ChaosState::Unsent { befalling };
         Self { state }
     }
 }
@@ -80,7 +80,7 @@ where
     E: Into<BoxError>,
     R: Body,
 {
-    type Output = Answered<R>;
+    type Output = ChaosResult<R>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
@@ -108,13 +108,13 @@ where
                 StateProjected::Done => return Poll::Pending,
             };
             let Some(after) = fallen.after else {
-                state.set(State::Done);
+                state.set(ChaosState::Done);
                 if let (Err(error), Some(tracker)) = (&fallen.end, tracker::current()) {
                     tracker.hand_back(Diagnosis::foreign(&**error).kind);
                 }
                 return Poll::Ready(fallen.end);
             };
-            state.set(State::Held {
+            state.set(ChaosState::Held {
                 end: Box::new(Some(fallen.end)),
                 until: Box::pin(sleep(after)),
             });
@@ -122,8 +122,8 @@ where
     }
 }
 
-impl Befalling {
-    pub(super) fn new(drawn: Drawn, fate: Arc<Fate>, call: Option<Call>) -> Self {
+impl ActiveFault {
+    pub(super) fn new(drawn: PlannedFault, fate: Arc<FaultPlan>, call: Option<Call>) -> Self {
         Self { drawn, fate, call }
     }
 
@@ -143,8 +143,8 @@ impl Befalling {
     }
 
     /// Applies the fault to a response from the service.
-    fn befall<R: Body>(&self, answer: Response<R>) -> Fallen<R> {
-        let Drawn { fault, delay } = self.drawn;
+    fn befall<R: Body>(&self, answer: Response<R>) -> FaultOutcome<R> {
+        let PlannedFault { fault, delay } = self.drawn;
         if fault == Fault::BreakBody && answer.body().is_end_stream() {
             return Ok(answer.map(ChaosBody::real)).into();
         }
@@ -154,7 +154,7 @@ impl Befalling {
         }
         self.note();
         match fault {
-            Fault::Delay(_) => Fallen {
+            Fault::Delay(_) => FaultOutcome {
                 end: Ok(answer.map(ChaosBody::real)),
                 after: delay,
             },
@@ -163,7 +163,7 @@ impl Befalling {
                 Ok(broken).into()
             }
             // The wait ends, but later than every configured limit.
-            Fault::Silence => Fallen {
+            Fault::Silence => FaultOutcome {
                 end: Err(fault.error()),
                 after: Some(Timeout::MAX.get()),
             },
@@ -172,7 +172,7 @@ impl Befalling {
     }
 
     /// Applies the fault without a request to the service.
-    fn instead<R>(&self) -> Fallen<R> {
+    fn instead<R>(&self) -> FaultOutcome<R> {
         self.note();
         let fault = self.drawn.fault;
         let tracker = tracker::current();
@@ -194,7 +194,7 @@ impl Befalling {
             let limit = tracker.as_ref().map(|tracker| tracker.timeouts().connect());
             limit.map_or(KERNEL_GIVES_UP, Timeout::get)
         };
-        Fallen {
+        FaultOutcome {
             end: Err(fault.error()),
             after: (fault == Fault::BlackholeConnect).then(limit),
         }
@@ -205,8 +205,8 @@ impl Befalling {
     }
 }
 
-impl<R> From<Answered<R>> for Fallen<R> {
-    fn from(end: Answered<R>) -> Self {
+impl<R> From<ChaosResult<R>> for FaultOutcome<R> {
+    fn from(end: ChaosResult<R>) -> Self {
         Self { end, after: None }
     }
 }

@@ -9,8 +9,8 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::fate::{Fate, When};
-use super::future::{Befalling, ChaosFuture};
+use super::future::{ActiveFault, ChaosFuture};
+use super::plan::{FaultPlan, When};
 use super::{ChaosBody, ChaosConfig, Fault};
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -53,7 +53,7 @@ use crate::config_error::ConfigError;
 /// Dropping the future drops the request below.
 #[derive(Clone)]
 pub struct ChaosLayer {
-    fate: Arc<Fate>,
+    fate: Arc<FaultPlan>,
     when: Option<Arc<When>>,
 }
 
@@ -66,7 +66,7 @@ impl ChaosLayer {
     pub fn new(config: ChaosConfig) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
-            fate: Arc::new(Fate::new(config)),
+            fate: Arc::new(FaultPlan::new(config)),
             when: None,
         })
     }
@@ -165,7 +165,7 @@ where
         let Some(drawn) = drawn else {
             return ChaosFuture::untouched(self.inner.call(request));
         };
-        let befalling = Befalling::new(drawn, Arc::clone(fate), call);
+        let befalling = ActiveFault::new(drawn, Arc::clone(fate), call);
         if befalling.needs_the_service() {
             return ChaosFuture::sent(self.inner.call(request), befalling);
         }

@@ -71,9 +71,9 @@
 
 mod body;
 mod config;
-mod fate;
 mod future;
 mod layer;
+mod plan;
 
 pub use self::body::ChaosBody;
 pub use self::config::ChaosConfig;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::driver::{Attempts, Driver, Now, Policies};
-use crate::telemetry::{Contained, Propagator};
+use crate::telemetry::{ContainedPropagator, Propagator};
 use crate::timeout::Timeouts;
 
 /// Applies the limits of an attempt to a service, and names the hop at which the attempt fails.
@@ -72,7 +72,7 @@ impl AttemptLayer {
     /// the call's own origin.
     #[must_use]
     pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
-        self.propagator = Some(Arc::new(Contained::new(propagator)));
+        self.propagator = Some(Arc::new(ContainedPropagator::new(propagator)));
         self
     }
 

@@ -17,7 +17,7 @@ use self::instruments::Instruments;
 use crate::call::CallTarget;
 use crate::destination::Destination;
 use crate::hop::{Diagnosis, Hop, Outcome, Stage, TimelineEventKind};
-use crate::telemetry::shown;
+use crate::telemetry::values;
 use crate::timeline::{Attempt, StageOutcome, Timeline};
 
 /// Metrics of calls. They use OpenTelemetry's names where the conventions define one, else names under `sevenhops.`.
@@ -70,7 +70,7 @@ impl Metrics {
     /// Records a call that has ended: see [`DeadlineLayer::on_complete`](crate::DeadlineLayer::on_complete).
     pub fn record(&self, timeline: &Timeline) {
         let call = &timeline.0;
-        let to = To {
+        let to = MetricTarget {
             asked: call.asked(),
             method: call.asked().method(),
             uri: call.asked().uri(),
@@ -97,7 +97,7 @@ impl Metrics {
         self.call(&to, timeline);
     }
 
-    fn call(&self, to: &To<'_>, timeline: &Timeline) {
+    fn call(&self, to: &MetricTarget<'_>, timeline: &Timeline) {
         let instruments = &self.instruments;
         let made = u64::from(timeline.attempt_count());
         instruments.attempts.record(made, &to.all());
@@ -124,10 +124,10 @@ impl Metrics {
         }
     }
 
-    fn attempt(&self, to: &To<'_>, attempt: &Attempt) {
+    fn attempt(&self, to: &MetricTarget<'_>, attempt: &Attempt) {
         let instruments = &self.instruments;
         let led: Option<Uri> = attempt.url.as_ref().and_then(|url| url.parse().ok());
-        let to = &To {
+        let to = &MetricTarget {
             method: attempt.method.as_ref().or(to.method),
             uri: led.as_ref().or(to.uri),
             // The route belongs to the call's own URL.
@@ -142,7 +142,7 @@ impl Metrics {
         all.extend(
             attempt
                 .version
-                .map(|v| KeyValue::new("network.protocol.version", shown::version(v))),
+                .map(|v| KeyValue::new("network.protocol.version", values::version(v))),
         );
         instruments
             .request
@@ -157,7 +157,7 @@ impl Metrics {
         self.rows(to, attempt);
     }
 
-    fn rows(&self, to: &To<'_>, attempt: &Attempt) {
+    fn rows(&self, to: &MetricTarget<'_>, attempt: &Attempt) {
         let instruments = &self.instruments;
         let mut set_up = None;
         for row in &attempt.stages {
@@ -179,7 +179,7 @@ impl Metrics {
             if row.stage == Stage::Dns && !remembered {
                 // Through a proxy, this lookup is for the proxy's name.
                 let via: Option<Uri> = attempt.via.as_ref().and_then(|via| via.parse().ok());
-                let asked = via.as_ref().or(to.uri).and_then(shown::host);
+                let asked = via.as_ref().or(to.uri).and_then(values::host);
                 let asked = asked.unwrap_or_default().into_owned();
                 let mut about = vec![KeyValue::new("dns.question.name", asked)];
                 if let StageOutcome::Failed(kind) = row.end {
@@ -208,7 +208,7 @@ impl Metrics {
 
 /// The destination of a request or an operation, with the facts that a metric may show.
 #[derive(Clone, Copy)]
-struct To<'c> {
+struct MetricTarget<'c> {
     asked: &'c CallTarget,
     route: Option<&'c str>,
     /// The method of the call, or of the redirect's target.
@@ -216,7 +216,7 @@ struct To<'c> {
     uri: Option<&'c Uri>,
 }
 
-impl To<'_> {
+impl MetricTarget<'_> {
     fn server(&self) -> Vec<KeyValue> {
         match (self.asked, self.uri) {
             (_, Some(uri)) => server(uri),
@@ -227,7 +227,7 @@ impl To<'_> {
 
     fn all(&self) -> Vec<KeyValue> {
         let mut all = self.server();
-        let method = self.method.map(shown::method);
+        let method = self.method.map(values::method);
         all.extend(method.map(|method| KeyValue::new("http.request.method", method)));
         let scheme = self.uri.and_then(Uri::scheme_str);
         let scheme = scheme.map(str::to_ascii_lowercase);
@@ -251,9 +251,9 @@ fn name(destination: &Destination) -> KeyValue {
 
 fn server(uri: &Uri) -> Vec<KeyValue> {
     let mut server = Vec::with_capacity(8);
-    let host = shown::host(uri).map(Cow::into_owned);
+    let host = values::host(uri).map(Cow::into_owned);
     server.extend(host.map(|host| KeyValue::new("server.address", host)));
-    let port = shown::port(uri);
+    let port = values::port(uri);
     server.extend(port.map(|port| KeyValue::new("server.port", port)));
     server
 }

@@ -101,9 +101,9 @@ impl Service<http::Request<Body>> for ReqwestService {
 
 /// The future of [`ReqwestService`]. (Feature `reqwest`.)
 #[must_use = "futures do nothing unless polled"]
-pub struct ReqwestFuture(Pin<Box<dyn Future<Output = Answered> + Send>>);
+pub struct ReqwestFuture(Pin<Box<dyn Future<Output = ReqwestResult> + Send>>);
 
-type Answered = Result<http::Response<reqwest::Body>, Error>;
+type ReqwestResult = Result<http::Response<reqwest::Body>, Error>;
 
 impl Future for ReqwestFuture {
     type Output = Result<http::Response<reqwest::Body>, Error>;

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 
 use super::events;
+use super::macros::{open, record};
 use super::propagator::{Link, Propagator};
-use super::say::{open, record};
-use super::shown::{self, port, span_name};
 use super::span::{Span, TARGET};
 use super::spans::mark;
 use super::spans::{EventSpan, Subject};
 use super::stage::StageSpan;
+use super::values::{self, port, span_name};
 use crate::hop::{Diagnosis, Kind, Stage, TlsSession};
 
 /// The spans of one attempt: its own span, and one for each open stage.
@@ -29,12 +29,12 @@ struct Listening {
     /// The span that gets the events.
     call: Box<dyn EventSpan>,
     /// `None` after the end: the record of the attempt lives longer than its spans are open.
-    open: Mutex<Option<Open>>,
+    open: Mutex<Option<OpenSpans>>,
     propagator: Option<Arc<dyn Propagator>>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenSpans {
     attempt: Span,
     /// By record number: two tasks may report changes in another order than they made them.
     stages: Vec<(u32, StageSpan)>,
@@ -50,7 +50,7 @@ struct Open {
     latest: Instant,
 }
 
-impl Open {
+impl OpenSpans {
     /// Returns the span of a stage, if the stage is open.
     fn stage(&mut self, stage: Stage) -> Option<&mut StageSpan> {
         let of_stage = self
@@ -77,15 +77,15 @@ impl AttemptSpans {
             named: span_name(method, route),
             "otel.kind" = "client",
             "otel.status_code" = Empty,
-            "http.request.method" = shown::method(method),
-            "http.request.method_original" = shown::original(method).map(str::to_owned),
+            "http.request.method" = values::method(method),
+            "http.request.method_original" = values::original(method).map(str::to_owned),
             "http.request.resend_count" = (resend > 0).then(|| i64::from(resend)),
             "http.request.body.size" = Empty,
             "http.response.status_code" = Empty,
             "http.response.body.size" = Empty,
-            "server.address" = shown::host(uri).map(Cow::into_owned),
+            "server.address" = values::host(uri).map(Cow::into_owned),
             "server.port" = port(uri),
-            "url.full" = shown::full_url(uri),
+            "url.full" = values::full_url(uri),
             "url.template" = route.map(str::to_owned),
             "network.peer.address" = Empty,
             "network.peer.port" = Empty,
@@ -121,7 +121,7 @@ impl AttemptSpans {
         }
         Self(Some(Box::new(Listening {
             call: call.event_span(),
-            open: Mutex::new(Some(Open {
+            open: Mutex::new(Some(OpenSpans {
                 attempt: span,
                 stages: Vec::new(),
                 set_up: None,
@@ -183,7 +183,7 @@ impl AttemptSpans {
 
     /// Records more fields on the span of an open stage.
     fn tell(&self, stage: Stage, what: impl FnOnce(&Span)) {
-        let stage = |open: &mut Open| open.stage(stage)?.span().cloned();
+        let stage = |open: &mut OpenSpans| open.stage(stage)?.span().cloned();
         if let Some(span) = self.with(stage).flatten() {
             what(&span);
         }
@@ -264,7 +264,7 @@ impl AttemptSpans {
 
     /// Reports that the attempt failed. Marks the open stage of the hop now, and the attempt when it ends.
     pub(crate) fn fail(&self, diagnosis: &Diagnosis) {
-        let failing = |open: &mut Open| {
+        let failing = |open: &mut OpenSpans| {
             open.failure = Some(*diagnosis);
             let stage = diagnosis.hop.and_then(Stage::of)?;
             open.stage(stage)?.fail(*diagnosis)
@@ -329,7 +329,7 @@ impl AttemptSpans {
         let Some(ended) = listening.and_then(|listening| lock(&listening.open).take()) else {
             return;
         };
-        let Open {
+        let OpenSpans {
             attempt,
             stages,
             set_up: _,
@@ -350,11 +350,11 @@ impl AttemptSpans {
             "http.request.body.size" = some(sent_bytes),
             "http.response.status_code" = answered.map(|(status, _)| i64::from(status.as_u16())),
             "http.response.body.size" = some(received_bytes),
-            "network.peer.address" = peer.map(|peer| shown::ip(peer.ip())).or(socket),
+            "network.peer.address" = peer.map(|peer| values::ip(peer.ip())).or(socket),
             "network.peer.port" = peer.map(|peer| i64::from(peer.port())),
             "network.protocol.version" = answered
                 .and_then(|(_, version)| version)
-                .map(shown::version),
+                .map(values::version),
         );
         if let Some(diagnosis) = &failure {
             mark(&attempt, diagnosis);
@@ -368,7 +368,7 @@ impl AttemptSpans {
 
     /// Calls the function with the open spans, unless no span is enabled or the attempt has ended. Subscribers are
     /// called outside of the lock: a subscriber may block, and must not delay the deadline of another call.
-    fn with<T>(&self, what: impl FnOnce(&mut Open) -> T) -> Option<T> {
+    fn with<T>(&self, what: impl FnOnce(&mut OpenSpans) -> T) -> Option<T> {
         let mut open = lock(&self.0.as_deref()?.open);
         open.as_mut().map(what)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use super::say::event;
+use super::macros::event;
 use super::span::{Span, TARGET};
 use crate::hop::TimelineEventKind;
 

@@ -2,19 +2,19 @@
 
 mod attempt;
 mod events;
+mod macros;
 pub(crate) mod names;
 #[cfg(feature = "otel")]
 pub mod otel;
 mod propagator;
-mod say;
-pub(crate) mod shown;
 mod span;
 mod spans;
 mod stage;
 mod thread;
+pub(crate) mod values;
 
 pub use self::names::{EVENTS, EventName, METRICS, MetricName, SPANS, SpanName};
-pub(crate) use self::propagator::Contained;
+pub(crate) use self::propagator::ContainedPropagator;
 pub use self::propagator::{Link, Propagator};
 
 pub(crate) use self::attempt::AttemptSpans;

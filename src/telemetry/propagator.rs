@@ -56,19 +56,19 @@ pub trait Propagator: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A user's propagator, whose panics do not fail a call.
-pub(crate) struct Contained<P> {
+pub(crate) struct ContainedPropagator<P> {
     propagator: P,
     site: Site,
 }
 
-impl<P> Contained<P> {
+impl<P> ContainedPropagator<P> {
     pub(crate) fn new(propagator: P) -> Self {
         let site = Site::new("Propagator");
         Self { propagator, site }
     }
 }
 
-impl<P: Propagator> Propagator for Contained<P> {
+impl<P: Propagator> Propagator for ContainedPropagator<P> {
     fn inject(&self, span: &tracing::Span, headers: &mut HeaderMap) {
         observe(&self.site, || self.propagator.inject(span, headers));
     }
@@ -78,7 +78,7 @@ impl<P: Propagator> Propagator for Contained<P> {
     }
 }
 
-impl<P: fmt::Debug> fmt::Debug for Contained<P> {
+impl<P: fmt::Debug> fmt::Debug for ContainedPropagator<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.propagator.fmt(f)
     }
@@ -86,10 +86,10 @@ impl<P: fmt::Debug> fmt::Debug for Contained<P> {
 
 /// Links spans to an earlier one.
 #[derive(Clone)]
-pub struct Link(To);
+pub struct Link(LinkTarget);
 
 #[derive(Clone)]
-enum To {
+enum LinkTarget {
     Tracing(Arc<Tie>),
     #[cfg(feature = "otel")]
     Direct(SpanContext),
@@ -103,7 +103,7 @@ impl Link {
     pub fn new(tie: impl Fn(&tracing::Span) + Send + Sync + 'static) -> Self {
         let site = Site::new("Link::new");
         let tie = move |span: &tracing::Span| observe(&site, || tie(span));
-        Self(To::Tracing(Arc::new(tie)))
+        Self(LinkTarget::Tracing(Arc::new(tie)))
     }
 
     /// Returns a link to a span.
@@ -130,17 +130,19 @@ impl Link {
     /// Returns a link to the span of this context, if the context is valid.
     #[cfg(feature = "otel")]
     fn to_context(context: SpanContext) -> Option<Self> {
-        context.is_valid().then(|| Self(To::Direct(context)))
+        context
+            .is_valid()
+            .then(|| Self(LinkTarget::Direct(context)))
     }
 
     /// Links a span to the target of this link.
     pub(super) fn tie(&self, span: &Span) {
         match (&self.0, span) {
-            (To::Tracing(tie), _) => tie(&span.in_tracing()),
+            (LinkTarget::Tracing(tie), _) => tie(&span.in_tracing()),
             #[cfg(feature = "otel")]
-            (To::Direct(to), Span::Direct(span)) => span.tie(to),
+            (LinkTarget::Direct(to), Span::Direct(span)) => span.tie(to),
             #[cfg(feature = "otel")]
-            (To::Direct(to), Span::Tracing(span)) => span.add_link(to.clone()),
+            (LinkTarget::Direct(to), Span::Tracing(span)) => span.add_link(to.clone()),
         }
     }
 }

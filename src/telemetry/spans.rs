@@ -8,9 +8,9 @@ use http::{Method, Uri};
 use tokio::time::Instant;
 use tracing::field::Empty;
 
-use super::say::{open, record};
-use super::shown::{self, port, span_name};
+use super::macros::{open, record};
 use super::span::{Maker, Span, TARGET};
+use super::values::{self, port, span_name};
 use crate::clock;
 use crate::hop::{Diagnosis, Hop, Kind, NoRetryReason};
 
@@ -51,8 +51,8 @@ pub(crate) fn call_span(
         named: span_name(method, route),
         "otel.kind" = "internal",
         "otel.status_code" = Empty,
-        "http.request.method" = shown::method(method),
-        "server.address" = shown::host(uri).map(Cow::into_owned),
+        "http.request.method" = values::method(method),
+        "server.address" = values::host(uri).map(Cow::into_owned),
         "server.port" = port(uri),
         "url.template" = route.map(str::to_owned),
         "sevenhops.attempts" = Empty,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::field::Empty;
 
+use super::macros::{open, record};
 #[cfg(feature = "otel")]
 use super::otel::Direct;
 use super::propagator::{Link, Propagator};
-use super::say::{open, record};
 use super::span::{Span, TARGET};
 #[cfg(feature = "otel")]
 use super::spans::mark;

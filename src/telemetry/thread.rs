@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 /// The state of this thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ThreadState {
     /// No span of this crate was entered on the thread, so its end would not be noticed.
     Unknown,
     Alive,
@@ -16,14 +16,14 @@ enum State {
 /// Watches this thread from now on. The thread-locals of the span that was just entered are created before the watching
 /// one, and are therefore destroyed after it.
 pub(super) fn watch() {
-    if STATE.get() == State::Unknown {
-        let _ = THREAD.try_with(|_| STATE.set(State::Alive));
+    if STATE.get() == ThreadState::Unknown {
+        let _ = THREAD.try_with(|_| STATE.set(ThreadState::Alive));
     }
 }
 
 /// Returns whether the thread-locals that an entered span needs certainly exist.
 pub(super) fn is_alive() -> bool {
-    STATE.get() == State::Alive
+    STATE.get() == ThreadState::Alive
 }
 
 /// Reports the destruction of its thread's thread-locals.
@@ -31,11 +31,11 @@ struct Thread;
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        STATE.set(State::Gone);
+        STATE.set(ThreadState::Gone);
     }
 }
 
 thread_local! {
-    static STATE: Cell<State> = const { Cell::new(State::Unknown) };
+    static STATE: Cell<ThreadState> = const { Cell::new(ThreadState::Unknown) };
     static THREAD: Thread = const { Thread };
 }

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::server::{CannedResponse, Head, Reader, RecordedRequest, forward, write_answer};
-use super::socks::{self, Credentials, Said};
+use super::socks::{self, Credentials, SocksReply};
 use crate::transport::basic;
 
 /// A proxy on a free port of 127.0.0.1: it tunnels (CONNECT, and SOCKS5 on the same port) and
@@ -59,7 +59,7 @@ impl ProxyServer {
     /// Begins a proxy without routes.
     pub fn builder() -> ProxyServerBuilder {
         ProxyServerBuilder {
-            policy: Policy::default(),
+            policy: ProxyPolicy::default(),
         }
     }
 
@@ -111,7 +111,7 @@ impl Drop for ProxyServer {
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct ProxyServerBuilder {
-    policy: Policy,
+    policy: ProxyPolicy,
 }
 
 impl ProxyServerBuilder {
@@ -158,13 +158,13 @@ struct Counts {
 }
 
 #[derive(Debug, Default)]
-struct Policy {
+struct ProxyPolicy {
     routes: HashMap<String, SocketAddr>,
     refusal: Option<StatusCode>,
     credentials: Option<Credentials>,
 }
 
-impl Policy {
+impl ProxyPolicy {
     /// Whether a request brings what is wanted.
     fn admits(&self, head: &Head) -> bool {
         self.credentials.as_ref().is_none_or(|(user, password)| {
@@ -188,7 +188,7 @@ impl Policy {
     }
 }
 
-async fn listen(listener: TcpListener, policy: Arc<Policy>, counts: Arc<Counts>) {
+async fn listen(listener: TcpListener, policy: Arc<ProxyPolicy>, counts: Arc<Counts>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -203,7 +203,7 @@ async fn listen(listener: TcpListener, policy: Arc<Policy>, counts: Arc<Counts>)
     }
 }
 
-async fn attend(tcp: TcpStream, policy: &Policy, counts: &Counts) -> io::Result<()> {
+async fn attend(tcp: TcpStream, policy: &ProxyPolicy, counts: &Counts) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let mut first = [0];
     if tcp.peek(&mut first).await? == 1 && first[0] == socks::VERSION {
@@ -226,7 +226,7 @@ async fn attend(tcp: TcpStream, policy: &Policy, counts: &Counts) -> io::Result<
     Ok(())
 }
 
-async fn attend_socks(mut tcp: TcpStream, policy: &Policy, counts: &Counts) -> io::Result<()> {
+async fn attend_socks(mut tcp: TcpStream, policy: &ProxyPolicy, counts: &Counts) -> io::Result<()> {
     let target = match socks::greet(&mut tcp, policy.credentials.as_ref()).await? {
         Some(authority) => open(&authority, policy).await,
         None => {
@@ -236,21 +236,21 @@ async fn attend_socks(mut tcp: TcpStream, policy: &Policy, counts: &Counts) -> i
     };
     match target {
         Ok(target) => {
-            socks::answer(&mut tcp, Said::Granted).await?;
+            socks::answer(&mut tcp, SocksReply::Granted).await?;
             join(tcp, target, counts).await
         }
         Err(status) => {
             counts.refused.fetch_add(1, Ordering::SeqCst);
             let said = match status {
-                StatusCode::BAD_GATEWAY => Said::HostUnreachable,
-                _ => Said::NotAllowed,
+                StatusCode::BAD_GATEWAY => SocksReply::HostUnreachable,
+                _ => SocksReply::NotAllowed,
             };
             socks::answer(&mut tcp, said).await
         }
     }
 }
 
-async fn open(authority: &str, policy: &Policy) -> Result<TcpStream, StatusCode> {
+async fn open(authority: &str, policy: &ProxyPolicy) -> Result<TcpStream, StatusCode> {
     let addr = policy.find(authority)?;
     let target = TcpStream::connect(addr).await;
     target.map_err(|_| StatusCode::BAD_GATEWAY)
@@ -278,7 +278,7 @@ async fn join(mut client: TcpStream, mut target: TcpStream, counts: &Counts) -> 
 async fn pass_on(
     reader: &mut Reader<TcpStream>,
     head: Head,
-    policy: &Policy,
+    policy: &ProxyPolicy,
     counts: &Counts,
 ) -> io::Result<()> {
     let mut body = Vec::new();

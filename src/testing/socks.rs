@@ -40,7 +40,7 @@ pub(super) async fn greet(
 }
 
 /// Answers what [`greet`] has read.
-pub(super) async fn answer(tcp: &mut TcpStream, said: Said) -> io::Result<()> {
+pub(super) async fn answer(tcp: &mut TcpStream, said: SocksReply) -> io::Result<()> {
     // The proxy does not tell the address that it is bound to.
     let nowhere = [0, IPV4, 0, 0, 0, 0, 0, 0];
     tcp.write_all(&[&[VERSION, said as u8], &nowhere[..]].concat())
@@ -50,7 +50,7 @@ pub(super) async fn answer(tcp: &mut TcpStream, said: Said) -> io::Result<()> {
 /// The replies of the proxy.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
-pub(super) enum Said {
+pub(super) enum SocksReply {
     Granted = 0,
     NotAllowed = 2,
     HostUnreachable = 4,

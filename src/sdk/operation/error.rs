@@ -42,14 +42,14 @@ use crate::timeout::TimeoutKind;
 /// Every error goes through `?`. Then a statement that can never succeed is retried, and counts against its
 /// destination like an outage. Use [`permanent`](Self::permanent) for statements that the server declined.
 pub struct OperationError {
-    said: Said,
+    said: EffectClaim,
     class: Option<Retryability>,
     retry_after: Option<Duration>,
     source: BoxError,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Said {
+enum EffectClaim {
     By(Effect),
     /// Takes the effect from our own error in the chain.
     Heard,
@@ -58,23 +58,23 @@ enum Said {
 impl OperationError {
     /// Creates a failure that provably had no effect: nothing was sent.
     pub fn not_sent(error: impl Into<BoxError>) -> Self {
-        Self::new(Said::By(Effect::None), error)
+        Self::new(EffectClaim::By(Effect::None), error)
     }
 
     /// Creates a failure that the responding party declined: this is its word, not a proof. The failure is transient
     /// unless [`permanent`](Self::permanent) is called. A transient one is retried like a throttled request.
     pub fn declined(error: impl Into<BoxError>) -> Self {
-        Self::new(Said::By(Effect::Declined), error)
+        Self::new(EffectClaim::By(Effect::Declined), error)
     }
 
     /// Creates a failure whose effect is not known.
     pub fn unknown(error: impl Into<BoxError>) -> Self {
-        Self::new(Said::By(Effect::Possible), error)
+        Self::new(EffectClaim::By(Effect::Possible), error)
     }
 
     /// Creates a failure of work that happened; only its result is lost.
     pub fn completed(error: impl Into<BoxError>) -> Self {
-        Self::new(Said::By(Effect::Done), error)
+        Self::new(EffectClaim::By(Effect::Done), error)
     }
 
     /// Creates a failure with the effect that our client's error in the chain shows.
@@ -83,7 +83,7 @@ impl OperationError {
     /// made in another task. The effects of our other calls in the same attempt are included. Use this only if the work
     /// does nothing besides these requests, one after another: the error does not cover other work.
     pub fn from_error(error: impl Into<BoxError>) -> Self {
-        Self::new(Said::Heard, error)
+        Self::new(EffectClaim::Heard, error)
     }
 
     /// Marks the failure as permanent: it is not retried, and does not count against the destination.
@@ -100,7 +100,7 @@ impl OperationError {
         self
     }
 
-    fn new(said: Said, error: impl Into<BoxError>) -> Self {
+    fn new(said: EffectClaim, error: impl Into<BoxError>) -> Self {
         Self {
             said,
             class: None,
@@ -129,7 +129,7 @@ impl fmt::Debug for OperationError {
 }
 
 /// How an attempt of an operation failed.
-pub(super) struct Told {
+pub(super) struct FailedWork {
     pub(super) diagnosis: Diagnosis,
     /// The class that the caller set, or transient if no table covers the failure. If `None`, the table's class counts.
     pub(super) class: Option<Retryability>,
@@ -137,13 +137,13 @@ pub(super) struct Told {
     pub(super) source: Option<BoxError>,
 }
 
-impl Told {
+impl FailedWork {
     pub(super) fn failed(failed: OperationError, operation: &Call, attempt: &Arc<Tracker>) -> Self {
         let ours = Error::first_in(&*failed.source);
         let effect = match (failed.said, ours) {
-            (Said::By(effect), _) => effect,
-            (Said::Heard, None) => Effect::Possible,
-            (Said::Heard, Some(ours)) => {
+            (EffectClaim::By(effect), _) => effect,
+            (EffectClaim::Heard, None) => Effect::Possible,
+            (EffectClaim::Heard, Some(ours)) => {
                 let call = ours.timeline().map(|of| &of.0);
                 // If the attempt does not know this call, it may have missed other calls in the same way.
                 let others = match operation.has_heard_of(attempt, call) {

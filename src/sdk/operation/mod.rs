@@ -1,13 +1,13 @@
 //! The policies of a call around any async work: an SDK's call, a query, or a message to a queue.
 
 mod attempt;
+mod builder;
 mod config;
 mod error;
-mod guards;
 mod permit;
-mod turn;
+mod run;
 
 pub use self::attempt::OperationAttempt;
+pub use self::builder::Operation;
 pub use self::config::OperationConfig;
 pub use self::error::OperationError;
-pub use self::guards::Operation;

@@ -1,6 +1,6 @@
 use tokio::time::Instant;
 
-use super::error::Told;
+use super::error::FailedWork;
 use crate::clock;
 use crate::hop::{Diagnosis, Retryability};
 use crate::policy::breaker::{Allotted, Judge, Ticket, Verdict, settle};
@@ -8,7 +8,7 @@ use crate::timeout::TimeoutKind;
 
 /// A circuit's permission to make one attempt. A permit that is dropped before it is settled counts as a timeout if the
 /// attempt had used its time. Otherwise it does not count.
-pub(super) struct Permit {
+pub(super) struct OperationPermit {
     /// `None` after the ticket was settled.
     pub(super) ticket: Option<Ticket>,
     pub(super) judge: Judge,
@@ -17,14 +17,14 @@ pub(super) struct Permit {
     pub(super) ends: Instant,
 }
 
-impl Permit {
+impl OperationPermit {
     pub(super) fn succeed(mut self) {
         let took = || clock::now().saturating_duration_since(self.since);
         let verdict = self.judge.by_time(Verdict::Success, took);
         self.settle(verdict);
     }
 
-    pub(super) fn fail(mut self, told: &Told) {
+    pub(super) fn fail(mut self, told: &FailedWork) {
         let class = told.class.unwrap_or(Retryability::Transient);
         let verdict = (self.judge).judge_operation(&told.diagnosis, class, told.retry_after);
         let took = || clock::now().saturating_duration_since(self.since);
@@ -49,7 +49,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for OperationPermit {
     fn drop(&mut self) {
         // The attempt had its configured time, even if it was given more.
         if self.judge.ends(self.since).min(self.ends) <= clock::now() {

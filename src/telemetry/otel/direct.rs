@@ -13,7 +13,7 @@ use opentelemetry::{Context, ContextGuard};
 use tokio::time::Instant;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::told::{Saying, Told};
+use super::attributes::{OtelAttributes, OtelSpan};
 use crate::clock;
 use crate::telemetry::thread::is_alive;
 
@@ -58,7 +58,12 @@ impl Spans {
     }
 
     /// Opens a span below the current one.
-    pub(crate) fn open(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Direct {
+    pub(crate) fn open(
+        &self,
+        at: Instant,
+        name: Cow<'static, str>,
+        told: OtelAttributes,
+    ) -> Direct {
         let below = current().unwrap_or_else(Context::current);
         // A call inside another call or operation uses the clocks of the outer one.
         let clocks = AROUND.get().unwrap_or_else(Clocks::read);
@@ -138,7 +143,7 @@ impl Direct {
         (tracer, clocks): (&Arc<BoxedTracer>, Clocks),
         below: &Context,
         at: Instant,
-        (name, told): (Cow<'static, str>, Told),
+        (name, told): (Cow<'static, str>, OtelAttributes),
     ) -> Self {
         let builder = told.into_builder(name).with_start_time(clocks.wall(at));
         let span = tracer.build_with_context(builder, below);
@@ -153,7 +158,7 @@ impl Direct {
     }
 
     /// Opens a span below this one.
-    pub(crate) fn child(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Self {
+    pub(crate) fn child(&self, at: Instant, name: Cow<'static, str>, told: OtelAttributes) -> Self {
         let live = &*self.0;
         Self::open((&live.tracer, live.clocks), &live.context, at, (name, told))
     }
@@ -161,7 +166,12 @@ impl Direct {
     /// Opens a span below the current one, if that lies below this span. Otherwise opens it below this span. There are
     /// three such cases: there is no current span, it is the parent of this span, or it belongs to another trace (a
     /// task's own).
-    pub(crate) fn within(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Self {
+    pub(crate) fn within(
+        &self,
+        at: Instant,
+        name: Cow<'static, str>,
+        told: OtelAttributes,
+    ) -> Self {
         let live = &*self.0;
         let trace = self.address().trace_id();
         let lies_below = |current: &Context| {
@@ -186,14 +196,14 @@ impl Direct {
     }
 
     /// Records more attributes.
-    pub(crate) fn record(&self, say: impl FnOnce(Saying<'_>) -> Saying<'_>) {
+    pub(crate) fn record(&self, say: impl FnOnce(OtelSpan<'_>) -> OtelSpan<'_>) {
         if self.0.is_recording {
-            say(Saying(self.0.context.span()));
+            say(OtelSpan(self.0.context.span()));
         }
     }
 
     /// Adds an event.
-    pub(crate) fn event(&self, name: &'static str, told: impl FnOnce() -> Told) {
+    pub(crate) fn event(&self, name: &'static str, told: impl FnOnce() -> OtelAttributes) {
         if self.0.is_recording {
             let now = self.0.clocks.wall(clock::now());
             let span = self.0.context.span();

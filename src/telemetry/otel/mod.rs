@@ -19,13 +19,13 @@
 //! Spans need neither: `tracing_opentelemetry::layer()` in the application's subscriber exports them. If the overhead
 //! of `tracing` matters, [`Spans`] creates them directly with the OpenTelemetry API.
 
+mod attributes;
 mod context;
 mod direct;
-mod told;
 
 pub use self::context::TraceContext;
 pub use self::direct::Spans;
 pub use crate::metrics::Metrics;
 
+pub(crate) use self::attributes::OtelAttributes;
 pub(crate) use self::direct::{Attached, Direct};
-pub(crate) use self::told::Told;

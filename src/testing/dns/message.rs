@@ -8,17 +8,17 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA};
 use hickory_proto::rr::{self, Name, RData, Record};
 
 use super::script::Soa;
-use super::zone::{Failed, Records, Reply, canonical};
+use super::zone::{Records, ZoneFailure, ZoneReply, canonical};
 use super::{DnsQuery, QueryTransport, RecordType};
 
 /// A query as it came, kept to answer it.
-pub(super) struct Asked {
+pub(super) struct IncomingQuery {
     message: Message,
     pub(super) query: DnsQuery,
 }
 
 /// Reads a query; what is not one is not answered.
-pub(super) fn read(bytes: &[u8], transport: QueryTransport) -> Option<Asked> {
+pub(super) fn read(bytes: &[u8], transport: QueryTransport) -> Option<IncomingQuery> {
     let message = Message::from_vec(bytes).ok()?;
     let question = message.queries.first()?;
     let query = DnsQuery {
@@ -31,43 +31,43 @@ pub(super) fn read(bytes: &[u8], transport: QueryTransport) -> Option<Asked> {
         transport,
         edns: message.edns.is_some(),
     };
-    Some(Asked { message, query })
+    Some(IncomingQuery { message, query })
 }
 
 /// Writes the bytes of a reply, if anything is to be said.
-pub(super) fn write(asked: &Asked, reply: &Reply) -> Option<Vec<u8>> {
+pub(super) fn write(asked: &IncomingQuery, reply: &ZoneReply) -> Option<Vec<u8>> {
     let mut message = Message::response(asked.message.id, asked.message.op_code);
     message.metadata.recursion_desired = asked.message.recursion_desired;
     message.metadata.recursion_available = true;
     message.add_queries(asked.message.queries.iter().cloned());
     match reply {
-        Reply::Silent => return None,
-        Reply::Garbage => {
+        ZoneReply::Silent => return None,
+        ZoneReply::Garbage => {
             let id = asked.message.id.to_be_bytes();
             return Some([&id[..], &[0xff; 30]].concat());
         }
-        Reply::Failed(Failed::FormErr) => {
+        ZoneReply::Failed(ZoneFailure::FormErr) => {
             message.metadata.response_code = ResponseCode::FormErr;
             message.queries.clear();
         }
-        Reply::OtherQuestion => {
+        ZoneReply::OtherQuestion => {
             message.queries.clear();
             let other = absolute("other.invalid").ok()?;
             message.add_query(hickory_proto::op::Query::query(other, rr::RecordType::A));
         }
-        Reply::Referral => {
+        ZoneReply::Referral => {
             message.metadata.recursion_available = false;
             let (zone, server) = (absolute("invalid").ok()?, absolute("ns.invalid").ok()?);
             message.add_authority(Record::from_rdata(zone, 60, RData::NS(NS(server))));
         }
-        Reply::Truncated => message.metadata.truncation = true,
-        Reply::Failed(Failed::ServFail) => {
+        ZoneReply::Truncated => message.metadata.truncation = true,
+        ZoneReply::Failed(ZoneFailure::ServFail) => {
             message.metadata.response_code = ResponseCode::ServFail;
         }
-        Reply::Failed(Failed::Refused) => {
+        ZoneReply::Failed(ZoneFailure::Refused) => {
             message.metadata.response_code = ResponseCode::Refused;
         }
-        Reply::Records(records) => {
+        ZoneReply::Records(records) => {
             if !records.exists {
                 message.metadata.response_code = ResponseCode::NXDomain;
             }

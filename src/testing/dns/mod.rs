@@ -52,18 +52,18 @@ use zone::Zone;
 #[derive(Debug)]
 pub struct ScriptedDns {
     addr: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<DnsServerInner>,
     tasks: [AbortHandle; 2],
 }
 
 /// The state that the server's tasks and its owner share.
 #[derive(Debug)]
-struct Shared {
+struct DnsServerInner {
     zone: Mutex<Zone>,
     queries: watch::Sender<Vec<DnsQuery>>,
 }
 
-impl Shared {
+impl DnsServerInner {
     fn zone(&self) -> MutexGuard<'_, Zone> {
         self.zone.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +91,7 @@ impl ScriptedDns {
         }
         let (udp, tcp) = bind(addr).await?;
         let addr = udp.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(DnsServerInner {
             zone: Mutex::default(),
             queries: watch::Sender::new(Vec::new()),
         });

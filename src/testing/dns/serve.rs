@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-use super::{QueryTransport, Shared, message};
+use super::{DnsServerInner, QueryTransport, message};
 
 /// Answers datagrams until it is dropped.
-pub(super) async fn udp(socket: UdpSocket, shared: Arc<Shared>) {
+pub(super) async fn udp(socket: UdpSocket, shared: Arc<DnsServerInner>) {
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
         // An error belongs to an earlier datagram whose sender is gone.
@@ -24,7 +24,7 @@ pub(super) async fn udp(socket: UdpSocket, shared: Arc<Shared>) {
 }
 
 /// Answers connections until it is dropped, and them with it.
-pub(super) async fn tcp(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn tcp(listener: TcpListener, shared: Arc<DnsServerInner>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -37,7 +37,7 @@ pub(super) async fn tcp(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Messages with their length before them (RFC 1035 §4.2.2), until the client leaves.
-async fn connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, shared: Arc<DnsServerInner>) -> io::Result<()> {
     loop {
         let mut message = vec![0; stream.read_u16().await?.into()];
         stream.read_exact(&mut message).await?;
@@ -50,7 +50,7 @@ async fn connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()
     }
 }
 
-impl Shared {
+impl DnsServerInner {
     /// Records the query before it is answered: a query in the list has come.
     fn answer(&self, bytes: &[u8], transport: QueryTransport) -> Option<Vec<u8>> {
         let asked = message::read(bytes, transport)?;

@@ -20,9 +20,9 @@ struct Scripts {
 
 /// The response to a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(super) enum ZoneReply {
     Records(Records),
-    Failed(Failed),
+    Failed(ZoneFailure),
     Truncated,
     Referral,
     OtherQuestion,
@@ -44,7 +44,7 @@ pub(super) struct Records {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failed {
+pub(super) enum ZoneFailure {
     ServFail,
     Refused,
     FormErr,
@@ -65,7 +65,7 @@ impl Zone {
     }
 
     /// Answers a query, following aliases as far as they go.
-    pub(super) fn reply(&self, query: &DnsQuery) -> Reply {
+    pub(super) fn reply(&self, query: &DnsQuery) -> ZoneReply {
         let (record_type, over_udp) = (query.record_type, query.transport == QueryTransport::Udp);
         let mut records = Records::default();
         let mut owner = canonical(&query.name);
@@ -79,9 +79,11 @@ impl Zone {
                         script: inner,
                         soa: own,
                     } => (script, soa) = (inner, *own),
-                    DnsScript::Truncated(_) if over_udp => return Reply::Truncated,
-                    DnsScript::TcpOnly(_) if over_udp => return Reply::Silent,
-                    DnsScript::NoEdns(_) if query.edns => return Reply::Failed(Failed::FormErr),
+                    DnsScript::Truncated(_) if over_udp => return ZoneReply::Truncated,
+                    DnsScript::TcpOnly(_) if over_udp => return ZoneReply::Silent,
+                    DnsScript::NoEdns(_) if query.edns => {
+                        return ZoneReply::Failed(ZoneFailure::FormErr);
+                    }
                     DnsScript::Truncated(inner)
                     | DnsScript::TcpOnly(inner)
                     | DnsScript::NoEdns(inner) => script = inner,
@@ -99,12 +101,12 @@ impl Zone {
                 }
                 DnsScript::NoRecords => (Vec::new(), 0, true),
                 DnsScript::NxDomain => (Vec::new(), 0, false),
-                DnsScript::ServFail => return Reply::Failed(Failed::ServFail),
-                DnsScript::Refused => return Reply::Failed(Failed::Refused),
-                DnsScript::Silent => return Reply::Silent,
-                DnsScript::Garbage => return Reply::Garbage,
-                DnsScript::Referral => return Reply::Referral,
-                DnsScript::OtherQuestion => return Reply::OtherQuestion,
+                DnsScript::ServFail => return ZoneReply::Failed(ZoneFailure::ServFail),
+                DnsScript::Refused => return ZoneReply::Failed(ZoneFailure::Refused),
+                DnsScript::Silent => return ZoneReply::Silent,
+                DnsScript::Garbage => return ZoneReply::Garbage,
+                DnsScript::Referral => return ZoneReply::Referral,
+                DnsScript::OtherQuestion => return ZoneReply::OtherQuestion,
                 DnsScript::Soa { .. }
                 | DnsScript::Truncated(_)
                 | DnsScript::TcpOnly(_)
@@ -115,7 +117,7 @@ impl Zone {
             break;
         }
         records.owner = owner;
-        Reply::Records(records)
+        ZoneReply::Records(records)
     }
 
     fn script(&self, name: &str, record_type: RecordType) -> &DnsScript {
@@ -192,10 +194,13 @@ mod tests {
         zone.set_type("a.test", RecordType::Aaaa, DnsScript::Silent);
         let reply = |zone: &Zone, t| zone.reply(&query("a.test", t));
 
-        assert!(matches!(reply(&zone, RecordType::A), Reply::Records(_)));
-        assert_eq!(reply(&zone, RecordType::Aaaa), Reply::Silent);
+        assert!(matches!(reply(&zone, RecordType::A), ZoneReply::Records(_)));
+        assert_eq!(reply(&zone, RecordType::Aaaa), ZoneReply::Silent);
         zone.set("a.test", DnsScript::NoRecords);
-        assert!(matches!(reply(&zone, RecordType::Aaaa), Reply::Records(_)));
+        assert!(matches!(
+            reply(&zone, RecordType::Aaaa),
+            ZoneReply::Records(_)
+        ));
     }
 
     #[test]
@@ -206,7 +211,7 @@ mod tests {
 
     fn records(zone: &Zone, name: &str, record_type: RecordType) -> Records {
         match zone.reply(&query(name, record_type)) {
-            Reply::Records(records) => records,
+            ZoneReply::Records(records) => records,
             other => panic!("{other:?}"),
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Exchange {
 }
 
 /// The client has left the stream.
-struct Left;
+struct StreamLeft;
 
 impl Exchange {
     /// Does what the reply says; what concerns the whole connection is ordered from it.
@@ -46,7 +46,7 @@ impl Exchange {
         }
     }
 
-    async fn act(&mut self) -> Result<Option<Order>, Left> {
+    async fn act(&mut self) -> Result<Option<Order>, StreamLeft> {
         match self.reply.clone() {
             Reply::StopReading => self.left().await,
             Reply::ResetWhileReading => {
@@ -66,7 +66,7 @@ impl Exchange {
         }
     }
 
-    async fn reply_to_whole(&mut self, reply: Reply) -> Result<Option<Order>, Left> {
+    async fn reply_to_whole(&mut self, reply: Reply) -> Result<Option<Order>, StreamLeft> {
         let stream = self.respond.stream_id();
         let end = match reply {
             Reply::Response(answer) => {
@@ -93,7 +93,7 @@ impl Exchange {
                     .begin_body(CannedResponse::broken(declared, sent))
                     .await?;
                 let _ = poll_fn(|cx| body.poll_reset(cx)).await;
-                return Err(Left);
+                return Err(StreamLeft);
             }
             Reply::TruncateBody { declared, sent } => {
                 self.open_body = Some(
@@ -138,7 +138,7 @@ impl Exchange {
     }
 
     /// Sends a whole answer.
-    async fn answer(&mut self, answer: CannedResponse) -> Result<(), Left> {
+    async fn answer(&mut self, answer: CannedResponse) -> Result<(), StreamLeft> {
         let (bodiless, body) = (
             self.ticket.seen().method == Method::HEAD,
             answer.body.clone(),
@@ -149,47 +149,50 @@ impl Exchange {
             // First: once the response is out, the client may close before we note it.
             self.ticket.settle();
             let sent = self.respond.send_response(head_of(&answer), true);
-            return sent.map(drop).map_err(|_| Left);
+            return sent.map(drop).map_err(|_| StreamLeft);
         }
         let sent = self.respond.send_response(head_of(&answer), false);
-        let mut stream = sent.map_err(|_| Left)?;
+        let mut stream = sent.map_err(|_| StreamLeft)?;
         if let Some(gate) = gate {
             tokio::select! {
                 () = gate.opened() => {}
-                _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(Left),
+                _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(StreamLeft),
             }
         }
         let last = send_data(&mut stream, body).await?;
         self.ticket.settle();
-        stream.send_data(last, true).map_err(|_| Left)
+        stream.send_data(last, true).map_err(|_| StreamLeft)
     }
 
     /// Sends a response and leaves its body open.
-    async fn begin_body(&mut self, answer: CannedResponse) -> Result<SendStream<Bytes>, Left> {
+    async fn begin_body(
+        &mut self,
+        answer: CannedResponse,
+    ) -> Result<SendStream<Bytes>, StreamLeft> {
         let sent = self.respond.send_response(head_of(&answer), false);
-        let mut stream = sent.map_err(|_| Left)?;
+        let mut stream = sent.map_err(|_| StreamLeft)?;
         let last = send_data(&mut stream, answer.body).await?;
-        stream.send_data(last, false).map_err(|_| Left)?;
+        stream.send_data(last, false).map_err(|_| StreamLeft)?;
         Ok(stream)
     }
 
-    async fn before_head(&mut self, answer: &CannedResponse) -> Result<(), Left> {
+    async fn before_head(&mut self, answer: &CannedResponse) -> Result<(), StreamLeft> {
         let Some(gate) = &answer.before_head else {
             return Ok(());
         };
         tokio::select! {
             () = gate.opened() => Ok(()),
-            _ = poll_fn(|cx| self.respond.poll_reset(cx)) => Err(Left),
+            _ = poll_fn(|cx| self.respond.poll_reset(cx)) => Err(StreamLeft),
         }
     }
 
     /// Waits until the client leaves the stream; says so in the only way there is.
-    async fn left(&mut self) -> Result<Option<Order>, Left> {
+    async fn left(&mut self) -> Result<Option<Order>, StreamLeft> {
         let _ = poll_fn(|cx| self.respond.poll_reset(cx)).await;
-        Err(Left)
+        Err(StreamLeft)
     }
 
-    async fn take_body(&mut self) -> Result<(), Left> {
+    async fn take_body(&mut self) -> Result<(), StreamLeft> {
         while let Some(data) = self.data().await? {
             self.ticket.received(&data);
             // Fails when the stream is gone, which the next read says better.
@@ -199,13 +202,13 @@ impl Exchange {
         Ok(())
     }
 
-    async fn data(&mut self) -> Result<Option<Bytes>, Left> {
-        self.body.data().await.transpose().map_err(|_| Left)
+    async fn data(&mut self) -> Result<Option<Bytes>, StreamLeft> {
+        self.body.data().await.transpose().map_err(|_| StreamLeft)
     }
 }
 
 /// Sends `data` as the client's window allows; returns the last piece, which fits, to be sent.
-async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<Bytes, Left> {
+async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<Bytes, StreamLeft> {
     loop {
         if data.is_empty() {
             return Ok(data);
@@ -215,13 +218,13 @@ async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<By
             0 => poll_fn(|cx| stream.poll_capacity(cx)).await,
             ready => Some(Ok(ready)),
         };
-        let capacity = capacity.ok_or(Left)?.map_err(|_| Left)?;
+        let capacity = capacity.ok_or(StreamLeft)?.map_err(|_| StreamLeft)?;
         if capacity >= data.len() {
             return Ok(data);
         }
         stream
             .send_data(data.split_to(capacity), false)
-            .map_err(|_| Left)?;
+            .map_err(|_| StreamLeft)?;
     }
 }
 

@@ -83,21 +83,21 @@ pub struct ServerStats {
 /// Shared by the server and all its connections.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    script: Mutex<Script>,
+    script: Mutex<ReplyScript>,
     stats: watch::Sender<ServerStats>,
     closing: watch::Sender<()>,
 }
 
 #[derive(Debug)]
-struct Script {
+struct ReplyScript {
     faults: VecDeque<ConnFault>,
     replies: VecDeque<Reply>,
     default_reply: Reply,
-    seen: Vec<Entry>,
+    seen: Vec<LedgerEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct LedgerEntry {
     seen: RecordedRequest,
     body: BytesMut,
 }
@@ -105,7 +105,7 @@ struct Entry {
 impl Ledger {
     pub(super) fn new(default_reply: Reply) -> Self {
         Self {
-            script: Mutex::new(Script {
+            script: Mutex::new(ReplyScript {
                 faults: VecDeque::new(),
                 replies: VecDeque::new(),
                 default_reply,
@@ -165,7 +165,7 @@ impl Ledger {
             ordinal,
             fault,
             closing,
-            open: Open(Arc::clone(self)),
+            open: OpenConnection(Arc::clone(self)),
         }
     }
 
@@ -177,7 +177,7 @@ impl Ledger {
     pub(super) fn begin(self: &Arc<Self>, seen: RecordedRequest) -> (Reply, Ticket) {
         let (reply, index) = {
             let mut script = self.script();
-            script.seen.push(Entry {
+            script.seen.push(LedgerEntry {
                 seen,
                 body: BytesMut::new(),
             });
@@ -194,7 +194,7 @@ impl Ledger {
         (reply, ticket)
     }
 
-    fn script(&self) -> MutexGuard<'_, Script> {
+    fn script(&self) -> MutexGuard<'_, ReplyScript> {
         // A test that panics in another thread has said enough.
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -206,14 +206,14 @@ pub(super) struct Visit {
     pub(super) ordinal: usize,
     pub(super) fault: Option<ConnFault>,
     pub(super) closing: watch::Receiver<()>,
-    pub(super) open: Open,
+    pub(super) open: OpenConnection,
 }
 
 /// Counts a connection as open until it is dropped.
 #[derive(Debug)]
-pub(super) struct Open(Arc<Ledger>);
+pub(super) struct OpenConnection(Arc<Ledger>);
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0
             .stats

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::ledger::Open;
+use super::ledger::OpenConnection;
 
 /// How a connection ends.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) enum Stream {
 
 impl Stream {
     /// Ends the connection as told. It no longer counts as open once this side has closed it.
-    pub(super) async fn finish(mut self, end: End, open: Open) {
+    pub(super) async fn finish(mut self, end: End, open: OpenConnection) {
         match end {
             End::Gone => return drop((self, open)),
             End::Reset => {

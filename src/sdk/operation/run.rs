@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::attempt::Keys;
-use super::error::Told;
-use super::guards::Policies;
-use super::permit::Permit;
+use super::builder::OperationPolicies;
+use super::error::FailedWork;
+use super::permit::OperationPermit;
 use super::{Operation, OperationAttempt, OperationError};
 use crate::call::{AmbientOperation, Call, CallTarget};
 
@@ -48,7 +48,7 @@ struct Running {
 
 impl<'o> Run<'o> {
     pub(super) fn new(operation: &'o Operation) -> Self {
-        let Policies {
+        let OperationPolicies {
             timeouts, policy, ..
         } = &*operation.policies;
         let asked = CallTarget::Operation {
@@ -96,7 +96,7 @@ impl<'o> Run<'o> {
     }
 
     /// Asks the policies for permission before the work starts.
-    fn admit(&self) -> Result<Permit, Error> {
+    fn admit(&self) -> Result<OperationPermit, Error> {
         let call = self.scope.call();
         let now = clock::now();
         let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
@@ -113,7 +113,7 @@ impl<'o> Run<'o> {
             };
             return Err(Error::refused(Policy::Deadline, late));
         }
-        let Policies {
+        let OperationPolicies {
             timeouts,
             breaker,
             judge,
@@ -122,7 +122,7 @@ impl<'o> Run<'o> {
         let circuit = breaker.of(self.operation.destination.clone(), now);
         let ticket = breaker.admit((circuit, judge), call, now);
         let ticket = ticket.map_err(|refusal| refused(&refusal).of(call))?;
-        Ok(Permit {
+        Ok(OperationPermit {
             ticket: Some(ticket),
             judge: *judge,
             since: now,
@@ -165,9 +165,9 @@ impl<'o> Run<'o> {
 
     async fn attempt<T, F>(
         &mut self,
-        permit: Permit,
+        permit: OperationPermit,
         work: &mut impl FnMut(OperationAttempt) -> F,
-    ) -> Result<T, Told>
+    ) -> Result<T, FailedWork>
     where
         F: Future<Output = Result<T, OperationError>>,
     {
@@ -213,11 +213,11 @@ impl<'o> Run<'o> {
                 call.answer(Outcome::Done);
                 return Ok(done);
             }
-            Ok(Err(failed)) => Told::failed(failed, &call, &tracker),
+            Ok(Err(failed)) => FailedWork::failed(failed, &call, &tracker),
             Err(_) if permit.ends < call.deadline() => {
-                Told::timeout_kind(TimeoutKind::Attempt, &tracker)
+                FailedWork::timeout_kind(TimeoutKind::Attempt, &tracker)
             }
-            Err(_) => Told::timeout_kind(TimeoutKind::Deadline, &tracker),
+            Err(_) => FailedWork::timeout_kind(TimeoutKind::Deadline, &tracker),
         };
         self.turn.end(&call, !told.diagnosis.effect.is_none());
         permit.fail(&told);
@@ -226,7 +226,7 @@ impl<'o> Run<'o> {
     }
 
     /// Handles a failed attempt: a retry after a wait, or the end.
-    fn judge(&mut self, told: Told) -> Result<(), Error> {
+    fn judge(&mut self, told: FailedWork) -> Result<(), Error> {
         let decided = self.decide(&told);
         self.effect = self.effect.max(told.diagnosis.effect);
         let mut error = Error::new(told.diagnosis);
@@ -249,7 +249,7 @@ impl<'o> Run<'o> {
     }
 
     /// Decides whether to retry. If so, notes the wait and pays for it.
-    fn decide(&mut self, told: &Told) -> Result<(), NoRetryReason> {
+    fn decide(&mut self, told: &FailedWork) -> Result<(), NoRetryReason> {
         let (call, made) = (self.scope.call(), self.turn.made());
         let hint = Hint {
             wait: told.retry_after,
@@ -276,7 +276,7 @@ fn failed<'a>(
     operation: &Operation,
     (call, made): (&Call, u32),
     keys: &Keys,
-    told: &Told,
+    told: &FailedWork,
 ) -> retry::FailedAttempt<'a> {
     let status = told.diagnosis.status;
     let key = keys.asked_by(made);

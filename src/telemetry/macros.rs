@@ -10,35 +10,35 @@ macro_rules! open {
                 // In a task of its own, without a current span, the parent is that span.
                 let alone = !span.is_disabled() && tracing::Span::current().is_none();
                 let _below = alone.then(|| span.enter());
-                $crate::telemetry::say::traced!((), $at, $($said)*)
+                $crate::telemetry::macros::traced!((), $at, $($said)*)
             }
             #[cfg(feature = "otel")]
             Span::Direct(span) => Span::Direct(span.within(
                 $at,
-                $crate::telemetry::say::named!($($said)*),
-                $crate::telemetry::say::told!($($said)*),
+                $crate::telemetry::macros::named!($($said)*),
+                $crate::telemetry::macros::told!($($said)*),
             )),
         }
     };
     (below: $span:expr, $at:expr, $($said:tt)*) => {
         match $span {
-            Span::Tracing(span) => $crate::telemetry::say::traced!((parent: span,), $at, $($said)*),
+            Span::Tracing(span) => $crate::telemetry::macros::traced!((parent: span,), $at, $($said)*),
             #[cfg(feature = "otel")]
             Span::Direct(span) => Span::Direct(span.child(
                 $at,
-                $crate::telemetry::say::named!($($said)*),
-                $crate::telemetry::say::told!($($said)*),
+                $crate::telemetry::macros::named!($($said)*),
+                $crate::telemetry::macros::told!($($said)*),
             )),
         }
     };
     ($maker:expr, $at:expr, $($said:tt)*) => {
         match $maker {
-            Maker::Tracing => $crate::telemetry::say::traced!((), $at, $($said)*),
+            Maker::Tracing => $crate::telemetry::macros::traced!((), $at, $($said)*),
             #[cfg(feature = "otel")]
             Maker::Direct(spans) => Span::Direct(spans.open(
                 $at,
-                $crate::telemetry::say::named!($($said)*),
-                $crate::telemetry::say::told!($($said)*),
+                $crate::telemetry::macros::named!($($said)*),
+                $crate::telemetry::macros::told!($($said)*),
             )),
         }
     };
@@ -70,7 +70,7 @@ macro_rules! event {
             ),
             #[cfg(feature = "otel")]
             Span::Direct(span) => {
-                span.event($name, || $crate::telemetry::say::told!($name $(, $key = $value)*));
+                span.event($name, || $crate::telemetry::macros::told!($name $(, $key = $value)*));
             }
         }
     };
@@ -109,7 +109,7 @@ macro_rules! named {
 macro_rules! told {
     ($name:literal $(, named: $named:expr)? $(, $key:literal = $value:expr)* $(,)?) => {{
         const KEYS: &[&str] = &[$($key),*];
-        $crate::telemetry::otel::Told::with_room(KEYS.len())$(.say($key, $value))*
+        $crate::telemetry::otel::OtelAttributes::with_room(KEYS.len())$(.say($key, $value))*
     }};
 }
 

@@ -5,7 +5,7 @@ use opentelemetry::{KeyValue, StringValue, Value};
 use tracing::field::Empty;
 
 /// The kind and the attributes of a new span or an event.
-pub(crate) struct Told {
+pub(crate) struct OtelAttributes {
     kind: SpanKind,
     pub(super) attributes: Vec<KeyValue>,
 }
@@ -14,7 +14,7 @@ pub(crate) struct Told {
 const ENOUGH: usize = 12;
 
 // Inlined, so that the compiler resolves the keys.
-impl Told {
+impl OtelAttributes {
     /// Creates an empty value with room for this many attributes.
     #[inline]
     pub(crate) fn with_room(room: usize) -> Self {
@@ -26,7 +26,7 @@ impl Told {
 
     #[inline]
     #[must_use]
-    pub(crate) fn say(mut self, key: &'static str, what: impl Said) -> Self {
+    pub(crate) fn say(mut self, key: &'static str, what: impl AttributeValue) -> Self {
         match (key, what.said()) {
             (_, None) => {}
             (KIND, Some(kind)) if kind.as_str() == "client" => self.kind = SpanKind::Client,
@@ -44,12 +44,12 @@ impl Told {
 }
 
 /// Records more attributes on an open span.
-pub(crate) struct Saying<'s>(pub(super) SpanRef<'s>);
+pub(crate) struct OtelSpan<'s>(pub(super) SpanRef<'s>);
 
-impl Saying<'_> {
+impl OtelSpan<'_> {
     #[inline]
     #[must_use]
-    pub(crate) fn say(self, key: &'static str, what: impl Said) -> Self {
+    pub(crate) fn say(self, key: &'static str, what: impl AttributeValue) -> Self {
         match (key, what.said()) {
             (_, None) => {}
             (STATUS, Some(_)) => self.0.set_status(Status::error("")),
@@ -64,23 +64,23 @@ const KIND: &str = "otel.kind";
 const STATUS: &str = "otel.status_code";
 
 /// Converts a value of a span; `None` is not recorded.
-pub(crate) trait Said {
+pub(crate) trait AttributeValue {
     fn said(self) -> Option<Value>;
 }
 
-impl Said for Empty {
+impl AttributeValue for Empty {
     fn said(self) -> Option<Value> {
         None
     }
 }
 
-impl<T: Said> Said for Option<T> {
+impl<T: AttributeValue> AttributeValue for Option<T> {
     fn said(self) -> Option<Value> {
         self.and_then(T::said)
     }
 }
 
-impl Said for &'static str {
+impl AttributeValue for &'static str {
     fn said(self) -> Option<Value> {
         Some(StringValue::from(self).into())
     }
@@ -88,7 +88,7 @@ impl Said for &'static str {
 
 macro_rules! said {
     ($($kind:ty),+) => {
-        $(impl Said for $kind {
+        $(impl AttributeValue for $kind {
             fn said(self) -> Option<Value> {
                 Some(self.into())
             }

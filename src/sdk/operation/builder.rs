@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::turn::Run;
+use super::run::Run;
 use super::{OperationAttempt, OperationConfig, OperationError};
 use crate::call::Observer;
 use crate::callback::Site;
@@ -131,7 +131,7 @@ use crate::timeout::Timeouts;
 /// counts as a timeout.
 #[derive(Clone)]
 pub struct Operation {
-    pub(super) policies: Arc<Policies>,
+    pub(super) policies: Arc<OperationPolicies>,
     pub(super) destination: Destination,
     pub(super) name: Arc<str>,
     pub(super) idempotent: bool,
@@ -142,7 +142,7 @@ pub struct Operation {
 }
 
 /// The state that the clones of an operation share.
-pub(super) struct Policies {
+pub(super) struct OperationPolicies {
     pub(super) timeouts: Arc<Timeouts>,
     pub(super) policy: Arc<RetryPolicy>,
     pub(super) breaker: CircuitBreakerHandle,
@@ -172,7 +172,7 @@ impl Operation {
         let breaker = CircuitBreakerHandle::new(&timeouts, &config.circuit_breaker);
         let judge = config.circuit_breaker.judge(&timeouts);
         Ok(Self {
-            policies: Arc::new(Policies {
+            policies: Arc::new(OperationPolicies {
                 timeouts: Arc::new(timeouts),
                 policy: Arc::new(RetryPolicy::new(config.retry, clock::now())),
                 breaker,

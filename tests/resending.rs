@@ -4,8 +4,8 @@
 mod net;
 
 #[cfg(test)]
-#[path = "guards"]
-mod guards {
+#[path = "resending"]
+mod resending {
     mod nginx;
 }
 

@@ -9,8 +9,8 @@
 //! destination, or each has its own. With more tasks, the calls a second must not decrease.
 //!
 //! ```text
-//! cargo bench -p sevenhops --bench guards
-//! cargo bench -p sevenhops --bench guards -- contention
+//! cargo bench -p sevenhops --bench policies
+//! cargo bench -p sevenhops --bench policies -- contention
 //! ```
 //!
 //! How people get it wrong: they compare lines of two runs. The leaf is measured in each run, and only the difference

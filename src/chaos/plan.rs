@@ -17,7 +17,7 @@ use crate::telemetry;
 
 /// The fault for a request, and the delay of the response if the fault is a delay.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Drawn {
+pub(super) struct PlannedFault {
     pub(super) fault: Fault,
     pub(super) delay: Option<Duration>,
 }
@@ -25,27 +25,27 @@ pub(super) struct Drawn {
 /// Returns whether a request may get a fault.
 pub(super) type When = dyn Fn(&Parts) -> bool + Send + Sync;
 
-pub(super) struct Fate {
+pub(super) struct FaultPlan {
     config: ChaosConfig,
     on: AtomicBool,
     injected: AtomicU64,
-    next: Mutex<Next>,
+    next: Mutex<PlanState>,
 }
 
-struct Next {
+struct PlanState {
     /// Queued faults come before random ones.
     queue: VecDeque<Fault>,
     luck: Rng,
 }
 
-impl Fate {
+impl FaultPlan {
     pub(super) fn new(config: ChaosConfig) -> Self {
         let luck = Rng::with_seed(config.seed);
         Self {
             config,
             on: AtomicBool::new(true),
             injected: AtomicU64::new(0),
-            next: Mutex::new(Next {
+            next: Mutex::new(PlanState {
                 queue: VecDeque::new(),
                 luck,
             }),
@@ -77,7 +77,7 @@ impl Fate {
     }
 
     /// Draws the fault for the next request.
-    pub(super) fn draw(&self) -> Option<Drawn> {
+    pub(super) fn draw(&self) -> Option<PlannedFault> {
         let mut next = self.next();
         let queued = next.queue.pop_front();
         // Every request draws two numbers, whether it uses them or not. So the sequence depends on the seed alone.
@@ -88,13 +88,13 @@ impl Fate {
             Fault::Delay(latency) => Some(latency.at(lateness)),
             _ => None,
         };
-        Some(Drawn { fault, delay })
+        Some(PlannedFault { fault, delay })
     }
 
     /// Reports the fault in the call's timeline, or in the current span if there is no call.
-    pub(super) fn note(&self, call: Option<&Call>, drawn: Drawn) {
+    pub(super) fn note(&self, call: Option<&Call>, drawn: PlannedFault) {
         self.injected.fetch_add(1, Ordering::Relaxed);
-        let Drawn { fault, delay } = drawn;
+        let PlannedFault { fault, delay } = drawn;
         let what = TimelineEventKind::Chaos { fault, delay };
         match call {
             Some(call) => call.note(what),
@@ -102,14 +102,14 @@ impl Fate {
         }
     }
 
-    fn next(&self) -> MutexGuard<'_, Next> {
+    fn next(&self) -> MutexGuard<'_, PlanState> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Fate {
+impl fmt::Debug for FaultPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fate")
+        f.debug_struct("FaultPlan")
             .field("settings", &self.config)
             .field("on", &self.is_enabled())
             .field("played", &self.injected())
