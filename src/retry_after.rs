@@ -7,7 +7,7 @@
 //! 3. `Retry-After` (RFC 9110 §10.2.3): it applies to this request
 //! 4. `RateLimit` (an IETF draft): it applies to a quota
 //!
-//! Unreadable fields are ignored: then the config's back-off applies.
+//! Unreadable fields are ignored: then the config's backoff applies.
 //!
 //! A date is compared with the response's own `Date` (and `Age`), so that a wrong server clock does no harm. The local
 //! time zone has no influence: HTTP dates are in GMT, and `now` is an instant.

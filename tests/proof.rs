@@ -401,7 +401,7 @@ mod tests {
         let error = charge.send().await.unwrap_err();
         assert_eq!(server.requests_seen(), 1);
         assert_eq!(sdk::classify_error(&error).effect(), Effect::Possible);
-        let error = plain.post("not an URL").send().await.unwrap_err();
+        let error = plain.post("not a URL").send().await.unwrap_err();
         assert_eq!(
             sdk::classify_error(&error).effect(),
             Effect::None,

@@ -61,7 +61,7 @@ mod tests {
             .oneshot(request(Method::GET))
             .await
             .unwrap();
-        assert!(mock.waits()[0] >= MS(100), "not below our own back-off");
+        assert!(mock.waits()[0] >= MS(100), "not below our own backoff");
         let mock = Mock::new([with(429, "ratelimit", r#""default";r=0;t=3"#)]);
         stack(steady(), &mock)
             .oneshot(request(Method::GET))

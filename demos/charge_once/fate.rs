@@ -68,5 +68,5 @@ fn dice(seed: u64, asker: u64) -> Rng {
     Rng::with_seed(seed.wrapping_mul(ODD.0) ^ asker.wrapping_mul(ODD.1))
 }
 
-/// Odd and without a pattern, so that neighbours do not share their luck (those of splitmix64).
+/// Odd and without a pattern, so that neighbors do not share their luck (those of splitmix64).
 const ODD: (u64, u64) = (0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb);

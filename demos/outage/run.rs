@@ -66,7 +66,7 @@ pub(crate) fn run(policies: Policies, trouble: Trouble) -> Result<Report> {
         true => WHOLLY,
         false => PARTLY,
     };
-    // The policies draw back-off and open times from this thread's luck.
+    // The policies draw backoff and open times from this thread's luck.
     fastrand::seed(SEED);
     let clock = Builder::new_current_thread()
         .enable_time()

@@ -22,7 +22,7 @@ pub(crate) struct Pair {
 /// Everything that is claimed.
 pub(crate) fn claims(cold: &Pair, warm: &Pair, cut: &Run) -> Vec<Claim> {
     let mut claims = vec![stages(cold, SERVICES, "cold"), stages(warm, 0, "warm")];
-    claims.push(set_up(cold, warm));
+    claims.push(setup(cold, warm));
     for (pair, how) in [(cold, "cold"), (warm, "warm")] {
         claims.extend([
             sum(&pair.in_turn, how),
@@ -56,8 +56,8 @@ fn stages(pair: &Pair, expected: usize, how: &str) -> Claim {
 }
 
 /// Not the difference of the totals, which a busy machine moves: the stages themselves.
-fn set_up(cold: &Pair, warm: &Pair) -> Claim {
-    let (spent, warm) = (cold.in_turn.set_up(), warm.in_turn.set_up());
+fn setup(cold: &Pair, warm: &Pair) -> Claim {
+    let (spent, warm) = (cold.in_turn.setup(), warm.in_turn.setup());
     Claim {
         text: String::from(
             "in turn, cold: each step pays a round trip and more for its connection",

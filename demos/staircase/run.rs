@@ -160,9 +160,9 @@ impl Run {
     }
 
     /// How long was spent on names, connections and handshakes, in all calls.
-    pub(crate) fn set_up(&self) -> Duration {
-        let set_up = SET_UP.map(|stage| self.steps.iter().map(move |step| step.spent(stage)));
-        set_up.into_iter().flatten().sum()
+    pub(crate) fn setup(&self) -> Duration {
+        let setup = SET_UP.map(|stage| self.steps.iter().map(move |step| step.spent(stage)));
+        setup.into_iter().flatten().sum()
     }
 }
 

@@ -338,7 +338,7 @@ fn at_the_ends() -> Vec<Case> {
     ]);
     cases.extend(on(&FRESH, vec![
         ("F34", "a header that is none", Unwritable(Broken::Header), (Encode, Kind::InvalidRequest, None), Repeat::No),
-        ("F34", "a body that does not serialise", Unwritable(Broken::Body), (Encode, Kind::InvalidRequest, None), Repeat::No),
+        ("F34", "a body that does not serialize", Unwritable(Broken::Body), (Encode, Kind::InvalidRequest, None), Repeat::No),
     ]));
     cases
 }

@@ -12,7 +12,7 @@ use crate::timeout::TimeoutsConfig;
 
 /// A part of a config for some destinations: see [`Config::destination`](crate::Config::destination).
 ///
-/// A field that is not set is taken from the surrounding config. Each field is one value: a back-off, a budget, a
+/// A field that is not set is taken from the surrounding config. Each field is one value: a backoff, a budget, a
 /// window or a list is replaced as a whole.
 ///
 /// # Example

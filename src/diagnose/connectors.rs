@@ -21,7 +21,7 @@ impl Evidence {
         if let Some(pool) = error.downcast_ref::<PoolError>() {
             if pool.is_connect() {
                 // A cause below may be more exact.
-                self.set_up = Some(Hop::Connect);
+                self.setup = Some(Hop::Connect);
             }
         } else if let Some(tunnel) = error.downcast_ref::<TunnelError>() {
             self.kind = match tunnel {
@@ -41,7 +41,7 @@ impl Evidence {
                 }
                 _ => Some(Kind::ProxyRefused),
             };
-        } else if self.set_up.is_some() {
+        } else if self.setup.is_some() {
             self.stage(error);
         }
     }
@@ -50,9 +50,9 @@ impl Evidence {
     fn stage(&mut self, error: &(dyn StdError + 'static)) {
         let message = error.to_string();
         if error.is::<ConnectError>() && message == "dns error" {
-            self.set_up = Some(Hop::Dns);
+            self.setup = Some(Hop::Dns);
         } else if message == "tls handshake eof" {
-            self.set_up = Some(Hop::Tls);
+            self.setup = Some(Hop::Tls);
         }
     }
 }

@@ -77,7 +77,7 @@ impl Journey {
         if self.tracked {
             tracker.begin();
         }
-        self.set_up(&tracker);
+        self.setup(&tracker);
         if self.taken {
             assert!(tracker.take());
         }
@@ -92,7 +92,7 @@ impl Journey {
         tracker
     }
 
-    fn set_up(&self, tracker: &Tracker) {
+    fn setup(&self, tracker: &Tracker) {
         if self.reached == Reached::Dns {
             tracker.enter(Stage::Dns);
         }

@@ -29,7 +29,7 @@ pub(super) struct Evidence {
     pub(super) stream: bool,
     pub(super) timeout_kind: Option<TimeoutKind>,
     /// A connector reported that the setup failed. Holds the hop of the setup, as far as the connector reports it.
-    pub(super) set_up: Option<Hop>,
+    pub(super) setup: Option<Hop>,
     /// An error of this crate is in the chain and has a diagnosis.
     pub(super) known: Option<Diagnosis>,
 }
@@ -140,7 +140,7 @@ impl Evidence {
     #[cfg(feature = "client")]
     fn client(&mut self, error: &(dyn StdError + 'static)) {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            self.set_up = self.set_up.and(Some(Hop::Tls));
+            self.setup = self.setup.and(Some(Hop::Tls));
             self.tls(tls);
         } else if let Some(refused) = error.downcast_ref::<TunnelRefused>() {
             self.kind = Some(refused.kind);

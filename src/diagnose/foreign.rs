@@ -15,7 +15,7 @@ impl Diagnosis {
             return known;
         }
         let mut diagnosis = Self {
-            hop: evidence.hop.or(evidence.set_up),
+            hop: evidence.hop.or(evidence.setup),
             kind: evidence.kind.unwrap_or(Kind::Other),
             effect: Effect::Possible,
             timeout_kind: evidence.timeout_kind,
@@ -68,7 +68,7 @@ impl Diagnosis {
 /// request unprocessed. An open stage of this crate proves nothing about other requests of the service.
 pub(super) fn is_proof(error: &(dyn StdError + 'static)) -> bool {
     let found = evidence(error);
-    found.unprocessed || found.set_up.is_some() || found.hop.is_some() || {
+    found.unprocessed || found.setup.is_some() || found.hop.is_some() || {
         let mut causes = chain(error);
         causes.any(|cause| cause.is::<TimeoutElapsed>() || cause.is::<InjectedFault>())
     }

@@ -49,7 +49,7 @@ impl Diagnosis {
     /// not finish.
     pub(crate) fn operation_expired(tracker: &Tracker, which: TimeoutKind) -> Self {
         Self {
-            hop: set_up(tracker).map(hop_of),
+            hop: setup(tracker).map(hop_of),
             ..Self::out_of_time(which)
         }
     }
@@ -62,7 +62,7 @@ pub(crate) fn diagnose_operation(
     error: &(dyn StdError + 'static),
     effect: Effect,
 ) -> Diagnosis {
-    let diagnosis = match set_up(tracker) {
+    let diagnosis = match setup(tracker) {
         Some(_) => diagnose(tracker, error),
         // No client of this crate saw the hop. The error may name it.
         None => {
@@ -80,7 +80,7 @@ pub(crate) fn diagnose_operation(
     }
 }
 
-fn set_up(tracker: &Tracker) -> Option<Stage> {
+fn setup(tracker: &Tracker) -> Option<Stage> {
     tracker.open().filter(|stage| is_set_up(Some(*stage)))
 }
 
@@ -97,12 +97,12 @@ pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> D
     let stage = tracker.open();
     // A connector without a tracker may still report that the setup failed.
     let unseen = matches!(stage, None | Some(Stage::Wait)) && !tracker.is_tracked();
-    let set_up = evidence.set_up.filter(|_| unseen);
+    let setup = evidence.setup.filter(|_| unseen);
     let is_handshake = evidence.kind == Some(Kind::Alert) && ends_handshake(tracker, &evidence);
     let hop = match is_handshake {
         true => Hop::Tls,
         false => {
-            let told = evidence.hop.or(set_up);
+            let told = evidence.hop.or(setup);
             told.unwrap_or_else(|| stage_hop(tracker, stage))
         }
     };

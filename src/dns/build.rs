@@ -31,7 +31,7 @@ use crate::timeout::Timeout;
 /// | TTL | at least 1 s, at most 1 h | RFC 8767 §4 asks for a cap |
 /// | negative answers | at most 60 s | a name that was just made is found soon |
 /// | addresses of a denied name | until it is denied again after the negative TTL, at most 61 s | a short NXDOMAIN loses no addresses |
-/// | failure back-off | 1 s, doubled up to 30 s | no query storm (RFC 9520 §3.2) |
+/// | failure backoff | 1 s, doubled up to 30 s | no query storm (RFC 9520 §3.2) |
 /// | refresh | at 80 to 90 % of the TTL, for names in use | no call waits, and the queries are spread over time |
 /// | stale answers | for 24 h after their end | RFC 8767 §5: old addresses are better than none |
 /// | silence before they are used | 1.8 s, or half of the limit | RFC 8767 §5 |
@@ -197,7 +197,7 @@ impl ResolverBuilder {
     ///
     /// Such answers are [marked](crate::dns::Answer::is_stale). They are used at once while a failure is known,
     /// otherwise after the servers have been silent for 1.8 s or half of the limit. In the background, the servers are
-    /// still queried, with back-off. A negative response ends the old addresses when it is confirmed: when it comes
+    /// still queried, with backoff. A negative response ends the old addresses when it is confirmed: when it comes
     /// again after its own TTL, at most 61 s after the first.
     pub fn stale_limit(mut self, limit: Duration) -> Self {
         self.rules.stale = Some(limit);

@@ -22,8 +22,8 @@ impl<R: Resolve> ContainedResolver<R> {
         }
     }
 
-    fn contain(&self, host: &str, look_up: impl FnOnce() -> Resolution) -> Resolution {
-        match require(&self.site, look_up) {
+    fn contain(&self, host: &str, lookup: impl FnOnce() -> Resolution) -> Resolution {
+        match require(&self.site, lookup) {
             Ok(Resolution::Cached(answer)) => Resolution::Cached(answer),
             Ok(Resolution::Pending(asking)) => Resolution::Pending(Box::pin(ContainedLookup {
                 asking,

@@ -155,7 +155,7 @@ impl CachedRecord {
         self.known.is_some() && self.refresh <= now
     }
 
-    /// Returns whether a failed connection permits a new query: not within the back-off of a failure.
+    /// Returns whether a failed connection permits a new query: not within the backoff of a failure.
     pub(crate) fn may_be_doubted(&self, now: Instant) -> bool {
         self.failed().is_none() || self.refresh <= now
     }

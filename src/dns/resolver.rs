@@ -130,7 +130,7 @@ impl Resolve for Resolver {
         }
         let names = config.search.names(host);
         let limit = limit.min(inner.limit);
-        inner.look_up(Walk::new((host, names), now, limit), now)
+        inner.lookup(Walk::new((host, names), now, limit), now)
     }
 
     fn report_unreachable(&self, host: &str) -> Option<Refresh> {
@@ -160,7 +160,7 @@ impl Resolve for Resolver {
 }
 
 impl ResolverInner {
-    fn look_up(self: &Arc<Self>, mut walk: Walk, now: Instant) -> Resolution {
+    fn lookup(self: &Arc<Self>, mut walk: Walk, now: Instant) -> Resolution {
         let Ok(runtime) = Handle::try_current() else {
             let failure = LookupFailure::because(DnsErrorReason::Unreachable, NoRuntime);
             return Resolution::Cached(Err(walk.error(failure)));

@@ -33,7 +33,7 @@ impl DestinationState {
         let retry = policies.retry.as_ref();
         if retry.is_some_and(|retry| retry.key.is_some()) {
             // The URL does not say which budget applies. A breaker with `key_by` finds its circuit itself.
-            return Self::look_up(policies, head, now);
+            return Self::lookup(policies, head, now);
         }
         let (_, uri, _) = head;
         // A thread that is ending remembers nothing.
@@ -42,13 +42,13 @@ impl DestinationState {
             recent.as_ref()?.known(policies, uri, now)
         });
         recent.ok().flatten().unwrap_or_else(|| {
-            let known = Self::look_up(policies, head, now);
+            let known = Self::lookup(policies, head, now);
             Recent::replace(policies, uri, (&known, now));
             known
         })
     }
 
-    fn look_up(policies: &Policies, head: Head<'_>, now: Instant) -> Self {
+    fn lookup(policies: &Policies, head: Head<'_>, now: Instant) -> Self {
         let (_, uri, _) = head;
         let origin = Origin::of_request(uri);
         let (retry, breaker) = (policies.retry.as_ref(), policies.breaker.as_ref());
@@ -220,7 +220,7 @@ mod tests {
         let uri = Uri::from_static("https://a.test");
         let headers = HeaderMap::new();
         let head = (&Method::GET, &uri, &headers);
-        let mut known = DestinationState::look_up(&policies, head, now);
+        let mut known = DestinationState::lookup(&policies, head, now);
         known.budget = Some(Arc::new(SharedBudget::new(retry::Budget::new(), now)));
         Recent::replace(&policies, &uri, (&known, now));
         let found = DestinationState::of(&policies, head, now).budget.unwrap();

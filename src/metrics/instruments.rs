@@ -6,8 +6,8 @@ use crate::telemetry::names::{self, MetricName};
 #[derive(Debug)]
 pub(super) struct Instruments {
     pub(super) request: Histogram<f64>,
-    pub(super) look_up: Histogram<f64>,
-    pub(super) set_up: Histogram<f64>,
+    pub(super) lookup: Histogram<f64>,
+    pub(super) setup: Histogram<f64>,
     pub(super) time_in_queue: Histogram<f64>,
     pub(super) hop: Histogram<f64>,
     pub(super) call: Histogram<f64>,
@@ -39,8 +39,8 @@ impl Instruments {
         };
         Self {
             request: seconds(&names::REQUEST_DURATION, SECONDS),
-            look_up: seconds(&names::LOOKUP_DURATION, SECONDS),
-            set_up: seconds(&names::SETUP_DURATION, SECONDS),
+            lookup: seconds(&names::LOOKUP_DURATION, SECONDS),
+            setup: seconds(&names::SETUP_DURATION, SECONDS),
             time_in_queue: seconds(&names::TIME_IN_QUEUE, SECONDS),
             hop: seconds(&names::HOP_DURATION, SHORT_SECONDS),
             call: seconds(&names::CALL_DURATION, SECONDS),

@@ -159,7 +159,7 @@ impl Metrics {
 
     fn rows(&self, to: &MetricTarget<'_>, attempt: &Attempt) {
         let instruments = &self.instruments;
-        let mut set_up = None;
+        let mut setup = None;
         for row in &attempt.stages {
             let kind = match row.end {
                 // It waited for a connection, and made none.
@@ -168,7 +168,7 @@ impl Metrics {
                 StageOutcome::Failed(kind) => Some(KeyValue::new("sevenhops.kind", kind.as_str())),
                 StageOutcome::InProgress | StageOutcome::Abandoned => {
                     // A connection whose TLS handshake did not finish was never usable.
-                    set_up = set_up.filter(|_| row.stage != Stage::Tls);
+                    setup = setup.filter(|_| row.stage != Stage::Tls);
                     continue;
                 }
             };
@@ -186,9 +186,9 @@ impl Metrics {
                     let failed = Diagnosis::unsent(Hop::Dns, kind).error_type();
                     about.push(KeyValue::new("error.type", failed.into_owned()));
                 }
-                instruments.look_up.record(seconds, &about);
+                instruments.lookup.record(seconds, &about);
             }
-            set_up = match (row.stage, row.end, set_up) {
+            setup = match (row.stage, row.end, setup) {
                 (Stage::Connect, StageOutcome::Completed, _) => Some(row.duration),
                 (Stage::Tls, StageOutcome::Completed, Some(connect)) => {
                     Some(connect + row.duration)
@@ -199,9 +199,9 @@ impl Metrics {
             about.push(KeyValue::new("sevenhops.stage", row.stage.as_str()));
             instruments.hop.record(seconds, &about);
         }
-        if let Some(took) = set_up {
+        if let Some(took) = setup {
             let took: Duration = took;
-            instruments.set_up.record(took.as_secs_f64(), &to.server());
+            instruments.setup.record(took.as_secs_f64(), &to.server());
         }
     }
 }

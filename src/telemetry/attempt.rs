@@ -39,7 +39,7 @@ struct OpenSpans {
     /// By record number: two tasks may report changes in another order than they made them.
     stages: Vec<(u32, StageSpan)>,
     /// The link from later attempts to the connection that is being set up.
-    set_up: Option<Link>,
+    setup: Option<Link>,
     // The attributes of the response are recorded together at the end.
     answered: Option<(StatusCode, Option<http::Version>)>,
     peer: Option<SocketAddr>,
@@ -124,7 +124,7 @@ impl AttemptSpans {
             open: Mutex::new(Some(OpenSpans {
                 attempt: span,
                 stages: Vec::new(),
-                set_up: None,
+                setup: None,
                 answered: None,
                 peer: None,
                 socket: None,
@@ -173,7 +173,7 @@ impl AttemptSpans {
         self.with(|open| {
             open.stages.extend(opened.take().map(|span| (number, span)));
             open.latest = open.latest.max(at);
-            link.take().and_then(|link| open.set_up.replace(link))
+            link.take().and_then(|link| open.setup.replace(link))
         });
         // The attempt ended in the meantime.
         let Some(late) = opened else { return true };
@@ -298,8 +298,8 @@ impl AttemptSpans {
     }
 
     /// Returns the link from later attempts to the connection that this attempt set up last.
-    pub(crate) fn set_up(&self) -> Option<Link> {
-        self.with(|open| open.set_up.clone()).flatten()
+    pub(crate) fn setup(&self) -> Option<Link> {
+        self.with(|open| open.setup.clone()).flatten()
     }
 
     /// Links the attempt to the setup of its connection, which another attempt made.
@@ -332,7 +332,7 @@ impl AttemptSpans {
         let OpenSpans {
             attempt,
             stages,
-            set_up: _,
+            setup: _,
             answered,
             peer,
             socket,

@@ -65,8 +65,8 @@ impl StageSpan {
 
     /// Returns the link to the stage if it is a connection setup.
     pub(super) fn link(&self, by: Option<&Arc<dyn Propagator>>) -> Option<Link> {
-        let set_up = self.span().filter(|_| self.stage == Stage::Connect)?;
-        Link::to(set_up, by)
+        let setup = self.span().filter(|_| self.stage == Stage::Connect)?;
+        Link::to(setup, by)
     }
 
     /// Reports that the stage failed, unless it already failed. Returns the span to be marked outside of any lock.

@@ -99,10 +99,10 @@ impl Attempt {
             (None, None, None) => Outcome::Pending,
         };
         // The last setup is the one that was used, unless another connection was used.
-        let set_up = |row: &&StageTiming| matches!(row.stage, Stage::Connect | Stage::Tls);
+        let setup = |row: &&StageTiming| matches!(row.stage, Stage::Connect | Stage::Tls);
         let connected = rows
             .iter()
-            .rfind(set_up)
+            .rfind(setup)
             .is_some_and(|row| row.end != StageOutcome::Abandoned && !row.queued);
         Self {
             number,

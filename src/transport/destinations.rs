@@ -59,7 +59,7 @@ impl DestinationPools {
         if let Some(recent) = self.recent(uri, now) {
             return Ok(recent);
         }
-        let place = self.look_up(uri, now, routing)?;
+        let place = self.lookup(uri, now, routing)?;
         Recent::replace(&place, uri, now);
         Ok(place)
     }
@@ -76,7 +76,7 @@ impl DestinationPools {
         recent.ok().flatten()
     }
 
-    fn look_up<E>(
+    fn lookup<E>(
         &self,
         uri: &Uri,
         now: Instant,
@@ -317,7 +317,7 @@ impl Addresses for DestinationPool {
             return;
         };
         let place = Arc::downgrade(&self);
-        name.look_up(move |answer| {
+        name.lookup(move |answer| {
             if let Some(place) = place.upgrade() {
                 place.take_in(&given(answer));
             }

@@ -34,7 +34,7 @@ impl Name {
 
     /// Hands over the addresses that the resolver remembers, at once. If it has to ask, a task waits for them. That
     /// happens once a second at most.
-    pub(super) fn look_up(&self, take_in: impl FnOnce(&Answer) + Send + 'static) {
+    pub(super) fn lookup(&self, take_in: impl FnOnce(&Answer) + Send + 'static) {
         let now = clock::now();
         if self.look_again().is_some_and(|at| now < at) {
             return;

@@ -14,7 +14,7 @@ use crate::record::tracker::Tracker;
 use crate::timeout::TimeoutKind;
 
 /// The addresses of whom to dial, as far as they pass the filter.
-pub(super) async fn look_up(
+pub(super) async fn lookup(
     resolver: &dyn Resolve,
     dial: &Dial,
     filter: &AddressFilter,
@@ -89,7 +89,7 @@ pub(super) fn filter_literal(
     }
 }
 
-/// Returns the error of a lookup. A remembered failure says how long its back-off still lasts.
+/// Returns the error of a lookup. A remembered failure says how long its backoff still lasts.
 fn failed(error: BoxError, tracker: &Tracker) -> Error {
     let again = error
         .downcast_ref::<dns::DnsError>()

@@ -17,7 +17,7 @@ use super::destinations::AddressVisit;
 use super::framing::announced;
 use super::leave::{Abandon, Leaving, alone, settled};
 use super::refresh::Name;
-use super::resolve::{filter_literal, given, look_up};
+use super::resolve::{filter_literal, given, lookup};
 use super::routing::Routing;
 use super::target::{Dial, speakable};
 use super::visit::{SendPlan, VisitOutcome};
@@ -124,7 +124,7 @@ impl SendPlan<'_> {
         }
         let (dial, _) = routing.dialled();
         let resolver = &*self.shared.resolver;
-        let answer = look_up(resolver, dial, self.filter, self.tracker).await?;
+        let answer = lookup(resolver, dial, self.filter, self.tracker).await?;
         if let Dial::Name(name) = dial {
             self.place.hold(|| resolver.hold(name));
             self.place

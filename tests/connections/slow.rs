@@ -99,7 +99,7 @@ async fn send_limit_is_kept_for_a_request_whose_connect_had_more_time() {
         waited += SECOND / 20;
         assert!(waited < 10 * SECOND);
     }
-    // Half of half of the deadline of 10 s, and the back-off.
+    // Half of half of the deadline of 10 s, and the backoff.
     assert!(waited <= 3 * SECOND, "{waited:?}");
     put.abort();
     drop(frozen);

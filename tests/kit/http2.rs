@@ -187,7 +187,7 @@ async fn a_stream_that_is_not_read_keeps_its_window_shut() {
 
     assert!(
         post(&client, &[1; 1000]).await.await.is_ok(),
-        "the neighbour goes on"
+        "the neighbor goes on"
     );
     assert_eq!(server.requests()[0].body, "");
     assert!(!server.requests()[0].body_complete);

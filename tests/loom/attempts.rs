@@ -8,7 +8,7 @@ use crate::hop::Stage;
 
 #[expect(
     dead_code,
-    reason = "the library uses the rest; only what threads share is modelled"
+    reason = "the library uses the rest; only what threads share is modeled"
 )]
 #[path = "../../src/record"]
 pub(crate) mod record {

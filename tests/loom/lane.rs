@@ -14,7 +14,7 @@ use crate::record::Tracker;
 
 #[expect(
     dead_code,
-    reason = "the library uses the rest; only what threads share is modelled"
+    reason = "the library uses the rest; only what threads share is modeled"
 )]
 #[path = "../../src/transport/wire"]
 mod wire {

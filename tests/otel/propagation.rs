@@ -165,11 +165,11 @@ async fn attempt_on_a_pooled_connection_is_linked_to_its_set_up() {
     );
     let linked = attempts.iter().find(|attempt| !attempt.links.is_empty());
     let to = linked.unwrap().links.iter().next().unwrap();
-    let set_up = told
+    let setup = told
         .named("connect")
         .into_iter()
         .find(|connect| connect.span_context.span_id() == to.span_context.span_id());
-    let maker = set_up.unwrap().parent_span_id;
+    let maker = setup.unwrap().parent_span_id;
     assert!(
         attempts
             .iter()

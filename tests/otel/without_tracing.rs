@@ -163,7 +163,7 @@ async fn set_up_in_tracing_is_linked_to_from_without() {
         answer.unwrap().into_body().collect().await.unwrap();
     };
     ask(plain()).await;
-    let set_up = told.only("connect").span_context;
+    let setup = told.only("connect").span_context;
     // A connection returns to the pool shortly after its response. One of these calls finds it there.
     while server.connections() == server.requests().len() {
         ask(plain().heard()).await;
@@ -172,5 +172,5 @@ async fn set_up_in_tracing_is_linked_to_from_without() {
         .named("GET")
         .into_iter()
         .flat_map(|span| span.links.links);
-    assert!(links.any(|link| link.span_context == set_up));
+    assert!(links.any(|link| link.span_context == setup));
 }

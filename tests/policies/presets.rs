@@ -212,7 +212,7 @@ async fn github_says_when_the_quota_begins_anew() {
         assert!((secs..=secs * 1.1 + 0.01).contains(&wait), "{wait}");
     };
     near(waited(&layer, limited("0", "1003")).await, 3.0);
-    // The reset has passed already, or cannot be read: the client's own back-off applies.
+    // The reset has passed already, or cannot be read: the client's own backoff applies.
     near(waited(&layer, limited("0", "900")).await, 0.1);
     near(waited(&layer, limited("0", "soon")).await, 1.0);
     near(

@@ -193,8 +193,8 @@ async fn timeline_is_found_in_both_errors_and_in_the_answer() {
         let ours = sevenhops::Response::from(response);
         let stages = ours.timeline().unwrap().attempts()[0].stages.clone();
         let stages: Vec<_> = stages.iter().map(|row| row.stage).collect();
-        let set_up = [Stage::Connect, Stage::Tls];
-        assert!(stages.windows(2).any(|two| two == set_up), "{stages:?}");
+        let setup = [Stage::Connect, Stage::Tls];
+        assert!(stages.windows(2).any(|two| two == setup), "{stages:?}");
         assert!(stages.contains(&Stage::Wait), "{stages:?}");
     }
 }

@@ -119,7 +119,7 @@ pub enum Jitter {
 }
 
 impl Backoff {
-    /// Creates a back-off with full jitter, exponential growth, and a base that follows the deadline.
+    /// Creates a backoff with full jitter, exponential growth, and a base that follows the deadline.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -133,10 +133,10 @@ impl Backoff {
         }
     }
 
-    /// Creates a back-off from a function. Its arguments are the number of earlier retries (from 0), the wait before
+    /// Creates a backoff from a function. Its arguments are the number of earlier retries (from 0), the wait before
     /// the previous retry, and luck in `[0, 1)`. Of the other settings only cap and minimum apply.
     ///
-    /// If the function panics, the default back-off applies. A back-off from a function cannot be written to a file.
+    /// If the function panics, the default backoff applies. A backoff from a function cannot be written to a file.
     ///
     /// ```
     /// use std::time::Duration;
@@ -336,7 +336,7 @@ impl PartialEq for Function {
 impl serde::Serialize for Function {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
         Err(serde::ser::Error::custom(
-            "a back-off by a function cannot be written to a file",
+            "a backoff by a function cannot be written to a file",
         ))
     }
 }

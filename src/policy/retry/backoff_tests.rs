@@ -37,7 +37,7 @@ fn setting_that_a_function_does_not_go_by_is_refused() {
     }
 }
 
-/// Returns the waits of a back-off in milliseconds, with constant luck.
+/// Returns the waits of a backoff in milliseconds, with constant luck.
 fn waits<const N: usize>(backoff: &Backoff, luck: f64) -> [f64; N] {
     let mut previous = None;
     std::array::from_fn(|retry| {

@@ -219,7 +219,7 @@ impl RetryConfig {
 
 /// The same as in AWS's SDKs and in Microsoft's standard handler.
 const ATTEMPTS: u32 = 3;
-/// With the default back-off, this many attempts bridge a restart of a few seconds.
+/// With the default backoff, this many attempts bridge a restart of a few seconds.
 const UNSENT_ATTEMPTS: u32 = 10;
 static DEFAULT_BACKOFF: Backoff = Backoff::new();
 /// More attempts than a caller waits for, and the most that one request can set.

@@ -268,7 +268,7 @@ fn luck_that_is_none_does_no_harm() {
     }
 }
 
-/// Returns a back-off of each kind, and the factor by which it may exceed the cap.
+/// Returns a backoff of each kind, and the factor by which it may exceed the cap.
 fn kinds() -> Vec<(Backoff, f64)> {
     let growths = [Growth::Exponential(1.5), Growth::Linear, Growth::Constant];
     let mut kinds: Vec<_> = JITTERS.map(|jitter| Backoff::new().jitter(jitter)).into();

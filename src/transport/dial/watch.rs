@@ -28,7 +28,7 @@ impl SetupWatch {
             tracker.spans().dialling_socket(path);
         }
         Self(Arc::new(Watched {
-            link: tracker.spans().set_up(),
+            link: tracker.spans().setup(),
             tracker: Mutex::new(Some(Arc::clone(tracker))),
             number,
         }))

@@ -36,7 +36,7 @@ use crate::transport::balance::{Balancer, ResolvedAddresses};
 use crate::transport::body::{RequestBody, ReturnableBody};
 use crate::transport::framing::announced;
 use crate::transport::leave::{Abandon, Leaving, alone, settled};
-use crate::transport::resolve::{given, look_up};
+use crate::transport::resolve::{given, lookup};
 use crate::transport::target::{dial, speakable};
 
 /// Puts the hops around hyper-util's own client.
@@ -162,7 +162,7 @@ where
     if filter.is_on() && !is_judged(&url) {
         return Err(unseen(OTHER_SCHEME));
     }
-    let answer = look_up(&**resolver, &whom, filter, tracker).await?;
+    let answer = lookup(&**resolver, &whom, filter, tracker).await?;
     let pool = shared.pool(&head.uri);
     pool.leave(&given(&answer));
 

@@ -169,7 +169,7 @@ impl Service<Name> for Names {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let looking = self.look_up(name.as_str());
+        let looking = self.lookup(name.as_str());
         Box::pin(async move { Ok(looking.await?.into_iter()) })
     }
 }

@@ -16,7 +16,7 @@ use crate::box_error::BoxError;
 use crate::dns::{AddressFilter, Resolve};
 use crate::timeout::Timeouts;
 use crate::transport::leave::alone;
-use crate::transport::resolve::look_up;
+use crate::transport::resolve::lookup;
 use crate::transport::target::{Dial, read_host};
 
 /// Looks names up for a connector.
@@ -34,7 +34,7 @@ type Looking = Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>, BoxError>> + 
 
 impl Names {
     /// The addresses of a name, without a port.
-    pub(super) fn look_up(&self, name: &str) -> Looking {
+    pub(super) fn lookup(&self, name: &str) -> Looking {
         let (this, dial) = (self.clone(), read_host(name));
         Box::pin(async move {
             let dial = dial?;
@@ -57,7 +57,7 @@ impl Names {
             // A proxy is dialled wherever it is.
             let none = AddressFilter::new();
             let filter = if is_other { &none } else { &this.filter };
-            let answer = look_up(&*this.resolver, &dial, filter, &tracker).await?;
+            let answer = lookup(&*this.resolver, &dial, filter, &tracker).await?;
             let connect = tracker.timeouts().connect().get();
             let addresses: Vec<_> = padded(answer.addresses(), this.divided, connect)
                 .map(|ip| SocketAddr::new(ip, 0))
@@ -130,7 +130,7 @@ const MOST_PADS: u128 = 1_000;
 #[cfg(feature = "reqwest")]
 impl reqwest::dns::Resolve for Names {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let looking = self.look_up(name.as_str());
+        let looking = self.lookup(name.as_str());
         Box::pin(async move {
             let addresses: reqwest::dns::Addrs = Box::new(looking.await?.into_iter());
             Ok(addresses)
