@@ -217,7 +217,7 @@ impl Stage {
     fn ours(&self, client: &Client) -> impl AsyncFn() -> usize {
         async || {
             let response = client.get(&self.url).send().await;
-            let body = response.expect("an answer").bytes().await;
+            let body = response.expect("a response").bytes().await;
             body.expect("a body").len()
         }
     }
@@ -231,7 +231,7 @@ impl Stage {
             let response = self.plain.get(&self.url).send().await;
             drop(hop);
             let _hop = info_span!(parent: &attempt, "hop");
-            let body = response.expect("an answer").bytes().await;
+            let body = response.expect("a response").bytes().await;
             body.expect("a body").len()
         }
     }
@@ -239,7 +239,7 @@ impl Stage {
     fn theirs(&self) -> impl AsyncFn() -> usize {
         async || {
             let response = self.theirs.get(&self.url).send().await;
-            let body = response.expect("an answer").bytes().await;
+            let body = response.expect("a response").bytes().await;
             body.expect("a body").len()
         }
     }

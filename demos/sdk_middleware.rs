@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let key = IdempotencyKey::new("order-4711")?;
     let answered = charge(&client, &url, Options::new().idempotency_key(key)).await?;
     let timeline = Response::from(answered).timeline().cloned();
-    println!("{}", timeline.ok_or("the answer carries its timeline")?);
+    println!("{}", timeline.ok_or("the response carries its timeline")?);
     let requests = server.requests();
     let keys: Vec<_> = requests
         .iter()

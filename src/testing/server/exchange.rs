@@ -137,7 +137,7 @@ impl Exchange {
         let _ = self.orders.send(order);
     }
 
-    /// Sends a whole answer.
+    /// Sends a whole response.
     async fn answer(&mut self, answer: CannedResponse) -> Result<(), StreamLeft> {
         let (bodiless, body) = (
             self.ticket.seen().method == Method::HEAD,

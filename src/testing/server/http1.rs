@@ -174,7 +174,7 @@ impl Conversation<'_> {
     }
 }
 
-/// Writes a whole answer at once, its gates left aside.
+/// Writes a whole response at once, its gates left aside.
 pub(crate) async fn write_answer(
     sink: &mut (impl AsyncWrite + Unpin),
     answer: &CannedResponse,

@@ -163,7 +163,7 @@ impl CannedResponse {
         self
     }
 
-    /// Keeps the whole answer back until `gate` opens.
+    /// Keeps the whole response back until `gate` opens.
     #[must_use]
     pub fn hold(mut self, gate: &Gate) -> Self {
         self.before_head = Some(gate.clone());
