@@ -57,7 +57,7 @@ fn main() {
             .sample_size(40)
             .nresamples(20_000)
             .configure_from_args();
-        let mut clock = Clock::new(&mut criterion, "guards");
+        let mut clock = Clock::new(&mut criterion, "policies");
         each_case(&mut clock);
         print_prices(&clock.best);
         drop(clock);

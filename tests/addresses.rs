@@ -112,7 +112,7 @@ mod tests {
         let timeline = call(&client, &url).await;
         assert_eq!(peer(&timeline), host(4), "{timeline}");
         assert_eq!(timeline.attempt_count(), 1, "{timeline}");
-        // The connect limit is 2.5 s; an equal share of it would be 1.25 s.
+        // The connect timeout is 2.5 s; an equal share of it would be 1.25 s.
         assert!(began.elapsed() < Duration::from_secs(1), "{timeline}");
         let rows = &timeline.attempts()[0].stages;
         let swallowed = rows.iter().find(|row| row.stage == Stage::Connect);

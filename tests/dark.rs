@@ -74,7 +74,7 @@ mod tests {
         }
     }
 
-    /// Checks the error and its time: before the first-byte limit, which would blame the service.
+    /// Checks the error and its time: before the first-byte timeout, which would blame the service.
     fn check(error: &Error) {
         let timeline = error.timeline().unwrap();
         let named = (error.hop(), error.kind(), error.effect());
@@ -120,7 +120,7 @@ mod tests {
         });
     }
 
-    /// The path fails while a large body is sent. The kernel's timeout is shorter than the send limit of an attempt
+    /// The path fails while a large body is sent. The kernel's timeout is shorter than the send timeout of an attempt
     /// that none may follow. It names the same hop.
     #[test]
     fn upload_into_the_dark_is_send_too() {

@@ -132,7 +132,7 @@ mod tests {
         let response = service.oneshot(post()).await.unwrap();
         let body = response.into_body();
         let timeline = body.timeline().clone();
-        // Three pieces, 3 s apart: longer than the attempt limit, but within deadline and idle limit.
+        // Three pieces, 3 s apart: longer than the attempt timeout, but within deadline and idle limit.
         let whole = body.collect().await.unwrap().to_bytes();
         assert_eq!(whole, "piecepiecepiece");
         assert_eq!(timeline.elapsed(), Duration::from_secs(9));

@@ -1,4 +1,4 @@
-//! Tests retry, hints, backoff, breaker and attempt limit at their place in the stack, over foreign services, on a
+//! Tests retry, hints, backoff, breaker and attempt timeout at their place in the stack, over foreign services, on a
 //! paused clock.
 
 #[cfg(test)]

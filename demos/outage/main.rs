@@ -79,7 +79,7 @@ fn run_all() -> Result<Vec<Report>> {
 fn print_table(reports: &[Report]) {
     println!(
         "{:<10}{:<26}{:>6}{:>9}{:>11}{:>9}{:>12}{:>11}",
-        "failing", "guards", "load", "busiest", "succeeded", "wasted", "full again", "open time"
+        "failing", "policies", "load", "busiest", "succeeded", "wasted", "full again", "open time"
     );
     let mut before = None;
     for report in reports {

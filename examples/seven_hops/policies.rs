@@ -223,7 +223,7 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// F29: silence instead of a handshake, twice. The deadline ends the call before the second tls limit.
+/// F29: silence instead of a handshake, twice. The deadline ends the call before the second tls timeout.
 async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
     let timeouts = timeout::TimeoutsConfig::new().tls(Duration::from_millis(500));
     let stage = staged(world, |builder| {

@@ -230,5 +230,5 @@ impl<F, R> fmt::Debug for ChaosFuture<F, R> {
 }
 
 const MADE_UP: &str = "chaos: this response was generated, and the request was not sent\n";
-/// Used if no attempt layer above sets a connect limit: Linux gives up after six unanswered SYNs.
+/// Used if no attempt layer above sets a connect timeout: Linux gives up after six unanswered SYNs.
 const KERNEL_GIVES_UP: Duration = Duration::from_secs(127);

@@ -161,7 +161,7 @@ impl RequestBuilder {
         self.with_options(|options| options.deadline(deadline))
     }
 
-    /// Ends the deadline at the response head, for a stream of any length. The body idle limit still applies to each
+    /// Ends the deadline at the response head, for a stream of any length. The body idle timeout still applies to each
     /// pause between two pieces.
     pub fn streaming(self) -> Self {
         self.with_options(Options::streaming)

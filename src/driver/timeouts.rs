@@ -191,7 +191,7 @@ mod tests {
             (until - start, which),
             (SEC(7) + SEC(5) / 2, TimeoutKind::Send)
         );
-        // Moving bytes put off all derived limits, so a body that takes longer than the attempt limit is sent whole.
+        // Moving bytes put off all derived limits, so a body that takes longer than the attempt timeout is sent whole.
         let patient = with(crate::timeout::TimeoutsConfig::new().send(SEC(5)));
         let (until, which) = due(&sending, &patient, &long);
         assert_eq!((until - start, which), (SEC(12), TimeoutKind::Send));
@@ -237,7 +237,7 @@ mod tests {
         let long = span(start, 60, RETRIED);
         let (until, which) = due(&waiting, &timeouts(), &long);
         assert_eq!((until - start, which), (SEC(8), TimeoutKind::FirstByte));
-        // The derived attempt limit does not come before the first byte limit.
+        // The derived attempt timeout does not come before the first byte timeout.
         waiting.sent_bytes = 4 << 20;
         let (until, which) = due(&waiting, &timeouts(), &long);
         assert_eq!(

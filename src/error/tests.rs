@@ -11,6 +11,6 @@ fn sentence_names_hop_kind_limit_and_effect() {
     diagnosis.timeout_kind = Some(TimeoutKind::Tls);
     assert_eq!(
         Error::new(diagnosis).to_string(),
-        "call failed at tls (hop 3 of 7): timeout, tls limit; no effect"
+        "call failed at tls (hop 3 of 7): timeout, tls timeout; no effect"
     );
 }

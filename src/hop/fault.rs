@@ -15,7 +15,7 @@ use crate::timeout::TimeoutKind;
 pub enum Fault {
     /// The connection is refused. Nothing is sent.
     RefuseConnect,
-    /// The connect gets no reply and ends with the connect limit. Nothing is sent.
+    /// The connect gets no reply and ends with the connect timeout. Nothing is sent.
     BlackholeConnect,
     /// The connection breaks before it takes the request. Nothing is sent.
     BreakConnection,

@@ -35,7 +35,7 @@ use crate::timeout::Timeouts;
 /// # Defaults
 ///
 /// The defaults are those of [`Timeouts`]. Over [`Transport`](crate::Transport) every limit holds. Over another service
-/// only the attempt limit and the body idle limit hold, and the rest is one wait.
+/// only the attempt timeout and the body idle timeout hold, and the rest is one wait.
 ///
 /// # Cancel safety
 ///

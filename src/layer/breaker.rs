@@ -82,7 +82,7 @@ use crate::timeout::Timeouts;
 /// A half-open circuit is closed by every response from 2xx to 4xx. Every 5xx opens it again, for at least as long as
 /// its hint.
 ///
-/// A timeout counts only if the attempt had its configured time. That is the attempt limit of these limits: half of
+/// A timeout counts only if the attempt had its configured time. That is the attempt timeout of these limits: half of
 /// their deadline, unless it was set. If a request has its own or an inherited shorter deadline, its timeout does not
 /// count. A limit of a hop that was set explicitly always counts.
 ///
@@ -92,7 +92,7 @@ use crate::timeout::Timeouts;
 /// |---|---|
 /// | failure ratio | 0.5 |
 /// | minimum volume | 20 attempts |
-/// | window | 10 s, or twice the attempt limit if that is longer |
+/// | window | 10 s, or twice the attempt timeout if that is longer |
 /// | consecutive failures | off |
 /// | slow calls | off |
 /// | open for | 5 s, twice as long each time, 0–20 % longer by luck, at most 120 s |
@@ -119,7 +119,7 @@ use crate::timeout::Timeouts;
 /// time gets no calls. A single probe brings the traffic back one round trip later than possible, and never floods the
 /// destination. A time window forgets by tenths: attempts older than nine tenths of it may be forgotten already.
 ///
-/// A probe holds a lease for one more open time, or for an attempt limit if that is longer. If it has no response by
+/// A probe holds a lease for one more open time, or for an attempt timeout if that is longer. If it has no response by
 /// then, another probe replaces it. A probe whose body is still being received counts as successful.
 ///
 /// # How people get it wrong
@@ -148,7 +148,7 @@ pub struct CircuitBreakerLayer {
 }
 
 impl CircuitBreakerLayer {
-    /// Creates a breaker with the defaults that are derived from the attempt limit.
+    /// Creates a breaker with the defaults that are derived from the attempt timeout.
     #[must_use]
     pub fn new(timeouts: Timeouts) -> Self {
         Self {

@@ -49,7 +49,7 @@ use crate::timeout::Timeouts;
 /// | calls | calls that begin later use the new config; calls in flight keep the old one |
 /// | circuits | keep their state and counts, and follow the new thresholds at once |
 /// | an open circuit | keeps its current open time; the next opening has a new one |
-/// | a breaker's window | begins empty if its length or kind changed, also by a new attempt limit |
+/// | a breaker's window | begins empty if its length or kind changed, also by a new attempt timeout |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
 /// | connections, DNS | stay as they are; new connections of a client use the new limits |
 ///

@@ -105,7 +105,7 @@ impl Options {
         self
     }
 
-    /// Ends the deadline at the response head, for a stream without a fixed end. The body idle limit stays.
+    /// Ends the deadline at the response head, for a stream without a fixed end. The body idle timeout stays.
     #[must_use]
     pub fn streaming(mut self) -> Self {
         self.streaming = true;

@@ -28,13 +28,13 @@ impl TimeoutKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deadline => "deadline",
-            Self::Attempt => "attempt limit",
-            Self::Dns => "dns limit",
-            Self::Connect => "connect limit",
-            Self::Tls => "tls limit",
-            Self::Send => "send limit",
-            Self::FirstByte => "first byte limit",
-            Self::BodyIdle => "body idle limit",
+            Self::Attempt => "attempt timeout",
+            Self::Dns => "dns timeout",
+            Self::Connect => "connect timeout",
+            Self::Tls => "tls timeout",
+            Self::Send => "send timeout",
+            Self::FirstByte => "first byte timeout",
+            Self::BodyIdle => "body idle timeout",
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::config_error::{ConfigError, expected};
 ///
 /// # Defaults
 ///
-/// D is the deadline, A the attempt limit.
+/// D is the deadline, A the attempt timeout.
 ///
 /// | limit | default | counts |
 /// |---|---|---|
@@ -36,10 +36,10 @@ use crate::config_error::{ConfigError, expected};
 /// | first byte | A | from the last request byte to the response head |
 /// | body idle | min(10 s, A) | between two pieces of the response body |
 ///
-/// A derived attempt limit follows the time left. If another attempt may follow, the limit is half of the time left at
+/// A derived attempt timeout follows the time left. If another attempt may follow, the limit is half of the time left at
 /// the start of the attempt. Otherwise it is all of it. "May follow" depends on fixed facts: switches, the number of
 /// attempts, whether a retry is permitted, whether the body can be sent again. The other derived limits follow it. An
-/// attempt limit that was set counts from the start of the attempt, even while bytes move, and is the same for all
+/// attempt timeout that was set counts from the start of the attempt, even while bytes move, and is the same for all
 /// attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -52,7 +52,7 @@ pub struct Timeouts {
     first_byte: Timeout,
     body_idle: Timeout,
     explicit: TimeoutsConfig,
-    /// The attempt limit before a request's own deadline shortened it.
+    /// The attempt timeout before a request's own deadline shortened it.
     configured_attempt: Timeout,
 }
 
@@ -70,8 +70,8 @@ impl Timeouts {
     ///
     /// # Errors
     ///
-    /// Fails if a limit is zero or longer than a day, if the attempt limit is longer than the deadline, or if a hop's
-    /// limit is longer than the attempt limit. The error names both.
+    /// Fails if a limit is zero or longer than a day, if the attempt timeout is longer than the deadline, or if a hop's
+    /// limit is longer than the attempt timeout. The error names both.
     pub fn from_config(deadline: Duration, settings: TimeoutsConfig) -> Result<Self, ConfigError> {
         if !(DEADLINES.0..=DEADLINES.1).contains(&deadline) {
             let expected = "10ms..=86400s";
@@ -87,7 +87,7 @@ impl Timeouts {
         Ok(timeouts)
     }
 
-    /// Returns the limits of one attempt with this time left. A derived attempt limit is half of it if another attempt
+    /// Returns the limits of one attempt with this time left. A derived attempt timeout is half of it if another attempt
     /// may follow, else all of it. Limits that were set do not change, because the time left ends the attempt before
     /// them.
     pub(crate) fn for_attempt(&self, left: Duration, may_follow: bool) -> Self {
@@ -158,17 +158,17 @@ impl Timeouts {
         self.explicit.body_idle.unwrap_or(BODY_IDLE).min(left)
     }
 
-    /// Returns whether the attempt limit was set and does not follow the time left.
+    /// Returns whether the attempt timeout was set and does not follow the time left.
     pub(crate) const fn has_attempt(&self) -> bool {
         self.explicit.attempt.is_some()
     }
 
-    /// Returns whether the first-byte limit was set.
+    /// Returns whether the first-byte timeout was set.
     pub(crate) const fn has_first_byte(&self) -> bool {
         self.explicit.first_byte.is_some()
     }
 
-    /// Returns the attempt limit without a request's own deadline.
+    /// Returns the attempt timeout without a request's own deadline.
     pub(crate) const fn configured_attempt(&self) -> Duration {
         self.configured_attempt.get()
     }
@@ -191,7 +191,7 @@ impl Timeouts {
     /// bytes was handed over.
     ///
     /// "Handed over" does not mean "on the wire": the kernel buffers about 4 MiB before the peer has read any byte. So
-    /// the limit grows by up to one send limit, in proportion to the buffered bytes.
+    /// the limit grows by up to one send timeout, in proportion to the buffered bytes.
     pub(crate) fn first_byte_after(&self, body_len: u64) -> Duration {
         let buffered = body_len.min(KERNEL_BUFFER_BYTES);
         let share = f64::from(u32::try_from(buffered).unwrap_or(u32::MAX))

@@ -87,13 +87,13 @@ use crate::timeout::Timeouts;
 /// - A pooled connection that outlives its DNS record.
 /// - An address that refuses or drops connections.
 /// - A connection that the server has closed since its last use.
-/// - A path that goes dark under an established connection. If the peer acknowledges nothing for about the send limit,
+/// - A path that goes dark under an established connection. If the peer acknowledges nothing for about the send timeout,
 ///   the attempt fails at send, unacknowledged. No connection to that address is used again. The kernel detects this
 ///   (`TCP_USER_TIMEOUT` on Linux, keep-alive everywhere), and so do HTTP/2 PINGs while requests wait. With a deadline
-///   of a few seconds, or a first-byte limit below the send limit, this comes too late: the error blames the service.
+///   of a few seconds, or a first-byte timeout below the send timeout, this comes too late: the error blames the service.
 ///
 /// A body that the server refuses is not sent: with `Expect: 100-continue` the body goes out when the server asks for it, or
-/// after 1 s without a word (at most half of the send limit; RFC 9110 §10.1.1). If the response comes first, the body
+/// after 1 s without a word (at most half of the send timeout; RFC 9110 §10.1.1). If the response comes first, the body
 /// is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails at encode.
 ///
 /// # Reports
@@ -105,7 +105,7 @@ use crate::timeout::Timeouts;
 ///
 /// One box for each request: it lets the walk over the addresses be read from top to bottom.
 ///
-/// A peer that acknowledges but reads no byte for longer than the send limit loses the connection. So does an HTTP/2
+/// A peer that acknowledges but reads no byte for longer than the send timeout loses the connection. So does an HTTP/2
 /// peer that stands still for that long. An idle connection costs a packet every few seconds.
 #[derive(Clone)]
 pub struct Transport {

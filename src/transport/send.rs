@@ -141,7 +141,7 @@ impl SendPlan<'_> {
         order
     }
 
-    /// Tries the addresses one after another, until one connects or the connect limit is over.
+    /// Tries the addresses one after another, until one connects or the connect timeout is over.
     async fn walk<B>(
         &self,
         (mut order, began): Candidates,

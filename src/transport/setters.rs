@@ -150,11 +150,11 @@ impl TransportBuilder {
     ///
     /// It replaces the client's own times for a path that goes dark. A connection is dead when nothing was
     /// acknowledged for `time + retries * interval`, whether it is idle or not (on Linux by `TCP_USER_TIMEOUT`, which
-    /// is never below the connect limit, and at most 24 days). HTTP/2 sends its PINGs as before.
+    /// is never below the connect timeout, and at most 24 days). HTTP/2 sends its PINGs as before.
     ///
     /// # Defaults
     ///
-    /// The times follow from the send and the connect limit, so that a dark path is told before a silent service.
+    /// The times follow from the send and the connect timeout, so that a dark path is told before a silent service.
     ///
     /// # How people get it wrong
     ///

@@ -36,7 +36,7 @@ async fn hung_calls_that_an_outer_timeout_drops_after_the_attempt_limit_count() 
 #[tokio::test(start_paused = true)]
 async fn drop_after_the_calls_deadline_is_a_failure() {
     let (_, service, breaker) = over(Leaf::Hangs);
-    // The deadline equals the attempt limit, and the call drops the attempt below.
+    // The deadline equals the attempt timeout, and the call drops the attempt below.
     let call = DeadlineLayer::new(ATTEMPT).unwrap();
     let call = call.layer(service);
     let calls: Vec<_> = (0..20)

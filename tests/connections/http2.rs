@@ -272,7 +272,7 @@ async fn peer_that_answers_pings_is_waited_for() {
     let call = tokio::spawn(async move { post.send().await });
     asked.notified().await;
     let frozen = Frozen::now();
-    // Longer than a peer may leave PINGs unanswered, and shorter than the first-byte limit.
+    // Longer than a peer may leave PINGs unanswered, and shorter than the first-byte timeout.
     for _ in 0..39 {
         advance(Duration::from_millis(100)).await;
         for _ in 0..50 {

@@ -26,7 +26,7 @@ async fn upload_that_takes_longer_than_half_of_the_deadline_is_sent_once() {
     let (read, mut pieces) = mpsc::unbounded_channel();
     let (go_on, mut may_read) = mpsc::unbounded_channel::<()>();
     let socket = TcpSocket::new_v4().unwrap();
-    // The kernel keeps less of the body than the server reads within the send limit.
+    // The kernel keeps less of the body than the server reads within the send timeout.
     socket.set_recv_buffer_size(64 << 10).unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let listener = socket.listen(8).unwrap();

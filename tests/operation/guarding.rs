@@ -51,7 +51,7 @@ async fn attempt_ends_at_its_own_limit_and_says_so() {
     let error = work.by(&operation).await.unwrap_err();
     assert_eq!(begun.elapsed(), SECS(1));
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Attempt));
-    let told = "operation at postgres failed: timeout, attempt limit; 1 attempt, effect possible; \
+    let told = "operation at postgres failed: timeout, attempt timeout; 1 attempt, effect possible; \
                 not retried: effect possible, not marked as idempotent, and no idempotency key";
     assert_eq!(error.to_string(), told);
     assert_eq!(error.error_type(), "timeout");

@@ -47,7 +47,7 @@ async fn error_of_ours_is_found_below_reqwests_and_names_the_limit() {
         Some(sevenhops::timeout::TimeoutKind::Tls)
     );
     assert!(found.timeline().is_none(), "no layer kept one");
-    let sentence = "call failed at tls (hop 3 of 7): timeout, tls limit; no effect";
+    let sentence = "call failed at tls (hop 3 of 7): timeout, tls timeout; no effect";
     assert_eq!(found.to_string(), sentence);
 }
 

@@ -275,7 +275,7 @@ async fn timeout_of_one_request_is_its_deadline() {
     let request = client.get(&stage.url).timeout(Duration::from_millis(200));
     let error = request.send().await.unwrap_err();
     assert_eq!(sdk::classify_error(&error).kind(), Kind::Timeout);
-    // It ended before its first-byte limit could have ended the first of two attempts.
+    // It ended before its first-byte timeout could have ended the first of two attempts.
     assert!(begun.elapsed() < Duration::from_millis(550));
     // Of a timeout and a deadline, the shorter one applies.
     let stage = world.stage(Fault::Silent).await;

@@ -39,7 +39,7 @@ impl CircuitBreakerConfig {
             (Some(limit), share) => {
                 expected::wait(slow, limit)?;
                 share.map_or(Ok(()), |share| expected::share(ratio, share))?;
-                // The derived attempt limit is half of the time left. An attempt that none may follow has all of it.
+                // The derived attempt timeout is half of the time left. An attempt that none may follow has all of it.
                 let longest = match timeouts.has_attempt() {
                     true => ("timeouts.attempt", timeouts.attempt().get()),
                     false => ("deadline", timeouts.deadline().get()),

@@ -7,7 +7,7 @@ use crate::callback::{Site, ask};
 use crate::getters::getters;
 use crate::timeout::Timeouts;
 
-/// The settings of a breaker. Values that are not set are derived from the attempt limit.
+/// The settings of a breaker. Values that are not set are derived from the attempt timeout.
 ///
 /// They are plain values. [`CircuitBreakerLayer::from_config`](crate::CircuitBreakerLayer::from_config) checks them.
 ///
@@ -119,7 +119,7 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Sets the window: a time of at least twice the attempt limit, or a count of 1 to 10,000.
+    /// Sets the window: a time of at least twice the attempt timeout, or a count of 1 to 10,000.
     #[must_use]
     pub const fn window(mut self, window: FailureWindow) -> Self {
         self.window = Some(window);
@@ -297,7 +297,7 @@ impl CircuitBreakerConfig {
 pub(super) const FAILURE_RATIO: f64 = 0.5;
 /// A small client must be able to open the circuit; noise must not.
 pub(super) const MIN_ATTEMPTS: u32 = 20;
-/// The window is at least this long, and at least twice the attempt limit. Otherwise attempts that hang until the
+/// The window is at least this long, and at least twice the attempt timeout. Otherwise attempts that hang until the
 /// limit leave the window before there are enough of them.
 pub(super) const SHORTEST_WINDOW: Duration = Duration::from_secs(10);
 /// A quick restart is over after this time.

@@ -31,7 +31,7 @@ fn table_of_defaults_is_the_constants() {
     for row in [
         format!("| failure ratio | {FAILURE_RATIO} |"),
         format!("| minimum volume | {MIN_ATTEMPTS} attempts |"),
-        format!("| window | {shortest} s, or twice the attempt limit if that is longer |"),
+        format!("| window | {shortest} s, or twice the attempt timeout if that is longer |"),
         format!(
             "| open for | {open} s, twice as long each time, 0–{jitter} % longer by luck, \
              at most {longest} s |"

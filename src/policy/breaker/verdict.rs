@@ -188,7 +188,7 @@ impl Allotted {
         let to_deadline = call.deadline().saturating_duration_since(start);
         let timeouts = attempt.map(Tracker::timeouts);
         let time = match (which, timeouts) {
-            // The attempt limit may end at the head; the deadline holds to the last byte.
+            // The attempt timeout may end at the head; the deadline holds to the last byte.
             (Some(TimeoutKind::Deadline), _) | (_, None) => to_deadline,
             (_, Some(timeouts)) => to_deadline.min(timeouts.attempt().get()),
         };

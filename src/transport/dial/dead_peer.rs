@@ -33,8 +33,8 @@ pub(crate) struct DeadPeerTimeouts {
 }
 
 impl DeadPeerTimeouts {
-    /// No byte acknowledged for the send limit: dead. With the defaults that is half of the attempt,
-    /// and the first byte limit is four fifths of it, so that a dark path is told before a silent
+    /// No byte acknowledged for the send timeout: dead. With the defaults that is half of the attempt,
+    /// and the first byte timeout is four fifths of it, so that a dark path is told before a silent
     /// service would be. (The kernel counts from its first retransmission, 0.2 to 0.4 s after the request: told
     /// after 3 s of the 4 s that a deadline of ten seconds leaves.)
     ///
@@ -42,7 +42,7 @@ impl DeadPeerTimeouts {
     /// limit is kept above this, with a name of its own. It follows the limits of an attempt that another one may
     /// follow, although the connection may serve one with more time: with those, a dark path would be told after a
     /// silent service. And it counts a peer that acknowledges but
-    /// has no room for more: below the send limit, a server that stops reading would be taken for
+    /// has no room for more: below the send timeout, a server that stops reading would be taken for
     /// a path that is dark.
     pub(crate) fn of(timeouts: &Timeouts) -> Self {
         let connect = timeouts.connect().get() + AFTER_CONNECT;

@@ -56,10 +56,10 @@ impl HyperParts {
         self.pool.clone()
     }
 
-    /// Makes the connector that goes inside the TLS connector: with the resolver, and with the connect limit divided
+    /// Makes the connector that goes inside the TLS connector: with the resolver, and with the connect timeout divided
     /// among the addresses of a name. It connects for `https` URLs, too.
     ///
-    /// A connector made by `HttpConnector::new_with_resolver` waits for the first address until the connect limit
+    /// A connector made by `HttpConnector::new_with_resolver` waits for the first address until the connect timeout
     /// runs out, unless `set_connect_timeout` divides that time.
     #[must_use]
     pub fn http_connector(&self) -> HttpConnector<Names> {

@@ -124,7 +124,7 @@ const UNUSABLE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
     IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
 ];
-/// A connect limit of a millisecond below a long one: then the shares are longer than they should be.
+/// A connect timeout of a millisecond below a long one: then the shares are longer than they should be.
 const MOST_PADS: u128 = 1_000;
 
 #[cfg(feature = "reqwest")]

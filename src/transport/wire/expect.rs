@@ -27,7 +27,7 @@ pub(crate) fn asks(headers: &HeaderMap) -> bool {
     })
 }
 
-/// How long the body waits if the server says nothing. It is less than the send limit, which counts meanwhile.
+/// How long the body waits if the server says nothing. It is less than the send timeout, which counts meanwhile.
 pub(crate) fn patience(headers: &HeaderMap, send: Duration) -> Option<Duration> {
     asks(headers).then(|| LONGEST.min(send / 2))
 }
