@@ -33,7 +33,7 @@ mod tests {
     const SECS: fn(u64) -> Duration = Duration::from_secs;
     const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
 
-    // RetryLayer without CallLayer.
+    // RetryLayer without DeadlineLayer.
     #[tokio::test]
     async fn retry_layer_alone_keeps_the_greatest_effect() {
         let net = Net::new().await;
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(error.effect(), Effect::Possible, "{error}");
     }
 
-    // RetryLayer without CallLayer.
+    // RetryLayer without DeadlineLayer.
     #[tokio::test(start_paused = true)]
     async fn body_that_breaks_off_keeps_the_effect_of_the_attempt_before() {
         let asked = Arc::new(AtomicU32::new(0));
@@ -215,7 +215,7 @@ mod tests {
         assert!(answer.is_err(), "{:?}", answer.map(|r| r.status()));
     }
 
-    // CallLayer without AttemptLayer.
+    // DeadlineLayer without AttemptLayer.
     #[tokio::test(start_paused = true)]
     async fn call_whose_attempts_nobody_follows_ends_as_it_was_answered() {
         let mock = Mock::new([status(200), status(500)]);

@@ -53,7 +53,7 @@ impl Options {
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Deadline => "Options::deadline needs a CallLayer in the stack",
+            Self::Deadline => "Options::deadline needs a DeadlineLayer in the stack",
             Self::Key => {
                 "Options::idempotency_key needs an IdempotencyLayer in the stack, above the AttemptLayer"
             }

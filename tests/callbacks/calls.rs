@@ -158,7 +158,7 @@ async fn key_by_that_panics_fails_the_call_at_encode() {
     );
     let text = error.to_string();
     assert!(
-        text.contains("the callback BreakerLayer::key_by panicked"),
+        text.contains("the callback CircuitBreakerLayer::key_by panicked"),
         "{text}"
     );
     assert!(!format!("{error:?}").contains(SECRET));
