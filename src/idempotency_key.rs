@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn i18_derived_key_is_the_same_in_another_process_on_another_day() {
+    fn derived_key_is_the_same_in_another_process_on_another_day() {
         // A literal value from another process and an earlier day.
         let key = derived("charge", "order-4711");
         assert_eq!(key.as_str(), "587e7a07-9e59-5e48-894b-9bbbfa22666e");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn i18_derived_key_differs_for_another_identity_or_operation() {
+    fn derived_key_differs_for_another_identity_or_operation() {
         let key = derived("charge", "order-4711");
         for other in [
             derived("charge", "order-4712"),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn i4_value_is_bare_or_a_quoted_string() {
+    fn value_is_bare_or_a_quoted_string() {
         assert_eq!(header("k-1", false).unwrap(), "k-1");
         assert_eq!(header("k-1", true).unwrap(), "\"k-1\"");
         let fresh = |quoted| written(random(), quoted).unwrap();

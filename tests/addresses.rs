@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn d29_address_that_swallows_syns_costs_a_quarter_of_a_second_once() {
+    async fn address_that_swallows_syns_costs_a_quarter_of_a_second_once() {
         let net = Net::new().await;
         let hole = BlackHole::start_at(SocketAddr::new(host(3), 0))
             .await
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn d16_address_that_left_the_answers_is_not_used_again_though_it_answers() {
+    async fn address_that_left_the_answers_is_not_used_again_though_it_answers() {
         let net = Net::new().await;
         let (old, new, url) = two().await;
         // With TTL 0, every call sees the current records.
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn d16b_address_that_refuses_is_replaced_before_its_ttl_is_over() {
+    async fn address_that_refuses_is_replaced_before_its_ttl_is_over() {
         let net = Net::new().await;
         let (old, _new, url) = two().await;
         let says = |address: IpAddr| DnsScript::addresses([address]).ttl(60);

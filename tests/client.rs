@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f3_silent_dns_with_a_search_list_is_still_a_timeout() {
+    async fn silent_dns_with_a_search_list_is_still_a_timeout() {
         let net = Net::new().await;
         net.dns.set("pay.corp.test", DnsScript::Silent);
         let resolver = net.dns.resolver_builder().search(["corp.test"]).ndots(2);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn t14_stream_of_an_announced_length_is_not_still_sending_while_the_service_thinks() {
+    async fn stream_of_an_announced_length_is_not_still_sending_while_the_service_thinks() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(Reply::Silent);

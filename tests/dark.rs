@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn f35_fresh_over_http2() {
+    fn fresh_over_http2() {
         fresh(true);
     }
 
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn f35_pooled_over_http2() {
+    fn pooled_over_http2() {
         pooled(true);
     }
 

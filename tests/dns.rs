@@ -21,7 +21,7 @@ const V4: &str = "127.0.0.1";
 const V6: &str = "::1";
 
 #[tokio::test]
-async fn d1_second_look_up_is_known_without_a_query() {
+async fn second_look_up_is_known_without_a_query() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
@@ -36,7 +36,7 @@ async fn d1_second_look_up_is_known_without_a_query() {
 }
 
 #[tokio::test]
-async fn d1_d2_d3_name_is_asked_for_after_its_ttl_and_only_a_change_is_one() {
+async fn name_is_asked_for_after_its_ttl_and_only_a_change_is_one() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
@@ -60,7 +60,7 @@ async fn d1_d2_d3_name_is_asked_for_after_its_ttl_and_only_a_change_is_one() {
 }
 
 #[tokio::test]
-async fn d10_old_addresses_are_served_while_the_server_fails_or_is_silent() {
+async fn old_addresses_are_served_while_the_server_fails_or_is_silent() {
     for fault in [DnsScript::ServFail, DnsScript::Refused, DnsScript::Silent] {
         let dns = start().await;
         dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
@@ -79,7 +79,7 @@ async fn d10_old_addresses_are_served_while_the_server_fails_or_is_silent() {
 }
 
 #[tokio::test]
-async fn d10_name_that_is_gone_is_served_until_that_is_confirmed() {
+async fn name_that_is_gone_is_served_until_that_is_confirmed() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
@@ -102,7 +102,7 @@ async fn d10_name_that_is_gone_is_served_until_that_is_confirmed() {
 }
 
 #[tokio::test]
-async fn d25_answer_in_use_is_refreshed_before_it_ends_and_nobody_waits() {
+async fn answer_in_use_is_refreshed_before_it_ends_and_nobody_waits() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(600));
     let resolver = dns.resolver();
@@ -118,7 +118,7 @@ async fn d25_answer_in_use_is_refreshed_before_it_ends_and_nobody_waits() {
 }
 
 #[tokio::test]
-async fn d16b_suspected_name_is_asked_for_early() {
+async fn suspected_name_is_asked_for_early() {
     let dns = start().await;
     dns.set(
         "api.test",
@@ -136,7 +136,7 @@ async fn d16b_suspected_name_is_asked_for_early() {
 }
 
 #[tokio::test]
-async fn d17_a_hundred_misses_are_one_query_a_family() {
+async fn a_hundred_misses_are_one_query_a_family() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]));
     let resolver = dns.resolver();
@@ -151,7 +151,7 @@ async fn d17_a_hundred_misses_are_one_query_a_family() {
 }
 
 #[tokio::test]
-async fn d18_ttl_0_is_asked_for_each_time() {
+async fn ttl_0_is_asked_for_each_time() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(0));
     let resolver = dns.resolver();
@@ -164,7 +164,7 @@ async fn d18_ttl_0_is_asked_for_each_time() {
 }
 
 #[tokio::test]
-async fn d19_endless_ttl_is_clamped() {
+async fn endless_ttl_is_clamped() {
     let dns = start().await;
     for (name, ttl) in [("a.test", u32::MAX >> 1), ("b.test", u32::MAX)] {
         dns.set(name, DnsScript::addresses([ip(V4), ip(V6)]).ttl(ttl));
@@ -174,7 +174,7 @@ async fn d19_endless_ttl_is_clamped() {
 }
 
 #[tokio::test]
-async fn d20_chain_is_good_for_its_least_ttl_wherever_that_stands() {
+async fn chain_is_good_for_its_least_ttl_wherever_that_stands() {
     let dns = start().await;
     for ttls in [[7, 300, 60], [300, 7, 60], [300, 60, 7]] {
         dns.set("a.test", DnsScript::cname("b.test", ttls[0]));
@@ -192,7 +192,7 @@ async fn d20_chain_is_good_for_its_least_ttl_wherever_that_stands() {
 }
 
 #[tokio::test]
-async fn d21_missing_name_and_missing_records_are_told_apart_and_remembered() {
+async fn missing_name_and_missing_records_are_told_apart_and_remembered() {
     let dns = start().await;
     dns.set("empty.test", DnsScript::NoRecords.soa(30, 60));
     dns.set("bare.test", DnsScript::NxDomain.without_soa());
@@ -212,7 +212,7 @@ async fn d21_missing_name_and_missing_records_are_told_apart_and_remembered() {
 }
 
 #[tokio::test]
-async fn d21_alias_to_nowhere_is_not_found() {
+async fn alias_to_nowhere_is_not_found() {
     let dns = start().await;
     dns.set("a.test", DnsScript::cname("nowhere.test", 60));
 
@@ -221,7 +221,7 @@ async fn d21_alias_to_nowhere_is_not_found() {
 }
 
 #[tokio::test]
-async fn d22_silent_family_does_not_hold_the_other_up() {
+async fn silent_family_does_not_hold_the_other_up() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4)]));
     dns.set_type("api.test", RecordType::Aaaa, DnsScript::Silent);
@@ -233,7 +233,7 @@ async fn d22_silent_family_does_not_hold_the_other_up() {
 }
 
 #[tokio::test]
-async fn d9_failures_are_told_apart_and_remembered() {
+async fn failures_are_told_apart_and_remembered() {
     let dns = start().await;
     dns.set("failed.test", DnsScript::ServFail);
     dns.set("refused.test", DnsScript::Refused);
@@ -275,7 +275,7 @@ async fn truncated_answer_is_fetched_over_tcp() {
 }
 
 #[tokio::test]
-async fn d31_search_list_is_walked_and_silence_on_it_is_a_timeout() {
+async fn search_list_is_walked_and_silence_on_it_is_a_timeout() {
     let dns = start().await;
     dns.set("api.other.test", DnsScript::addresses([ip(V4)]));
     dns.set("mute.corp.test", DnsScript::Silent);

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f7_plain_reqwest_says_timeout_and_nothing_of_tls() {
+    async fn plain_reqwest_says_timeout_and_nothing_of_tls() {
         let world = World::new().await.unwrap();
         let case = cases::all().into_iter().find(|case| case.fault == "F7");
         let said = plain_reqwest(&case.unwrap(), &world).await.unwrap();

@@ -15,7 +15,7 @@ mod tests {
     use super::net::{Net, url};
 
     #[tokio::test]
-    async fn d28_name_that_resolves_to_what_is_not_public_is_refused() {
+    async fn name_that_resolves_to_what_is_not_public_is_refused() {
         let net = Net::new().await;
         let client = filtering(&net, AddressFilter::public_only());
         for (name, address, range) in [
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn d28_literal_in_any_spelling_is_refused_and_asks_nobody() {
+    async fn literal_in_any_spelling_is_refused_and_asks_nobody() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let client = filtering(&net, AddressFilter::public_only());
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn d28_redirect_is_filtered_leg_by_leg() {
+    async fn redirect_is_filtered_leg_by_leg() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let inner = FaultServer::builder().start().await.unwrap();

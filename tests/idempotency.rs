@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i1_three_sends_one_key() {
+    async fn three_sends_one_key() {
         let mock = Mock::new([status(500), status(500)]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i2_two_calls_with_the_same_body_have_two_keys() {
+    async fn two_calls_with_the_same_body_have_two_keys() {
         let mock = Mock::default();
         let service = stack(vouched(), &mock);
         for _ in 0..2 {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i3_key_that_the_caller_brought_is_kept_on_every_attempt() {
+    async fn key_that_the_caller_brought_is_kept_on_every_attempt() {
         let mock = Mock::new([LOST, status(503)]);
         let mut request = request(Method::POST);
         let mine = "mine".parse().unwrap();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i3_two_keys_in_one_request_permit_no_repeat() {
+    async fn two_keys_in_one_request_permit_no_repeat() {
         let mock = Mock::new([LOST]);
         let mut request = request(Method::POST);
         for key in ["mine", "another"] {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i4_key_is_bare_or_quoted_under_the_name_that_is_wanted() {
+    async fn key_is_bare_or_quoted_under_the_name_that_is_wanted() {
         let mock = Mock::default();
         let name = HeaderName::from_static("x-request-key");
         let settings = IdempotencyConfig::new().quoted(true).header(name);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i5_get_head_put_and_delete_have_no_key() {
+    async fn get_head_put_and_delete_have_no_key() {
         let mock = Mock::default();
         for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
             stack(vouched(), &mock)
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i6_still_in_progress_is_asked_again_with_the_same_key() {
+    async fn still_in_progress_is_asked_again_with_the_same_key() {
         let mock = Mock::new([LOST, status(409)]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i7_f32_key_that_was_used_otherwise_or_is_missing_is_the_callers_mistake() {
+    async fn key_that_was_used_otherwise_or_is_missing_is_the_callers_mistake() {
         let given = || Options::new().idempotency_key(IdempotencyKey::new("mine").unwrap());
         for (code, options, kind) in [
             (422, given(), Kind::KeyReused),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i9_replayed_answer_is_a_success_and_says_so() {
+    async fn replayed_answer_is_a_success_and_says_so() {
         let mock = Mock::new([LOST, with(200, "idempotent-replayed", "true")]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i10_post_without_a_key_whose_answer_was_lost_is_not_repeated() {
+    async fn post_without_a_key_whose_answer_was_lost_is_not_repeated() {
         let mock = Mock::new([LOST]);
         let service = stack(vouched().generate_keys(false), &mock);
         let error = service.oneshot(request(Method::POST)).await.unwrap_err();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i18_derived_key_is_a_licence_and_the_same_everywhere() {
+    async fn derived_key_is_a_licence_and_the_same_everywhere() {
         let derive = || IdempotencyKey::derive("charge", "order-4711", now(), DAY).unwrap();
         let mut seen = Vec::new();
         for _ in 0..2 {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i19_call_later_than_the_far_side_remembers_is_refused() {
+    async fn call_later_than_the_far_side_remembers_is_refused() {
         let yesterday = now() - DAY;
         let key = IdempotencyKey::derive("charge", "order-4711", yesterday, DAY).unwrap();
         let mock = Mock::default();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i19_key_that_expires_before_the_deadline_permits_no_repeat() {
+    async fn key_that_expires_before_the_deadline_permits_no_repeat() {
         let made_at = now() - DAY + SECS(5);
         let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
         let mock = Mock::new([LOST]);

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f16_idle_connection_that_closed_is_replaced_without_a_failure() {
+    async fn idle_connection_that_closed_is_replaced_without_a_failure() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let (client, url) = (net.client(), url(&server, "http"));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f30_caller_that_goes_away_while_connecting_is_no_failure() {
+    async fn caller_that_goes_away_while_connecting_is_no_failure() {
         let net = Net::new().await;
         let server = tls_server(&net).await;
         server.on_connection([ConnFault::Silent]);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn t13_request_given_up_behind_a_stream_limit_never_arrives() {
+    async fn request_given_up_behind_a_stream_limit_never_arrives() {
         let net = Net::new().await;
         let server = net.http2().await;
         let client = net
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn t4_deadline_goes_to_the_last_byte_of_the_body() {
+    async fn deadline_goes_to_the_last_byte_of_the_body() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::StallInBody {

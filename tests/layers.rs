@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t12_deadline_that_has_passed_sends_nothing() {
+    async fn deadline_that_has_passed_sends_nothing() {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
         let attempt = AttemptLayer::new(Timeouts::new(Duration::from_secs(10)).unwrap());
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t8_cancellation_is_no_timeout_and_no_failure() {
+    async fn cancellation_is_no_timeout_and_no_failure() {
         let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
             let body = StreamBody::new(stalled());
             Ok::<_, Infallible>(Response::new(body))
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t10_body_goes_on_after_the_attempt_is_over() {
+    async fn body_goes_on_after_the_attempt_is_over() {
         let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
             Ok::<_, Infallible>(Response::new(StreamBody::new(slow(3))))
         }));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t4_trickling_body_ends_at_the_deadline() {
+    async fn trickling_body_ends_at_the_deadline() {
         let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
             Ok::<_, Infallible>(Response::new(StreamBody::new(slow(9))))
         }));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t4_deadline_reaches_a_reader_that_is_slower_than_the_network() {
+    async fn deadline_reaches_a_reader_that_is_slower_than_the_network() {
         let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
             let instant = Slow {
                 pieces: 100,
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t4_last_piece_of_a_body_that_comes_too_late_fails_at_receive() {
+    async fn last_piece_of_a_body_that_comes_too_late_fails_at_receive() {
         let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
         }));

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f31_proxy_that_refuses_is_connect_by_http_and_by_socks() {
+    async fn proxy_that_refuses_is_connect_by_http_and_by_socks() {
         let net = Net::new().await;
         let rude = ProxyServer::builder().refuse(StatusCode::FORBIDDEN);
         let rude = rude.start().await.unwrap();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f5_proxy_that_is_not_there_is_connect_refused() {
+    async fn proxy_that_is_not_there_is_connect_refused() {
         let net = Net::new().await;
         let closed = ClosedPort::new().unwrap();
         for scheme in ["http", "socks5h"] {

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i14_credentials_cookies_and_key_are_not_sent_to_another_origin() {
+    async fn credentials_cookies_and_key_are_not_sent_to_another_origin() {
         for there in [
             "https://other.test/",
             "https://api.test:444/",

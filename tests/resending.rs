@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn i6_lost_answer_is_asked_for_again_with_the_same_key() {
+    async fn lost_answer_is_asked_for_again_with_the_same_key() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::CloseAfterRequest]);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn i11_post_without_a_key_is_repeated_after_a_refused_connection_or_stream() {
+    async fn post_without_a_key_is_repeated_after_a_refused_connection_or_stream() {
         let net = Net::new().await;
         let port = ClosedPort::new().unwrap();
         let three = net.builder().retry(quick().unsent_attempts(3));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn i13_stream_that_was_never_taken_is_sent_by_the_next_attempt() {
+    async fn stream_that_was_never_taken_is_sent_by_the_next_attempt() {
         let net = Net::new().await;
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn i13_stream_that_was_taken_is_not_repeated() {
+    async fn stream_that_was_taken_is_not_repeated() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::CloseAfterRequest]);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f29_deadline_that_passes_in_the_handshake_of_attempt_2_names_it() {
+    async fn deadline_that_passes_in_the_handshake_of_attempt_2_names_it() {
         let net = Net::new().await;
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f25_open_breaker_sends_nothing_and_keeps_the_cause() {
+    async fn open_breaker_sends_nothing_and_keeps_the_cause() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(Reply::CloseAfterRequest);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f30_caller_that_goes_away_while_connecting_does_not_charge_the_breaker() {
+    async fn caller_that_goes_away_while_connecting_does_not_charge_the_breaker() {
         let net = Net::new().await;
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn t13_repeat_of_what_waited_behind_a_stream_limit_arrives_once() {
+    async fn repeat_of_what_waited_behind_a_stream_limit_arrives_once() {
         let net = Net::new().await;
         let server = net.http2().await;
         server.on_connection([ConnFault::MaxStreams(1)]);
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn t9_answer_that_comes_after_the_limit_is_discarded_with_its_connection() {
+    async fn answer_that_comes_after_the_limit_is_discarded_with_its_connection() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let gate = Gate::new();
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn t13_repeat_arrives_and_what_was_given_up_does_not() {
+    async fn repeat_arrives_and_what_was_given_up_does_not() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::Silent]);

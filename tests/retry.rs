@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i1_get_is_repeated_until_it_succeeds() {
+    async fn get_is_repeated_until_it_succeeds() {
         let mock = Mock::new([status(500), Step::Fail(ErrorKind::ConnectionReset)]);
         let response = stack(steady(), &mock)
             .oneshot(request(Method::GET))
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i6b_unvouched_post_whose_answer_was_lost_is_sent_once_and_says_why() {
+    async fn unvouched_post_whose_answer_was_lost_is_sent_once_and_says_why() {
         let mock = Mock::new([Step::Fail(ErrorKind::ConnectionReset)]);
         let error = stack(steady(), &mock)
             .oneshot(request(Method::POST))
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn f27_empty_budget_returns_the_last_real_answer() {
+    async fn empty_budget_returns_the_last_real_answer() {
         let mock = Mock::new([saying(503, "down")]);
         let nothing = Budget::new().ratio(0.0).min_retries_per_second(0);
         let service = stack(steady().budget(nothing), &mock);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i17_repeat_is_identical_in_what_matters() {
+    async fn repeat_is_identical_in_what_matters() {
         let mock = Mock::new([status(503), status(503)]);
         let options = Options::new().honors_idempotency_keys(true);
         let post = optional(Method::POST, options);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t8_cancelled_wait_sends_nothing_more_and_is_no_failure() {
+    async fn cancelled_wait_sends_nothing_more_and_is_no_failure() {
         let mock = Mock::new([status(503)]);
         let service = stack(steady(), &mock);
         let calling = tokio::time::timeout(MS(50), service.oneshot(request(Method::GET)));

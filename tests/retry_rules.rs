@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn f28_hint_that_does_not_fit_is_the_answer_at_once() {
+    async fn hint_that_does_not_fit_is_the_answer_at_once() {
         let day = SECS(86_400);
         for (hint, retry, fits) in [
             ("11", steady().max_hint(day), true),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t2_deadline_includes_back_off() {
+    async fn deadline_includes_back_off() {
         // 2.7 s of 3 s are gone when the first attempt fails: 0.3 s are left for everything else.
         let timeouts = sevenhops::timeout::TimeoutsConfig::new().attempt(SECS(3));
         for (base, sent) in [(MS(299), 2), (MS(300), 1)] {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t11_attempt_and_time_left_travel_to_the_next_process_where_switched_on() {
+    async fn attempt_and_time_left_travel_to_the_next_process_where_switched_on() {
         let mock = Mock::new([Step::FailAfter(SECS(1)), status(503)]);
         let settings = sevenhops::Config::new(SECS(10)).retry(steady());
         let layer = StandardLayer::from_config(&settings.clone().propagate_deadline(true)).unwrap();

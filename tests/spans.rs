@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t8_call_cancelled_between_two_attempts_is_no_error() {
+    async fn call_cancelled_between_two_attempts_is_no_error() {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
         let _guard = crate::listen::listen(subscriber);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f30_cancelled_call_closes_its_spans_and_is_no_error() {
+    async fn cancelled_call_closes_its_spans_and_is_no_error() {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
         let _guard = crate::listen::listen(subscriber);

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d2_order_does_not_count_and_another_address_does() {
+    fn order_does_not_count_and_another_address_does() {
         let generation = |last: &[u8]| {
             let addresses = last.iter().map(|&last| IpAddr::from([10, 0, 0, last]));
             AddressSet::new(addresses.collect::<Vec<_>>()).generation()

@@ -7,7 +7,7 @@ use crate::dns::system::System;
 use crate::dns::{Resolution, Resolve};
 
 #[tokio::test]
-async fn d27_resolver_without_a_name_server_resolves_what_needs_none() {
+async fn resolver_without_a_name_server_resolves_what_needs_none() {
     let empty = File::new("no-server", "search corp.test\n");
     let hosts = File::new("no-server-hosts", "10.0.0.1 api.test\n");
     for (conf, why) in [
@@ -40,7 +40,7 @@ async fn d27_resolver_without_a_name_server_resolves_what_needs_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d27_name_server_that_comes_later_is_asked() {
+async fn name_server_that_comes_later_is_asked() {
     let file = File::new("server-later", "#\n");
     let builder = Resolver::builder().resolv_conf(&file.0).port(9);
     let resolver = builder.hosts_file(false).build().unwrap();
@@ -54,7 +54,7 @@ async fn d27_name_server_that_comes_later_is_asked() {
 }
 
 #[test]
-fn d27_resolv_conf_is_honored() {
+fn resolv_conf_is_honored() {
     let file = File::new(
         "full",
         "nameserver 127.0.0.1\nnameserver ::1\nnameserver 127.0.0.1\n\
@@ -72,7 +72,7 @@ fn d27_resolv_conf_is_honored() {
 }
 
 #[test]
-fn d27_malformed_lines_of_resolv_conf_are_ignored_with_one_warning() {
+fn malformed_lines_of_resolv_conf_are_ignored_with_one_warning() {
     let file = File::new(
         "malformed",
         "nameserver\nnameserver 300.0.0.1\noptions ndots:many nonsense\n\u{7f}\nsearch\n\
@@ -151,7 +151,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn d27_hosts_file_at_a_path_is_honored_and_has_to_be_there() {
+fn hosts_file_at_a_path_is_honored_and_has_to_be_there() {
     let file = File::new("hosts", "10.0.0.1 api.test\n");
     let builder = || Resolver::builder().name_servers([SERVER.parse().unwrap()]);
 

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn d3_generation_changes_with_the_addresses_and_only_with_them() {
+fn generation_changes_with_the_addresses_and_only_with_them() {
     let (mut cache, now) = (cache(), start());
     let mut generation = |outcome, at| {
         record(&mut cache, "a", outcome, at);
@@ -23,7 +23,7 @@ fn d3_generation_changes_with_the_addresses_and_only_with_them() {
 }
 
 #[test]
-fn d3_change_that_a_failure_stood_before_is_told_all_the_same() {
+fn change_that_a_failure_stood_before_is_told_all_the_same() {
     let (mut cache, now) = (cache(), start());
     record(&mut cache, "a", addresses(&[1], 6), now);
     record(
@@ -37,7 +37,7 @@ fn d3_change_that_a_failure_stood_before_is_told_all_the_same() {
 }
 
 #[test]
-fn d10_failure_leaves_the_addresses_until_the_stale_limit() {
+fn failure_leaves_the_addresses_until_the_stale_limit() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 6, now);
     let ended = now + secs(6);
@@ -131,7 +131,7 @@ fn addresses_that_did_not_work_until_now_are_not_kept() {
 }
 
 #[test]
-fn d10_answer_good_for_one_connection_is_never_stale() {
+fn answer_good_for_one_connection_is_never_stale() {
     let (rules, now) = (rules(), start());
     let heard = rules.weigh(addresses(&[1], 0), None, (now, LUCK));
     assert!(heard.old(now).is_none());
@@ -142,7 +142,7 @@ fn d10_answer_good_for_one_connection_is_never_stale() {
 }
 
 #[test]
-fn d10_last_second_of_a_cache_takes_no_stale_answer_away() {
+fn last_second_of_a_cache_takes_no_stale_answer_away() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 6, now);
     let ended = now + secs(6);
@@ -181,7 +181,7 @@ fn failed_refresh_leaves_the_answer_fresh_and_comes_again_after_the_back_off() {
 }
 
 #[test]
-fn d25_refresh_is_due_at_80_to_90_percent_of_the_ttl() {
+fn refresh_is_due_at_80_to_90_percent_of_the_ttl() {
     let (rules, now) = (rules(), start());
     for (luck, percent) in [(0.0, 80), (0.5, 85), (1.0, 90)] {
         let heard = rules.weigh(addresses(&[1], 100), None, (now, luck));
@@ -215,7 +215,7 @@ fn doubt_waits_for_a_second_and_for_the_back_off() {
 }
 
 #[test]
-fn d27_answers_of_servers_that_are_not_asked_any_more_are_old_at_once() {
+fn answers_of_servers_that_are_not_asked_any_more_are_old_at_once() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 60, now);
     record(

@@ -16,7 +16,7 @@ const LUCK: f64 = 0.5;
 const NANO: Duration = Duration::from_nanos(1);
 
 #[test]
-fn d1_answer_is_fresh_for_its_ttl_and_not_longer() {
+fn answer_is_fresh_for_its_ttl_and_not_longer() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 6, now);
 
@@ -26,14 +26,14 @@ fn d1_answer_is_fresh_for_its_ttl_and_not_longer() {
 }
 
 #[test]
-fn d2_same_addresses_in_another_order_are_no_change() {
+fn same_addresses_in_another_order_are_no_change() {
     let (mut cache, now) = (cache(), start());
     assert!(!record(&mut cache, "a", addresses(&[1, 2], 6), now).changed);
     assert!(!record(&mut cache, "a", addresses(&[2, 1], 6), now + secs(6)).changed);
 }
 
 #[test]
-fn d3_another_address_is_a_change_once() {
+fn another_address_is_a_change_once() {
     let (mut cache, now) = (cache(), start());
     record(&mut cache, "a", addresses(&[1], 6), now);
 
@@ -56,7 +56,7 @@ fn failure_and_recovery_are_no_change() {
 }
 
 #[test]
-fn d4_short_ttl_is_lifted_to_the_floor() {
+fn short_ttl_is_lifted_to_the_floor() {
     let rules = CachePolicy {
         floor: secs(5),
         ..rules()
@@ -66,7 +66,7 @@ fn d4_short_ttl_is_lifted_to_the_floor() {
 }
 
 #[test]
-fn d9_failures_in_a_row_double_the_back_off_up_to_its_cap() {
+fn failures_in_a_row_double_the_back_off_up_to_its_cap() {
     let (mut cache, mut now) = (cache(), start());
     let waits = [1, 2, 4, 8, 16, 30, 30].map(secs);
 
@@ -78,7 +78,7 @@ fn d9_failures_in_a_row_double_the_back_off_up_to_its_cap() {
 }
 
 #[test]
-fn d9_back_off_begins_anew_after_an_answer_and_after_a_quiet_time() {
+fn back_off_begins_anew_after_an_answer_and_after_a_quiet_time() {
     let (mut cache, now) = (cache(), start());
     let failed = || nothing(DnsErrorReason::Timeout, None);
     good_for(&mut cache, failed(), now);
@@ -97,7 +97,7 @@ fn back_off_does_not_overflow_after_a_long_outage() {
 }
 
 #[test]
-fn d18_ttl_0_is_not_kept_and_not_lifted() {
+fn ttl_0_is_not_kept_and_not_lifted() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 0, now);
 
@@ -106,7 +106,7 @@ fn d18_ttl_0_is_not_kept_and_not_lifted() {
 }
 
 #[test]
-fn d19_endless_ttl_is_clamped_to_the_ceiling() {
+fn endless_ttl_is_clamped_to_the_ceiling() {
     let (mut cache, now) = (cache(), start());
     for ttl in [u32::MAX >> 1, u32::MAX] {
         assert_eq!(good_for(&mut cache, addresses(&[1], ttl), now), CEILING);
@@ -114,7 +114,7 @@ fn d19_endless_ttl_is_clamped_to_the_ceiling() {
 }
 
 #[test]
-fn d21_negative_answer_is_kept_for_the_ttl_of_its_soa_clamped() {
+fn negative_answer_is_kept_for_the_ttl_of_its_soa_clamped() {
     let (mut cache, now) = (cache(), start());
     for (soa, kept) in [(Some(20), 20), (Some(61), 60), (Some(0), 1), (None, 1)] {
         for reason in [DnsErrorReason::NotFound, DnsErrorReason::NoRecords] {

@@ -11,7 +11,7 @@ use crate::dns::scripted::{Say, Scripted};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn d25_answer_in_use_is_refreshed_on_the_side_before_it_ends() {
+async fn answer_in_use_is_refreshed_on_the_side_before_it_ends() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 100);
     let resolver = dns.resolver();
@@ -32,7 +32,7 @@ async fn d25_answer_in_use_is_refreshed_on_the_side_before_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d25_name_that_is_not_in_use_is_not_refreshed() {
+async fn name_that_is_not_in_use_is_not_refreshed() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 100);
     let resolver = dns.resolver();
@@ -46,7 +46,7 @@ async fn d25_name_that_is_not_in_use_is_not_refreshed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d25_a_thousand_names_of_one_ttl_are_not_refreshed_in_one_tick() {
+async fn a_thousand_names_of_one_ttl_are_not_refreshed_in_one_tick() {
     let dns = Scripted::default();
     let names: Vec<_> = (0..1_000).map(|n| format!("{n}.test")).collect();
     let resolver = dns.resolver();
@@ -77,7 +77,7 @@ async fn d25_a_thousand_names_of_one_ttl_are_not_refreshed_in_one_tick() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d25_name_behind_a_search_list_is_refreshed_too() {
+async fn name_behind_a_search_list_is_refreshed_too() {
     let dns = Scripted::default();
     dns.four("api.test", "10.0.0.1", 50);
     let resolver = dns.searching(&["corp.test"], 5);
@@ -94,7 +94,7 @@ async fn d25_name_behind_a_search_list_is_refreshed_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d25_refresh_is_not_lost_to_an_asker_whom_the_one_before_overtook() {
+async fn refresh_is_not_lost_to_an_asker_whom_the_one_before_overtook() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 50);
     let resolver = dns.resolver();
@@ -111,7 +111,7 @@ async fn d25_refresh_is_not_lost_to_an_asker_whom_the_one_before_overtook() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d27_what_an_old_server_says_late_is_for_those_who_waited_only() {
+async fn what_an_old_server_says_late_is_for_those_who_waited_only() {
     let (old, new) = (Scripted::default(), Scripted::default());
     old.say(("a.test", V4), 500, Say::Address("10.0.0.1", 60));
     new.four("a.test", "10.0.0.2", 60);
@@ -128,7 +128,7 @@ async fn d27_what_an_old_server_says_late_is_for_those_who_waited_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d27_what_an_old_server_is_asked_holds_nobody_up_and_ends_nothing_that_is_newer() {
+async fn what_an_old_server_is_asked_holds_nobody_up_and_ends_nothing_that_is_newer() {
     let (old, new) = (Scripted::default(), Scripted::default());
     for asked in [
         ("a.test", V4),
@@ -182,7 +182,7 @@ async fn failed_refresh_is_tried_again_while_the_answer_is_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d16b_suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
+async fn suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 3_600);
     let resolver = dns.resolver();
@@ -207,7 +207,7 @@ async fn d16b_suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d16b_suspicion_of_a_failing_server_keeps_its_back_off() {
+async fn suspicion_of_a_failing_server_keeps_its_back_off() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 3_600);
     let resolver = dns.resolver();
@@ -225,7 +225,7 @@ async fn d16b_suspicion_of_a_failing_server_keeps_its_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d16b_suspected_host_is_found_through_the_search_list() {
+async fn suspected_host_is_found_through_the_search_list() {
     let dns = Scripted::default();
     dns.four("api.corp.test", "10.0.0.1", 3_600);
     let resolver = dns.searching(&["other.test", "corp.test"], 2);
@@ -246,7 +246,7 @@ fn suspicion_outside_a_runtime_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d22_answer_without_the_slower_family_is_partial_and_the_next_one_is_not() {
+async fn answer_without_the_slower_family_is_partial_and_the_next_one_is_not() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 20, Say::Address("10.0.0.1", 60));
     dns.say(("a.test", V6), 500, Say::Address("fd00::1", 60));
@@ -262,7 +262,7 @@ async fn d22_answer_without_the_slower_family_is_partial_and_the_next_one_is_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn d2_generation_of_whoever_waited_is_that_of_whoever_comes_after() {
+async fn generation_of_whoever_waited_is_that_of_whoever_comes_after() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 6);
     let resolver = dns.resolver();

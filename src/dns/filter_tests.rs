@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 
 #[test]
-fn d28_what_is_not_public_is_refused() {
+fn what_is_not_public_is_refused() {
     for (addresses, range) in [
         ("127.0.0.1 127.255.255.254 ::1", AddressRange::Loopback),
         ("0.0.0.0 0.1.2.3 ::", AddressRange::Unspecified),
@@ -66,7 +66,7 @@ fn what_is_public_is_not_refused() {
 }
 
 #[test]
-fn d28_ipv6_address_is_judged_by_the_ipv4_address_in_it() {
+fn ipv6_address_is_judged_by_the_ipv4_address_in_it() {
     for (form, prefix_of) in [
         (
             "mapped",
@@ -101,7 +101,7 @@ fn d28_ipv6_address_is_judged_by_the_ipv4_address_in_it() {
 }
 
 #[test]
-fn d28_local_nat64_is_judged_wherever_its_prefix_ends() {
+fn local_nat64_is_judged_wherever_its_prefix_ends() {
     for address in [
         "64:ff9b:1:a00:0:100::",
         "64:ff9b:1:a:0:1::",
@@ -172,7 +172,7 @@ fn answer_keeps_what_passes_and_without_any_it_is_an_error() {
 }
 
 #[test]
-fn d23_literals_of_every_spelling_are_one_address_in_an_url() {
+fn literals_of_every_spelling_are_one_address_in_an_url() {
     let spellings = "127.0.0.1 2130706433 0177.0.0.1 0x7f.0.0.1 0x7f000001 017700000001 127.1 127.0.1 \
         0x7f.1 127.0.0.1. %31%32%37.0.0.1 １２７.0.0.1 127。0。0。1";
     for host in spellings.split_whitespace() {

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d27_hosts_file_is_honored() {
+    fn hosts_file_is_honored() {
         let hosts = parse(
             "# comment\n\
              10.0.0.1 Api.Test alias # 10.0.0.9 ignored\n\

@@ -12,7 +12,7 @@ use crate::dns::scripted::{Say, Scripted};
 const MILLI: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
-async fn d1_name_is_looked_up_once_in_its_ttl_and_again_after() {
+async fn name_is_looked_up_once_in_its_ttl_and_again_after() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 6);
     let resolver = dns.resolver();
@@ -32,7 +32,7 @@ async fn d1_name_is_looked_up_once_in_its_ttl_and_again_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d7_silence_is_a_timeout_and_the_next_try_comes_after_the_back_off() {
+async fn silence_is_a_timeout_and_the_next_try_comes_after_the_back_off() {
     let dns = Scripted::default();
     for family in [V4, V6] {
         dns.say(("a.test", family), 0, Say::Silence);
@@ -55,7 +55,7 @@ async fn d7_silence_is_a_timeout_and_the_next_try_comes_after_the_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d9_failure_is_no_query_storm() {
+async fn failure_is_no_query_storm() {
     let dns = Scripted::default();
     for family in [V4, V6] {
         let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
@@ -73,7 +73,7 @@ async fn d9_failure_is_no_query_storm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d9_failure_says_when_asking_again_is_worth_it_and_absence_does_not() {
+async fn failure_says_when_asking_again_is_worth_it_and_absence_does_not() {
     let dns = Scripted::default();
     let failed = || Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("a.test", V4), 0, failed());
@@ -94,7 +94,7 @@ async fn d9_failure_says_when_asking_again_is_worth_it_and_absence_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d17_a_hundred_misses_ask_once_and_a_cancelled_asker_disturbs_nobody() {
+async fn a_hundred_misses_ask_once_and_a_cancelled_asker_disturbs_nobody() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 100, Say::Address("10.0.0.1", 60));
     dns.say(("a.test", V6), 100, Say::Address("fd00::1", 60));
@@ -113,7 +113,7 @@ async fn d17_a_hundred_misses_ask_once_and_a_cancelled_asker_disturbs_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d17_answer_is_remembered_though_every_asker_gave_up() {
+async fn answer_is_remembered_though_every_asker_gave_up() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 100, Say::Address("10.0.0.1", 60));
     let resolver = dns.resolver();
@@ -150,7 +150,7 @@ async fn many_names_do_not_put_more_queries_out_than_there_are_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d18_ttl_0_is_good_for_all_who_asked_meanwhile_and_nobody_after() {
+async fn ttl_0_is_good_for_all_who_asked_meanwhile_and_nobody_after() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 10, Say::Address("10.0.0.1", 0));
     dns.say(("a.test", V6), 10, Say::Address("fd00::1", 0));
@@ -169,7 +169,7 @@ async fn d18_ttl_0_is_good_for_all_who_asked_meanwhile_and_nobody_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d22_hanging_family_holds_the_other_up_for_the_resolution_delay_only() {
+async fn hanging_family_holds_the_other_up_for_the_resolution_delay_only() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 20, Say::Address("10.0.0.1", 60));
     dns.say(("a.test", V6), 500, Say::Address("fd00::1", 60));
@@ -188,7 +188,7 @@ async fn d22_hanging_family_holds_the_other_up_for_the_resolution_delay_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d22_family_that_is_dead_for_good_is_asked_on_the_side() {
+async fn family_that_is_dead_for_good_is_asked_on_the_side() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 3_600));
     dns.say(("a.test", V6), 0, Say::Silence);
@@ -235,7 +235,7 @@ async fn failed_family_does_not_spoil_the_other_and_without_addresses_the_worst_
 }
 
 #[tokio::test(start_paused = true)]
-async fn d31_both_families_are_asked_on_each_name_of_the_list_in_turn() {
+async fn both_families_are_asked_on_each_name_of_the_list_in_turn() {
     let dns = Scripted::default();
     dns.four("api.other.test", "10.0.0.1", 60);
     let resolver = dns.searching(&["corp.test", "other.test"], 2);
@@ -248,7 +248,7 @@ async fn d31_both_families_are_asked_on_each_name_of_the_list_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d31_silent_server_is_a_timeout_and_ends_the_walk() {
+async fn silent_server_is_a_timeout_and_ends_the_walk() {
     let dns = Scripted::default();
     dns.say(("api.corp.test", V4), 0, Say::Silence);
     dns.four("api.other.test", "10.0.0.1", 60);
@@ -264,7 +264,7 @@ async fn d31_silent_server_is_a_timeout_and_ends_the_walk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d31_failing_server_ends_the_walk() {
+async fn failing_server_ends_the_walk() {
     let dns = Scripted::default();
     let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("api.corp.test", V4), 0, failed);
@@ -278,7 +278,7 @@ async fn d31_failing_server_ends_the_walk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d31_name_without_records_is_walked_past_but_told_at_the_end() {
+async fn name_without_records_is_walked_past_but_told_at_the_end() {
     let dns = Scripted::default();
     dns.say(
         ("api.corp.test", V4),
@@ -314,7 +314,7 @@ async fn limit_bounds_the_whole_walk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d23_ip_literal_and_localhost_and_impossible_names_ask_nobody() {
+async fn ip_literal_and_localhost_and_impossible_names_ask_nobody() {
     let dns = Scripted::default();
     let resolver = dns.resolver();
 

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d31_name_with_fewer_dots_than_ndots_is_searched_first() {
+    fn name_with_fewer_dots_than_ndots_is_searched_first() {
         let search = search(&["corp.test", "other.test"], 2);
 
         assert_eq!(
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn d31_name_with_ndots_dots_is_tried_as_it_is_first() {
+    fn name_with_ndots_dots_is_tried_as_it_is_first() {
         let search = search(&["corp.test"], 2);
 
         assert_eq!(names(&search, "a.b.c"), ["a.b.c", "a.b.c.corp.test"]);

@@ -13,7 +13,7 @@ const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn d10_old_addresses_are_served_when_the_servers_fail() {
+async fn old_addresses_are_served_when_the_servers_fail() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.fails("a.test", DnsErrorReason::ServerFailure);
     let begun = clock::now();
@@ -26,7 +26,7 @@ async fn d10_old_addresses_are_served_when_the_servers_fail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_silence_is_borne_for_half_of_the_limit() {
+async fn silence_is_borne_for_half_of_the_limit() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.is_silent("a.test");
     let begun = clock::now();
@@ -39,7 +39,7 @@ async fn d10_silence_is_borne_for_half_of_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_silence_is_borne_for_no_longer_than_1800_ms() {
+async fn silence_is_borne_for_no_longer_than_1800_ms() {
     let dns = Scripted::default();
     let resolver = dns.resolver_with(|builder| builder.timeout(Timeout::from_secs(60)));
     dns.four("a.test", "10.0.0.1", 60);
@@ -57,7 +57,7 @@ async fn d10_silence_is_borne_for_no_longer_than_1800_ms() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_silence_is_borne_for_half_of_what_the_asker_waits() {
+async fn silence_is_borne_for_half_of_what_the_asker_waits() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.is_silent("a.test");
     let (begun, limit) = (clock::now(), Timeout::from_millis(200));
@@ -71,7 +71,7 @@ async fn d10_silence_is_borne_for_half_of_what_the_asker_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_known_failure_is_not_waited_for_and_retried_on_the_side_with_back_off() {
+async fn known_failure_is_not_waited_for_and_retried_on_the_side_with_back_off() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.is_silent("a.test");
     ask(&resolver).await.unwrap();
@@ -97,7 +97,7 @@ async fn d10_known_failure_is_not_waited_for_and_retried_on_the_side_with_back_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_failure_of_long_ago_says_nothing_about_now() {
+async fn failure_of_long_ago_says_nothing_about_now() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.fails("a.test", DnsErrorReason::ServerFailure);
     ask(&resolver).await.unwrap();
@@ -109,7 +109,7 @@ async fn d10_failure_of_long_ago_says_nothing_about_now() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_stale_addresses_end_with_the_stale_limit() {
+async fn stale_addresses_end_with_the_stale_limit() {
     let dns = Scripted::default();
     let resolver = dns.resolver_with(|builder| builder.stale_limit(10 * SECOND));
     dns.four("a.test", "10.0.0.1", 60);
@@ -124,7 +124,7 @@ async fn d10_stale_addresses_end_with_the_stale_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_nothing_is_stale_if_that_is_not_wanted() {
+async fn nothing_is_stale_if_that_is_not_wanted() {
     let dns = Scripted::default();
     let resolver = dns.resolver_with(ResolverBuilder::never_stale);
     dns.four("a.test", "10.0.0.1", 60);
@@ -137,7 +137,7 @@ async fn d10_nothing_is_stale_if_that_is_not_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_family_that_still_answers_is_used_alone_and_marked() {
+async fn family_that_still_answers_is_used_alone_and_marked() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 60));
     dns.say(("a.test", V6), 0, Say::Address("fd00::1", 60));
@@ -158,7 +158,7 @@ async fn d10_family_that_still_answers_is_used_alone_and_marked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_search_list_is_walked_as_before_while_the_servers_fail_or_are_silent() {
+async fn search_list_is_walked_as_before_while_the_servers_fail_or_are_silent() {
     for silent in [false, true] {
         let dns = Scripted::default();
         dns.four("api.test", "10.0.0.1", 60);
@@ -204,7 +204,7 @@ async fn old_word_that_there_is_nothing_does_not_answer_for_a_server_that_is_onl
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_name_that_was_never_heard_of_is_not_walked_past() {
+async fn name_that_was_never_heard_of_is_not_walked_past() {
     let dns = Scripted::default();
     dns.four("api.test", "10.0.0.1", 3_600);
     let resolver = dns.searching(&["corp.test"], 5);

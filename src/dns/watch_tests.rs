@@ -5,7 +5,7 @@ use crate::dns::scripted::{File as Temporary, counting};
 use crate::dns::{Resolution, Resolve, Resolver};
 
 #[tokio::test(start_paused = true)]
-async fn d27_hosts_file_is_read_again_when_it_changes() {
+async fn hosts_file_is_read_again_when_it_changes() {
     let file = Temporary::new("hosts-again", "10.0.0.1 api.test\n");
     let builder = Resolver::builder().name_servers([SERVER.parse().unwrap()]);
     let resolver = builder.hosts_file(&*file.0).build().unwrap();
@@ -33,7 +33,7 @@ async fn d27_hosts_file_is_read_again_when_it_changes() {
 }
 
 #[test]
-fn d27_servers_and_search_list_are_read_again_when_they_change() {
+fn servers_and_search_list_are_read_again_when_they_change() {
     let file = Temporary::new("conf-again", "nameserver 127.0.0.1\n");
     let (watch, mut now) = (watch(&file), Instant::now());
     let mut look = || {
@@ -55,7 +55,7 @@ fn d27_servers_and_search_list_are_read_again_when_they_change() {
 }
 
 #[test]
-fn d27_file_that_cannot_be_used_any_more_is_reported_once() {
+fn file_that_cannot_be_used_any_more_is_reported_once() {
     let file = Temporary::new("conf-unusable", "nameserver 127.0.0.1\n");
     let (watch, mut now) = (watch(&file), Instant::now());
     let mut look = || {
@@ -111,7 +111,7 @@ fn what_was_told_is_not_taken_from_a_file() {
 
 #[cfg(feature = "testing")]
 #[tokio::test]
-async fn d27_new_server_is_asked_and_what_the_old_one_said_has_ended() {
+async fn new_server_is_asked_and_what_the_old_one_said_has_ended() {
     use crate::testing::{DnsScript, ScriptedDns};
     let first = ScriptedDns::start().await.unwrap();
     let port = first.addr().port();

@@ -3,7 +3,7 @@ use super::*;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 #[test]
-fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
+fn defaults_build_for_every_deadline_from_10_ms_to_24_h() {
     let mut deadline = MS(10);
     while deadline <= Timeout::MAX.get() {
         let timeouts = Timeouts::new(deadline).unwrap();
@@ -47,7 +47,7 @@ fn deadline_out_of_range_is_refused_by_name() {
 }
 
 #[test]
-fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
+fn attempt_longer_than_the_deadline_is_refused_with_both_values() {
     let attempt = TimeoutsConfig::new().attempt(MS(10_001));
     let refused = Timeouts::from_config(MS(10_000), attempt).unwrap_err();
     assert_eq!(
@@ -57,7 +57,7 @@ fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
 }
 
 #[test]
-fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
+fn hop_longer_than_the_attempt_is_refused_with_both_values() {
     let (long, base) = (MS(5_001), TimeoutsConfig::new());
     for (field, config) in [
         ("dns", base.dns(long)),

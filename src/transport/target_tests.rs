@@ -90,7 +90,7 @@ fn host_of_any_scheme_is_read_as_the_url_standard_reads_it() {
 }
 
 #[test]
-fn f34_version_that_cannot_be_spoken_is_refused_at_encode() {
+fn version_that_cannot_be_spoken_is_refused_at_encode() {
     for version in [Version::HTTP_09, Version::HTTP_10, Version::HTTP_3] {
         let error = speakable(version).unwrap_err();
         assert_eq!(
@@ -102,7 +102,7 @@ fn f34_version_that_cannot_be_spoken_is_refused_at_encode() {
 }
 
 #[test]
-fn f34_what_cannot_be_spoken_is_refused_at_encode() {
+fn what_cannot_be_spoken_is_refused_at_encode() {
     for uri in ["ftp://api.test/", "/v1/charges", "api.test"] {
         let error = target(uri).0.unwrap_err();
         assert_eq!(

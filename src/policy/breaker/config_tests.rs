@@ -4,7 +4,7 @@ use crate::timeout::Timeout;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 #[test]
-fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
+fn defaults_build_for_every_deadline_from_10_ms_to_24_h() {
     let mut deadline = Duration::from_millis(10);
     while deadline <= Timeout::MAX.get() {
         let timeouts = Timeouts::new(deadline).unwrap();

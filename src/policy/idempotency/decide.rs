@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn i5_idempotent_methods_get_no_key() {
+    fn idempotent_methods_get_no_key() {
         for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
             assert_eq!(wanted(&asked(&method)), KeyDecision::None, "{method}");
         }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn i3_key_that_the_caller_brought_is_kept() {
+    fn key_that_the_caller_brought_is_kept() {
         let mut asked = asked(&Method::POST);
         asked.brought = true;
         assert_eq!(wanted(&asked), KeyDecision::Brought);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn i10_no_key_is_made_where_that_is_switched_off() {
+    fn no_key_is_made_where_that_is_switched_off() {
         let mut asked = asked(&Method::POST);
         asked.make = false;
         assert_eq!(wanted(&asked), KeyDecision::None);

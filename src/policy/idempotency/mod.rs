@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn i9_answer_is_replayed_only_if_the_far_side_says_true() {
+    fn answer_is_replayed_only_if_the_far_side_says_true() {
         for (value, replayed) in [
             ("true", true),
             (" True", true),

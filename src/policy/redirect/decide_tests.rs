@@ -203,7 +203,7 @@ fn leg(away: bool) -> NextLeg {
 }
 
 #[test]
-fn i14_credentials_cookies_and_key_stay_at_home() {
+fn credentials_cookies_and_key_stay_at_home() {
     assert_eq!(
         pruned(&leg(true), true, &[]),
         ["accept", "content-length", "content-type"]
@@ -213,7 +213,7 @@ fn i14_credentials_cookies_and_key_stay_at_home() {
 }
 
 #[test]
-fn i14_key_is_not_sent_where_a_post_turned_into_a_get() {
+fn key_is_not_sent_where_a_post_turned_into_a_get() {
     assert_eq!(
         pruned(&leg(false), false, &[]),
         [

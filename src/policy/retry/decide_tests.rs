@@ -132,7 +132,7 @@ fn unkeyed_post_is_repeated_on_425_and_429_only() {
 }
 
 #[test]
-fn i6_conflict_is_repeated_only_as_still_in_progress() {
+fn conflict_is_repeated_only_as_still_in_progress() {
     let headers = http::HeaderMap::new();
     for (keyed, expected) in [
         (Keyed::No, Err(NoRetryReason::Permanent)),
@@ -281,14 +281,14 @@ fn wait_that_does_not_fit_into_the_time_left_is_not_begun() {
 }
 
 #[test]
-fn i13_body_that_cannot_be_sent_again_is_not() {
+fn body_that_cannot_be_sent_again_is_not() {
     let mut get = failed(&Method::PUT, lost(Effect::Possible));
     get.replayable = false;
     assert_eq!(repeated(&get), Err(NoRetryReason::BodyNotReplayable));
 }
 
 #[test]
-fn i19_key_is_not_sent_after_it_was_forgotten() {
+fn key_is_not_sent_after_it_was_forgotten() {
     let refused = Diagnosis::new(Hop::Connect, Kind::Refused, Effect::None);
     let mut post = failed(&Method::POST, refused);
     (post.keyed, post.vouched) = (true, true);

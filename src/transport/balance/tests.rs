@@ -120,7 +120,7 @@ async fn request_to_an_address_that_left_says_nothing_about_the_one_that_came_ba
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_answer_makes_nothing_gone_of_which_it_does_not_speak() {
+async fn answer_makes_nothing_gone_of_which_it_does_not_speak() {
     let (now, old, new) = (start(), given(&[1, 2]), given(&[2]));
     for silent in [(false, false), (false, true)] {
         let mut book = book(&old, now);
@@ -134,7 +134,7 @@ async fn d10_answer_makes_nothing_gone_of_which_it_does_not_speak() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d26_addresses_that_come_back_are_gone_only_after_a_while() {
+async fn addresses_that_come_back_are_gone_only_after_a_while() {
     let (now, one, two) = (start(), given(&[1]), given(&[2]));
     let mut book = book(&one, now);
     assert_eq!(book.update(&whole(&two), now + SECS(5)), [ip(1)]);
@@ -149,7 +149,7 @@ async fn d26_addresses_that_come_back_are_gone_only_after_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d29_address_that_swallows_is_tried_last_for_a_while_by_everyone() {
+async fn address_that_swallows_is_tried_last_for_a_while_by_everyone() {
     let (now, all) = (start(), given(&[1, 2]));
     let mut book = book(&all, now);
     go(&mut book, ip(1), AddressOutcome::Unreachable, now);
@@ -171,7 +171,7 @@ async fn d29_address_that_swallows_is_tried_last_for_a_while_by_everyone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d30_slow_address_is_set_aside_and_gets_trials_only() {
+async fn slow_address_is_set_aside_and_gets_trials_only() {
     let (start, all) = (start(), given(&[1, 2, 3]));
     let mut book = book(&all, start);
     let slow = |address| AddressOutcome::Answered(if address == ip(3) { MS(150) } else { MS(50) });

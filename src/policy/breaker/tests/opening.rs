@@ -18,12 +18,12 @@ fn play(script: &[(&str, Duration)]) -> CircuitState {
 }
 
 #[test]
-fn a1_never_opens_on_a_success() {
+fn never_opens_on_a_success() {
     assert_eq!(play(&[("FFFS", SECS(0))]), CircuitState::Closed);
 }
 
 #[test]
-fn a3_opens_at_the_fourth_failure_and_refuses_the_next() {
+fn opens_at_the_fourth_failure_and_refuses_the_next() {
     let mut script = Script::new(RULES);
     assert_eq!(script.play("FFF", SECS(0)), CircuitState::Closed);
     let last = failure(Hop::Server, Kind::Unavailable);
@@ -33,7 +33,7 @@ fn a3_opens_at_the_fourth_failure_and_refuses_the_next() {
 }
 
 #[test]
-fn a4_opens_at_the_fourth_within_the_window() {
+fn opens_at_the_fourth_within_the_window() {
     assert_eq!(play(&[("FFF", SECS(0))]), CircuitState::Closed);
     assert_eq!(
         play(&[("FFF", SECS(0)), ("F", SECS(6))]),
@@ -42,18 +42,18 @@ fn a4_opens_at_the_fourth_within_the_window() {
 }
 
 #[test]
-fn a5_opens_at_the_fourth_after_a_success() {
+fn opens_at_the_fourth_after_a_success() {
     assert_eq!(play(&[("SFF", SECS(0))]), CircuitState::Closed);
     assert_eq!(play(&[("SFFF", SECS(0))]), CircuitState::Open);
 }
 
 #[test]
-fn a6_half_of_them_reaches_the_threshold() {
+fn half_of_them_reaches_the_threshold() {
     assert_eq!(play(&[("SSFF", SECS(0))]), CircuitState::Open);
 }
 
 #[test]
-fn a7_what_was_long_ago_does_not_count() {
+fn what_was_long_ago_does_not_count() {
     assert_eq!(
         play(&[("SSF", SECS(0)), ("F", SECS(20))]),
         CircuitState::Closed
@@ -61,7 +61,7 @@ fn a7_what_was_long_ago_does_not_count() {
 }
 
 #[test]
-fn a8_age_of_the_window_is_out() {
+fn age_of_the_window_is_out() {
     assert_eq!(
         play(&[("SSF", SECS(0)), ("F", SECS(10))]),
         CircuitState::Closed
@@ -69,7 +69,7 @@ fn a8_age_of_the_window_is_out() {
 }
 
 #[test]
-fn a10_age_just_below_the_window_is_in() {
+fn age_just_below_the_window_is_in() {
     let just_before = SECS(10) - NANO;
     assert_eq!(
         play(&[("FFF", SECS(0)), ("F", just_before)]),
@@ -78,19 +78,19 @@ fn a10_age_just_below_the_window_is_in() {
 }
 
 #[test]
-fn a12_quarter_of_them_is_not_enough() {
+fn quarter_of_them_is_not_enough() {
     assert_eq!(play(&[("SSSF", SECS(0))]), CircuitState::Closed);
 }
 
 #[test]
-fn a13_success_that_fell_out_does_not_hold_it_shut() {
+fn success_that_fell_out_does_not_hold_it_shut() {
     let just_before = SECS(10) - NANO;
     let script = [("S", SECS(0)), ("SSF", just_before), ("F", SECS(10))];
     assert_eq!(play(&script), CircuitState::Open);
 }
 
 #[test]
-fn a14_too_few_left_in_the_window() {
+fn too_few_left_in_the_window() {
     let just_before = SECS(10) - NANO;
     let script = [("S", SECS(0)), ("FF", just_before), ("F", SECS(10))];
     assert_eq!(play(&script), CircuitState::Closed);
