@@ -46,10 +46,11 @@
 //!
 //! `client` (on by default) is the client, the transport and the resolver; without it the layers remain. `reqwest` (on
 //! by default) has bare clients for SDKs, [`Transport::over`] for your own client, and conversions; without it the
-//! client does not build reqwest. `doh` sends DNS queries over TLS and HTTPS. `har` writes timelines for the network
-//! panel of a browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Config`] from a
-//! file and serializes timelines. `middleware` and `hyper` put the stack under SDKs that accept those: see [`sdk`].
-//! `testing` is the test kit of this crate: a fault server, a scripted name server, assertions and a guide.
+//! client does not build reqwest. `encrypted-dns` sends DNS queries over TLS and HTTPS. `har` writes timelines for the
+//! network panel of a browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Config`]
+//! from a file and serializes timelines. `reqwest-middleware` and `hyper-util` put the stack under SDKs that accept
+//! those: see [`sdk`]. `testing` is the test kit of this crate: a fault server, a scripted name server, assertions and
+//! a guide.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "client"),

@@ -16,8 +16,9 @@ mod tests {
     use bytes::Bytes;
     use http::{Method, Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full};
+    use sevenhops::RedirectConfig;
     use sevenhops::hop::Outcome;
-    use sevenhops::policy::redirect;
+
     use sevenhops::policy::retry::Budget;
     use sevenhops::testing::Reply;
     use sevenhops::timeout::Timeouts;
@@ -87,7 +88,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn redirect_layer_alone_does_not_claim_that_a_303_had_no_effect() {
         let mock = Mock::new([with(303, "location", "http://api.test/done")]);
-        let service = RedirectLayer::new(redirect::RedirectConfig::new())
+        let service = RedirectLayer::new(RedirectConfig::new())
             .unwrap()
             .layer(mock.clone());
         let error = service.oneshot(request(Method::POST)).await.unwrap_err();
@@ -207,7 +208,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refusal_that_came_after_an_attempt_is_the_last_answer() {
         let mock = Mock::new([status(503), with(303, "location", "http://api.test/done")]);
-        let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).unwrap();
+        let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         let retry = RetryLayer::new(steady()).unwrap();
         let service = retry.layer(redirect.layer(mock.clone()));
         let answer = service.oneshot(request(Method::PUT)).await;

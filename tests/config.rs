@@ -8,6 +8,7 @@ mod mock;
 mod config {
     #[cfg(feature = "serde")]
     mod bad;
+    mod bad_parts;
     mod client;
     mod destinations;
     #[cfg(feature = "serde")]

@@ -20,8 +20,9 @@ mod forked {
 
     use fork::{Fork, fork, waitpid};
     use http::{Request, Response};
+    use sevenhops::IdempotencyConfig;
     use sevenhops::hop::TimelineEventKind;
-    use sevenhops::policy::idempotency;
+
     use sevenhops::sdk::operation::{OperationAttempt, OperationError};
     use sevenhops::{Config, Operation, StandardLayer};
     use tokio::runtime::Builder;
@@ -104,7 +105,7 @@ mod forked {
                 }
             }
         });
-        let honored = idempotency::IdempotencyConfig::new().honored_by_all(true);
+        let honored = IdempotencyConfig::new().honored_by_all(true);
         let settings = Config::new(Duration::from_secs(10)).idempotency(honored);
         let service = StandardLayer::from_config(&settings)
             .unwrap()

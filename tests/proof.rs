@@ -13,10 +13,12 @@ mod tests {
     use bytes::Bytes;
     use http::{Request, Response, Uri};
     use http_body_util::Full;
-    use sevenhops::policy::retry;
+    use sevenhops::RetryConfig;
+    use sevenhops::TimeoutsConfig;
+
     use sevenhops::sdk::operation::{OperationConfig, OperationError};
     use sevenhops::testing::{CannedResponse, ClosedPort, DnsScript, FaultServer, Reply};
-    use sevenhops::timeout::{self, Timeouts};
+    use sevenhops::timeout::Timeouts;
     use sevenhops::{
         Client, DeadlineLayer, Effect, Error, Hop, Operation, RetryLayer, StandardLayer, Transport,
         sdk,
@@ -76,7 +78,7 @@ mod tests {
     }
 
     fn standard() -> StandardLayer {
-        let retry = retry::RetryConfig::new().unsent_attempts(3);
+        let retry = RetryConfig::new().unsent_attempts(3);
         StandardLayer::from_config(&sevenhops::Config::new(DEADLINE).retry(retry)).unwrap()
     }
 
@@ -160,7 +162,7 @@ mod tests {
                 }
             }
         });
-        let timeouts = timeout::TimeoutsConfig::new().attempt(Duration::from_millis(300));
+        let timeouts = TimeoutsConfig::new().attempt(Duration::from_millis(300));
         let settings = sevenhops::Config::new(DEADLINE).timeouts(timeouts);
         let charge = StandardLayer::from_config(&settings)
             .unwrap()
@@ -209,7 +211,7 @@ mod tests {
                 second.send().await.map(|_| ok())
             }
         });
-        let timeouts = timeout::TimeoutsConfig::new().attempt(Duration::from_millis(300));
+        let timeouts = TimeoutsConfig::new().attempt(Duration::from_millis(300));
         let settings = sevenhops::Config::new(DEADLINE).timeouts(timeouts);
         let charge = StandardLayer::from_config(&settings)
             .unwrap()
@@ -235,7 +237,7 @@ mod tests {
                 }
             }
         });
-        let timeouts = timeout::TimeoutsConfig::new().attempt(Duration::from_millis(300));
+        let timeouts = TimeoutsConfig::new().attempt(Duration::from_millis(300));
         let settings = sevenhops::Config::new(DEADLINE).timeouts(timeouts);
         let charge = StandardLayer::from_config(&settings)
             .unwrap()
@@ -272,7 +274,7 @@ mod tests {
         let charges = AtomicU32::new(0);
         let service = ServiceBuilder::new()
             .layer(DeadlineLayer::new(DEADLINE).unwrap())
-            .layer(RetryLayer::new(retry::RetryConfig::new()).unwrap())
+            .layer(RetryLayer::new(RetryConfig::new()).unwrap())
             .service(service_fn(|_: Charge| {
                 charges.fetch_add(1, Ordering::Relaxed);
                 let audit = shop.client.post(shop.audits()).send();
@@ -365,7 +367,7 @@ mod tests {
 
     #[tokio::test]
     async fn key_that_was_made_up_is_no_licence_wherever_it_is_handed_on_to() {
-        let once = retry::RetryConfig::new().attempts(1);
+        let once = RetryConfig::new().attempts(1);
         let settings = || OperationConfig::new(DEADLINE).retry(once.clone());
         let unvouched = Operation::from_config("payments", settings()).unwrap();
         let denied = Operation::from_config("payments", settings()).unwrap();

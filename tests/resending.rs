@@ -19,9 +19,11 @@ mod tests {
     use http::StatusCode;
     use http_body::Frame;
     use http_body_util::StreamBody;
+    use sevenhops::IdempotencyConfig;
+    use sevenhops::TimeoutsConfig;
     use sevenhops::hop::NoRetryReason;
     use sevenhops::policy::breaker::CircuitState;
-    use sevenhops::policy::idempotency;
+
     use sevenhops::policy::retry::{Backoff, Budget, RetryConfig};
     use sevenhops::testing::{CannedResponse, ClosedPort, ConnFault, FaultServer, Gate, Reply};
     use sevenhops::timeout::{self, TimeoutKind};
@@ -41,7 +43,7 @@ mod tests {
     }
 
     fn keyed(net: &Net) -> Client {
-        let all = idempotency::IdempotencyConfig::new().honored_by_all(true);
+        let all = IdempotencyConfig::new().honored_by_all(true);
         net.builder()
             .retry(quick())
             .idempotency(all)
@@ -264,7 +266,7 @@ mod tests {
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         server.on_connection([ConnFault::CloseAtOnce, ConnFault::Silent]);
-        let long = timeout::TimeoutsConfig::new().attempt(MS(600)).tls(MS(600));
+        let long = TimeoutsConfig::new().attempt(MS(600)).tls(MS(600));
         let client = net.builder().retry(quick()).timeouts(long).build().unwrap();
         let deadline = timeout::Timeout::from_millis(600);
         let get = client.post(url(&server, "https")).deadline(deadline);
@@ -333,7 +335,7 @@ mod tests {
         let occupant = Arc::new(Mutex::new(None));
         let freeing = Arc::clone(&occupant);
         let builder = net.builder().retry(quick());
-        let builder = builder.timeouts(timeout::TimeoutsConfig::new().attempt(MS(300)));
+        let builder = builder.timeouts(TimeoutsConfig::new().attempt(MS(300)));
         let builder = builder.transport(|transport| transport.max_connections(1));
         // The classifier frees the stream as soon as the first attempt has failed.
         let client = builder.classify(move |_| {
@@ -382,7 +384,7 @@ mod tests {
         let gate = Gate::new();
         let late = CannedResponse::json(r#"{"late":true}"#).hold(&gate);
         server.on_request([late.into()]);
-        let short = timeout::TimeoutsConfig::new().attempt(MS(300));
+        let short = TimeoutsConfig::new().attempt(MS(300));
         let client = net
             .builder()
             .retry(quick())
@@ -402,8 +404,8 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::Silent]);
-        let short = timeout::TimeoutsConfig::new().attempt(MS(300));
-        let all = idempotency::IdempotencyConfig::new().honored_by_all(true);
+        let short = TimeoutsConfig::new().attempt(MS(300));
+        let all = IdempotencyConfig::new().honored_by_all(true);
         let builder = net
             .builder()
             .retry(quick())

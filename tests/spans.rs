@@ -9,8 +9,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use sevenhops::chaos::{self, ChaosLayer, Fault};
-    use sevenhops::policy::breaker;
+    use sevenhops::CircuitBreakerConfig;
+    use sevenhops::chaos::ChaosConfig;
+    use sevenhops::chaos::{ChaosLayer, Fault};
+
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{
         CannedResponse, DnsScript, FaultServer, Gate, Reply, ScriptedDns, TestCa,
@@ -137,8 +139,8 @@ mod tests {
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         let resolver = dns.resolver_builder().ttl_floor(Duration::ZERO);
         let resolver = resolver.ttl_ceiling(Duration::from_nanos(1));
-        let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(2);
-        let chaos = ChaosLayer::new(chaos::ChaosConfig::new(0)).unwrap();
+        let trip = CircuitBreakerConfig::new().consecutive_failures(2);
+        let chaos = ChaosLayer::new(ChaosConfig::new(0)).unwrap();
         let client = Client::builder(Duration::from_secs(10))
             .tls(authority.client_config())
             .resolver(resolver.build().unwrap())

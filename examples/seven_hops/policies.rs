@@ -6,16 +6,19 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
+use sevenhops::CircuitBreakerConfig;
+use sevenhops::IdempotencyConfig;
+use sevenhops::RetryConfig;
+use sevenhops::TimeoutsConfig;
 use sevenhops::{
     Blame, ClientBuilder, Destination, Effect, Error, Hop, IdempotencyKey, Kind, Policy, Timeline,
     hop::{NoRetryReason, Outcome, TimelineEventKind},
     policy::{
-        breaker::{self, CircuitState},
-        idempotency,
-        retry::{self, Backoff, Budget},
+        breaker::CircuitState,
+        retry::{Backoff, Budget},
     },
     testing::{CannedResponse, ConnFault, FaultServer, Reply},
-    timeout::{self, Timeout, TimeoutKind},
+    timeout::{Timeout, TimeoutKind},
 };
 
 use crate::run::{Report, call, seen};
@@ -147,7 +150,7 @@ impl GuardCase {
 /// F25: two calls fail, and the third is rejected before anything is sent.
 async fn breaker_open(world: &World) -> Result<GuardReport> {
     let stage = staged(world, |builder| {
-        builder.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(2))
+        builder.circuit_breaker(CircuitBreakerConfig::new().min_attempts(2))
     });
     let stage = stage.await?;
     server(&stage)?.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);
@@ -225,7 +228,7 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
 
 /// F29: silence instead of a handshake, twice. The deadline ends the call before the second tls timeout.
 async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
-    let timeouts = timeout::TimeoutsConfig::new().tls(Duration::from_millis(500));
+    let timeouts = TimeoutsConfig::new().tls(Duration::from_millis(500));
     let stage = staged(world, |builder| {
         let retry = three(Budget::new()).unsent_attempts(2);
         builder.timeouts(timeouts).retry(retry)
@@ -257,7 +260,7 @@ async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
 async fn dropped(world: &World) -> Result<GuardReport> {
     const OPEN: Duration = Duration::from_millis(1);
     let stage = staged(world, |builder| {
-        let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
+        let breaker = CircuitBreakerConfig::new().consecutive_failures(1);
         builder.circuit_breaker(breaker.break_duration(OPEN).max_break_duration(OPEN))
     });
     let stage = stage.await?;
@@ -345,16 +348,13 @@ async fn staged(
 
 /// Declares that every service here honors keys.
 fn vouched(builder: ClientBuilder) -> ClientBuilder {
-    builder.idempotency(idempotency::IdempotencyConfig::new().honored_by_all(true))
+    builder.idempotency(IdempotencyConfig::new().honored_by_all(true))
 }
 
 /// Returns retry settings of three attempts with this budget.
-fn three(budget: Budget) -> retry::RetryConfig {
+fn three(budget: Budget) -> RetryConfig {
     let soon = Backoff::new().base(Duration::from_millis(20));
-    retry::RetryConfig::new()
-        .attempts(3)
-        .backoff(soon)
-        .budget(budget)
+    RetryConfig::new().attempts(3).backoff(soon).budget(budget)
 }
 
 fn server(stage: &Stage) -> Result<&FaultServer> {

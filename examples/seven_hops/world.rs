@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use sevenhops::RetryConfig;
 use sevenhops::{
     Client, ClientBuilder, TimeoutsConfig,
-    policy::retry::{self, Backoff},
+    policy::retry::Backoff,
     testing::{DnsScript, FaultServer, Identity, ScriptedDns, TestCa},
 };
 
@@ -81,7 +82,7 @@ fn builder(authority: &TestCa, dns: &ScriptedDns) -> ClientBuilder {
                 .body_idle(short),
         )
         .retry(
-            retry::RetryConfig::new()
+            RetryConfig::new()
                 .attempts(2)
                 .unsent_attempts(2)
                 .backoff(Backoff::new().base(Duration::from_millis(20))),

@@ -9,9 +9,11 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
+    use sevenhops::CircuitBreakerConfig;
+    use sevenhops::RetryConfig;
     use sevenhops::hop::{NoRetryReason, Outcome};
-    use sevenhops::policy::breaker::{self, CircuitState};
-    use sevenhops::policy::retry::{self, Backoff};
+    use sevenhops::policy::breaker::CircuitState;
+    use sevenhops::policy::retry::Backoff;
     use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
     use sevenhops::{Destination, Effect, Error, Kind, Operation, Policy};
     use tokio_postgres::types::{ToSql, Type};
@@ -69,7 +71,7 @@ mod tests {
 
     fn operation() -> Operation {
         let backoff = Backoff::new().cap(Duration::from_millis(200));
-        let patient = retry::RetryConfig::new()
+        let patient = RetryConfig::new()
             .attempts(100)
             .unsent_attempts(100)
             .backoff(backoff);
@@ -88,7 +90,7 @@ mod tests {
             return;
         };
         server.kill();
-        let down = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
+        let down = CircuitBreakerConfig::new().consecutive_failures(3);
         let settings = OperationConfig::new(SECS(10)).circuit_breaker(down);
         let operation = Operation::from_config("postgres", settings).unwrap();
         let operation = operation.name("insert order");

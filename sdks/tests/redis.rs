@@ -10,9 +10,11 @@ mod tests {
 
     use redis::aio::MultiplexedConnection;
     use redis::{Client, RedisError, cmd};
-    use sevenhops::policy::breaker::{self, CircuitState};
+    use sevenhops::CircuitBreakerConfig;
+    use sevenhops::RetryConfig;
+    use sevenhops::policy::breaker::CircuitState;
     use sevenhops::policy::idempotency::IdempotencyKey;
-    use sevenhops::policy::retry::{self, Backoff};
+    use sevenhops::policy::retry::Backoff;
     use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
     use sevenhops::{Destination, Effect, Error, Operation, Policy};
 
@@ -58,7 +60,7 @@ mod tests {
 
     fn operation() -> Operation {
         let backoff = Backoff::new().cap(Duration::from_millis(200));
-        let patient = retry::RetryConfig::new()
+        let patient = RetryConfig::new()
             .attempts(100)
             .unsent_attempts(100)
             .backoff(backoff);
@@ -113,7 +115,7 @@ mod tests {
             return;
         };
         server.kill();
-        let down = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
+        let down = CircuitBreakerConfig::new().consecutive_failures(3);
         let settings = OperationConfig::new(SECS(10)).circuit_breaker(down);
         let operation = Operation::from_config("redis", settings).unwrap();
         let port = server.port();

@@ -26,7 +26,7 @@ use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
 use crate::timeline::{Timeline, also};
-use crate::timeout::{self, Timeouts};
+use crate::timeout::{Timeouts, TimeoutsConfig};
 use crate::transport::{Transport, TransportBuilder};
 
 /// Configures and builds a [`Client`].
@@ -83,7 +83,7 @@ impl ClientBuilder {
     }
 
     /// Sets limits that do not follow from the deadline.
-    pub fn timeouts(mut self, timeouts: timeout::TimeoutsConfig) -> Self {
+    pub fn timeouts(mut self, timeouts: TimeoutsConfig) -> Self {
         self.settings = self.settings.timeouts(timeouts);
         self
     }

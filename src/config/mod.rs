@@ -16,7 +16,8 @@ use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
-use crate::timeout::{self, Timeouts};
+use crate::timeout::Timeouts;
+use crate::timeout::TimeoutsConfig;
 
 /// The config of a stack: the deadline, the settings of each policy, and parts for some destinations.
 ///
@@ -91,7 +92,7 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(with = "crate::serde_forms::duration"))]
     pub(crate) deadline: Duration,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) timeouts: timeout::TimeoutsConfig,
+    pub(crate) timeouts: TimeoutsConfig,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) idempotency: IdempotencyConfig,
     #[cfg_attr(feature = "serde", serde(default))]
@@ -119,7 +120,7 @@ impl Config {
     pub fn new(deadline: Duration) -> Self {
         Self {
             deadline,
-            timeouts: timeout::TimeoutsConfig::new(),
+            timeouts: TimeoutsConfig::new(),
             idempotency: IdempotencyConfig::new(),
             redirect: RedirectConfig::new(),
             retry: RetryConfig::new(),
@@ -131,7 +132,7 @@ impl Config {
 
     /// Sets limits, in place of those derived from the deadline.
     #[must_use]
-    pub fn timeouts(mut self, timeouts: timeout::TimeoutsConfig) -> Self {
+    pub fn timeouts(mut self, timeouts: TimeoutsConfig) -> Self {
         self.timeouts = timeouts;
         self
     }
@@ -188,7 +189,7 @@ impl Config {
     }
 
     getters! {
-        get_timeouts(timeouts) -> &timeout::TimeoutsConfig = |own| &own.timeouts;
+        get_timeouts(timeouts) -> &TimeoutsConfig = |own| &own.timeouts;
         get_idempotency(idempotency) -> &IdempotencyConfig = |own| &own.idempotency;
         get_redirect(redirect) -> &RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &RetryConfig = |own| &own.retry;

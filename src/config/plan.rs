@@ -8,7 +8,8 @@ use http::Uri;
 use super::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::{Host, Hosts, Pattern, Table, shown};
-use crate::policy::breaker::{self, CircuitRules};
+use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::breaker::CircuitRules;
 use crate::policy::retry::Budget;
 use crate::timeout::Timeouts;
 
@@ -144,7 +145,7 @@ fn parts(settings: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
         if pattern.route.is_some() {
             let why =
                 "is shared by all routes of a host: set it for the host, or for all destinations";
-            if config.circuit_breaker != breaker::CircuitBreakerConfig::new() {
+            if config.circuit_breaker != CircuitBreakerConfig::new() {
                 return Err(ConfigError::refused(
                     format!("{path}.circuit_breaker"),
                     format_args!("a circuit {why}"),

@@ -1,4 +1,8 @@
 use super::*;
+use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::idempotency::IdempotencyConfig;
+use crate::policy::retry::RetryConfig;
+use crate::policy::{breaker, retry};
 
 fn read(json: &str) -> Result<Config, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())
@@ -8,15 +12,13 @@ fn read(json: &str) -> Result<Config, String> {
 fn what_is_written_is_read_again() {
     let slow = Duration::from_secs(2);
     let config = Config::new(Duration::from_secs(10))
-        .retry(retry::RetryConfig::new().budget(retry::Budget::unlimited()))
+        .retry(RetryConfig::new().budget(retry::Budget::unlimited()))
         .circuit_breaker(
-            breaker::CircuitBreakerConfig::new()
+            CircuitBreakerConfig::new()
                 .slow_calls(slow, 0.5)
                 .window(breaker::FailureWindow::Count(100)),
         )
-        .idempotency(
-            idempotency::IdempotencyConfig::new().honored_by("https://api.test".parse().unwrap()),
-        );
+        .idempotency(IdempotencyConfig::new().honored_by("https://api.test".parse().unwrap()));
     for config in [Config::new(slow), config] {
         let json = serde_json::to_string(&config).unwrap();
         assert_eq!(read(&json).as_ref(), Ok(&config), "{json}");

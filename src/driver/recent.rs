@@ -138,6 +138,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
     use crate::destination::Destination;
+    use crate::policy::breaker::CircuitBreakerConfig;
+    use crate::policy::retry::RetryConfig;
     use crate::policy::{DestinationKey, breaker, retry};
     use crate::retry_after::Hints;
     use crate::timeout::Timeouts;
@@ -148,15 +150,14 @@ mod tests {
 
     fn keyed(key: Option<DestinationKey>) -> Arc<Policies> {
         let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
-        let breaker =
-            breaker::CircuitBreakerHandle::new(&timeouts, &breaker::CircuitBreakerConfig::new());
-        let mut retry = retry::RetryPolicy::new(retry::RetryConfig::new(), clock::now());
+        let breaker = breaker::CircuitBreakerHandle::new(&timeouts, &CircuitBreakerConfig::new());
+        let mut retry = retry::RetryPolicy::new(RetryConfig::new(), clock::now());
         retry.key.clone_from(&key);
         Arc::new(Policies {
             retry: Some(Arc::new(retry)),
             breaker: Some(breaker::CircuitBreakers {
                 breaker,
-                judge: breaker::CircuitBreakerConfig::new().judge(&timeouts),
+                judge: CircuitBreakerConfig::new().judge(&timeouts),
                 key,
                 hints: Hints::default(),
             }),

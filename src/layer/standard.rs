@@ -104,7 +104,7 @@ impl StandardLayer {
             redirect: RedirectLayer::new(settings.redirect.clone())?,
             retry: RetryLayer::new(settings.retry.clone())?.on(config.budgets()),
             breaker: CircuitBreakerLayer::from_config(timeouts, settings.circuit_breaker.clone())?
-                .on(config.breaker_handle()),
+                .on(config.breaker()),
             attempt: AttemptLayer::new(timeouts).propagate_deadline(settings.propagate_deadline),
             config,
             cloner: TraitCloner,

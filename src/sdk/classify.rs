@@ -30,10 +30,9 @@ use crate::timeline::Timeline;
 /// # Reports
 ///
 /// If the error chain contains one of our errors, the finding has that error's values: hop, kind, effect, and the
-/// timeline
-/// if the error has one. Otherwise the finding is read from the chain. Errors of reqwest, hyper, hyper-util, h2 and
-/// rustls and I/O errors are understood. (reqwest's with the feature `reqwest`, hyper-util's with `hyper` or
-/// `reqwest`.)
+/// timeline if the error has one. Otherwise the finding is read from the chain. Errors of reqwest, hyper, hyper-util,
+/// h2 and rustls and I/O errors are understood. (reqwest's with the feature `reqwest`, hyper-util's with `hyper-util`
+/// or `reqwest`.)
 ///
 /// # Trade-offs
 ///

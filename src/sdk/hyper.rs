@@ -1,4 +1,4 @@
-//! SDKs that accept a tower service, or need a client of hyper-util (octocrab, kube). (Feature `hyper`.)
+//! SDKs that accept a tower service, or need a client of hyper-util (octocrab, kube). (Feature `hyper-util`.)
 //!
 //! If an SDK accepts a service, give it the whole stack over [`Transport`](crate::Transport). If its own client must
 //! stay (because its connector uses a unix socket or its own tunnel, for example), use the pieces of this module.
@@ -71,5 +71,6 @@
 
 pub use crate::transport::body::RequestBody;
 pub use crate::transport::foreign::{
-    Connector, ConnectorFuture, ConnectorLayer, HyperParts, Names, PoolLayer, PoolService,
+    ConnectorFuture, ConnectorLayer, HyperParts, PoolLayer, PoolService, ResolverService,
+    TrackedConnector,
 };

@@ -1,5 +1,5 @@
 //! SDKs that accept a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware). (Feature
-//! `middleware`, which implies `reqwest`.)
+//! `reqwest-middleware`, which implies `reqwest`.)
 //!
 //! [`Client`] and [`StandardLayer`] are middleware. `Client` brings its own transport and ends the chain.
 //! `StandardLayer` puts the policies around the rest of the chain.

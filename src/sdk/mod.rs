@@ -36,7 +36,7 @@
 //! | neither: not HTTP, or no access to its HTTP client | an [`Operation`](crate::Operation) around the SDK's call | by our clients inside | by our clients inside | attempt, deadline | yes | – |
 //!
 //! [`bare`] and [`Transport::over`](crate::Transport::over) are behind the feature `reqwest` (on by default),
-//! [`middleware`] is behind `middleware`, [`hyper`] behind `hyper`. Each cell is a test.
+//! [`middleware`] is behind `reqwest-middleware`, [`hyper`] behind `hyper-util`. Each cell is a test.
 //!
 //! # Reports
 //!

@@ -100,7 +100,7 @@ impl Attempt {
         };
         // The last setup is the one that was used, unless another connection was used.
         let setup = |row: &&StageTiming| matches!(row.stage, Stage::Connect | Stage::Tls);
-        let connected = rows
+        let connected = timings
             .iter()
             .rfind(setup)
             .is_some_and(|row| row.end != StageOutcome::Abandoned && !row.queued);

@@ -4,11 +4,11 @@ use super::*;
 use crate::transport::proxy::{Choice, Proxies};
 use crate::transport::target::Target;
 
-fn places() -> Places {
-    Places::new(1, Bounds::new(1))
+fn places() -> DestinationPools {
+    DestinationPools::new(1, Bounds::new(1))
 }
 
-fn of(places: &Places, uri: &str, now: Instant) -> Arc<Place> {
+fn of(places: &DestinationPools, uri: &str, now: Instant) -> Arc<DestinationPool> {
     let uri: Uri = uri.parse().unwrap();
     let routing = || {
         let target = Target::of(&uri, &mut HeaderMap::new()).unwrap();

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::BodyExt;
+use sevenhops::TimeoutsConfig;
 use sevenhops::{
     AttemptLayer, CircuitBreakerLayer, Config, DeadlineLayer, Error, Kind, Options, StandardLayer,
-    Timeouts,
-    policy::breaker::CircuitState,
-    timeout::{self, Timeout},
+    Timeouts, policy::breaker::CircuitState, timeout::Timeout,
 };
 
 use tokio::time::{advance, sleep};
@@ -89,21 +88,21 @@ async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
 async fn same_calls_with_the_configured_deadline_open_it() {
     let standard = StandardLayer::new(MS(10)).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, CircuitState::Open);
-    let settings = Config::new(SECS(10)).timeouts(timeout::TimeoutsConfig::new().attempt(MS(10)));
+    let settings = Config::new(SECS(10)).timeouts(TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::from_config(&settings).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempt_timeout_as_long_as_the_deadline_counts() {
-    let settings = Config::new(MS(10)).timeouts(timeout::TimeoutsConfig::new().attempt(MS(10)));
+    let settings = Config::new(MS(10)).timeouts(TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::from_config(&settings).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn explicit_attempt_timeout_counts_under_a_short_deadline_that_leaves_room_for_it() {
-    let settings = Config::new(SECS(10)).timeouts(timeout::TimeoutsConfig::new().attempt(MS(10)));
+    let settings = Config::new(SECS(10)).timeouts(TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::from_config(&settings).unwrap();
     let options = || {
         let once = NonZeroU8::new(1).unwrap();

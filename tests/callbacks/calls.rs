@@ -9,10 +9,11 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::metrics::{Histogram, HistogramBuilder, InstrumentProvider, Meter};
 use opentelemetry::metrics::{MeterProvider, SyncInstrument};
+use sevenhops::chaos::ChaosConfig;
 use sevenhops::{
     CircuitBreakerConfig, CircuitBreakerLayer, DeadlineLayer, Effect, Hop, Kind, Operation,
     RedirectConfig, RedirectLayer, RetryLayer, Timeouts,
-    chaos::{self, ChaosLayer, Fault},
+    chaos::{ChaosLayer, Fault},
     policy::retry,
     telemetry::{Propagator, otel::Metrics},
 };
@@ -169,7 +170,7 @@ async fn key_by_that_panics_fails_the_call_at_encode() {
 #[tokio::test(start_paused = true)]
 async fn nothing_befalls_a_request_of_which_when_panics() {
     let (told, _guard) = Told::listen();
-    let chaos = ChaosLayer::new(chaos::ChaosConfig::new(0)).unwrap();
+    let chaos = ChaosLayer::new(ChaosConfig::new(0)).unwrap();
     chaos.enqueue([Fault::RefuseConnect]).unwrap();
     let mock = Mock::default();
     let service = chaos.clone().when(|_| panics()).layer(mock.clone());

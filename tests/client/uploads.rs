@@ -325,7 +325,7 @@ async fn operation_retries_an_upload_that_its_work_makes() {
         Operation::from_config("files", OperationConfig::new(Duration::from_secs(10))).unwrap();
     let operation = operation.idempotent();
     let done = operation.run(|_| {
-        use retry::CloneBody;
+        use sevenhops::policy::retry::CloneBody;
         let body = body.lock().unwrap().clone_body().unwrap();
         let sending = client.put(&url).body(body).send();
         async { sending.await.map_err(OperationError::from) }

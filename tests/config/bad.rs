@@ -3,7 +3,7 @@
 /// The section of a file, its field, a bad value as written in the file, and the message.
 pub(super) type Row = (&'static str, &'static str, &'static str);
 
-pub(super) const ROWS: &[StageTiming] = &[
+pub(super) const ROWS: &[Row] = &[
     (
         "deadline",
         r#""9ms""#,
@@ -239,7 +239,7 @@ pub(super) const ROWS: &[StageTiming] = &[
 ];
 
 /// Values that are bad only together with others.
-pub(super) const TOGETHER: &[StageTiming] = &[
+pub(super) const TOGETHER: &[Row] = &[
     (
         "retry.backoff.base",
         r#"{"deadline": "2s", "retry": {"backoff": {"base": "3s"}}}"#,

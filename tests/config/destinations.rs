@@ -6,12 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
+use sevenhops::CircuitBreakerConfig;
+use sevenhops::RetryConfig;
 use sevenhops::{
     Config, DestinationConfig, Error, IdempotencyConfig, Options, RedirectConfig, StandardLayer,
     TimeoutsConfig,
     policy::{
-        breaker::{self, CircuitState},
-        retry::{self, Backoff, Budget, Jitter},
+        breaker::CircuitState,
+        retry::{Backoff, Budget, Jitter},
     },
 };
 
@@ -20,7 +22,6 @@ use tower::{Layer, ServiceExt};
 
 use crate::mock::{Mock, Step, status, with};
 
-const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 pub(super) fn request(method: Method, url: &str) -> Request<Full<Bytes>> {
@@ -35,16 +36,16 @@ fn by_route(url: &str, route: &str) -> Request<Full<Bytes>> {
 }
 
 /// Returns settings for two attempts, the second at once.
-fn twice() -> retry::RetryConfig {
+fn twice() -> RetryConfig {
     let at_once = Backoff::new().jitter(Jitter::None).first_at_once(true);
-    retry::RetryConfig::new().attempts(2).backoff(at_once)
+    RetryConfig::new().attempts(2).backoff(at_once)
 }
 
-fn once() -> DestinationConfig {
-    DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1))
+pub(super) fn once() -> DestinationConfig {
+    DestinationConfig::new().retry(RetryConfig::new().attempts(1))
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config::new(SECS(10)).retry(twice())
 }
 
@@ -90,8 +91,7 @@ async fn part_changes_the_calls_of_its_pattern_and_no_others() {
 
 #[test]
 fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
-    let part =
-        |attempts| DestinationConfig::new().retry(retry::RetryConfig::new().attempts(attempts));
+    let part = |attempts| DestinationConfig::new().retry(RetryConfig::new().attempts(attempts));
     let mut parts = [
         ("*.test", part(11).deadline(SECS(1))),
         ("*.bank.test", part(12)),
@@ -140,7 +140,7 @@ fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
 #[tokio::test(start_paused = true)]
 async fn limits_and_deadline_are_those_of_the_destination() {
     let settings = Config::new(SECS(10))
-        .retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1))
+        .retry(RetryConfig::new().attempts(1).unsent_attempts(1))
         .destination("*.slow.test", DestinationConfig::new().deadline(SECS(60)))
         .destination(
             "fast.test",
@@ -161,9 +161,9 @@ async fn limits_and_deadline_are_those_of_the_destination() {
 
 #[tokio::test(start_paused = true)]
 async fn circuit_follows_the_rules_of_its_host_for_every_route() {
-    let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(2);
+    let touchy = CircuitBreakerConfig::new().consecutive_failures(2);
     let settings = Config::new(SECS(10))
-        .retry(retry::RetryConfig::new().attempts(1))
+        .retry(RetryConfig::new().attempts(1))
         .destination(
             "*.bank.test",
             DestinationConfig::new().circuit_breaker(touchy),
@@ -196,7 +196,7 @@ async fn circuit_follows_the_rules_of_its_host_for_every_route() {
 #[tokio::test(start_paused = true)]
 async fn budget_is_on_the_terms_of_its_host() {
     let none = Budget::new().ratio(0.0).min_retries_per_second(0);
-    let part = DestinationConfig::new().retry(retry::RetryConfig::new().budget(none));
+    let part = DestinationConfig::new().retry(RetryConfig::new().budget(none));
     let settings = config().destination("poor.test", part);
     let get = |url| request(Method::GET, url);
     assert_eq!(attempts(&settings, get("https://poor.test")).await, 1);
@@ -334,9 +334,9 @@ async fn route_does_not_count_after_a_redirect() {
 
 #[tokio::test(start_paused = true)]
 async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), Error> {
-    let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
+    let touchy = CircuitBreakerConfig::new().consecutive_failures(1);
     let settings = Config::new(SECS(10))
-        .retry(retry::RetryConfig::new().attempts(1))
+        .retry(RetryConfig::new().attempts(1))
         .destination(
             "*.bank.test",
             DestinationConfig::new().circuit_breaker(touchy),
@@ -360,82 +360,4 @@ async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), 
         assert_eq!(layer.breaker_handle().state(&name), state, "{host}");
     }
     Ok(())
-}
-
-#[test]
-fn bad_parts_are_refused_with_the_path_of_the_part() {
-    let timeouts =
-        |attempt| DestinationConfig::new().timeouts(TimeoutsConfig::new().attempt(attempt));
-    let budget = retry::RetryConfig::new().budget(Budget::unlimited());
-    let bad = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(0));
-    for (settings, said) in [
-        (
-            config().destination("*.bank.test", bad),
-            r#"destinations."*.bank.test".retry.attempts: 0 is invalid: expected 1..=255"#,
-        ),
-        (
-            config()
-                .timeouts(TimeoutsConfig::new().connect(SECS(3)))
-                .destination("a.test", timeouts(SECS(2))),
-            r#"destinations."a.test".timeouts.connect: 3s is invalid: expected at most timeouts.attempt (2s)"#,
-        ),
-        (
-            // Each part is valid; a call to that host by that route would have both.
-            config()
-                .destination("a.test", timeouts(SECS(8)))
-                .destination("/v1", DestinationConfig::new().deadline(SECS(5))),
-            r#"destinations."/v1".timeouts.attempt: 8s is invalid: expected at most deadline (5s)"#,
-        ),
-        (
-            config()
-                .destination("a.test", once())
-                .destination("A.test.", once()),
-            r#"destinations."A.test.": the pattern a.test is there twice: remove one"#,
-        ),
-        (
-            config().destination("user:canary@a.test", once()),
-            "destinations: \"a.test\" is invalid: expected a host (api.test, api.test:8443), the hosts below a \
-             name (*.example.com), a route (/v1/charges/{id}), or a host with a route",
-        ),
-        (
-            config().destination("https://a.test", once()),
-            "destinations: \"https://a.test\" is invalid: expected a host (api.test, api.test:8443), the hosts below a \
-             name (*.example.com), a route (/v1/charges/{id}), or a host with a route",
-        ),
-        (
-            config().destination(
-                "/v1",
-                DestinationConfig::new()
-                    .circuit_breaker(breaker::CircuitBreakerConfig::new().break_duration(MS(9))),
-            ),
-            r#"destinations."/v1".breaker: a circuit is shared by all routes of a host: set it for the host, or for all destinations"#,
-        ),
-        (
-            config().destination("a.test/v1", DestinationConfig::new().retry(budget)),
-            r#"destinations."a.test/v1".retry.budget: a budget is shared by all routes of a host: set it for the host, or for all destinations"#,
-        ),
-    ] {
-        assert_eq!(
-            StandardLayer::from_config(&settings)
-                .unwrap_err()
-                .to_string(),
-            said
-        );
-        assert!(
-            settings
-                .effective(&"https://a.test".parse().unwrap(), None)
-                .is_err()
-        );
-    }
-    let many = |settings: Config, nth: usize| {
-        let settings = settings.destination(format!("h{nth}.test"), once());
-        settings.destination(format!("/{nth}"), once())
-    };
-    let refused = StandardLayer::from_config(&(0..100).fold(config(), many)).unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .starts_with("destinations: 20301 is invalid"),
-        "{refused}"
-    );
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sevenhops::chaos::ChaosConfig;
 use sevenhops::{
     CircuitBreakerConfig, Client, Config, Operation, OperationConfig, RetryConfig, StandardLayer,
     chaos::{self, ChaosLayer},
@@ -83,7 +84,7 @@ fn operation_and_chaos_refuse_with_the_same_words() {
         refused.to_string(),
         "timeouts.attempt: 2s is invalid: expected at most deadline (1s)"
     );
-    let settings = chaos::ChaosConfig::new(1).inject(chaos::Fault::Silence, 1.5);
+    let settings = ChaosConfig::new(1).inject(chaos::Fault::Silence, 1.5);
     let refused = ChaosLayer::new(settings).unwrap_err();
     assert_eq!(
         refused.to_string(),

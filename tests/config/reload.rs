@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use http::Method;
+use sevenhops::CircuitBreakerConfig;
+use sevenhops::RetryConfig;
 use sevenhops::{
     Config, Destination, DestinationConfig, StandardLayer, TimeoutsConfig,
     policy::{
-        breaker::{self, CircuitState, FailureWindow},
-        retry::{self, Backoff, Budget, Budgets, Jitter},
+        breaker::{CircuitState, FailureWindow},
+        retry::{Backoff, Budget, Budgets, Jitter},
     },
 };
 
@@ -26,7 +28,7 @@ fn api() -> Destination {
 
 fn attempts(attempts: u32) -> Config {
     let steady = Backoff::new().jitter(Jitter::None).base(SECS(1));
-    Config::new(SECS(10)).retry(retry::RetryConfig::new().attempts(attempts).backoff(steady))
+    Config::new(SECS(10)).retry(RetryConfig::new().attempts(attempts).backoff(steady))
 }
 
 fn failing() -> Mock {
@@ -82,7 +84,7 @@ async fn call_under_way_keeps_the_config_that_it_began_with() {
 async fn deadline_and_limits_change() {
     let layer = StandardLayer::from_config(&Config::new(SECS(10))).unwrap();
     let part = DestinationConfig::new().timeouts(TimeoutsConfig::new().attempt(SECS(1)));
-    let new = Config::new(SECS(4)).retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1));
+    let new = Config::new(SECS(4)).retry(RetryConfig::new().attempts(1).unsent_attempts(1));
     layer
         .config_handle()
         .reload(&new.destination("fast.test", part))
@@ -116,17 +118,17 @@ async fn bad_config_is_refused_whole_and_the_old_one_goes_on() {
     assert_eq!(mock.count(), 3);
 }
 
-fn once(breaker: breaker::CircuitBreakerConfig) -> Config {
+fn once(breaker: CircuitBreakerConfig) -> Config {
     attempts(1).circuit_breaker(breaker)
 }
 
 #[tokio::test(start_paused = true)]
 async fn counts_of_a_circuit_survive_a_new_threshold() {
-    let layer = StandardLayer::from_config(&once(breaker::CircuitBreakerConfig::new())).unwrap();
+    let layer = StandardLayer::from_config(&once(CircuitBreakerConfig::new())).unwrap();
     let state = || layer.breaker_handle().state(&api());
     fail(&layer, 5).await;
     assert_eq!(state(), CircuitState::Closed);
-    let touchy = breaker::CircuitBreakerConfig::new().min_attempts(6);
+    let touchy = CircuitBreakerConfig::new().min_attempts(6);
     layer.config_handle().reload(&once(touchy)).unwrap();
     assert_eq!(
         layer.breaker_handle().snapshot(&api()).unwrap().attempts(),
@@ -138,9 +140,9 @@ async fn counts_of_a_circuit_survive_a_new_threshold() {
 
 #[tokio::test(start_paused = true)]
 async fn another_window_begins_empty() {
-    let layer = StandardLayer::from_config(&once(breaker::CircuitBreakerConfig::new())).unwrap();
+    let layer = StandardLayer::from_config(&once(CircuitBreakerConfig::new())).unwrap();
     fail(&layer, 5).await;
-    let count = breaker::CircuitBreakerConfig::new().window(FailureWindow::Count(50));
+    let count = CircuitBreakerConfig::new().window(FailureWindow::Count(50));
     layer.config_handle().reload(&once(count)).unwrap();
     assert_eq!(
         layer.breaker_handle().snapshot(&api()).unwrap().attempts(),
@@ -151,7 +153,7 @@ async fn another_window_begins_empty() {
 #[tokio::test(start_paused = true)]
 async fn open_circuit_stays_open_for_its_time_and_then_follows_the_new_one() {
     let open = |secs| {
-        breaker::CircuitBreakerConfig::new()
+        CircuitBreakerConfig::new()
             .consecutive_failures(2)
             .break_duration(SECS(secs))
     };
@@ -175,7 +177,7 @@ async fn open_circuit_stays_open_for_its_time_and_then_follows_the_new_one() {
 #[tokio::test(start_paused = true)]
 async fn circuit_can_become_one_that_only_observes() {
     let observe = |yes| {
-        breaker::CircuitBreakerConfig::new()
+        CircuitBreakerConfig::new()
             .consecutive_failures(1)
             .observe_only(yes)
     };
@@ -195,7 +197,7 @@ async fn circuit_can_become_one_that_only_observes() {
 }
 
 fn with_budget(budget: Budget) -> Config {
-    let retry = retry::RetryConfig::new().attempts(2).budget(budget);
+    let retry = RetryConfig::new().attempts(2).budget(budget);
     Config::new(SECS(10)).retry(retry.backoff(Backoff::new().first_at_once(true)))
 }
 
@@ -242,8 +244,7 @@ async fn shared_budgets_keep_their_terms() {
         .share_budgets(&shared)
         .unwrap();
     let config = layer.config_handle();
-    let other =
-        DestinationConfig::new().retry(retry::RetryConfig::new().budget(Budget::unlimited()));
+    let other = DestinationConfig::new().retry(RetryConfig::new().budget(Budget::unlimited()));
     let refused = config
         .reload(&attempts(2).destination("a.test", other.clone()))
         .unwrap_err();
@@ -264,8 +265,8 @@ async fn shared_budgets_keep_their_terms() {
 
 #[tokio::test(start_paused = true)]
 async fn circuit_that_is_made_after_a_reload_follows_the_new_rules() {
-    let layer = StandardLayer::from_config(&once(breaker::CircuitBreakerConfig::new())).unwrap();
-    let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
+    let layer = StandardLayer::from_config(&once(CircuitBreakerConfig::new())).unwrap();
+    let touchy = CircuitBreakerConfig::new().consecutive_failures(1);
     layer.config_handle().reload(&once(touchy)).unwrap();
     fail(&layer, 1).await;
     assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);
@@ -280,8 +281,8 @@ fn threads_that_reload_and_call_leave_one_config() {
             let (config, layer) = (config.clone(), layer.clone());
             scope.spawn(move || {
                 for nth in 0..50 {
-                    let touchy = breaker::CircuitBreakerConfig::new()
-                        .min_attempts(1 + (thread * 50 + nth) % 20);
+                    let touchy =
+                        CircuitBreakerConfig::new().min_attempts(1 + (thread * 50 + nth) % 20);
                     config.reload(&once(touchy)).unwrap();
                     layer
                         .breaker_handle()
@@ -291,7 +292,7 @@ fn threads_that_reload_and_call_leave_one_config() {
             });
         }
     });
-    let last = once(breaker::CircuitBreakerConfig::new().consecutive_failures(1));
+    let last = once(CircuitBreakerConfig::new().consecutive_failures(1));
     config.reload(&last).unwrap();
     assert_eq!(config.current(), last);
 }

@@ -56,7 +56,7 @@ fn patient(net: &Net) -> ClientBuilder {
 /// Returns whether an attempt waited in connect for a connection that it did not make.
 fn was_queued(attempt: &Attempt) -> bool {
     let mut connects = attempt
-        .rows
+        .stages
         .iter()
         .filter(|row| row.stage == Stage::Connect);
     let waited = connects.all(|row| row.queued) && attempt.time_in_queue().is_some();

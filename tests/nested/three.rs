@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use sevenhops::chaos::ChaosConfig;
 use sevenhops::{
     Effect, Error, Options, RetryConfig, StandardLayer, StandardService, Timeline,
-    chaos::{self, ChaosLayer, ChaosService, Fault},
+    chaos::{ChaosLayer, ChaosService, Fault},
 };
 
 use tokio::time::Instant;
@@ -32,17 +33,13 @@ struct Stacks {
 
 impl Stacks {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        Self::with(
-            [(); 3].map(|()| (10, steady())),
-            chaos::ChaosConfig::new(0),
-            steps,
-        )
+        Self::with([(); 3].map(|()| (10, steady())), ChaosConfig::new(0), steps)
     }
 
     /// Creates the stacks, each with its deadline in seconds and its retries.
     fn with(
         each: [(u64, RetryConfig); 3],
-        chaos: chaos::ChaosConfig,
+        chaos: ChaosConfig,
         steps: impl IntoIterator<Item = Step>,
     ) -> Self {
         let (mock, ended) = (Mock::new(steps), Arc::new(Mutex::new(Vec::new())));
@@ -121,7 +118,7 @@ async fn one_of_three_stacks_retries() {
         ([1, 1, 1], 1),
     ] {
         let each = attempts.map(|most| (10, steady().attempts(most)));
-        let stacks = Stacks::with(each, chaos::ChaosConfig::new(0), failing());
+        let stacks = Stacks::with(each, ChaosConfig::new(0), failing());
         stacks.call(request(Method::GET)).await.unwrap();
         assert_eq!(stacks.mock.count(), sent, "{attempts:?}");
         assert_eq!(stacks.effects(), [Effect::Possible], "{attempts:?}");
@@ -134,14 +131,14 @@ async fn strictest_restraint_of_three_stacks_and_the_request_holds() {
     let four = || [(); 3].map(|()| (10, steady().attempts(4)));
     let two = Options::new().attempts(NonZeroU8::new(2).unwrap());
     for (options, sent) in [(Options::new().no_retry(), 1), (two, 2)] {
-        let stacks = Stacks::with(four(), chaos::ChaosConfig::new(0), failing());
+        let stacks = Stacks::with(four(), ChaosConfig::new(0), failing());
         let get = optional(Method::GET, options);
         stacks.call(get).await.unwrap();
         assert_eq!(stacks.mock.count(), sent);
     }
     for deadlines in [[3, 20, 20], [20, 3, 20], [20, 20, 3], [3, 3, 3]] {
         let each = deadlines.map(|deadline| (deadline, steady().attempts(1)));
-        let stacks = Stacks::with(each, chaos::ChaosConfig::new(0), [Step::Hang]);
+        let stacks = Stacks::with(each, ChaosConfig::new(0), [Step::Hang]);
         let began = Instant::now();
         let error = stacks.call(request(Method::POST)).await.unwrap_err();
         assert!(
@@ -158,8 +155,8 @@ async fn strictest_restraint_of_three_stacks_and_the_request_holds() {
 
 #[tokio::test(start_paused = true)]
 async fn three_stacks_agree_on_the_effect() {
-    let refuses = chaos::ChaosConfig::new(0).inject(Fault::RefuseConnect, 1.0);
-    let works = || chaos::ChaosConfig::new(0);
+    let refuses = ChaosConfig::new(0).inject(Fault::RefuseConnect, 1.0);
+    let works = || ChaosConfig::new(0);
     for (chaos, step, effect, sent) in [
         (refuses, status(200), Effect::None, 0),
         (works(), status(404), Effect::Declined, 1),

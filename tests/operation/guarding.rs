@@ -3,14 +3,12 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use sevenhops::CircuitBreakerConfig;
 use sevenhops::{
     Destination, Effect, Kind, Operation, OperationAttempt, OperationConfig, OperationError,
     Policy,
     hop::{NoRetryReason, Outcome, TimelineEventKind},
-    policy::{
-        breaker::{self, CircuitState},
-        retry,
-    },
+    policy::{breaker::CircuitState, retry},
     timeout::TimeoutKind,
 };
 
@@ -20,7 +18,7 @@ use tokio::time::Instant;
 use super::work::*;
 
 fn tripping(failures: u32) -> Operation {
-    let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(failures);
+    let breaker = CircuitBreakerConfig::new().consecutive_failures(failures);
     Operation::from_config("postgres", settings().circuit_breaker(breaker)).unwrap()
 }
 
@@ -187,7 +185,7 @@ async fn circuits_are_kept_apart_by_destination() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_that_only_observes_refuses_nothing() {
-    let breaker = breaker::CircuitBreakerConfig::new()
+    let breaker = CircuitBreakerConfig::new()
         .consecutive_failures(1)
         .observe_only(true);
     let operation =
@@ -201,7 +199,7 @@ async fn breaker_that_only_observes_refuses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_work_opens_a_breaker_that_minds() {
-    let breaker = breaker::CircuitBreakerConfig::new()
+    let breaker = CircuitBreakerConfig::new()
         .slow_calls(SECS(1), 0.5)
         .min_attempts(1);
     let operation =
@@ -275,7 +273,7 @@ async fn run_dropped_after_its_attempt_had_its_time_counts_as_a_timeout() {
 }
 
 /// Allows one retry a second, and no more.
-fn poor(breaker: breaker::CircuitBreakerConfig) -> Operation {
+fn poor(breaker: CircuitBreakerConfig) -> Operation {
     let budget = retry::Budget::new().ratio(0.0);
     let budget = budget.min_retries_per_second(1).window(SECS(1));
     let settings = settings().retry(steady().budget(budget));
@@ -284,7 +282,7 @@ fn poor(breaker: breaker::CircuitBreakerConfig) -> Operation {
 
 #[tokio::test(start_paused = true)]
 async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
-    let operation = poor(breaker::CircuitBreakerConfig::new());
+    let operation = poor(CircuitBreakerConfig::new());
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let mut run = Box::pin(work.by(&operation));
     let mut context = Context::from_waker(Waker::noop());
@@ -297,7 +295,7 @@ async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
 
 #[tokio::test(start_paused = true)]
 async fn repeat_that_is_cancelled_was_paid_for() {
-    let operation = poor(breaker::CircuitBreakerConfig::new());
+    let operation = poor(CircuitBreakerConfig::new());
     let work = Work::new([Step::Unsent, Step::Hang, Step::Unsent]);
     let cancelled = tokio::time::timeout(MS(200), work.by(&operation)).await;
     assert!(cancelled.is_err());
@@ -311,7 +309,7 @@ async fn repeat_that_is_cancelled_was_paid_for() {
 
 #[tokio::test(start_paused = true)]
 async fn repeat_that_the_breaker_refuses_costs_nothing() {
-    let operation = poor(breaker::CircuitBreakerConfig::new().consecutive_failures(1));
+    let operation = poor(CircuitBreakerConfig::new().consecutive_failures(1));
     let work = Work::new((0..9).map(|_| Step::Unsent));
     for _ in 0..3 {
         let error = work.by(&operation).await.unwrap_err();
@@ -357,7 +355,7 @@ async fn run_can_be_moved_to_another_thread() {
 
 #[test]
 fn wrong_settings_are_refused_by_name_and_value() {
-    let breaker = breaker::CircuitBreakerConfig::new().failure_ratio(2.0);
+    let breaker = CircuitBreakerConfig::new().failure_ratio(2.0);
     for (settings, told) in [
         (
             OperationConfig::new(MS(1)),

@@ -5,9 +5,10 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sevenhops::RetryConfig;
 use sevenhops::{
     Error, Operation, OperationAttempt, OperationConfig, OperationError,
-    policy::retry::{self, Backoff, Jitter},
+    policy::retry::{Backoff, Jitter},
 };
 
 use tokio::time::Instant;
@@ -16,8 +17,8 @@ pub(super) const MS: fn(u64) -> Duration = Duration::from_millis;
 pub(super) const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 /// Returns settings with fixed waits: 100 ms, 200 ms, 400 ms.
-pub(super) fn steady() -> retry::RetryConfig {
-    let steady = retry::RetryConfig::new().backoff(Backoff::new().jitter(Jitter::None));
+pub(super) fn steady() -> RetryConfig {
+    let steady = RetryConfig::new().backoff(Backoff::new().jitter(Jitter::None));
     steady.unsent_attempts(3)
 }
 

@@ -9,10 +9,10 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry::{Context, KeyValue};
+use sevenhops::TimeoutsConfig;
 use sevenhops::{
     AttemptLayer, DeadlineLayer, Timeouts,
     testing::{CannedResponse, FaultServer},
-    timeout,
 };
 
 use tower::{Layer, ServiceExt, service_fn};
@@ -104,7 +104,7 @@ async fn status_that_fails_and_a_body_that_breaks_off_are_one_failure_of_the_att
     let server = FaultServer::builder().start().await.unwrap();
     let short = CannedResponse::new(StatusCode::BAD_REQUEST).header("content-length", "10");
     server.default_reply(short);
-    let impatient = timeout::TimeoutsConfig::new().body_idle(Duration::from_millis(100));
+    let impatient = TimeoutsConfig::new().body_idle(Duration::from_millis(100));
     let client = net.builder().heard().timeouts(impatient).build().unwrap();
     let answer = client.get(url(&server, "http")).send().await.unwrap();
     answer.bytes().await.unwrap_err();

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
+use sevenhops::OperationConfig;
 use sevenhops::{
     CircuitBreakerConfig, Operation, OperationError, RetryConfig, StandardLayer,
     policy::retry,
-    sdk::operation,
     telemetry::otel::Metrics,
     testing::{CannedResponse, FaultServer, Gate, Reply},
 };
@@ -71,7 +71,7 @@ async fn worse_state_is_shown_also_where_each_client_has_metrics_of_its_own() {
 async fn circuit_and_budget_of_an_operation_are_shown() {
     let trip = CircuitBreakerConfig::new().consecutive_failures(1);
     let once = RetryConfig::new().attempts(1);
-    let settings = operation::OperationConfig::new(Duration::from_secs(10));
+    let settings = OperationConfig::new(Duration::from_secs(10));
     let settings = settings.circuit_breaker(trip).retry(once);
     let ledger = Operation::from_config("ledger", settings).unwrap();
     let ledger = ledger.metrics(&sdk().2);

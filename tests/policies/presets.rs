@@ -42,7 +42,7 @@ async fn told(preset: Preset, said: &Answer) -> (Option<FailureClass>, [u32; 2])
     (class, requests)
 }
 
-async fn hold(preset: Preset, rows: &[StageTiming]) {
+async fn hold(preset: Preset, rows: &[Row]) {
     for (said, class, (post, get)) in rows {
         let found = told(preset, said).await;
         let expected = (

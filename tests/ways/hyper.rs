@@ -11,9 +11,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use sevenhops::chaos::ChaosConfig;
 use sevenhops::{
     Effect, Hop, IdempotencyKey, Kind, Options, StandardLayer, StandardService, Timeline,
-    chaos::{self, ChaosLayer},
+    chaos::ChaosLayer,
     dns,
     hop::Stage,
     sdk::hyper::{HyperParts, PoolService, RequestBody, ResolverService, TrackedConnector},
@@ -314,7 +315,7 @@ async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
     let proxied = world.transport().proxy("http://127.0.0.1:9").build_hyper();
     let refused = proxied.unwrap_err().to_string();
     assert!(refused.starts_with("transport.proxy: "), "{refused}");
-    let chaos = chaos::ChaosConfig::new(1);
+    let chaos = ChaosConfig::new(1);
     let chaotic = || {
         world
             .transport()

@@ -14,16 +14,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
+use sevenhops::RetryConfig;
+use sevenhops::TimeoutsConfig;
 use sevenhops::{
     Client, Config, Effect, Hop, Kind, Timeouts, Transport, TransportBuilder,
     dns::{self, Resolution, Resolve},
-    policy::retry::{self, Backoff},
+    policy::retry::Backoff,
     sdk,
     testing::{
         BlackHole, CannedResponse, ClosedPort, ConnFault, DnsScript, FaultServer, Reply,
         ScriptedDns, TestCa,
     },
-    timeout,
 };
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -99,7 +100,7 @@ impl World {
     /// Returns the settings of all stacks: limits short enough to wait for, two attempts.
     pub(crate) fn settings(&self) -> Config {
         let short = Duration::from_millis(400);
-        let timeouts = timeout::TimeoutsConfig::new()
+        let timeouts = TimeoutsConfig::new()
             .attempt(Duration::from_millis(1_500))
             .dns(short)
             .connect(short)
@@ -109,7 +110,7 @@ impl World {
             .body_idle(short);
         let backoff = Backoff::new().base(Duration::from_millis(20));
         Config::new(DEADLINE).timeouts(timeouts).retry(
-            retry::RetryConfig::new()
+            RetryConfig::new()
                 .attempts(2)
                 .unsent_attempts(2)
                 .backoff(backoff),
@@ -118,10 +119,7 @@ impl World {
 
     pub(crate) fn timeouts(&self) -> Timeouts {
         let short = Duration::from_millis(400);
-        let timeouts = timeout::TimeoutsConfig::new()
-            .dns(short)
-            .connect(short)
-            .tls(short);
+        let timeouts = TimeoutsConfig::new().dns(short).connect(short).tls(short);
         Timeouts::from_config(DEADLINE, timeouts).unwrap()
     }
 

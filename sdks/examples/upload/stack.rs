@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ClientOptions, RetryConfig};
-use sevenhops::{Config, StandardLayer, Timeline, Timeouts, Transport, timeout};
+use sevenhops::TimeoutsConfig;
+use sevenhops::{Config, StandardLayer, Timeline, Timeouts, Transport};
 
 use tower::Layer;
 
@@ -33,7 +34,7 @@ impl Tape {
 
 /// The bucket through our stack, which makes the only retries.
 pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
-    let timeouts = timeout::TimeoutsConfig::new().attempt(ATTEMPT).send(STALL);
+    let timeouts = TimeoutsConfig::new().attempt(ATTEMPT).send(STALL);
     let settings = Config::new(DEADLINE).timeouts(timeouts);
     let tape = tape.clone();
     let policies =

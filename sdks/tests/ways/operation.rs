@@ -5,10 +5,11 @@ use std::time::Duration;
 use async_openai::traits::RequestOptionsBuilder;
 use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
 use http::StatusCode;
+use sevenhops::RetryConfig;
 use sevenhops::{
     Effect, Error, Hop, Kind, Operation, OperationAttempt, OperationConfig, OperationError,
     hop::{NoRetryReason, Stage, StageOutcome},
-    policy::retry::{self, Backoff},
+    policy::retry::Backoff,
     testing::{CannedResponse, ConnFault, FaultServer, Reply},
 };
 
@@ -18,7 +19,7 @@ use super::world::{DEADLINE, Fault, NAME, World, base, keys, told};
 /// Two attempts, as many as a stage is faulted for.
 fn operation() -> Operation {
     let backoff = Backoff::new().base(Duration::from_millis(20));
-    let retry = retry::RetryConfig::new().attempts(2).unsent_attempts(2);
+    let retry = RetryConfig::new().attempts(2).unsent_attempts(2);
     let retry = retry.backoff(backoff);
     let settings = OperationConfig::new(DEADLINE).retry(retry);
     Operation::from_config("openai", settings).unwrap()
@@ -174,8 +175,8 @@ async fn sdk_that_repeats_by_itself_does_so_under_an_operation_of_one_attempt() 
     let server = world.server().await;
     server.default_reply(CannedResponse::json(MODELS));
     server.on_request([CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
-    let settings = OperationConfig::new(DEADLINE)
-        .retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1));
+    let settings =
+        OperationConfig::new(DEADLINE).retry(RetryConfig::new().attempts(1).unsent_attempts(1));
     let operation = Operation::from_config("openai", settings).unwrap();
     let openai = over_bare(world.transport().build_reqwest().unwrap(), &base(&server));
     listed(&operation, &openai).await.unwrap();

@@ -163,7 +163,7 @@ impl CircuitBreakerConfig {
     /// panics, `build()` refuses the settings.
     #[must_use]
     pub fn break_duration_by(mut self, time: impl Fn(u32) -> Duration) -> Self {
-        let site = Site::new("breaker::CircuitBreakerConfig::break_duration_by");
+        let site = Site::new("CircuitBreakerConfig::break_duration_by");
         let times = (1..=OPENINGS).map(|nth| ask(&site, || Some(time(nth))));
         self.break_durations = Some(times.map_while(|time| time).collect());
         self

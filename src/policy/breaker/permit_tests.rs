@@ -33,12 +33,12 @@ fn host(last: u8) -> IpAddr {
 }
 
 /// A policy that opens at the first slow response.
-fn policy() -> Policy {
+fn policy() -> CircuitBreakers {
     let timeouts = Timeouts::new(SECS(60)).unwrap();
     let config = CircuitBreakerConfig::new();
     let config = config.slow_calls(SECS(1), 0.5).min_attempts(1);
     config.check(&timeouts).unwrap();
-    Policy {
+    CircuitBreakers {
         breaker: CircuitBreakerHandle::new(&timeouts, &config),
         judge: config.judge(&timeouts),
         key: None,
@@ -47,7 +47,7 @@ fn policy() -> Policy {
 }
 
 /// A call whose response began after two seconds, from 127.0.0.1, and with a body that ends well.
-async fn slow_call(policy: &Policy, addresses: &Arc<Known>) {
+async fn slow_call(policy: &CircuitBreakers, addresses: &Arc<Known>) {
     let mut request = Request::get(URL).body(()).unwrap();
     let call = Call::begin(&mut request, Timeout::from_secs(60));
     let now = clock::now();

@@ -167,7 +167,7 @@ impl RetryConfig {
     }
 
     /// Returns these settings, with missing values taken from the surrounding config.
-    pub(crate) fn window(self, around: &Self) -> Self {
+    pub(crate) fn over(self, around: &Self) -> Self {
         Self {
             attempts: self.attempts.or(around.attempts),
             unsent_attempts: self.unsent_attempts.or(around.unsent_attempts),

@@ -4,7 +4,8 @@ use crate::config_error::ConfigError;
 use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::retry::RetryConfig;
-use crate::timeout::{self, Timeouts};
+use crate::timeout::Timeouts;
+use crate::timeout::TimeoutsConfig;
 
 /// The settings of an operation.
 ///
@@ -81,7 +82,7 @@ impl OperationConfig {
     }
 
     pub(super) fn check(&self) -> Result<Timeouts, ConfigError> {
-        let mut timeouts = timeout::TimeoutsConfig::new();
+        let mut timeouts = TimeoutsConfig::new();
         if let Some(attempt) = self.attempt {
             timeouts = timeouts.attempt(attempt);
         }

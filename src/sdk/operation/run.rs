@@ -21,7 +21,6 @@ use crate::hop::Policy;
 use crate::hop::{Diagnosis, Effect, Kind, NoRetryReason, Outcome, Retryability};
 use crate::policy::breaker::refused;
 use crate::policy::retry;
-use crate::policy::retry::RetryConfig;
 use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
 use crate::timeout::{TimeoutKind, Timeouts};
@@ -325,6 +324,7 @@ mod tests {
 
     use super::*;
     use crate::hop::Hop;
+    use crate::policy::retry::RetryConfig;
 
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 

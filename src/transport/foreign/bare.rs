@@ -13,7 +13,7 @@ use url::Url;
 use super::connector_layer::{ConnectorFuture, ConnectorLayer};
 use super::current::with_ear;
 use super::judge::Seen;
-use super::resolver_service::{Names, Others};
+use super::resolver_service::{Others, ResolverService};
 use crate::box_error::BoxError;
 use crate::config_error::ConfigError;
 use crate::diagnose::is_unprocessed;
@@ -48,7 +48,7 @@ impl TransportBuilder {
             proxies,
             ..
         } = parts;
-        let names = Names {
+        let names = ResolverService {
             resolver,
             filter: filter.clone(),
             timeouts,

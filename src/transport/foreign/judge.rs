@@ -49,7 +49,7 @@ impl Seen {
     }
 }
 
-/// Refuses what the filter refuses, and what it cannot judge. Names are judged when they are looked up.
+/// Refuses what the filter refuses, and what it cannot judge. ResolverService are judged when they are looked up.
 pub(super) fn judge(filter: &AddressFilter, seen: Option<&Seen>) -> Result<(), Error> {
     if !filter.is_on() {
         return Ok(());

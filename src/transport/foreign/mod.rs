@@ -10,7 +10,7 @@ mod current;
 mod hyper_parts;
 mod judge;
 #[cfg(feature = "hyper-util")]
-mod pieces;
+mod pool_layer;
 mod resolver_service;
 #[cfg(feature = "hyper-util")]
 mod spelling;
@@ -18,8 +18,8 @@ mod spelling;
 #[cfg(feature = "hyper-util")]
 pub use self::connector_layer::{ConnectorFuture, ConnectorLayer};
 #[cfg(feature = "hyper-util")]
-pub use self::hyper_parts::{PoolLayer, Pooled};
+pub use self::hyper_parts::{HyperParts, TrackedConnector};
 #[cfg(feature = "hyper-util")]
-pub use self::pieces::{Connector, HyperParts};
+pub use self::pool_layer::{PoolLayer, PoolService};
 #[cfg(feature = "hyper-util")]
-pub use self::resolver_service::Names;
+pub use self::resolver_service::ResolverService;

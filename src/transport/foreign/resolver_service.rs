@@ -21,7 +21,7 @@ use crate::transport::target::{Dial, read_host};
 
 /// Looks names up for a connector.
 #[derive(Clone, Debug)]
-pub struct Names {
+pub struct ResolverService {
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) filter: AddressFilter,
     pub(super) timeouts: Timeouts,
@@ -32,7 +32,7 @@ pub struct Names {
 
 type Looking = Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>, BoxError>> + Send>>;
 
-impl Names {
+impl ResolverService {
     /// The addresses of a name, without a port.
     pub(super) fn lookup(&self, name: &str) -> Looking {
         let (this, dial) = (self.clone(), read_host(name));
@@ -128,7 +128,7 @@ const UNUSABLE: [IpAddr; 2] = [
 const MOST_PADS: u128 = 1_000;
 
 #[cfg(feature = "reqwest")]
-impl reqwest::dns::Resolve for Names {
+impl reqwest::dns::Resolve for ResolverService {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let looking = self.lookup(name.as_str());
         Box::pin(async move {
