@@ -70,7 +70,7 @@ fn hop_longer_than_the_attempt_is_refused_with_both_values() {
         let refused = Timeouts::from_config(MS(10_000), config).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            format!("limits.{field}: 5.001s is invalid: expected at most timeouts.attempt (5s)")
+            format!("timeouts.{field}: 5.001s is invalid: expected at most timeouts.attempt (5s)")
         );
     }
     assert!(Timeouts::from_config(MS(10_000), base.connect(MS(5_000))).is_ok());

@@ -97,8 +97,8 @@ fn effective_config_has_every_default_written_out() {
     let written = serde_json::to_value(&effective).unwrap();
     assert_eq!(written["retry"]["attempts"], 1);
     assert_eq!(written["retry"]["unsent_attempts"], 10);
-    assert_eq!(written["breaker"]["break_duration"], "5s");
-    assert_eq!(written["redirect"]["most"], 10);
+    assert_eq!(written["circuit_breaker"]["break_duration"], "5s");
+    assert_eq!(written["redirect"]["max_redirects"], 10);
     assert_eq!(written["idempotency"]["header"], "idempotency-key");
     assert!(written.get("destinations").is_none());
     // The file is a config again, and the same one.
