@@ -18,8 +18,7 @@ use crate::timeout::TimeoutsConfig;
 /// # Example
 ///
 /// ```
-/// use sevenhops::DestinationConfig;
-/// use sevenhops::policy::retry;
+/// use sevenhops::{DestinationConfig, RetryConfig};
 ///
 /// let once = DestinationConfig::new().retry(RetryConfig::new().attempts(1));
 /// assert_eq!(once.get_retry().get_attempts(), 1);

@@ -28,7 +28,7 @@ use crate::timeout::TimeoutsConfig;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{DestinationConfig, Config, StandardLayer, policy::retry};
+/// use sevenhops::{Config, DestinationConfig, RetryConfig, StandardLayer};
 ///
 /// let once = DestinationConfig::new().retry(RetryConfig::new().attempts(1));
 /// let settings = Config::new(Duration::from_secs(10))

@@ -25,7 +25,7 @@ use crate::timeout::Timeouts;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{CircuitBreakerLayer, CircuitBreakers, Timeouts};
+/// use sevenhops::{CircuitBreakerLayer, Policy, Timeouts};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -40,7 +40,7 @@ use crate::timeout::Timeouts;
 ///     assert_eq!(service.clone().oneshot(get()?).await?.status(), 503);
 /// }
 /// let refused = service.oneshot(get()?).await.unwrap_err();
-/// assert_eq!(refused.rejected_by(), Some(CircuitBreakers::Breaker));
+/// assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
 /// assert!(refused.retry_after() >= Some(Duration::from_secs(4)));
 /// let cause = std::error::Error::source(&refused).ok_or("no cause")?;
 /// assert_eq!(
@@ -107,7 +107,7 @@ use crate::timeout::Timeouts;
 ///
 /// # Reports
 ///
-/// A rejection is an [`Error`](crate::Error) with [`CircuitBreakers::Breaker`](crate::Policy::Breaker),
+/// A rejection is an [`Error`](crate::Error) with [`Policy::Breaker`](crate::Policy::Breaker),
 /// [`Kind::CircuitOpen`](crate::Kind::CircuitOpen) and no effect. Its [`retry_after`](crate::Error::retry_after) is the open time
 /// left, and its cause names the hop that opened the circuit. [`breaker_handle`](Self::breaker_handle) returns a [`CircuitBreakerHandle`], with a
 /// snapshot of each window. If a circuit opens, half-opens or closes, the call's span gets an event, and the layer

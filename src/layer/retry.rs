@@ -43,7 +43,7 @@ use crate::retry_after::{Hints, ResponseHead};
 /// let request = http::Request::get("https://api.test/").body(String::new())?;
 /// let response = service.oneshot(request).await?;
 /// assert_eq!(response.status(), 200);
-/// assert_eq!(response.body().timeline().notes().len(), 2); // two waits
+/// assert_eq!(response.body().timeline().events().len(), 2); // two waits
 /// # Ok(()) }
 /// ```
 ///

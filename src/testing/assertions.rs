@@ -17,13 +17,13 @@ use crate::sdk::{self, Classification};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::chaos::{ChaosLayer, Fault, ChaosConfig};
+/// use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault};
 /// use sevenhops::{StandardLayer, assert_effect, assert_hop};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-/// let chaos = ChaosLayer::new(ChaosConfig::new(0).mishap(Fault::RefuseConnect, 1.0))?;
+/// let chaos = ChaosLayer::new(ChaosConfig::new(0).inject(Fault::RefuseConnect, 1.0))?;
 /// let service = ServiceBuilder::new()
 ///     .layer(StandardLayer::new(Duration::from_secs(10))?)
 ///     .layer(chaos)
@@ -64,7 +64,7 @@ macro_rules! assert_hop {
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let charge = Operation::new("payments", Duration::from_secs(10))?;
-/// let declined = charge.run(async |_| Err::<(), _>(OperationError::declined("no coverage").lasting()));
+/// let declined = charge.run(async |_| Err::<(), _>(OperationError::declined("no coverage").permanent()));
 /// assert_effect!(declined.await.unwrap_err(), Declined);
 /// # Ok(()) }
 /// ```
