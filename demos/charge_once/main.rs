@@ -8,14 +8,15 @@
 //! cargo run -p sevenhops-demos --bin charge_once -- --seed 7          # the same luck again
 //! ```
 //!
-//! A payments service of its own makes the charges and keeps the books. It resets connections, is not there for a moment,
-//! says 503, keeps silent, or takes longer than its client waits. In one case of five it does the work and loses the
-//! response. The client cannot tell this from a request that was never processed: a client that simply tries again
-//! charges twice (`--naive` does, by the hundred).
+//! A payments service of its own makes the charges and keeps the books. It resets connections, is not there for a
+//! moment, says 503, keeps silent, or takes longer than its client waits. In one case of five it does the work and
+//! loses the response. The client cannot tell this from a request that was never processed: a client that simply tries
+//! again charges twice (`--naive` does, by the hundred).
 //!
-//! If the service honors keys, the client retries until it has its response, and gets the charge that was made already.
-//! If not, it does not retry after a failure that may have had an effect, and says so: "effect possible". In both modes the client's beliefs are held against the books: a success is a
-//! charge, "no effect" and "effect declined" are none, and no order is charged twice.
+//! If the service honors keys, the client retries until it has its response, and gets the charge that was made
+//! already. If not, it does not retry after a failure that may have had an effect, and says so: "effect possible". In
+//! both modes the client's beliefs are held against the books: a success is a charge, "no effect" and "effect
+//! declined" are none, and no order is charged twice.
 //!
 //! With `--gateway`, a gateway stands between the two. If its connection to the service breaks, it sends the
 //! charge a second time. The service refuses a second charge of an order with 409, 400 or 403, and this is what

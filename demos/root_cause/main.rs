@@ -4,9 +4,9 @@
 //! cargo run -p sevenhops-demos --bin root_cause
 //! ```
 //!
-//! Five processes: web asks orders, orders asks payments, payments asks ledger, ledger asks archive, and archive
-//! asks a server beyond. Five times, each time with another fault there: a name that cannot be looked up, a closed port,
-//! an expired certificate, silence, and a response that breaks off. To web these are all the same: a 502 from orders.
+//! Five processes: web asks orders, orders asks payments, payments asks ledger, ledger asks archive, and archive asks
+//! a server beyond. Five times, each time with another fault there: a name that cannot be looked up, a closed port, an
+//! expired certificate, silence, and a response that breaks off. To web these are all the same: a 502 from orders.
 //!
 //! Each process exports its own spans over OTLP/HTTP. From the bytes that arrive, and nothing else, this puts
 //! the five trees together and names the service and the hop at which it all began. It exits with a failure if

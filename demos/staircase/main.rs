@@ -4,10 +4,11 @@
 //! cargo run -p sevenhops-demos --bin staircase
 //! ```
 //!
-//! Each line of the page's code is one call, and each call is fast. One call alone does not show the staircase. A visitor asks a small hyper server for a page; that asks six services over TLS through
-//! one client, each 20 ms away, each with 40 to 80 ms of work. They are asked in turn, then all at once; each
-//! with a client that was just made (every step pays for its name, its connection and its handshake), and
-//! once more with connections that are there already.
+//! Each line of the page's code is one call, and each call is fast. One call alone does not show the staircase. A
+//! visitor asks a small hyper server for a page; that asks six services over TLS through one client, each 20 ms away,
+//! each with 40 to 80 ms of work. They are asked in turn, then all at once; each with a client that was just made
+//! (every step pays for its name, its connection and its handshake), and once more with connections that are there
+//! already.
 //!
 //! The visitor says how long it waits (`Sevenhops-Timeout-Ms`), and the page's calls inherit it: whatever its
 //! own client would allow them, none has more time than its visitor has left. The last visitor has less than

@@ -1,5 +1,5 @@
-//! The fate of a mail that the quota let through, and the form of a refusal's hint. They are drawn from the seed, the mail
-//! and the number of the try. The clock and the order of arrival play no part.
+//! The fate of a mail that the quota let through, and the form of a refusal's hint. They are drawn from the seed, the
+//! mail and the number of the try. The clock and the order of arrival play no part.
 
 use fastrand::Rng;
 

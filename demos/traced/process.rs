@@ -68,9 +68,9 @@ pub(crate) fn along(origin: String) -> Next {
     Arc::new(move |path| format!("{origin}{path}"))
 }
 
-/// Runs a process: it asks for these paths, one after another, with this deadline for each. Without a path it serves until
-/// the other end of its input is closed. `prepare` sets its network up. The last line that it prints is the HAR of its
-/// calls.
+/// Runs a process: it asks for these paths, one after another, with this deadline for each. Without a path it serves
+/// until the other end of its input is closed. `prepare` sets its network up. The last line that it prints is the HAR
+/// of its calls.
 pub(crate) fn run(
     orders: &Orders,
     (asks, patience): (&[&str], Duration),

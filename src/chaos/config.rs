@@ -1,7 +1,6 @@
 use super::Fault;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
-use crate::getters::getters;
 
 /// The faults, the share of attempts that each one gets, and the destinations.
 ///
@@ -55,14 +54,16 @@ impl ChaosConfig {
         self.seed
     }
 
-    /// Returns the mishaps and their rates.
+    /// Returns the faults and their rates.
     #[must_use]
     pub fn get_faults(&self) -> &[(Fault, f64)] {
         &self.faults
     }
 
-    getters! {
-        get_destinations(destinations) -> &[Destination] = |own| &own.destinations;
+    /// Returns the destinations that faults are injected into: all of them if it is empty.
+    #[must_use]
+    pub fn get_destinations(&self) -> &[Destination] {
+        &self.destinations
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {

@@ -1,7 +1,7 @@
 //! Fault injection: some of the requests of a staging environment fail, each at a chosen hop.
 //!
-//! [`ChaosLayer`] belongs where the network begins: below the attempt layer and above the transport. The stack therefore
-//! diagnoses, judges and retries an injected fault like a real failure:
+//! [`ChaosLayer`] belongs where the network begins: below the attempt layer and above the transport. The stack
+//! therefore diagnoses, judges and retries an injected fault like a real failure:
 //!
 //! | mishap | fails at | effect | the request |
 //! |---|---|---|---|
@@ -48,9 +48,9 @@
 //!
 //! # Reports
 //!
-//! Every fault is a note in the call's timeline ([`What::Chaos`](crate::hop::TimelineEventKind::Chaos)), a warning event `chaos` on
-//! its span, and the cause of the error. The body of a generated response says that it was generated. An injected fault
-//! cannot be mistaken for a real failure.
+//! Every fault is a note in the call's timeline ([`What::Chaos`](crate::hop::TimelineEventKind::Chaos)), a warning
+//! event `chaos` on its span, and the cause of the error. The body of a generated response says that it was generated.
+//! An injected fault cannot be mistaken for a real failure.
 //!
 //! # Trade-offs
 //!

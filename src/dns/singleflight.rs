@@ -1,9 +1,9 @@
 //! One query for many lookups: a lookup that comes while a query is in progress waits for that query.
 //!
 //! Cache and queries are under one lock, so that no query begins for a result that has just come. Results that need no
-//! query are on the [`HotCache`] beside them, which has no lock. The query runs in its own task. If a lookup is dropped,
-//! the others are not affected, and the result reaches the cache even if no lookup waits any more. A query whose
-//! runtime stands still is lost, and the next lookup begins another one.
+//! query are on the [`HotCache`] beside them, which has no lock. The query runs in its own task. If a lookup is
+//! dropped, the others are not affected, and the result reaches the cache even if no lookup waits any more. A query
+//! whose runtime stands still is lost, and the next lookup begins another one.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -108,10 +108,11 @@ use crate::timeout::Timeouts;
 /// # Reports
 ///
 /// A rejection is an [`Error`](crate::Error) with [`Policy::Breaker`](crate::Policy::Breaker),
-/// [`Kind::CircuitOpen`](crate::Kind::CircuitOpen) and no effect. Its [`retry_after`](crate::Error::retry_after) is the open time
-/// left, and its cause names the hop that opened the circuit. [`breaker_handle`](Self::breaker_handle) returns a [`CircuitBreakerHandle`], with a
-/// snapshot of each window. If a circuit opens, half-opens or closes, the call's span gets an event, and the layer
-/// calls [`on_event`](Self::on_event). The layer also calls it for rejections.
+/// [`Kind::CircuitOpen`](crate::Kind::CircuitOpen) and no effect. Its [`retry_after`](crate::Error::retry_after) is
+/// the open time left, and its cause names the hop that opened the circuit. [`breaker_handle`](Self::breaker_handle)
+/// returns a [`CircuitBreakerHandle`], with a snapshot of each window. If a circuit opens, half-opens or closes, the
+/// call's span gets an event, and the layer calls [`on_event`](Self::on_event). The layer also calls it for
+/// rejections.
 ///
 /// # Trade-offs
 ///

@@ -57,10 +57,11 @@ use crate::timeout::Timeouts;
 ///
 /// A config cannot name TLS, the resolver, proxies and the other options of a `Transport`: they stay as they were
 /// built. So do the functions that a layer or a builder was given (`classify`, `key_by`, callbacks). A switch that was
-/// set by hand ([`CircuitBreakerHandle::observe_only`](crate::policy::breaker::CircuitBreakerHandle::observe_only)) goes before the config.
-/// A layer that takes part in the budgets of others ([`StandardLayer::share_budgets`](crate::StandardLayer::share_budgets))
-/// keeps their terms: a config with a budget on other terms is refused. That holds for the handle, and so for all clones
-/// of the layer. A reload of the stack that the budgets belong to changes their terms for all that share them.
+/// set by hand ([`CircuitBreakerHandle::observe_only`](crate::policy::breaker::CircuitBreakerHandle::observe_only))
+/// goes before the config. A layer that takes part in the budgets of others
+/// ([`StandardLayer::share_budgets`](crate::StandardLayer::share_budgets)) keeps their terms: a config with a budget
+/// on other terms is refused. That holds for the handle, and so for all clones of the layer. A reload of the stack
+/// that the budgets belong to changes their terms for all that share them.
 #[derive(Clone)]
 pub struct ConfigHandle(Arc<Inner>);
 

@@ -34,8 +34,8 @@ use crate::policy::idempotency::IdempotencyConfig;
 ///
 /// A service that does not know the header ignores it, and a retry is a second charge. After a call that may have had
 /// an effect, the key permits a retry in two cases. Either the caller supplied or derived the key, or the caller
-/// declared that the server honors keys: for the client or the destination in [`IdempotencyConfig`], for one request with
-/// [`Options::honors_idempotency_keys`](crate::Options::honors_idempotency_keys).
+/// declared that the server honors keys: for the client or the destination in [`IdempotencyConfig`], for one request
+/// with [`Options::honors_idempotency_keys`](crate::Options::honors_idempotency_keys).
 ///
 /// # Reports
 ///

@@ -79,7 +79,8 @@ use crate::retry_after::{Hints, ResponseHead};
 /// # How people get it wrong
 ///
 /// Retrying at every level: three stacks of three attempts make 27. Here only the outermost retry layer of a call
-/// retries. With [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline) that holds in the next process too.
+/// retries. With [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline) that holds in the next
+/// process too.
 ///
 /// # Cancel safety
 ///

@@ -1,4 +1,5 @@
-//! gRPC: the code in the trailers of a 200, or in its head ("gRPC over HTTP2" and "Status codes and their use in gRPC").
+//! gRPC: the code in the trailers of a 200, or in its head ("gRPC over HTTP2" and "Status codes and their use in
+//! gRPC").
 //!
 //! | code | class | effect |
 //! |---|---|---|

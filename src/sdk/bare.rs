@@ -37,9 +37,9 @@
 //! # Reports
 //!
 //! A failure before the connection is established holds an [`Error`](crate::Error) that names dns, connect or tls.
-//! [`find`](crate::sdk::classify_error) finds that error in whatever error the SDK wraps around it. A later failure is reqwest's
-//! error and belongs to the wait or to the body. A timeout in which `find` finds no hop happened in the wait, because
-//! the earlier stages name themselves.
+//! [`classify_error`](crate::sdk::classify_error) finds that error in whatever error the SDK wraps around it. A later failure is
+//! reqwest's error and belongs to the wait or to the body. A timeout in which `classify_error` finds no hop happened in the
+//! wait, because the earlier stages name themselves.
 //!
 //! If the request runs inside one of our attempts, its connections appear in that attempt's timeline:
 //! see [`middleware`](crate::sdk::middleware).

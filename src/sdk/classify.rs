@@ -59,7 +59,7 @@ pub fn classify_error<'e>(error: &'e (dyn StdError + 'static)) -> Classification
     }
 }
 
-/// The finding of [`find`].
+/// The finding of [`classify_error`].
 #[derive(Clone, Copy, Debug)]
 pub struct Classification<'e> {
     diagnosis: Diagnosis,

@@ -54,8 +54,8 @@
 //! # Reports
 //!
 //! Errors are [`reqwest_middleware::Error`]s that hold an [`Error`]. If a body breaks off, the error is a
-//! [`reqwest::Error`] that holds one. [`sdk::classify_error`](crate::sdk::classify_error) finds it in either. The timeline of a
-//! response is [`Response::from(response).timeline()`](crate::Response::timeline).
+//! [`reqwest::Error`] that holds one. [`sdk::classify_error`](crate::sdk::classify_error) finds it in either. The
+//! timeline of a response is [`Response::from(response).timeline()`](crate::Response::timeline).
 //!
 //! # Trade-offs
 //!

@@ -40,7 +40,7 @@
 //!
 //! # Reports
 //!
-//! [`find`] reads the SDK's error. An error that comes through the stack carries its timeline, and the call has spans.
+//! [`classify_error`] reads the SDK's error. An error that comes through the stack carries its timeline, and the call has spans.
 //! If one of our clients cannot connect, the error names the hop.
 //!
 //! # Trade-offs

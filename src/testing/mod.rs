@@ -50,10 +50,9 @@
 //!
 //! # Reports
 //!
-//! Requests as they were seen ([`FaultServer::requests`]), and counts to wait on
-//! ([`FaultServer::wait_until`]), so that no test has to sleep. A [`TimelineRecorder`] keeps the timelines of calls. They are
-//! asserted by [`assert_hop!`](crate::assert_hop) and
-//! [`assert_effect!`](crate::assert_effect).
+//! Requests as they were seen ([`FaultServer::requests`]), and counts to wait on ([`FaultServer::wait_until`]), so
+//! that no test has to sleep. A [`TimelineRecorder`] keeps the timelines of calls. They are asserted by
+//! [`assert_hop!`](crate::assert_hop) and [`assert_effect!`](crate::assert_effect).
 //!
 //! # Trade-offs
 //!

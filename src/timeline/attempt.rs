@@ -153,8 +153,8 @@ impl Attempt {
         waits.map(|row| row.duration).reduce(|sum, wait| sum + wait)
     }
 
-    /// Returns how much of the wait for the response the service claims to have used ([`ServerReport::service_time`]). The rest
-    /// is the network's time. It is never more than the wait.
+    /// Returns how much of the wait for the response the service claims to have used ([`ServerReport::service_time`]).
+    /// The rest is the network's time. It is never more than the wait.
     #[must_use]
     pub fn service_time(&self) -> Option<Duration> {
         let said = self.server_report.as_ref()?.service_time()?;

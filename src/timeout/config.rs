@@ -2,8 +2,8 @@ use std::time::Duration;
 
 /// The limits that a user set. The others are derived from the deadline.
 ///
-/// These are plain values. They are checked once, by [`Timeouts::from_config`](super::Timeouts::from_config) or when a client is built.
-/// In the config of a destination, a limit that is not set is that of the config around it.
+/// These are plain values. They are checked once, by [`Timeouts::from_config`](super::Timeouts::from_config) or when a
+/// client is built. In the config of a destination, a limit that is not set is that of the config around it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

@@ -117,11 +117,11 @@ type Piece = Result<Frame<Bytes>, BoxError>;
 
 /// The request body as hyper gets to see it: it tells when it is taken and sent, and refuses to be once its
 /// attempt was given up.
-// Over a foreign connection (`Wire::Foreign`), hyper asks whether the caller is gone, then calls `is_end_stream`, then encodes the head: that
-// call is where the request is *taken*. Over HTTP/2 the head may wait for a stream after that, and
-// goes out from there without another question. So an empty body of a method that is not safe does
-// not claim to be at its end: the end of the stream stays ours to give, and a request that was given
-// up while it waited is reset, not complete.
+// Over a foreign connection (`Wire::Foreign`), hyper asks whether the caller is gone, then calls `is_end_stream`, then
+// encodes the head: that call is where the request is *taken*. Over HTTP/2 the head may wait for a stream after that,
+// and goes out from there without another question. So an empty body of a method that is not safe does not claim to be
+// at its end: the end of the stream stays ours to give, and a request that was given up while it waited is reset, not
+// complete.
 pub struct RequestBody<B> {
     inner: Option<SyncWrapper<Held<B>>>,
     hint: SizeHint,

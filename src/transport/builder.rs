@@ -53,8 +53,8 @@ impl TransportBuilder {
         self
     }
 
-    /// Dials only addresses that pass this filter: addresses from DNS and addresses in URLs, on every leg of a redirect.
-    /// If no address passes, the call fails at dns, and nothing was sent.
+    /// Dials only addresses that pass this filter: addresses from DNS and addresses in URLs, on every leg of a
+    /// redirect. If no address passes, the call fails at dns, and nothing was sent.
     ///
     /// A proxy looks names up by itself, so the filter cannot see where a request goes. A filter together
     /// with a proxy is refused at [`build`](Self::build), unless [`proxy_filters`](Self::proxy_filters) says

@@ -87,14 +87,16 @@ use crate::timeout::Timeouts;
 /// - A pooled connection that outlives its DNS record.
 /// - An address that refuses or drops connections.
 /// - A connection that the server has closed since its last use.
-/// - A path that goes dark under an established connection. If the peer acknowledges nothing for about the send timeout,
-///   the attempt fails at send, unacknowledged. No connection to that address is used again. The kernel detects this
-///   (`TCP_USER_TIMEOUT` on Linux, keep-alive everywhere), and so do HTTP/2 PINGs while requests wait. With a deadline
-///   of a few seconds, or a first-byte timeout below the send timeout, this comes too late: the error blames the service.
+/// - A path that goes dark under an established connection. If the peer acknowledges nothing for about the send
+///   timeout, the attempt fails at send, unacknowledged. No connection to that address is used again. The kernel
+///   detects this (`TCP_USER_TIMEOUT` on Linux, keep-alive everywhere), and so do HTTP/2 PINGs while requests wait.
+///   With a deadline of a few seconds, or a first-byte timeout below the send timeout, this comes too late: the error
+///   blames the service.
 ///
-/// A body that the server refuses is not sent: with `Expect: 100-continue` the body goes out when the server asks for it, or
-/// after 1 s without a word (at most half of the send timeout; RFC 9110 §10.1.1). If the response comes first, the body
-/// is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails at encode.
+/// A body that the server refuses is not sent: with `Expect: 100-continue` the body goes out when the server asks for
+/// it, or after 1 s without a word (at most half of the send timeout; RFC 9110 §10.1.1). If the response comes first,
+/// the body is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails at
+/// encode.
 ///
 /// # Reports
 ///

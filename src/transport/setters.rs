@@ -168,15 +168,15 @@ impl TransportBuilder {
         self
     }
 
-    /// Sends everything through a unix socket, as Docker and other local services offer one. The URL gives scheme, `Host`
-    /// and path as ever (`http://docker/v1.47/info`). Its host is not looked up, and no address is dialed. The
+    /// Sends everything through a unix socket, as Docker and other local services offer one. The URL gives scheme,
+    /// `Host` and path as ever (`http://docker/v1.47/info`). Its host is not looked up, and no address is dialed. The
     /// connections are pooled and bounded by destination.
     ///
     /// [`Attempt::unix_socket`](crate::timeline::Attempt) names the path. Redirects to other origins go through the
     /// same socket.
     ///
-    /// A resolver, a filter, a proxy, or an option of addresses beside it is refused at [`build`](Self::build), and so is
-    /// the socket where the operating system has none.
+    /// A resolver, a filter, a proxy, or an option of addresses beside it is refused at [`build`](Self::build), and so
+    /// is the socket where the operating system has none.
     ///
     /// If the process may not open the socket, the call fails at connect with
     /// [`Kind::LocalResources`](crate::Kind::LocalResources).

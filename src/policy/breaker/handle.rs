@@ -22,8 +22,8 @@ use crate::registry::{self, Entry, Registry};
 use crate::telemetry::Span;
 use crate::timeout::Timeouts;
 
-/// A handle to the circuits of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer). It shows their state and controls them by
-/// hand. It is cheap to clone. Every clone of the layer shares the circuits.
+/// A handle to the circuits of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer). It shows their state and
+/// controls them by hand. It is cheap to clone. Every clone of the layer shares the circuits.
 ///
 /// # Example
 ///

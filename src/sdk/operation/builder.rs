@@ -72,13 +72,15 @@ use crate::timeout::Timeouts;
 ///
 /// # When it retries
 ///
-/// The work returns what happened. `Ok` is done. [`OperationError::not_sent`] provably did not happen, [`OperationError::declined`] did
-/// not happen by the server's word, and [`OperationError::unknown`] is unknown. Every other error is a "maybe", and so is an
-/// attempt that ran out of time. Unsent and declined work is retried. A "maybe" is retried in two cases:
+/// The work returns what happened. `Ok` is done. [`OperationError::not_sent`] provably did not happen,
+/// [`OperationError::declined`] did not happen by the server's word, and [`OperationError::unknown`] is unknown. Every
+/// other error is a "maybe", and so is an attempt that ran out of time. Unsent and declined work is retried. A "maybe"
+/// is retried in two cases:
 ///
 /// - the operation is [`idempotent`](Self::idempotent);
-/// - the attempt called [`OperationAttempt::idempotency_key`], and the server honors the key. The server is taken to honor a key that the
-///   caller passed or derived ([`key`](Self::key)), and every key if [`honors_idempotency_keys`](Self::honors_idempotency_keys) says so.
+/// - the attempt called [`OperationAttempt::idempotency_key`], and the server honors the key. The server is taken to
+///   honor a key that the caller passed or derived ([`idempotency_key`](Self::idempotency_key)), and every key if
+///   [`honors_idempotency_keys`](Self::honors_idempotency_keys) says so.
 ///
 /// A permanent failure ([`OperationError::permanent`]) is not retried.
 ///
@@ -210,23 +212,24 @@ impl Operation {
         self
     }
 
-    /// Sets the key for every attempt: a key that you received, or one from [`IdempotencyKey::derive`]. The server is taken to
-    /// honor it.
+    /// Sets the key for every attempt: a key that you received, or one from [`IdempotencyKey::derive`]. The server is
+    /// taken to honor it.
     #[must_use]
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Sets whether the server honors the key that it receives. If it does, an attempt that called [`OperationAttempt::idempotency_key`] is
-    /// retried after a "maybe".
+    /// Sets whether the server honors the key that it receives. If it does, an attempt that called
+    /// [`OperationAttempt::idempotency_key`] is retried after a "maybe".
     #[must_use]
     pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
         self.honors_idempotency_keys = Some(yes);
         self
     }
 
-    /// Sets a function that is called at the end of every run: see [`DeadlineLayer::on_complete`](crate::DeadlineLayer::on_complete).
+    /// Sets a function that is called at the end of every run: see
+    /// [`DeadlineLayer::on_complete`](crate::DeadlineLayer::on_complete).
     #[must_use]
     pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         let site = Site::new("Operation::on_complete");

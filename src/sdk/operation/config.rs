@@ -9,8 +9,8 @@ use crate::timeout::TimeoutsConfig;
 
 /// The settings of an operation.
 ///
-/// These are plain values. [`Operation::from_config`](super::Operation::from_config) checks them once, and refuses values that are
-/// out of range or contradict each other. Its error names field and value.
+/// These are plain values. [`Operation::from_config`](super::Operation::from_config) checks them once, and refuses
+/// values that are out of range or contradict each other. Its error names field and value.
 ///
 /// # Defaults
 ///

@@ -1,7 +1,7 @@
 //! HTTP/2: the connection, and the orders its streams give it.
 //!
-//! `h2` speaks the protocol. It cannot do everything: a GOAWAY below a stream that it has accepted, raw bytes, a RST. The
-//! server does these on the bare stream once `h2` has been dropped.
+//! `h2` speaks the protocol. It cannot do everything: a GOAWAY below a stream that it has accepted, raw bytes, a RST.
+//! The server does these on the bare stream once `h2` has been dropped.
 
 use std::future::poll_fn;
 use std::sync::Arc;

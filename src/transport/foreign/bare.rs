@@ -97,8 +97,8 @@ fn begin(tls: ClientConfig, timeouts: &Timeouts) -> reqwest::ClientBuilder {
     DeadPeerTimeouts::of(timeouts).apply(builder)
 }
 
-/// Finds the way for reqwest, and keeps the URL that reqwest asks for. The connector layer gets it in a type that has no
-/// name and no accessor.
+/// Finds the way for reqwest, and keeps the URL that reqwest asks for. The connector layer gets it in a type that has
+/// no name and no accessor.
 fn way(proxies: Proxies) -> reqwest::Proxy {
     reqwest::Proxy::custom(move |url| {
         note(url);
