@@ -12,7 +12,7 @@ use sevenhops::{
     },
 };
 
-use crate::world::{Broken, Connection, PATH, Result, Shape, Stage, World};
+use super::world::{Broken, Connection, PATH, Result, Shape, Stage, World};
 
 /// One fault on one kind of connection.
 pub(crate) struct Case {

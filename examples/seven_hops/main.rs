@@ -19,10 +19,10 @@ use std::time::Duration;
 
 use sevenhops::{Client, Error, Hop, Timeline};
 
-use crate::cases::{Case, Repeat};
-use crate::policies::{GuardCase, GuardReport, Named};
-use crate::run::Report;
-use crate::world::{Connection, Result, World};
+use self::cases::{Case, Repeat};
+use self::policies::{GuardCase, GuardReport, Named};
+use self::run::Report;
+use self::world::{Connection, Result, World};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {

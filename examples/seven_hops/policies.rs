@@ -21,9 +21,9 @@ use sevenhops::{
     timeout::{Timeout, TimeoutKind},
 };
 
-use crate::run::{Report, call, seen};
-use crate::tape::Tape;
-use crate::world::{Connection, Result, Stage, World};
+use super::run::{Report, call, seen};
+use super::tape::Tape;
+use super::world::{Connection, Result, Stage, World};
 
 /// The hop, the kind and the effect. Without a hop, a policy rejected the request.
 pub(crate) type Named = (Option<Hop>, Kind, Effect);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sevenhops::hop::Outcome;
 use sevenhops::{Effect, Error, Hop, Kind, Timeline};
 
-use crate::cases::{Case, Repeat, Setting};
-use crate::world::{Broken, CANARY, Connection, PATH, Result, Stage, World};
+use super::cases::{Case, Repeat, Setting};
+use super::world::{Broken, CANARY, Connection, PATH, Result, Stage, World};
 
 /// The outcome of one fault.
 pub(crate) struct Report {

@@ -1,0 +1,7 @@
+//! Tests a panic in each callback of the public API, and the result of the call.
+
+mod calls;
+mod client;
+mod listed;
+mod nested;
+mod told;

@@ -1,0 +1,8 @@
+//! Tests operations: the policies of a call around a closure, on a paused clock.
+
+// `cfg(test)` tells clippy that the modules below are tests, too.
+mod calls;
+mod guarding;
+mod retrying;
+mod telling;
+mod work;

@@ -1,0 +1,21 @@
+//! Tests the connections of the transport, on real loopback sockets. Servers write raw bytes where a test is about the
+//! wire.
+
+mod bodies;
+mod bounds;
+#[cfg(target_os = "linux")]
+mod descriptors;
+mod expect;
+mod given_up;
+mod http2;
+mod identity;
+mod idle;
+mod options;
+mod raw;
+mod resets;
+mod runtimes;
+mod slow;
+#[cfg(unix)]
+mod unix;
+mod versions;
+mod windows;

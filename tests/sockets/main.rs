@@ -1,0 +1,51 @@
+//! Whole calls over real loopback sockets.
+
+#[cfg(test)]
+#[path = "../frozen/mod.rs"]
+mod frozen;
+#[cfg(test)]
+#[path = "../mock/mod.rs"]
+mod mock;
+#[cfg(test)]
+#[path = "../net/mod.rs"]
+mod net;
+#[cfg(test)]
+#[path = "../partition/mod.rs"]
+mod partition;
+
+#[cfg(test)]
+mod addresses;
+#[cfg(test)]
+mod alerts;
+#[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod corners;
+#[cfg(test)]
+mod dark;
+#[cfg(test)]
+mod dns;
+#[cfg(test)]
+mod encrypted_dns;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod filter;
+#[cfg(test)]
+mod guide;
+#[cfg(test)]
+mod journey;
+#[cfg(test)]
+mod kit;
+#[cfg(test)]
+mod proof;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod resending;
+#[cfg(test)]
+mod ways;

@@ -1,0 +1,12 @@
+//! Tests the table of `sdk`, cell by cell: what each integration sees, retries and learns of DNS.
+
+mod bare;
+mod caller;
+mod errors;
+mod hyper;
+mod judged;
+mod middleware;
+mod over;
+mod proxied;
+mod uploads;
+mod world;

@@ -1,0 +1,45 @@
+//! Tests the data that an OpenTelemetry SDK receives: spans, links, contexts, metrics.
+#![cfg_attr(
+    test,
+    expect(clippy::duplicate_mod, reason = "the same tests, by two ways")
+)]
+
+#[cfg(test)]
+mod gauges;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod otlp;
+#[cfg(test)]
+#[path = "../../demos/traced/receiver.rs"]
+mod receiver;
+#[cfg(test)]
+#[path = "../../demos/traced/tree.rs"]
+mod tree;
+
+/// Spans through `tracing` and its OpenTelemetry layer.
+#[cfg(test)]
+#[path = "otel"]
+pub(crate) mod by_tracing {
+    pub(crate) const DIRECT: bool = false;
+    mod context;
+    mod edges;
+    mod operations;
+    mod propagation;
+    mod spans;
+    pub(crate) mod told;
+}
+
+/// The same spans, created directly with the OpenTelemetry API.
+#[cfg(test)]
+#[path = "otel"]
+mod direct {
+    pub(crate) const DIRECT: bool = true;
+    mod context;
+    mod edges;
+    mod operations;
+    mod propagation;
+    mod spans;
+    mod told;
+    mod without_tracing;
+}
