@@ -1,5 +1,6 @@
 //! The opaque error of this crate: where a call failed, why, its effect, and the attempts made.
 
+mod reason;
 mod secrets;
 
 use std::borrow::Cow;
@@ -10,6 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+pub(crate) use self::reason::ReasonText;
+use self::reason::reason;
 use self::secrets::clean;
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -342,8 +345,8 @@ impl fmt::Display for Error {
         if let Some(status) = diagnosis.status {
             write!(f, ", status {}", status.as_u16())?;
         }
-        let mut causes = self.source().into_iter().flat_map(chain);
-        if let Some(reason) = causes.find_map(|cause| cause.downcast_ref::<ReasonText>()) {
+        let causes = self.source().into_iter().flat_map(chain);
+        if let Some(reason) = reason(causes, diagnosis.kind) {
             write!(f, ": {reason}")?;
         }
         match call.as_ref().map(Timeline::attempt_count) {
@@ -384,25 +387,6 @@ impl StdError for Error {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
-
-/// The reason of a failure in words of this crate, which hold no secret. `Display` of the error shows it.
-#[derive(Debug)]
-pub(crate) struct ReasonText(Cow<'static, str>);
-
-impl ReasonText {
-    #[cfg(feature = "client")]
-    pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Display for ReasonText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl StdError for ReasonText {}
 
 #[cfg(test)]
 mod tests;
