@@ -93,7 +93,8 @@ async fn ours(client: &Client, url: &str) -> Called {
         }
     };
     let attempts = timeline.iter().flat_map(Timeline::attempts);
-    let attempts = attempts.filter_map(|attempt| Some((attempt.start, attempt.peer?.ip())));
+    let attempts =
+        attempts.filter_map(|attempt| Some((attempt.start(), attempt.peer_addr()?.ip())));
     Called {
         attempts: attempts.collect(),
         failure,

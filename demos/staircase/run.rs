@@ -175,10 +175,10 @@ impl Step {
     /// Each time that a stage was entered: when, from the beginning of the visit, and for how long.
     pub(crate) fn stages(&self, stage: Stage) -> impl Iterator<Item = (Duration, Duration)> {
         let attempts = self.timeline.attempts().into_iter();
-        let rows = attempts.flat_map(|attempt| attempt.stages);
+        let rows = attempts.flat_map(|attempt| attempt.stages().to_vec());
         let begun = self.begun;
-        let rows = rows.filter(move |row| row.stage == stage);
-        rows.map(move |row| (begun + row.start, row.duration))
+        let rows = rows.filter(move |row| row.stage() == stage);
+        rows.map(move |row| (begun + row.start(), row.duration()))
     }
 
     pub(crate) fn is_answered(&self) -> bool {

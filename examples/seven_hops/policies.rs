@@ -85,14 +85,14 @@ impl GuardReport {
         };
         let attempts = timeline.as_ref().map(Timeline::attempts);
         let attempts = attempts.unwrap_or_default();
-        let failed = attempts.iter().rev().find_map(|last| match last.outcome {
+        let failed = attempts.iter().rev().find_map(|last| match last.outcome() {
             Outcome::Failed {
                 hop, kind, effect, ..
             } => Some((hop, kind, effect)),
             _ => None,
         });
         let by_error = |error: &Error| (error.hop(), error.kind(), error.effect());
-        let sent = attempts.iter().filter(|attempt| attempt.taken).count();
+        let sent = attempts.iter().filter(|attempt| attempt.is_taken()).count();
         let requests = (seen(stage) - before, sent);
         let mut report = Self {
             named: error.as_ref().map(by_error).or(failed),

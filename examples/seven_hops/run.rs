@@ -23,7 +23,7 @@ impl Report {
     /// The reported failure: that of the first attempt, or of the call if there was none.
     pub(crate) fn named(&self) -> Option<(Hop, Kind, Effect)> {
         let first = self.timeline.as_ref()?.attempts().into_iter().next();
-        match (first.map(|first| first.outcome), &self.error) {
+        match (first.map(|first| first.outcome()), &self.error) {
             (
                 Some(Outcome::Failed {
                     hop, kind, effect, ..
@@ -49,9 +49,9 @@ pub(crate) async fn run(case: &Case, world: &World) -> Result<Report> {
     for _ in 1..most {
         let first = report.timeline.iter().flat_map(Timeline::attempts).next();
         let other = match (case.connection, &case.setting) {
-            (Connection::Pooled, _) => first.is_some_and(|first| !first.reused),
+            (Connection::Pooled, _) => first.is_some_and(|first| !first.is_reused()),
             // The client may notice the close a moment after the connection took the request.
-            (_, Setting::ClosedBefore) => first.is_some_and(|first| first.taken),
+            (_, Setting::ClosedBefore) => first.is_some_and(|first| first.is_taken()),
             _ => false,
         };
         if !other {
@@ -81,7 +81,7 @@ async fn once(case: &Case, world: &World) -> Result<Report> {
         }
     };
     let attempts = timeline.iter().flat_map(Timeline::attempts);
-    let sent = attempts.filter(|attempt| attempt.taken).count();
+    let sent = attempts.filter(|attempt| attempt.is_taken()).count();
     let requests = (seen(&stage) - before, sent);
     Ok(Report {
         right: is_right(case, error.as_ref(), timeline.as_ref()) && requests.0 == requests.1,
@@ -101,13 +101,13 @@ fn is_right(case: &Case, error: Option<&Error>, timeline: Option<&Timeline>) -> 
             (error.hop(), error.kind(), error.effect()) == (Some(hop), kind, effect)
         }
         (None, Some(first)) => matches!(
-            first.outcome,
+            first.outcome(),
             Outcome::Failed { hop: h, kind: k, effect: e, .. } if (h, k, e) == (Some(hop), kind, effect)
         ),
         (None, None) => false,
     };
     let repeated = attempts.len() > 1;
-    let reused = attempts.first().is_none_or(|first| first.reused);
+    let reused = attempts.first().is_none_or(|first| first.is_reused());
     named
         && repeated == (case.repeat == Repeat::Yes)
         && (error.is_some() || repeated)

@@ -264,6 +264,6 @@ mod tests {
             (Kind::Timeout, Effect::Possible)
         );
         let attempts = error.timeline().unwrap().attempts();
-        assert!(matches!(attempts[0].outcome, Outcome::Failed { .. }));
+        assert!(matches!(attempts[0].outcome(), Outcome::Failed { .. }));
     }
 }

@@ -15,61 +15,34 @@ use crate::record::{End, StageRecord, Store, Tracker};
 
 /// One attempt of a call on the wire.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct Attempt {
-    /// Counted from 1.
-    pub number: usize,
-    /// The method, if a redirect changed it.
-    pub method: Option<Method>,
-    /// The URL without possible secrets, if a redirect changed it.
-    pub url: Option<String>,
-    /// The time from the beginning of the call to its start.
-    pub start: Duration,
-    /// Its duration so far.
-    pub duration: Duration,
-    /// Its stages, in the order in which they were entered.
-    pub stages: Vec<StageTiming>,
-    /// The proxy, without credentials. With a proxy, dns, connect and the peer are those of the path to the proxy.
-    pub via: Option<String>,
-    /// The unix socket that it went through. Then there is no peer address, and no lookup.
-    pub unix_socket: Option<Arc<Path>>,
-    /// The peer that responded, or that was tried last.
-    pub peer: Option<SocketAddr>,
-    /// The local address of the connection that responded, if it is known. Its port identifies the connection.
-    pub local: Option<SocketAddr>,
-    /// Whether it used an existing connection.
-    pub reused: bool,
-    /// The age of the connection that responded; zero for a new one.
-    pub connection_age: Option<Duration>,
-    /// The HTTP version.
-    pub version: Option<Version>,
-    /// The TLS version of the connection, "1.3" or "1.2".
-    pub tls: Option<&'static str>,
-    /// The protocol that the server chose in the TLS handshake (ALPN): "h2", "http/1.1" or "other".
-    pub alpn: Option<&'static str>,
-    /// Whether the connection resumed an earlier TLS session, if it is known.
-    pub tls_resumed: Option<bool>,
-    /// Whether the DNS answer was stale: it had expired, and was used because no newer one was received.
-    pub dns_stale: bool,
+    pub(crate) number: usize,
+    pub(crate) method: Option<Method>,
+    pub(crate) url: Option<String>,
+    pub(crate) start: Duration,
+    pub(crate) duration: Duration,
+    pub(crate) stages: Vec<StageTiming>,
+    pub(crate) via: Option<String>,
+    pub(crate) unix_socket: Option<Arc<Path>>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) reused: bool,
+    pub(crate) connection_age: Option<Duration>,
+    pub(crate) version: Option<Version>,
+    pub(crate) tls: Option<&'static str>,
+    pub(crate) alpn: Option<&'static str>,
+    pub(crate) tls_resumed: Option<bool>,
+    pub(crate) dns_stale: bool,
     /// The rest of the TTL of the DNS records, and whether they came from the cache.
-    pub dns: Option<(Duration, bool)>,
-    /// Whether a connection took the request.
-    pub taken: bool,
-    /// The number of bytes of the request body that were handed over.
-    pub sent_bytes: u64,
-    /// The number of bytes of the response body that arrived.
-    pub received_bytes: u64,
-    /// The status, if a response head came. The result of its body is in `outcome`.
-    pub status: Option<StatusCode>,
-    /// The facts in the response head about the path of the response.
-    pub server_report: Option<ServerReport>,
-    /// Whether it had to wait for a connection because of the client's connection limit.
-    pub queued: bool,
-    /// The calls inside it, in order, if it was an attempt of an [`Operation`](crate::Operation): at most 100 calls of
-    /// clients of this crate.
-    pub calls: Vec<Timeline>,
-    /// Its outcome.
-    pub outcome: Outcome,
+    pub(crate) dns: Option<(Duration, bool)>,
+    pub(crate) taken: bool,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) server_report: Option<ServerReport>,
+    pub(crate) queued: bool,
+    pub(crate) calls: Vec<Timeline>,
+    pub(crate) outcome: Outcome,
     /// Whether a failed lookup came from the cache, so that no name server was asked.
     #[cfg(feature = "otel")]
     pub(crate) dns_remembered: bool,
@@ -78,6 +51,169 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Returns its number in the call, counted from 1.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Returns the method, if a redirect changed it.
+    #[must_use]
+    pub fn method(&self) -> Option<&Method> {
+        self.method.as_ref()
+    }
+
+    /// Returns the URL without possible secrets, if a redirect changed it.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
+    /// Returns the time from the beginning of the call to its start.
+    #[must_use]
+    pub fn start(&self) -> Duration {
+        self.start
+    }
+
+    /// Returns its duration so far.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// Returns its stages, in the order in which it entered them.
+    #[must_use]
+    pub fn stages(&self) -> &[StageTiming] {
+        &self.stages
+    }
+
+    /// Returns the proxy, without credentials. With a proxy, dns, connect and the peer belong to the path to the proxy.
+    #[must_use]
+    pub fn via(&self) -> Option<&str> {
+        self.via.as_deref()
+    }
+
+    /// Returns the unix socket that it went through. Then there is no peer address, and no lookup.
+    #[must_use]
+    pub fn unix_socket(&self) -> Option<&Path> {
+        self.unix_socket.as_deref()
+    }
+
+    /// Returns the address of the peer that responded, or of the last one that was tried.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Returns the local address of the connection that responded, if it is known. Its port identifies the connection.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// Returns whether it used an existing connection.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Returns the age of the connection that responded; zero for a new one.
+    #[must_use]
+    pub fn connection_age(&self) -> Option<Duration> {
+        self.connection_age
+    }
+
+    /// Returns the HTTP version, if a connection took the request.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    /// Returns the TLS version of the connection, "1.3" or "1.2".
+    #[must_use]
+    pub fn tls_version(&self) -> Option<&'static str> {
+        self.tls
+    }
+
+    /// Returns the protocol that the server chose in the TLS handshake (ALPN): "h2", "http/1.1" or "other".
+    #[must_use]
+    pub fn alpn(&self) -> Option<&'static str> {
+        self.alpn
+    }
+
+    /// Returns whether the connection resumed an earlier TLS session, if it is known.
+    #[must_use]
+    pub fn is_tls_resumed(&self) -> Option<bool> {
+        self.tls_resumed
+    }
+
+    /// Returns whether the DNS answer was stale: it had expired, and was used because no newer one was received.
+    #[must_use]
+    pub fn is_dns_stale(&self) -> bool {
+        self.dns_stale
+    }
+
+    /// Returns the rest of the TTL of the DNS records, if there was a lookup.
+    #[must_use]
+    pub fn dns_ttl(&self) -> Option<Duration> {
+        self.dns.map(|(ttl, _)| ttl)
+    }
+
+    /// Returns whether the DNS records came from the cache.
+    #[must_use]
+    pub fn is_dns_cached(&self) -> bool {
+        self.dns.is_some_and(|(_, is_cached)| is_cached)
+    }
+
+    /// Returns whether a connection took the request.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.taken
+    }
+
+    /// Returns the number of bytes of the request body that were handed over.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Returns the number of bytes of the response body that arrived.
+    #[must_use]
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// Returns the status, if a response head came. The result of its body is in [`outcome`](Self::outcome).
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// Returns the facts in the response head about the path of the response.
+    #[must_use]
+    pub fn server_report(&self) -> Option<&ServerReport> {
+        self.server_report.as_ref()
+    }
+
+    /// Returns whether it had to wait for a connection because of the client's connection limit.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        self.queued
+    }
+
+    /// Returns the calls inside it, in order, if it was an attempt of an [`Operation`](crate::Operation): at most 100
+    /// calls of clients of this crate.
+    #[must_use]
+    pub fn calls(&self) -> &[Timeline] {
+        &self.calls
+    }
+
+    /// Returns its outcome.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
     pub(crate) fn read(number: usize, tracker: &Arc<Tracker>, call: &Call) -> Self {
         let Store {
             stages,
@@ -165,23 +301,52 @@ impl Attempt {
 
 /// A stage of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct StageTiming {
-    /// The stage.
-    pub stage: Stage,
-    /// The address of a connect.
-    pub address: Option<SocketAddr>,
-    /// Whether a connect is a wait for the connection of another call. Then no connection was made.
-    pub queued: bool,
-    /// When it was entered, from the beginning of the call.
-    pub start: Duration,
-    /// Its duration so far.
-    pub duration: Duration,
-    /// Its end.
-    pub end: StageOutcome,
+    pub(crate) stage: Stage,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) queued: bool,
+    pub(crate) start: Duration,
+    pub(crate) duration: Duration,
+    pub(crate) end: StageOutcome,
 }
 
 impl StageTiming {
+    /// Returns the stage.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Returns the address of a connect.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Returns whether a connect is a wait for the connection of another call. Then no connection was made.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        self.queued
+    }
+
+    /// Returns when it was entered, from the beginning of the call.
+    #[must_use]
+    pub fn start(&self) -> Duration {
+        self.start
+    }
+
+    /// Returns its duration so far.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// Returns how it ended.
+    #[must_use]
+    pub fn outcome(&self) -> StageOutcome {
+        self.end
+    }
+
     fn read(record: &StageRecord, call: &Call) -> Self {
         let StageRecord {
             stage,

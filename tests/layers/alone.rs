@@ -151,7 +151,7 @@ mod tests {
                 let timeline = error.timeline().unwrap();
                 panic!(
                     "{error}\nattempt 1 now reads {:?}",
-                    timeline.attempts()[0].outcome
+                    timeline.attempts()[0].outcome()
                 );
             }
         }

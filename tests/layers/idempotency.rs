@@ -180,7 +180,7 @@ mod tests {
             assert_eq!(mock.count(), 1);
             let timeline = response.body().timeline().clone();
             assert!(
-                matches!(timeline.attempts()[0].outcome, Outcome::Failed { hop: Some(Hop::Server), kind: named, effect: Effect::Declined, .. } if named == kind),
+                matches!(timeline.attempts()[0].outcome(), Outcome::Failed { hop: Some(Hop::Server), kind: named, effect: Effect::Declined, .. } if named == kind),
                 "{timeline}"
             );
             let row = failure_catalog()

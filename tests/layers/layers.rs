@@ -112,9 +112,10 @@ mod tests {
         let timeline = response.body().timeline().clone();
         drop(response);
         assert_eq!(timeline.outcome(), Some(Outcome::Responded(StatusCode::OK)));
-        let rows = &timeline.attempts()[0].stages;
+        let rows = timeline.attempts()[0].stages().to_vec();
         assert!(
-            rows.iter().all(|row| row.end == StageOutcome::Completed),
+            rows.iter()
+                .all(|row| row.outcome() == StageOutcome::Completed),
             "{timeline}"
         );
 
@@ -207,9 +208,9 @@ mod tests {
             .extensions_mut()
             .insert(Options::new().whole_body(5));
         let response = service.clone().oneshot(request).await.unwrap();
-        let rows = response.body().timeline().attempts().remove(0).stages;
+        let rows = response.body().timeline().attempts()[0].stages().to_vec();
         assert_eq!(
-            rows.last().map(|row| (row.stage, row.end)),
+            rows.last().map(|row| (row.stage(), row.outcome())),
             Some((Stage::Receive, StageOutcome::Completed))
         );
         let mut request = post();

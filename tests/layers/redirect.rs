@@ -152,9 +152,10 @@ mod tests {
         let response = service.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (200, 4));
         let timeline = response.body().timeline().clone();
-        let urls: Vec<_> = timeline.attempts().into_iter().map(|a| a.url).collect();
+        let attempts = timeline.attempts();
+        let urls: Vec<_> = attempts.iter().map(|attempt| attempt.url()).collect();
         let there = Some("https://other.test/b".to_owned());
-        assert_eq!(urls, [None, None, there.clone(), there]);
+        assert_eq!(urls, [None, None, there.as_deref(), there.as_deref()]);
         let notes = timeline.events();
         assert!(
             notes.iter().any(|note| matches!(&note.kind,

@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(only(&boast).service_time(), Some(MS(43)));
         let silent = answered(200, &[("date", "x")]).await;
         assert_eq!(only(&silent).service_time(), None);
-        assert_eq!(only(&silent).server_report, None);
+        assert_eq!(only(&silent).server_report(), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ mod tests {
         let timeline = answered(500, &[("proxy-status", says)]).await;
         assert!(
             matches!(
-                only(&timeline).outcome,
+                only(&timeline).outcome(),
                 Outcome::Failed {
                     hop: Some(Hop::Gateway),
                     kind: Kind::ServerError,
@@ -127,7 +127,7 @@ mod tests {
         let service = StandardLayer::new(SECS(10)).unwrap().layer(mock.clone());
         let response = service.oneshot(request(Method::GET)).await.unwrap();
         let attempts = response.body().timeline().attempts();
-        let said = |at: usize| attempts[at].server_report.clone().unwrap();
+        let said = |at: usize| attempts[at].server_report().cloned().unwrap();
         assert_eq!((said(0).retry_after, said(0).age), (Some(SECS(1)), None));
         assert_eq!((said(1).retry_after, said(1).age), (None, Some(SECS(7))));
     }
@@ -145,8 +145,8 @@ mod tests {
         response.bytes().await.unwrap();
         let attempt = only(&timeline);
         assert_eq!(attempt.service_time(), Some(Duration::from_micros(1)));
-        assert_eq!(attempt.server_report.unwrap().via, ["edge"]);
-        assert_ne!(attempt.local.unwrap().port(), server.addr().port());
-        assert_eq!(attempt.peer, Some(server.addr()));
+        assert_eq!(attempt.server_report().unwrap().via, ["edge"]);
+        assert_ne!(attempt.local_addr().unwrap().port(), server.addr().port());
+        assert_eq!(attempt.peer_addr(), Some(server.addr()));
     }
 }

@@ -45,7 +45,13 @@ mod tests {
     }
 
     fn peer(timeline: &Timeline) -> IpAddr {
-        timeline.attempts().last().unwrap().peer.unwrap().ip()
+        timeline
+            .attempts()
+            .last()
+            .unwrap()
+            .peer_addr()
+            .unwrap()
+            .ip()
     }
 
     #[tokio::test]
@@ -56,11 +62,11 @@ mod tests {
             .set("pay.test", DnsScript::addresses([host(1), host(2)]));
         let client = net.client();
         let fresh = call(&client, &url).await;
-        assert_eq!(fresh.attempts()[0].connection_age, Some(Duration::ZERO));
+        assert_eq!(fresh.attempts()[0].connection_age(), Some(Duration::ZERO));
         for _ in 0..5 {
             let reused = call(&client, &url).await;
-            assert!(reused.attempts()[0].reused);
-            assert!(reused.attempts()[0].connection_age > Some(Duration::ZERO));
+            assert!(reused.attempts()[0].is_reused());
+            assert!(reused.attempts()[0].connection_age() > Some(Duration::ZERO));
         }
         assert_eq!(first.connections() + second.connections(), 1);
     }
@@ -105,12 +111,15 @@ mod tests {
         assert_eq!(timeline.attempt_count(), 1, "{timeline}");
         // The connect timeout is 2.5 s; an equal share of it would be 1.25 s.
         assert!(began.elapsed() < Duration::from_secs(1), "{timeline}");
-        let rows = &timeline.attempts()[0].stages;
-        let swallowed = rows.iter().find(|row| row.stage == Stage::Connect);
-        assert_eq!(swallowed.unwrap().end, StageOutcome::Failed(Kind::Timeout));
+        let rows = timeline.attempts()[0].stages().to_vec();
+        let swallowed = rows.iter().find(|row| row.stage() == Stage::Connect);
+        assert_eq!(
+            swallowed.unwrap().outcome(),
+            StageOutcome::Failed(Kind::Timeout)
+        );
         for _ in 0..3 {
             let timeline = call(&client, &url).await;
-            assert!(timeline.attempts()[0].reused, "{timeline}");
+            assert!(timeline.attempts()[0].is_reused(), "{timeline}");
         }
     }
 

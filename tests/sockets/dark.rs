@@ -61,7 +61,7 @@ mod tests {
             let response = self.client.get(&self.url).send().await.unwrap();
             let timeline = response.timeline().cloned().unwrap();
             response.bytes().await.unwrap();
-            timeline.attempts()[0].reused
+            timeline.attempts()[0].is_reused()
         }
 
         async fn charge(&self) -> Error {
@@ -77,9 +77,9 @@ mod tests {
         let expected = (Some(Hop::Send), Kind::Unacknowledged, Effect::Possible);
         assert_eq!(named, expected, "{error:?}\n{timeline}");
         assert_eq!(timeline.attempt_count(), 1, "{timeline}");
-        let peer = timeline.attempts()[0].peer;
+        let peer = timeline.attempts()[0].peer_addr();
         assert!(peer.is_some(), "{timeline}");
-        let took = timeline.attempts()[0].duration;
+        let took = timeline.attempts()[0].duration();
         assert!(took < DEADLINE / 2 / 5 * 4, "{timeline}");
     }
 
@@ -109,7 +109,7 @@ mod tests {
             path.partition.go_dark();
             let error = path.charge().await;
             check(&error);
-            assert!(error.timeline().unwrap().attempts()[0].reused);
+            assert!(error.timeline().unwrap().attempts()[0].is_reused());
             path.partition.heal();
             assert!(!path.good().await, "the dark connection was used again");
             assert_eq!(path.server.requests_seen(), 2, "the charge never arrived");
@@ -204,7 +204,7 @@ mod tests {
         let (charged, ()) = tokio::join!(charging, lose);
         check(&charged.unwrap_err());
         let next = client.get(&url).send().await.unwrap();
-        assert!(!next.timeline().unwrap().attempts()[0].reused);
+        assert!(!next.timeline().unwrap().attempts()[0].is_reused());
     }
 
     #[test]

@@ -28,8 +28,8 @@ mod tests {
 
     fn stages(timeline: &Timeline) -> Vec<(Stage, StageOutcome)> {
         let attempts = timeline.attempts();
-        let rows = attempts.iter().flat_map(|attempt| &attempt.stages);
-        rows.map(|row| (row.stage, row.end)).collect()
+        let rows = attempts.iter().flat_map(|attempt| attempt.stages());
+        rows.map(|row| (row.stage(), row.outcome())).collect()
     }
 
     async fn good(client: &Client, url: &str) -> Timeline {
@@ -56,7 +56,7 @@ mod tests {
         let timeline = good(&net.client(), &url(&server, "http")).await;
         let expected = left(&[Dns, Connect, Send, Wait, Receive]);
         assert_eq!(stages(&timeline), expected, "{timeline}");
-        assert!(!timeline.attempts()[0].reused);
+        assert!(!timeline.attempts()[0].is_reused());
     }
 
     #[tokio::test]
@@ -75,8 +75,8 @@ mod tests {
             "{timeline}"
         );
         let attempt = &timeline.attempts()[0];
-        assert!(attempt.reused && attempt.dns.unwrap().1);
-        assert_eq!(attempt.tls, Some("1.3"));
+        assert!(attempt.is_reused() && attempt.is_dns_cached());
+        assert_eq!(attempt.tls_version(), Some("1.3"));
         let drawn = timeline.to_string();
         for fact in [" · reused connection, ", " old · HTTP/1.1", "TLS 1.3"] {
             assert!(drawn.contains(fact), "{drawn}");
@@ -85,7 +85,7 @@ mod tests {
             drawn.lines().all(|line| line.chars().count() <= 80),
             "{drawn}"
         );
-        assert_eq!((attempt.sent_bytes, attempt.received_bytes), (10, 11));
+        assert_eq!((attempt.sent_bytes(), attempt.received_bytes()), (10, 11));
         assert_eq!(server.connections(), 1);
         assert_eq!(net.dns.queries_for("api.test"), 2, "A and AAAA, once each");
     }
@@ -107,9 +107,12 @@ mod tests {
             for reused in [false, true] {
                 let timeline = good(&client, &url).await;
                 let attempt = &timeline.attempts()[0];
-                assert_eq!((attempt.tls, attempt.reused), (Some(told), reused));
-                assert_eq!(attempt.alpn, Some("http/1.1"));
-                assert_eq!(attempt.tls_resumed, Some(false));
+                assert_eq!(
+                    (attempt.tls_version(), attempt.is_reused()),
+                    (Some(told), reused)
+                );
+                assert_eq!(attempt.alpn(), Some("http/1.1"));
+                assert_eq!(attempt.is_tls_resumed(), Some(false));
                 assert!(!timeline.to_string().contains("resumed"), "{timeline}");
             }
             server.close_connections();
@@ -118,8 +121,11 @@ mod tests {
             let response = client.get(&url).send().await.unwrap();
             let timeline = response.timeline().unwrap();
             let resumed = timeline.attempts().pop().unwrap();
-            assert_eq!((resumed.tls, resumed.reused), (Some(told), false));
-            assert_eq!(resumed.tls_resumed, Some(true));
+            assert_eq!(
+                (resumed.tls_version(), resumed.is_reused()),
+                (Some(told), false)
+            );
+            assert_eq!(resumed.is_tls_resumed(), Some(true));
             let drawn = timeline.to_string();
             assert!(
                 drawn.contains(&format!("TLS {told}, resumed")),
@@ -130,7 +136,11 @@ mod tests {
         let timeline = good(&net.client(), &plain.url("/v1/charges")).await;
         let attempt = &timeline.attempts()[0];
         assert_eq!(
-            (attempt.tls, attempt.alpn, attempt.tls_resumed),
+            (
+                attempt.tls_version(),
+                attempt.alpn(),
+                attempt.is_tls_resumed()
+            ),
             (None, None, None)
         );
     }
@@ -143,8 +153,8 @@ mod tests {
         good(&client, &url).await;
         let timeline = good(&client, &url).await;
         let attempt = &timeline.attempts()[0];
-        assert_eq!(attempt.version, Some(http::Version::HTTP_2));
-        assert!(attempt.reused);
+        assert_eq!(attempt.version(), Some(http::Version::HTTP_2));
+        assert!(attempt.is_reused());
         assert_eq!(server.connections(), 1);
     }
 
@@ -171,9 +181,9 @@ mod tests {
         let mut expected = left(&[Dns, Connect, Connect, Send, Wait, Receive]);
         expected[1].1 = StageOutcome::Failed(Kind::Refused);
         assert_eq!(stages(&timeline), expected, "{timeline}");
-        let rows = &timeline.attempts()[0].stages;
-        assert_eq!(rows[1].address.unwrap().ip().to_string(), "127.0.0.2");
-        assert_eq!(rows[2].address.unwrap().ip().to_string(), "127.0.0.1");
+        let rows = timeline.attempts()[0].stages().to_vec();
+        assert_eq!(rows[1].address().unwrap().ip().to_string(), "127.0.0.2");
+        assert_eq!(rows[2].address().unwrap().ip().to_string(), "127.0.0.1");
         let seen = server.requests();
         assert_eq!((seen.len(), &seen[0].body[..]), (1, &b"amount=100"[..]));
     }
@@ -196,7 +206,7 @@ mod tests {
             stages(&timeline).last(),
             Some(&(Receive, StageOutcome::Completed))
         );
-        assert_eq!(timeline.attempts()[0].received_bytes, 4);
+        assert_eq!(timeline.attempts()[0].received_bytes(), 4);
     }
 
     #[tokio::test]
@@ -212,9 +222,12 @@ mod tests {
         let [attempt] = &timeline.attempts()[..] else {
             panic!("{timeline}");
         };
-        assert_eq!(attempt.outcome, Outcome::Responded(StatusCode::OK));
-        assert_eq!(attempt.stages.last().unwrap().end, StageOutcome::Completed);
-        assert_eq!(attempt.received_bytes, 3);
+        assert_eq!(attempt.outcome(), Outcome::Responded(StatusCode::OK));
+        assert_eq!(
+            attempt.stages().last().unwrap().outcome(),
+            StageOutcome::Completed
+        );
+        assert_eq!(attempt.received_bytes(), 3);
         assert_eq!(response.chunk().await.unwrap(), None);
     }
 
@@ -273,7 +286,7 @@ mod tests {
         let timeline = error.timeline().unwrap();
         let abandoned = (Tls, StageOutcome::Abandoned);
         assert!(stages(timeline).contains(&abandoned), "{timeline}");
-        assert!(timeline.attempts()[0].reused);
+        assert!(timeline.attempts()[0].is_reused());
     }
 
     #[tokio::test]

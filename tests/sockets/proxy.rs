@@ -41,13 +41,13 @@ mod tests {
             "{drawn}"
         );
         let attempt = timeline.attempts().pop().unwrap();
-        let via = attempt.via.as_deref().map(|via| format!(" · via {via}"));
+        let via = attempt.via().map(|via| format!(" · via {via}"));
         assert!(via.is_none_or(|via| drawn.contains(&via)), "{drawn}");
         attempt
     }
 
     fn stages(attempt: &Attempt) -> Vec<Stage> {
-        attempt.stages.iter().map(|row| row.stage).collect()
+        attempt.stages().iter().map(|row| row.stage()).collect()
     }
 
     use Stage::{Connect, Receive, Send, Tls, Wait};
@@ -61,8 +61,8 @@ mod tests {
         let attempt = attempt(&client, &far(&server, "http")).await;
         assert_eq!(stages(&attempt), [Connect, Send, Wait, Receive]);
         assert_eq!(
-            (attempt.via, attempt.peer),
-            (Some(proxy.url()), Some(proxy.addr()))
+            (attempt.via(), attempt.peer_addr()),
+            (Some(&*proxy.url()), Some(proxy.addr()))
         );
         assert_eq!((proxy.forwarded(), proxy.tunnels()), (1, 0));
         assert_eq!(net.dns.queries().len(), 0);
@@ -76,8 +76,8 @@ mod tests {
         let client = net.builder().proxy(proxy.url()).build().unwrap();
         let first = attempt(&client, &far(&server, "https")).await;
         assert_eq!(stages(&first), [Connect, Tls, Send, Wait, Receive]);
-        assert_eq!(first.version, Some(http::Version::HTTP_2));
-        assert!(attempt(&client, &far(&server, "https")).await.reused);
+        assert_eq!(first.version(), Some(http::Version::HTTP_2));
+        assert!(attempt(&client, &far(&server, "https")).await.is_reused());
         assert_eq!((proxy.forwarded(), proxy.tunnels()), (0, 1));
         assert_eq!(net.dns.queries().len(), 0);
     }
@@ -92,7 +92,7 @@ mod tests {
             let attempt = attempt(&client, &far(&server, scheme)).await;
             let setup: &[Stage] = if tls { &[Connect, Tls] } else { &[Connect] };
             assert_eq!(stages(&attempt), [setup, &[Send, Wait, Receive]].concat());
-            assert_eq!(attempt.via, Some(proxy.socks_url()));
+            assert_eq!(attempt.via(), Some(&*proxy.socks_url()));
             assert_eq!(proxy.tunnels(), 1);
         }
         assert_eq!(net.dns.queries().len(), 0);
@@ -108,8 +108,8 @@ mod tests {
             let client = net.builder().proxy(&named).build().unwrap();
             let attempt = attempt(&client, &far(&server, "http")).await;
             assert_eq!(
-                (attempt.via, attempt.peer),
-                (Some(named), Some(proxy.addr()))
+                (attempt.via(), attempt.peer_addr()),
+                (Some(&*named), Some(proxy.addr()))
             );
         }
         assert_eq!(net.dns.queries_for("far.test"), 0);
@@ -127,9 +127,12 @@ mod tests {
             .no_proxy("api.test, 10.0.0.0/8");
         let client = client.build().unwrap();
         let straight = attempt(&client, &url(&server, "http")).await;
-        assert_eq!((straight.via, straight.peer), (None, Some(server.addr())));
+        assert_eq!(
+            (straight.via(), straight.peer_addr()),
+            (None, Some(server.addr()))
+        );
         let proxied = attempt(&client, &far(&server, "http")).await;
-        assert_eq!(proxied.via, Some(proxy.url()));
+        assert_eq!(proxied.via(), Some(&*proxy.url()));
         assert_eq!((proxy.forwarded(), server.requests_seen()), (1, 2));
     }
 
@@ -150,14 +153,14 @@ mod tests {
             let builder = net.builder().proxy(proxy.url()).no_proxy(&list);
             let url = format!("http://{host}:{port}/v1/charges");
             let straight = attempt(&builder.build().unwrap(), &url).await;
-            let went = (straight.via, straight.peer);
+            let went = (straight.via(), straight.peer_addr());
             assert_eq!(went, (None, Some(server.addr())), "{list:?}");
         }
         assert_eq!((proxy.forwarded(), proxy.refused()), (0, 0));
         let builder = net.builder().proxy(proxy.url());
         let other_port = builder.no_proxy(format!("far.test:{}", port ^ 1));
         let proxied = attempt(&other_port.build().unwrap(), &far(&server, "http")).await;
-        assert_eq!(proxied.via, Some(proxy.url()));
+        assert_eq!(proxied.via(), Some(&*proxy.url()));
     }
 
     #[tokio::test]
@@ -268,7 +271,10 @@ mod tests {
                 let client = net.builder().proxy(&proxy).build().unwrap();
                 let url = far(&server, if tls { "https" } else { "http" });
                 let attempt = attempt(&client, &url).await;
-                assert_eq!(attempt.via, Some(format!("{scheme}://{}", strict.addr())));
+                assert_eq!(
+                    attempt.via(),
+                    Some(&*format!("{scheme}://{}", strict.addr()))
+                );
             }
             assert_eq!(server.requests_seen(), 2);
             // The proxy has to remove the credentials from a forwarded request.

@@ -214,7 +214,7 @@ mod tests {
     async fn what_was_said_is_there_without_its_secrets() {
         let (timelines, _) = calls((true, false)).await;
         let attempts = timelines[0].attempts();
-        let said = attempts[1].server_report.as_ref().unwrap();
+        let said = attempts[1].server_report().cloned().unwrap();
         assert_eq!(said.via, ["edge"]);
         assert_eq!(said.proxies.len(), 2);
         assert_eq!(said.timings[0].name, "total");

@@ -88,7 +88,7 @@ fn failures(upload: &Upload) -> Vec<Told> {
         .timelines
         .iter()
         .flat_map(|timeline| timeline.attempts());
-    let failed = attempts.filter_map(|attempt| match attempt.outcome {
+    let failed = attempts.filter_map(|attempt| match attempt.outcome() {
         Outcome::Failed {
             hop, kind, effect, ..
         } => Some((hop, kind, effect)),
@@ -100,13 +100,13 @@ fn failures(upload: &Upload) -> Vec<Told> {
 fn in_time(upload: &Upload) -> bool {
     upload.timelines.iter().all(|call| {
         let attempts = call.attempts();
-        let mut rows = attempts.iter().flat_map(|attempt| &attempt.stages);
+        let mut rows = attempts.iter().flat_map(|attempt| attempt.stages());
         call.elapsed() <= DEADLINE + LATE
             && attempts
                 .iter()
-                .all(|attempt| attempt.duration <= ATTEMPT + LATE)
-            && rows.all(|row| match row.end {
-                StageOutcome::Failed(Kind::Timeout) => row.duration <= STALL + LATE,
+                .all(|attempt| attempt.duration() <= ATTEMPT + LATE)
+            && rows.all(|row| match row.outcome() {
+                StageOutcome::Failed(Kind::Timeout) => row.duration() <= STALL + LATE,
                 _ => true,
             })
     })

@@ -66,10 +66,10 @@ async fn hops_of_the_sdk_land_in_the_timeline_and_in_the_error() {
         let attempts = error.timeline().unwrap().attempts();
         let last = attempts.last().unwrap();
         let failed = last
-            .stages
+            .stages()
             .iter()
-            .rfind(|row| row.end != StageOutcome::Completed);
-        let failed = failed.map(|row| (row.stage, row.end));
+            .rfind(|row| row.outcome() != StageOutcome::Completed);
+        let failed = failed.map(|row| (row.stage(), row.outcome()));
         let seen = hop
             .and_then(Stage::of)
             .filter(|stage| *stage != Stage::Receive);

@@ -137,7 +137,7 @@ async fn answer_that_was_made_up_is_judged_by_its_status() {
         let response = service.oneshot(request(Method::POST)).await.unwrap();
         let wait = response.headers().get("retry-after").cloned();
         assert_eq!(wait.is_some(), kind == Kind::Throttled);
-        let outcome = response.body().timeline().attempts()[0].outcome;
+        let outcome = response.body().timeline().attempts()[0].outcome();
         let status = Some(response.status());
         let expired = None;
         let judged = Outcome::Failed {

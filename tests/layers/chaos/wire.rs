@@ -48,8 +48,8 @@ async fn lost_answer_was_one_to_a_request_that_arrived_whole() {
     );
     assert_eq!(error.effect(), Effect::Possible);
     assert!(server.requests()[0].body_complete);
-    let rows = &error.timeline().unwrap().attempts()[0].stages;
-    let stages: Vec<_> = rows.iter().map(|row| row.stage).collect();
+    let rows = error.timeline().unwrap().attempts()[0].stages().to_vec();
+    let stages: Vec<_> = rows.iter().map(|row| row.stage()).collect();
     assert_eq!(
         stages,
         [Stage::Dns, Stage::Connect, Stage::Send, Stage::Wait]

@@ -227,10 +227,10 @@ impl Stack {
             other => panic!("{told}: {other:?}\n{timeline}"),
         }
         for attempt in timeline.attempts() {
-            assert_ne!(attempt.outcome, Outcome::Pending, "{told}\n{timeline}");
+            assert_ne!(attempt.outcome(), Outcome::Pending, "{told}\n{timeline}");
             let is_open = |end: StageOutcome| end == StageOutcome::InProgress;
             assert!(
-                !attempt.stages.iter().any(|row| is_open(row.end)),
+                !attempt.stages().iter().any(|row| is_open(row.outcome())),
                 "{told}\n{timeline}"
             );
         }

@@ -44,7 +44,7 @@ async fn call_inside_leaves_the_repeating_to_the_operation() {
     let run = operation.run(async |_| ask(&mock, request(Method::GET)).await);
     let error = run.await.unwrap_err();
     assert_eq!((mock.count(), error.attempts()), (3, 3));
-    let inner = &error.timeline().unwrap().attempts()[0].calls[0];
+    let inner = error.timeline().unwrap().attempts()[0].calls()[0].clone();
     assert_eq!(
         inner.no_retry_reason(),
         Some(NoRetryReason::RetriedUpstream)
@@ -100,11 +100,11 @@ async fn hops_of_calls_inside_stand_in_the_timeline() {
     let error = run.await.unwrap_err();
     let timeline = error.timeline().unwrap();
     let attempts = timeline.attempts();
-    let calls = &attempts[0].calls;
+    let calls = &attempts[0].calls();
     assert_eq!(calls.len(), 2);
     assert_eq!(calls[0].method(), Some(&Method::GET));
     assert_eq!(
-        calls[0].attempts()[0].outcome,
+        calls[0].attempts()[0].outcome(),
         Outcome::Responded(http::StatusCode::OK)
     );
     let drawn = timeline.to_string();

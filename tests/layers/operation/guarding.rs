@@ -237,9 +237,9 @@ async fn cancelled_run_drops_the_work_and_counts_nothing() {
         (*dropped.lock().unwrap(), state(&operation)),
         (1, CircuitState::Closed)
     );
-    let inner = error.timeline().unwrap().attempts()[0].calls[0].clone();
+    let inner = error.timeline().unwrap().attempts()[0].calls()[0].clone();
     assert_eq!(inner.outcome(), Some(Outcome::Cancelled));
-    assert_eq!(inner.attempts()[0].outcome, Outcome::Cancelled);
+    assert_eq!(inner.attempts()[0].outcome(), Outcome::Cancelled);
     assert_eq!(inner.effect(), Effect::Possible);
 }
 

@@ -265,7 +265,7 @@ async fn operation_inside_an_operation_leaves_the_repeating_to_it() {
     let run = outer.run(async |_| work.by(&inner).await.map_err(OperationError::from_error));
     let error = run.await.unwrap_err();
     assert_eq!((work.count(), error.attempts()), (3, 3));
-    let calls = &error.timeline().unwrap().attempts()[0].calls;
+    let calls = error.timeline().unwrap().attempts()[0].calls().to_vec();
     assert_eq!(
         calls[0].no_retry_reason(),
         Some(NoRetryReason::RetriedUpstream)

@@ -43,10 +43,10 @@ async fn timeline_shows_attempts_and_waits() {
         (None, "postgres".into())
     );
     let outcomes = timeline.attempts().into_iter().map(|attempt| {
-        let Outcome::Failed { kind, effect, .. } = attempt.outcome else {
-            panic!("{:?}", attempt.outcome)
+        let Outcome::Failed { kind, effect, .. } = attempt.outcome() else {
+            panic!("{:?}", attempt.outcome())
         };
-        (kind, effect, attempt.start, attempt.duration)
+        (kind, effect, attempt.start(), attempt.duration())
     });
     assert_eq!(
         outcomes.collect::<Vec<_>>(),
@@ -81,7 +81,7 @@ async fn run_that_is_done_is_told_as_done() {
     });
     let error = run.await.unwrap_err();
     // The operation around the call retries, so the call did not.
-    let refused = &error.timeline().unwrap().attempts()[0].calls[0];
+    let refused = error.timeline().unwrap().attempts()[0].calls()[0].clone();
     assert!(matches!(refused.outcome(), Some(Outcome::Failed { .. })));
     let run = outer.run(async |_| {
         Work::new([]).by(&inner).await?;
@@ -90,7 +90,7 @@ async fn run_that_is_done_is_told_as_done() {
         ))
     });
     let error = run.await.unwrap_err();
-    let done = &error.timeline().unwrap().attempts()[0].calls[0];
+    let done = error.timeline().unwrap().attempts()[0].calls()[0].clone();
     assert_eq!(done.outcome(), Some(Outcome::Done));
     assert_eq!(done.effect(), Effect::Done);
     assert!(done.to_string().contains("done after"));

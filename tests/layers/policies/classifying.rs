@@ -189,7 +189,7 @@ async fn classified_success_is_retried_where_its_possible_effect_allows() {
         let effects: Vec<_> = call
             .attempts()
             .iter()
-            .map(|a| outcome(&a.outcome))
+            .map(|a| outcome(&a.outcome()))
             .collect();
         let failed = matches!(
             class,
@@ -314,7 +314,7 @@ async fn retry_layer_alone_sees_the_body_that_the_attempt_received() {
         let response = service.oneshot(request).await.unwrap();
         assert_eq!(*count.lock().unwrap(), 2, "{status}");
         let attempts = response.body().timeline().attempts();
-        let first = outcome(&attempts[0].outcome);
+        let first = outcome(&attempts[0].outcome());
         let effect = if status == 200 {
             Effect::Possible
         } else {
@@ -384,8 +384,8 @@ async fn success_that_failed_is_a_failure_of_the_server_in_the_record() {
     let layer = standard(steady().attempts(1)).classify_all(|_| Some(FailureClass::Throttled));
     let (ended, _) = fetch(&layer, Method::GET, [answer(200, "failed")]).await;
     let attempts = ended.unwrap().body().timeline().attempts();
-    let Outcome::Failed { kind, status, .. } = attempts[0].outcome else {
-        panic!("{:?}", attempts[0].outcome);
+    let Outcome::Failed { kind, status, .. } = attempts[0].outcome() else {
+        panic!("{:?}", attempts[0].outcome());
     };
     assert_eq!((kind, status.unwrap().as_u16()), (Kind::Throttled, 200));
 }

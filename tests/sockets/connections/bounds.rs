@@ -56,11 +56,11 @@ fn patient(net: &Net) -> ClientBuilder {
 /// Returns whether an attempt waited in connect for a connection that it did not make.
 fn was_queued(attempt: &Attempt) -> bool {
     let mut connects = attempt
-        .stages
+        .stages()
         .iter()
-        .filter(|row| row.stage == Stage::Connect);
-    let waited = connects.all(|row| row.queued) && attempt.time_in_queue().is_some();
-    attempt.queued && attempt.reused && waited
+        .filter(|row| row.stage() == Stage::Connect);
+    let waited = connects.all(|row| row.is_queued()) && attempt.time_in_queue().is_some();
+    attempt.is_queued() && attempt.is_reused() && waited
 }
 
 #[tokio::test]
@@ -260,9 +260,9 @@ async fn call_in_the_queue_of_an_address_says_nothing_of_the_address() {
     gate.open();
     held.join_all().await;
     let attempts = queued.join_next().await.unwrap().unwrap();
-    let connects = attempts[0].stages.iter();
-    let connects = connects.filter(|row| row.stage == Stage::Connect);
-    assert_eq!(connects.count(), 1, "{:?}", attempts[0].stages);
+    let connects = attempts[0].stages().iter();
+    let connects = connects.filter(|row| row.stage() == Stage::Connect);
+    assert_eq!(connects.count(), 1, "{:?}", attempts[0].stages());
 }
 
 #[tokio::test]

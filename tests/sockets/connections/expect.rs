@@ -73,8 +73,10 @@ async fn post(client: &Client, url: &str, source: &Source) -> (Response, Attempt
 }
 
 fn send(attempt: &Attempt) -> StageOutcome {
-    let mut rows = attempt.stages.iter();
-    rows.find(|row| row.stage == Stage::Send).unwrap().end
+    let mut rows = attempt.stages().iter();
+    rows.find(|row| row.stage() == Stage::Send)
+        .unwrap()
+        .outcome()
 }
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -124,7 +126,7 @@ async fn http1_body_goes_out_when_the_server_asks_for_it() {
     assert_eq!(events.recv().await.unwrap(), "1: head");
     assert_eq!(events.recv().await.unwrap(), "1: 10");
     assert_eq!(
-        (send(&attempt), attempt.sent_bytes, attempt.taken),
+        (send(&attempt), attempt.sent_bytes(), attempt.is_taken()),
         (StageOutcome::Completed, 2, true)
     );
 }
@@ -153,8 +155,11 @@ async fn http1_body_goes_out_after_a_second_of_silence() {
     }
     let (response, attempt) = posted.await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    let row = attempt.stages.iter().find(|row| row.stage == Stage::Send);
-    assert!(row.unwrap().duration >= Duration::from_secs(1));
+    let row = attempt
+        .stages()
+        .iter()
+        .find(|row| row.stage() == Stage::Send);
+    assert!(row.unwrap().duration() >= Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -167,7 +172,7 @@ async fn http1_response_that_comes_first_is_delivered_and_ends_the_connection() 
     let (response, attempt) = post(&client, &url, &source).await;
     assert_eq!(response.status(), StatusCode::EXPECTATION_FAILED);
     assert_eq!(
-        (send(&attempt), attempt.sent_bytes, attempt.taken),
+        (send(&attempt), attempt.sent_bytes(), attempt.is_taken()),
         (StageOutcome::Abandoned, 0, true)
     );
     let timeline = response.timeline().cloned().unwrap();
@@ -270,7 +275,7 @@ async fn http2_body_goes_out_when_the_server_asks_for_it() {
         assert_eq!(events.recv().await.unwrap(), event);
     }
     assert_eq!(
-        (send(&attempt), attempt.sent_bytes),
+        (send(&attempt), attempt.sent_bytes()),
         (StageOutcome::Completed, 2)
     );
 }
@@ -290,7 +295,7 @@ async fn http2_response_that_comes_first_resets_the_stream_and_keeps_the_connect
         let (response, attempt) = post(&client, &url, &source).await;
         assert_eq!(response.status(), StatusCode::EXPECTATION_FAILED);
         assert_eq!(
-            (send(&attempt), attempt.sent_bytes),
+            (send(&attempt), attempt.sent_bytes()),
             (StageOutcome::Abandoned, 0)
         );
         assert_eq!(response.bytes().await.unwrap(), "no");

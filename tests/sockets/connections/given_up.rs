@@ -128,7 +128,7 @@ async fn given_up(world: &World, polls: usize, is_pooled: bool) -> (String, bool
     let attempts = timelines.get(before).map(|timeline| timeline.attempts());
     let attempts = attempts.unwrap_or_default();
     let read = world.read.bytes.borrow().clone();
-    (read, attempts.iter().any(|attempt| attempt.taken))
+    (read, attempts.iter().any(|attempt| attempt.is_taken()))
 }
 
 async fn bytes_that_went_out_were_taken(secure: bool, rounds: usize) {
@@ -204,7 +204,7 @@ async fn http1_request_whose_head_is_encoded_does_not_go_out_after_it_was_given_
         assert_eq!(*world.read.bytes.borrow(), "", "{secure} {is_pooled}");
         let timelines = recorder.timelines();
         let attempts = timelines[usize::from(is_pooled)].attempts();
-        assert!(!attempts[0].taken, "{attempts:?}");
+        assert!(!attempts[0].is_taken(), "{attempts:?}");
     }
 }
 
@@ -262,6 +262,6 @@ async fn http2_request_behind_the_stream_limit_never_reaches_the_wire() {
     assert_eq!(bodies, [&b""[..], b"", b"last"]);
     let taken = recorder.timelines();
     let taken = taken.iter().flat_map(|timeline| timeline.attempts());
-    assert_eq!(taken.filter(|attempt| attempt.taken).count(), 3);
+    assert_eq!(taken.filter(|attempt| attempt.is_taken()).count(), 3);
     assert_eq!(server.connections(), 1);
 }

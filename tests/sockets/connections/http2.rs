@@ -146,7 +146,7 @@ async fn graceful_go_away_sends_new_calls_elsewhere_and_lets_the_others_finish()
     let response = client.post(&url).body("10").no_retry().send().await;
     let response = response.unwrap();
     let attempt = &response.timeline().unwrap().attempts()[0];
-    assert!(!attempt.reused, "{attempt:?}");
+    assert!(!attempt.is_reused(), "{attempt:?}");
     notes.2.notify_one();
     let response = under_way.await.unwrap().unwrap();
     assert_eq!(response.timeline().unwrap().effect(), Effect::Done);

@@ -25,7 +25,7 @@ async fn charge(client: &Client, url: &str) -> (bool, String) {
     let body = response.bytes().await.unwrap();
     assert_eq!(timeline.effect(), Effect::Done);
     let body = String::from_utf8(body.to_vec()).unwrap();
-    (timeline.attempts()[0].reused, body)
+    (timeline.attempts()[0].is_reused(), body)
 }
 
 /// Responds to each request with the number of its connection, and sends this `Keep-Alive`.

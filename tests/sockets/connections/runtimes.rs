@@ -50,7 +50,7 @@ impl World {
         let attempts = response.timeline().unwrap().attempts();
         response.bytes().await.unwrap();
         assert_eq!(attempts.len(), 1, "{attempts:?}");
-        attempts[0].reused
+        attempts[0].is_reused()
     }
 }
 

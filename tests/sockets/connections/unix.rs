@@ -94,7 +94,7 @@ fn answering(place: &Place, requests: usize) -> UnboundedReceiver<String> {
 }
 
 fn stages(attempt: &Attempt) -> Vec<Stage> {
-    attempt.stages.iter().map(|row| row.stage).collect()
+    attempt.stages().iter().map(|row| row.stage()).collect()
 }
 
 #[tokio::test]
@@ -109,9 +109,9 @@ async fn request_goes_through_the_socket_which_the_timeline_names() {
         let head = events.recv().await.unwrap();
         assert!(head.starts_with("1: GET /v1/info HTTP/1.1\r\n"), "{head}");
         assert!(head.contains("\r\nhost: docker.test\r\n"), "{head}");
-        assert_eq!(attempt.unix_socket.as_ref(), Some(&path));
-        assert_eq!((attempt.peer, attempt.local), (None, None));
-        assert_eq!(attempt.reused, is_reused);
+        assert_eq!(attempt.unix_socket(), Some(&*path));
+        assert_eq!((attempt.peer_addr(), attempt.local_addr()), (None, None));
+        assert_eq!(attempt.is_reused(), is_reused);
         let stages = stages(&attempt);
         match is_reused {
             false => assert_eq!(stages, [Connect, Send, Wait, Receive]),
@@ -129,7 +129,7 @@ async fn connection_that_was_closed_while_it_rested_is_not_used_again() {
     let client = place.client(|transport| transport);
     for number in [1, 2] {
         let (attempt, _) = get(&client, "http://docker.test/").await;
-        assert!(!attempt.reused);
+        assert!(!attempt.is_reused());
         let head = events.recv().await.unwrap();
         assert!(head.starts_with(&format!("{number}: GET / ")), "{head}");
         assert_eq!(events.recv().await.unwrap(), format!("{number}: closed"));
@@ -148,7 +148,7 @@ async fn http2_is_spoken_through_the_socket() {
     });
     let client = place.client(|transport| transport.http2_prior_knowledge(true));
     let (attempt, _) = get(&client, "http://docker.test/").await;
-    assert_eq!(attempt.version, Some(Version::HTTP_2));
+    assert_eq!(attempt.version(), Some(Version::HTTP_2));
 }
 
 /// The error of a GET, with the text of the operating system in its sentence.
@@ -161,7 +161,7 @@ async fn refused(place: &Place, text: &str) -> Error {
     assert!(error.to_string().contains(text), "{error}");
     let timeline = error.timeline().unwrap();
     let path: Arc<Path> = place.path().into();
-    assert_eq!(timeline.attempts()[0].unix_socket, Some(path));
+    assert_eq!(timeline.attempts()[0].unix_socket(), Some(&*path));
     error
 }
 

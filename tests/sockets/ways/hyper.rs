@@ -74,7 +74,7 @@ async fn send(
 
 fn stages(timeline: &Timeline) -> Vec<Stage> {
     let last = timeline.attempts().pop().unwrap();
-    last.stages.iter().map(|row| row.stage).collect()
+    last.stages().iter().map(|row| row.stage()).collect()
 }
 
 #[tokio::test]
@@ -140,12 +140,12 @@ async fn good_call_shows_all_its_stages_and_a_reused_connection_shows_none_of_th
     let (_, first) = call(&service, &base(&server)).await.unwrap();
     use Stage::{Connect, Dns, Receive, Send, Tls, Wait};
     assert_eq!(stages(&first), [Dns, Connect, Tls, Send, Wait, Receive]);
-    let connect = first.attempts()[0].stages[1].address;
+    let connect = first.attempts()[0].stages()[1].address();
     assert_eq!(connect, Some(server.addr()), "the port is the URL's");
     let (_, second) = call(&service, &base(&server)).await.unwrap();
     assert_eq!(stages(&second), [Send, Wait, Receive]);
-    assert!(second.attempts()[0].reused);
-    assert_eq!(second.attempts()[0].peer, Some(server.addr()));
+    assert!(second.attempts()[0].is_reused());
+    assert_eq!(second.attempts()[0].peer_addr(), Some(server.addr()));
 }
 
 #[tokio::test]

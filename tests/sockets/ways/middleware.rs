@@ -181,7 +181,12 @@ async fn timeline_is_found_in_both_errors_and_in_the_answer() {
     assert_eq!(response.url().as_str(), format!("{}/", stage.url));
     let error: reqwest::Error = response.bytes().await.unwrap_err();
     let rows = sdk::classify_error(&error).timeline().unwrap().attempts();
-    assert!(rows[0].stages.iter().any(|row| row.stage == Stage::Receive));
+    assert!(
+        rows[0]
+            .stages()
+            .iter()
+            .any(|row| row.stage() == Stage::Receive)
+    );
 
     let server = world.server().await;
     for client in [
@@ -191,8 +196,8 @@ async fn timeline_is_found_in_both_errors_and_in_the_answer() {
         let response = client.get(base(&server)).send().await.unwrap();
         assert_eq!(response.url().as_str(), format!("{}/", base(&server)));
         let ours = sevenhops::Response::from(response);
-        let stages = ours.timeline().unwrap().attempts()[0].stages.clone();
-        let stages: Vec<_> = stages.iter().map(|row| row.stage).collect();
+        let stages = ours.timeline().unwrap().attempts()[0].stages().to_vec();
+        let stages: Vec<_> = stages.iter().map(|row| row.stage()).collect();
         let setup = [Stage::Connect, Stage::Tls];
         assert!(stages.windows(2).any(|two| two == setup), "{stages:?}");
         assert!(stages.contains(&Stage::Wait), "{stages:?}");
