@@ -7,13 +7,14 @@
 //! 3. `Retry-After` (RFC 9110 §10.2.3): it applies to this request
 //! 4. `RateLimit` (an IETF draft): it applies to a quota
 //!
-//! Unreadable fields are ignored: then the config's backoff applies.
+//! Unreadable fields are ignored: then the config's backoff applies. The first unreadable field of each name is logged.
 //!
 //! A date is compared with the response's own `Date` (and `Age`), so that a wrong server clock does no harm. The local
 //! time zone has no influence: HTTP dates are in GMT, and `now` is an instant.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
@@ -73,6 +74,37 @@ impl Hints {
         let own = self.0.as_deref();
         own.and_then(|read| read(&ResponseHead { status, headers }))
             .or_else(|| hint(headers, now))
+            .or_else(|| {
+                FIELDS.iter().for_each(|field| field.report(headers));
+                None
+            })
+    }
+}
+
+/// A field that holds a hint.
+struct Field {
+    name: HeaderName,
+    is_readable: fn(&HeaderMap) -> bool,
+    /// Whether a warning was logged. One in a process is enough: a server that sends such a field sends it often.
+    logged: AtomicBool,
+}
+
+impl Field {
+    const fn new(name: HeaderName, is_readable: fn(&HeaderMap) -> bool) -> Self {
+        Self {
+            name,
+            is_readable,
+            logged: AtomicBool::new(false),
+        }
+    }
+
+    /// Logs one warning if the field is there and cannot be read. It leaves the value out, which may be anything.
+    fn report(&self, headers: &HeaderMap) {
+        let is_unreadable = headers.contains_key(&self.name) && !(self.is_readable)(headers);
+        if is_unreadable && !self.logged.swap(true, Ordering::Relaxed) {
+            let field = self.name.as_str();
+            tracing::warn!(field, "unreadable hint of a server ignored");
+        }
     }
 }
 
@@ -169,14 +201,17 @@ fn rate_limit(headers: &HeaderMap) -> Option<Duration> {
     if !headers.contains_key(&RATE_LIMIT) {
         return None;
     }
+    quotas(headers)?.iter().filter_map(exhausted).max()
+}
+
+fn quotas(headers: &HeaderMap) -> Option<List> {
     // A list may be split over several lines (RFC 9651 §4.2).
     let lines: Vec<&[u8]> = headers
         .get_all(&RATE_LIMIT)
         .into_iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    let list: List = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
-    list.iter().filter_map(exhausted).max()
+    Parser::new(&lines.join(&b", "[..])).parse().ok()
 }
 
 /// Returns the wait of one quota, if it is used up. An invalid quota is ignored, and the others still count.
@@ -203,6 +238,20 @@ fn integer(params: &Parameters, key: &str) -> Option<i64> {
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const AZURE_RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+static FIELDS: [Field; 4] = [
+    Field::new(RETRY_AFTER_MS, |headers| {
+        readable(headers, &RETRY_AFTER_MS, millis).is_some()
+    }),
+    Field::new(AZURE_RETRY_AFTER_MS, |headers| {
+        readable(headers, &AZURE_RETRY_AFTER_MS, millis).is_some()
+    }),
+    Field::new(RETRY_AFTER, |headers| {
+        let delay = |text: &str| delay(text, SystemTime::UNIX_EPOCH);
+        readable(headers, &RETRY_AFTER, delay).is_some()
+    }),
+    Field::new(RATE_LIMIT, |headers| quotas(headers).is_some()),
+];
 
 #[cfg(test)]
 #[path = "retry_after_tests.rs"]

@@ -1,5 +1,7 @@
 //! The body of a request: bytes, a stream, or a stream that is created for each attempt.
 
+#[cfg(feature = "reqwest-middleware")]
+mod extension;
 mod made;
 pub(crate) mod measured;
 #[cfg(feature = "reqwest")]
@@ -17,6 +19,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
+#[cfg(feature = "reqwest-middleware")]
+pub(crate) use self::extension::BodyExtension;
 use self::made::Made;
 use self::measured::Measured;
 #[cfg(feature = "reqwest")]
@@ -93,7 +97,8 @@ impl Body {
     /// This holds over [`Transport`](crate::Transport), [`Transport::over`](crate::Transport::over), hyper-util's
     /// client with the parts of this crate, and in reqwest-middleware. A service from another crate creates the body
     /// only when it sends. If the function fails there, the failure is a broken body at send. A body that was
-    /// converted to a `reqwest::Body` is sent once.
+    /// converted to a `reqwest::Body` is sent once. In reqwest-middleware,
+    /// `sdk::middleware::with_body` keeps the function.
     ///
     /// # Cancel safety
     ///

@@ -22,7 +22,7 @@ impl From<Body> for ::reqwest::Body {
 }
 
 /// A body that threads can share, because nothing reads it through `&`.
-struct SyncBody<B> {
+pub(super) struct SyncBody<B> {
     body: SyncWrapper<B>,
     /// The hint of the body after the last poll.
     hint: SizeHint,
@@ -30,7 +30,7 @@ struct SyncBody<B> {
 }
 
 impl<B: HttpBody> SyncBody<B> {
-    fn new(body: B) -> Self {
+    pub(super) fn new(body: B) -> Self {
         Self {
             hint: body.size_hint(),
             is_over: body.is_end_stream(),

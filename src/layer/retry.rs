@@ -209,6 +209,8 @@ impl<C> RetryLayer<C> {
     /// leaves it to the common headers: `retry-after-ms`, `x-ms-retry-after-ms`, `Retry-After` and `RateLimit`. A panic
     /// counts as `None`.
     ///
+    /// An unreadable header is ignored. The first one of each name is logged as a warning, without its value.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use sevenhops::{RetryConfig, RetryLayer};

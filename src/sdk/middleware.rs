@@ -64,8 +64,8 @@
 //! dns, connect and tls are still reported.
 //!
 //! A body that cannot be cloned is used once. It is sent again only over our own transport, and only if no connection
-//! took it. That also holds for [`Body::retryable`]: as a [`reqwest::Body`] it is a stream. To upload a stream with
-//! retries, use [`Client`] itself.
+//! took it. That also holds for [`Body::retryable`] as a [`reqwest::Body`]. To upload a stream with retries, use
+//! [`with_body`].
 //!
 //! # How people get it wrong
 //!
@@ -83,11 +83,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Extensions;
 use http_body::Body as _;
-use reqwest_middleware::{Middleware, Next};
+use reqwest_middleware::{Middleware, Next, RequestBuilder};
 use tower::ServiceExt;
 use tower_service::Service;
 
 use super::reqwest::{framed, located};
+use crate::body::BodyExtension;
 use crate::box_error::BoxError;
 use crate::call::{Call, CallerRequest, next_try};
 use crate::client::{Body, Client};
@@ -95,6 +96,45 @@ use crate::error::Error;
 use crate::layer::StandardLayer;
 use crate::options::Options;
 use crate::timeout::Timeout;
+
+/// Sets the body of a request. A body from [`Body::retryable`] is created for each attempt, as in [`Client`].
+///
+/// # Example
+///
+/// ```no_run
+/// use reqwest_middleware::ClientWithMiddleware;
+/// use sevenhops::{Body, sdk::middleware};
+///
+/// # async fn f(client: ClientWithMiddleware) -> Result<(), Box<dyn std::error::Error>> {
+/// let upload = Body::retryable(|| async { open("backup.tar").await });
+/// let request = client.put("https://files.test/backup.tar");
+/// let response = middleware::with_body(request, upload).send().await?;
+/// # drop(response); Ok(()) }
+/// # async fn open(_path: &str) -> std::io::Result<Body> { Ok(Body::empty()) }
+/// ```
+///
+/// # Trade-offs
+///
+/// The function travels in the request's extensions. Middleware before the stack sees a stream. If it reads or replaces
+/// that stream, the request is sent once, with the body that the middleware left. The same holds if it wraps the
+/// stream, unless the wrapper reports the stream's length as its own: the stack then sends the body without the wrapper.
+/// Without a stack in the chain, the stream is sent once.
+///
+/// # Errors
+///
+/// If the function fails, the call fails at encode: see [`Body::retryable`].
+///
+/// # Cancel safety
+///
+/// Dropping the call drops the function's future, or the body that it created.
+pub fn with_body(request: RequestBuilder, body: Body) -> RequestBuilder {
+    let (body, extension) = BodyExtension::split(body);
+    let request = request.body(body);
+    match extension {
+        Some(extension) => request.with_extension(extension),
+        None => request,
+    }
+}
 
 /// The whole stack with its own transport, at the end of the chain.
 #[async_trait]
@@ -182,7 +222,11 @@ fn incoming(
         .map_err(|error| Error::invalid().because(error))?
         .into_parts();
     head.extensions.extend(extensions.clone());
-    let (body, bytes) = in_memory(body);
+    let extension = extensions.get::<BodyExtension>();
+    let (body, bytes) = match extension.and_then(|extension| extension.take(&body)) {
+        Some(body) => (body, None),
+        None => in_memory(body),
+    };
     let is_outermost = Call::of(&head.extensions).is_none();
     if let Some(body) = bytes.filter(|_| is_outermost) {
         let wish = CallerRequest {

@@ -38,6 +38,9 @@
 //! [`bare`] and [`Transport::over`](crate::Transport::over) are behind the feature `reqwest` (on by default),
 //! [`middleware`] is behind `reqwest-middleware`, [`hyper`] behind `hyper-util`. Each cell is a test.
 //!
+//! A body from [`Body::retryable`](crate::Body::retryable) is created for each attempt in every row with retries. In
+//! [`middleware`], pass it with [`with_body`](middleware::with_body).
+//!
 //! # Reports
 //!
 //! [`classify_error`] reads the SDK's error. An error that comes through the stack carries its timeline, and the call has spans.

@@ -1,6 +1,7 @@
 //! Tests the table of `sdk`, cell by cell: what each integration sees, retries and learns of DNS.
 
 mod bare;
+mod bodies;
 mod caller;
 mod errors;
 mod hyper;

@@ -1,11 +1,13 @@
 //! The config of a client, on real sockets.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
 use sevenhops::{
-    Client, Config, DestinationConfig, RedirectConfig, RetryConfig,
-    testing::{CannedResponse, FaultServer},
+    Client, Config, Destination, DestinationConfig, RedirectConfig, RetryConfig,
+    policy::breaker::{self, CircuitEventKind, CircuitState},
+    testing::{CannedResponse, DnsScript, FaultServer, ScriptedDns},
 };
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
@@ -77,4 +79,58 @@ async fn longest_limit_of_all_parts_is_what_connections_wait_for() {
     let settings = Config::new(SECS(1)).destination("*.patient.test", patient);
     let client = Client::builder_from_config(settings).build().unwrap();
     assert!(client.get(server.url("/")).send().await.is_ok());
+}
+
+#[tokio::test]
+async fn new_config_keeps_the_connections_and_the_answers_of_dns() {
+    let dns = ScriptedDns::start().await.unwrap();
+    dns.set("api.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
+    let server = FaultServer::start().await.unwrap();
+    let client = Client::builder(SECS(10)).resolver(dns.resolver());
+    let client = client.build().unwrap();
+    let url = format!("http://api.test:{}/", server.addr().port());
+    client.get(&url).fetch_bytes().await.unwrap();
+    let queries = dns.queries_for("api.test");
+    for deadline in [SECS(5), SECS(20)] {
+        let settings = Config::new(deadline).retry(attempts(2));
+        client.config_handle().reload(&settings).unwrap();
+        client.get(&url).fetch_bytes().await.unwrap();
+    }
+    assert_eq!((server.requests_seen(), server.connections()), (3, 1));
+    assert_eq!(dns.queries_for("api.test"), queries);
+}
+
+#[tokio::test]
+async fn tenants_of_a_client_have_circuits_and_budgets_of_their_own() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&events);
+    let client = Client::builder(SECS(10))
+        .retry(attempts(2))
+        .circuit_breaker(breaker::CircuitBreakerConfig::new().consecutive_failures(2))
+        .key_by(|_, _, headers| {
+            let tenant = headers.get("x-tenant")?.to_str().ok()?;
+            Some(Destination::named(tenant.to_owned()))
+        })
+        .on_breaker_event(move |event| {
+            let event = (event.destination().clone(), event.kind());
+            seen.lock().unwrap().push(event);
+        });
+    let client = client.build().unwrap();
+    let server = FaultServer::start().await.unwrap();
+    let ask = |tenant| client.get(server.url("/")).header("x-tenant", tenant);
+    ask("good").send().await.unwrap();
+    server.default_reply(CannedResponse::new(StatusCode::INTERNAL_SERVER_ERROR));
+    let _ = ask("bad").send().await;
+    let [good, bad] = ["good", "bad"].map(Destination::named);
+    let state = |tenant| client.breaker_handle().state(tenant);
+    assert_eq!(
+        (state(&good), state(&bad)),
+        (CircuitState::Closed, CircuitState::Open)
+    );
+    assert_eq!(
+        *events.lock().unwrap(),
+        [(bad.clone(), CircuitEventKind::Opened)]
+    );
+    let left = |tenant| client.budgets().left(tenant).unwrap();
+    assert!(left(&bad) < left(&good));
 }

@@ -1,5 +1,7 @@
 //! Tests the server's hints on when to retry.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -10,6 +12,8 @@ use sevenhops::{
 
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use crate::mock::{Mock, Step, request, status, steady, with};
 
@@ -133,4 +137,38 @@ async fn draw_that_does_not_fit_is_drawn_again() {
             TimelineEventKind::Waited { hinted: false, .. }
         ));
     }
+}
+
+/// Counts the warnings of this crate.
+struct Warnings(Arc<AtomicU32>);
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Warnings {
+    fn on_event(&self, event: &Event<'_>, _cx: Context<'_, S>) {
+        let from = event.metadata();
+        if *from.level() == Level::WARN && from.target().starts_with("sevenhops") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hint_that_cannot_be_read_is_ignored_with_one_warning() {
+    let warnings = Arc::new(AtomicU32::new(0));
+    let counting = tracing_subscriber::registry().with(Warnings(Arc::clone(&warnings)));
+    let _listening = crate::listen::listen(counting);
+    for (name, bad, good) in [
+        ("retry-after", "soon", "0"),
+        ("retry-after", "-1", "0"),
+        ("retry-after-ms", "1e3", "0"),
+        ("x-ms-retry-after-ms", "", "0"),
+        ("ratelimit", "\"a\";r=0;t", "\"a\";r=0;t=0"),
+        ("ratelimit", "\"a\";;", "\"a\";r=9;t=9"),
+    ] {
+        for value in [good, bad, bad] {
+            let steps = [with(503, name, value)];
+            let asked = ask(&layer(SECS(10), steady()), steps).await;
+            assert_eq!((asked.0, asked.1.len()), (200, 1), "{name}: {value}");
+        }
+    }
+    assert_eq!(warnings.load(Ordering::Relaxed), 4);
 }
