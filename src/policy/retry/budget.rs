@@ -123,10 +123,17 @@ impl Budget {
     /// The AWS SDKs use 500 tokens.
     #[must_use]
     pub const fn reserve(tokens: u32) -> Self {
+        Self::reserve_with_costs(tokens, Reserve::cost(), Reserve::timeout_cost())
+    }
+
+    /// Creates a [`reserve`](Self::reserve) with other costs, each from 1 to `tokens`: `cost` is the price of a retry,
+    /// `timeout_cost` the price of a retry after a timeout.
+    #[must_use]
+    pub const fn reserve_with_costs(tokens: u32, cost: u32, timeout_cost: u32) -> Self {
         Self(BudgetKind::Reserve(Reserve {
             tokens,
-            cost: Reserve::cost(),
-            timeout_cost: Reserve::timeout_cost(),
+            cost,
+            timeout_cost,
         }))
     }
 
@@ -194,11 +201,12 @@ impl Budget {
         }
     }
 
-    /// Returns the number of tokens of a [`reserve`](Self::reserve), `None` for other kinds.
+    /// Returns the tokens of a [`reserve`](Self::reserve), the cost of a retry, and that of a retry after a timeout.
+    /// `None` for other kinds.
     #[must_use]
-    pub const fn get_reserve(&self) -> Option<u32> {
+    pub const fn get_reserve(&self) -> Option<(u32, u32, u32)> {
         match self.0 {
-            BudgetKind::Reserve(reserve) => Some(reserve.tokens),
+            BudgetKind::Reserve(terms) => Some((terms.tokens, terms.cost, terms.timeout_cost)),
             BudgetKind::Unlimited | BudgetKind::Rate(_) | BudgetKind::Throttle(_) => None,
         }
     }

@@ -104,6 +104,16 @@ async fn timeout_costs_the_reserve_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn costs_of_a_reserve_can_be_set() {
+    let budget = Budget::reserve_with_costs(14, 1, 13);
+    assert_eq!(budget.get_reserve(), Some((14, 1, 13)));
+    assert_eq!(Budget::reserve(14).get_reserve(), Some((14, 5, 10)));
+    let layer = layer(steady().attempts(2).budget(budget));
+    let _ = call(&layer, [Step::Hang, Step::Hang]).await;
+    assert_eq!(layer.budgets().left(&api()), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn throttle_stops_retries_while_too_many_attempts_fail() {
     let layer = layer(steady().budget(Budget::throttle(10, 1.0)));
     let down = || (0..9).map(|_| status(503));
