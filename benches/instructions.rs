@@ -16,6 +16,8 @@
 mod cases;
 mod driver;
 mod rival;
+#[path = "driver/run.rs"]
+mod run;
 
 use std::env;
 use std::fmt::Debug;
@@ -26,7 +28,8 @@ use http_body::Body;
 use tower::Service;
 
 use crate::cases::each_case;
-use crate::driver::{Ask, Ruler, calls, runtime};
+use crate::driver::{Ask, Ruler};
+use crate::run::Run;
 
 fn main() -> ExitCode {
     // Cargo adds the argument `--bench`.
@@ -38,13 +41,9 @@ fn main() -> ExitCode {
         && run == "run"
     {
         let calls = calls.parse().expect("CALLS is a number");
-        let mut ran = 0;
-        each_case(&mut Run {
-            case,
-            calls,
-            ran: &mut ran,
-        });
-        return ExitCode::from(u8::from(ran == 0));
+        let mut run = Run::new(case, calls);
+        each_case(&mut run);
+        return ExitCode::from(u8::from(!run.has_run));
     }
     let mut names = Names(Vec::new());
     each_case(&mut names);
@@ -78,26 +77,6 @@ fn count(case: &str, calls: u64) -> Option<u64> {
     let told = String::from_utf8_lossy(&ended.stderr);
     let refs = told.lines().find(|line| line.contains("refs:"))?;
     refs.rsplit(' ').next()?.replace(',', "").parse().ok()
-}
-
-/// Runs one case.
-struct Run<'a> {
-    case: &'a str,
-    calls: u64,
-    ran: &'a mut u32,
-}
-
-impl Ruler for Run<'_> {
-    fn measure<S, R>(&mut self, name: &str, request: &Ask, mut service: S)
-    where
-        S: Service<Ask, Response = Response<R>, Error: Debug>,
-        R: Body<Error: Debug>,
-    {
-        if name == self.case {
-            runtime().block_on(calls(&mut service, request, self.calls));
-            *self.ran += 1;
-        }
-    }
 }
 
 /// Collects the names of the cases.

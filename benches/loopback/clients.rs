@@ -23,17 +23,6 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) const NAMES: [&str; 8] = [
-        "get-h1",
-        "post-h1",
-        "1MiB-down-h1",
-        "1MiB-up-h1",
-        "get-h2",
-        "post-h2",
-        "1MiB-down-h2",
-        "1MiB-up-h2",
-    ];
-
     pub(crate) fn named(name: &str, address: &str) -> Self {
         let (work, version) = name.rsplit_once('-').expect("a version");
         let (method, path, bytes) = match work {
@@ -101,11 +90,10 @@ impl Kind {
         match self {
             Self::Reqwest => Client::Reqwest(reqwest().build().expect("a client")),
             Self::Timeouts => {
-                let ten = Duration::from_secs(10);
                 let builder = reqwest()
-                    .timeout(ten)
-                    .connect_timeout(ten)
-                    .read_timeout(ten);
+                    .timeout(DEADLINE)
+                    .connect_timeout(DEADLINE)
+                    .read_timeout(DEADLINE);
                 Client::Reqwest(builder.build().expect("a client"))
             }
             Self::HyperUtil => {
@@ -121,7 +109,7 @@ impl Kind {
                 Client::Middleware(built.build())
             }
             Self::Sevenhops => {
-                let builder = sevenhops::Client::builder(Duration::from_secs(10));
+                let builder = sevenhops::Client::builder(DEADLINE);
                 let builder =
                     builder.transport(move |transport| transport.http2_prior_knowledge(is_http2));
                 Client::Sevenhops(builder.build().expect("a client"))
@@ -171,3 +159,20 @@ impl Client {
         assert!(read > 0, "an empty response");
     }
 }
+
+/// Makes this number of calls in a row, on one thread.
+pub(crate) fn make_calls(address: &str, client: &str, work: &str, calls: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let work = Work::named(work, address);
+        let client = Kind::named(client).client(&work);
+        for _ in 0..calls {
+            client.call(&work).await;
+        }
+    });
+}
+
+/// Below valgrind on a busy machine, a connect may take seconds.
+const DEADLINE: Duration = Duration::from_secs(60);

@@ -8,20 +8,17 @@
 //!
 //! The server runs in its own process. Instructions are counted by valgrind, in a process with one thread that makes
 //! N calls, and again with 2 N. The difference is the cost of the calls. In the load test the clients take turns, and
-//! each figure is the median of nine rounds.
+//! each figure is the median of nine rounds. The destinations are addresses of 127.0.0.0/8.
 
 mod clients;
+mod load;
 mod server;
 
 use std::env;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::process::{Command, ExitCode};
 
 use crate::clients::{Kind, Work};
+use crate::server::Server;
 
 fn main() -> ExitCode {
     // Cargo adds the argument `--bench`.
@@ -33,117 +30,41 @@ fn main() -> ExitCode {
     // In this workspace reqwest is built without a crypto provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match &words[..] {
-        ["server"] => server::serve(),
+        // On all addresses: the load goes to several of 127.0.0.0/8.
+        ["server"] => server::serve("0.0.0.0:0"),
         ["calls", address, client, work, calls] => {
-            make_calls(
-                address,
-                client,
-                work,
-                calls.parse().expect("CALLS is a number"),
-            );
+            let calls = calls.parse().expect("CALLS is a number");
+            clients::make_calls(address, client, work, calls);
         }
-        ["load-of", address, client, work, tasks] => {
-            let tasks = tasks.parse().expect("TASKS is a number");
-            print_load(address, client, work, tasks);
+        ["load-of", address, client, work, tasks, destinations] => {
+            let number = |word: &str| word.parse().expect("a number");
+            let (tasks, destinations) = (number(tasks), number(destinations));
+            // The address of the destination with this number.
+            let work = |nth| {
+                Work::named(
+                    work,
+                    &address.replace("127.0.0.1:", &format!("127.0.0.{nth}:")),
+                )
+            };
+            let works: Vec<_> = (1..=destinations).map(work).collect();
+            load::print_round(Kind::named(client), &works, tasks);
         }
         ["instructions", works @ ..] => instructions(works),
-        ["load", tasks @ ..] => load(tasks),
+        ["load", tasks @ ..] => load::print(tasks),
         [] => {
             instructions(&[]);
-            load(&[]);
+            load::print(&[]);
         }
         _ => return ExitCode::FAILURE,
     }
     ExitCode::SUCCESS
 }
 
-/// The server's process. It is killed at the end.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start() -> Self {
-        let mut child = Command::new(env::current_exe().expect("this program"))
-            .arg("server")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let stdout = child.stdout.take().expect("its output");
-        let mut line = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .expect("its address");
-        let address = line.trim().parse().expect("an address");
-        Self { child, address }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn make_calls(address: &str, client: &str, work: &str, calls: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
-        let work = Work::named(work, address);
-        let client = Kind::named(client).client(&work);
-        for _ in 0..calls {
-            client.call(&work).await;
-        }
-    });
-}
-
-fn print_load(address: &str, client: &str, work: &str, tasks: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let (done, took) = runtime.expect("a runtime").block_on(async {
-        let work = Work::named(work, address);
-        let client = Kind::named(client).client(&work);
-        for _ in 0..WARM {
-            client.call(&work).await;
-        }
-        let until = Instant::now() + ROUND;
-        let tasks: Vec<_> = (0..tasks)
-            .map(|_| {
-                let (client, work) = (client.clone(), work.clone());
-                tokio::spawn(async move {
-                    let mut done = 0_u64;
-                    while Instant::now() < until {
-                        client.call(&work).await;
-                        done += 1;
-                    }
-                    done
-                })
-            })
-            .collect();
-        let began = Instant::now();
-        let mut done = 0;
-        for task in tasks {
-            done += task.await.expect("a task");
-        }
-        (done, began.elapsed())
-    });
-    println!("{}", (done as f64 / took.as_secs_f64()) as u64);
-}
-
 /// Prints the instructions of one call, and the ratio to bare reqwest.
 fn instructions(works: &[&str]) {
     let server = Server::start();
-    let address = server.address.to_string();
-    let works: &[&str] = if works.is_empty() {
-        &Work::NAMES
-    } else {
-        works
-    };
+    let address = format!("127.0.0.1:{}", server.address.port());
+    let works: &[&str] = if works.is_empty() { &WORKS } else { works };
     println!(
         "{:<12}{:<36}{:>14}{:>10}",
         "call", "client", "instructions", "ratio"
@@ -186,55 +107,15 @@ fn count(address: &str, kind: Kind, work: &str, calls: u64) -> Option<u64> {
     refs.rsplit(' ').next()?.replace(',', "").parse().ok()
 }
 
-/// Prints requests a second, and the ratio to bare reqwest.
-fn load(tasks: &[&str]) {
-    let server = Server::start();
-    let address = server.address.to_string();
-    let tasks: &[&str] = if tasks.is_empty() {
-        &["1", "64", "512"]
-    } else {
-        tasks
-    };
-    println!(
-        "{:<12}{:<8}{:<36}{:>14}{:>10}",
-        "call", "tasks", "client", "calls/s", "ratio"
-    );
-    for work in ["get-h1", "get-h2"] {
-        for tasks in tasks {
-            let mut rounds = vec![Vec::new(); Kind::ALL.len()];
-            for _ in 0..ROUNDS {
-                for (kind, rates) in Kind::ALL.into_iter().zip(&mut rounds) {
-                    rates.extend(rate(&address, kind, work, tasks));
-                }
-            }
-            let base = median(&mut rounds[0]);
-            for (kind, rates) in Kind::ALL.into_iter().zip(&mut rounds) {
-                let rate = median(rates);
-                let ratio = rate as f64 / base as f64;
-                println!(
-                    "{work:<12}{tasks:<8}{:<36}{rate:>14}{ratio:>10.2}",
-                    kind.name()
-                );
-            }
-        }
-    }
-}
-
-fn rate(address: &str, kind: Kind, work: &str, tasks: &str) -> Option<u64> {
-    let ended = Command::new(env::current_exe().ok()?)
-        .args(["load-of", address, kind.name(), work, tasks])
-        .output()
-        .ok()?;
-    String::from_utf8_lossy(&ended.stdout).trim().parse().ok()
-}
-
-fn median(rates: &mut [u64]) -> u64 {
-    rates.sort_unstable();
-    rates.get(rates.len() / 2).copied().unwrap_or_default()
-}
-
-const WARM: usize = 20;
-const ROUND: Duration = Duration::from_millis(700);
-const ROUNDS: usize = 9;
+const WORKS: [&str; 8] = [
+    "get-h1",
+    "post-h1",
+    "1MiB-down-h1",
+    "1MiB-up-h1",
+    "get-h2",
+    "post-h2",
+    "1MiB-down-h2",
+    "1MiB-up-h2",
+];
 const MANY: u64 = 300;
 const FEW: u64 = 20;
