@@ -112,7 +112,7 @@ impl fmt::Debug for FaultPlan {
         f.debug_struct("FaultPlan")
             .field("config", &self.config)
             .field("on", &self.is_enabled())
-            .field("played", &self.injected())
+            .field("injected", &self.injected())
             .finish_non_exhaustive()
     }
 }
