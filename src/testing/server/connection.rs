@@ -59,7 +59,7 @@ pub(super) async fn attend(tcp: TcpStream, desk: Arc<Desk>, visit: Visit) {
     }
 }
 
-/// The result of [`welcome`]: an end, or a conversation with a limit on streams, if any.
+/// The result of [`welcome`]: an end, or a conversation with its bound on streams if there is one.
 type Opened = (Stream, ControlFlow<End, Option<u32>>);
 
 async fn welcome(tcp: TcpStream, desk: &Desk, fault: Option<ConnFault>) -> Opened {
@@ -109,12 +109,12 @@ async fn shake_hands(stream: Stream, tls: Option<Arc<ServerConfig>>, desk: &Desk
             desk.ledger.shook_hands();
             (Stream::Tls(Box::new(tls)), ControlFlow::Continue(None))
         }
-        // Our alert, if it was us who refused, is out by now.
+        // If this side refused, its alert has been sent by now.
         Err((_, tcp)) => (Stream::Plain(tcp), ControlFlow::Break(End::Close)),
     }
 }
 
-/// Waits for the client's first bytes before it answers with `bytes`.
+/// Waits for the client's first bytes, then sends `bytes`.
 async fn retort(stream: &mut Stream, bytes: &'static [u8]) -> End {
     let mut first = [0; 1024];
     match stream.read(&mut first).await {

@@ -15,7 +15,7 @@ use super::reply::{CannedResponse, Reply};
 use super::upstream;
 use super::wire::{End, Wire};
 
-/// Serves requests until the connection shall end.
+/// Serves requests until the connection has to end.
 pub(super) async fn serve(wire: Wire, desk: &Desk, connection: usize) -> End {
     let mut conversation = Conversation {
         reader: Reader::new(wire),
@@ -48,7 +48,7 @@ impl Conversation<'_> {
     /// The replies that do not wait for the whole request.
     async fn reply(&mut self, reply: Reply, mut ticket: Ticket) -> ControlFlow<End> {
         match reply {
-            // Not even the end of the connection is looked for: that would be reading.
+            // It does not even watch for the end of the connection, because that would be reading.
             Reply::StopReading => std::future::pending().await,
             Reply::ResetWhileReading => {
                 if let Ok(Some(data)) = self.reader.data().await {
@@ -174,7 +174,7 @@ impl Conversation<'_> {
     }
 }
 
-/// Writes a whole response at once, its gates left aside.
+/// Writes a whole response at once, and ignores its gates.
 pub(crate) async fn write_answer(
     sink: &mut (impl AsyncWrite + Unpin),
     answer: &CannedResponse,
@@ -208,7 +208,7 @@ fn head_of(answer: &CannedResponse) -> BytesMut {
     head
 }
 
-/// RFC 9110 §6.4.1.
+/// Returns whether a response with this status may have a body (RFC 9110 §6.4.1).
 fn may_have_body(status: StatusCode) -> bool {
     !(status.is_informational()
         || status == StatusCode::NO_CONTENT
