@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::server::{CannedResponse, Head, Reader, RecordedRequest, forward, write_answer};
+use super::server::{CannedResponse, Head, Reader, RecordedRequest, forward, write_response};
 use super::socks::{self, Credentials, SocksReply};
 use crate::transport::basic;
 
@@ -235,16 +235,16 @@ async fn attend_socks(mut tcp: TcpStream, policy: &ProxyPolicy, counts: &Counts)
     };
     match target {
         Ok(target) => {
-            socks::answer(&mut tcp, SocksReply::Granted).await?;
+            socks::reply(&mut tcp, SocksReply::Granted).await?;
             join(tcp, target, counts).await
         }
         Err(status) => {
             counts.refused.fetch_add(1, Ordering::SeqCst);
-            let said = match status {
+            let reply = match status {
                 StatusCode::BAD_GATEWAY => SocksReply::HostUnreachable,
                 _ => SocksReply::NotAllowed,
             };
-            socks::answer(&mut tcp, said).await
+            socks::reply(&mut tcp, reply).await
         }
     }
 }
@@ -290,19 +290,19 @@ async fn pass_on(
         Ok(addr) => {
             counts.forwarded.fetch_add(1, Ordering::SeqCst);
             let request = RecordedRequest::whole(Head { target, ..head }, Bytes::from(body));
-            let answer = forward(Some(addr), &request).await;
-            write_answer(reader.source(), &answer).await
+            let canned = forward(Some(addr), &request).await;
+            write_response(reader.source(), &canned).await
         }
     }
 }
 
 async fn refuse(client: &mut TcpStream, status: StatusCode, counts: &Counts) -> io::Result<()> {
     counts.refused.fetch_add(1, Ordering::SeqCst);
-    let mut answer = CannedResponse::new(status);
+    let mut canned = CannedResponse::new(status);
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        answer = answer.header(PROXY_AUTHENTICATE.as_str(), "Basic realm=\"test\"");
+        canned = canned.header(PROXY_AUTHENTICATE.as_str(), "Basic realm=\"test\"");
     }
-    write_answer(client, &answer).await
+    write_response(client, &canned).await
 }
 
 /// Splits an absolute target into host with port, and path with query.

@@ -40,10 +40,10 @@ pub(super) async fn greet(
 }
 
 /// Sends the reply to the request that [`greet`] has read.
-pub(super) async fn answer(tcp: &mut TcpStream, said: SocksReply) -> io::Result<()> {
+pub(super) async fn reply(tcp: &mut TcpStream, reply: SocksReply) -> io::Result<()> {
     // The proxy does not reveal the address to which it is bound.
     let nowhere = [0, IPV4, 0, 0, 0, 0, 0, 0];
-    tcp.write_all(&[&[VERSION, said as u8], &nowhere[..]].concat())
+    tcp.write_all(&[&[VERSION, reply as u8], &nowhere[..]].concat())
         .await
 }
 

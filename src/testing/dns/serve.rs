@@ -57,6 +57,6 @@ impl DnsServerInner {
         let query = incoming.query.clone();
         let reply = self.zone().reply(&query);
         self.queries.send_modify(|queries| queries.push(query));
-        message::write(&asked, &reply)
+        message::write(&incoming, &reply)
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::FaultServer;
-use super::connection::{Desk, attend};
+use super::connection::{ServerState, attend};
 use super::ledger::Ledger;
 use super::reply::{CannedResponse, Reply};
 use crate::testing::{self, Identity};
@@ -83,7 +83,7 @@ impl FaultServerBuilder {
         let ledger = Arc::new(Ledger::new(default_reply));
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let alpn: &[u8] = if self.http2 { b"h2" } else { b"http/1.1" };
-        let desk = Desk {
+        let state = ServerState {
             ledger: Arc::clone(&ledger),
             tls: self.tls.map(|config| with_alpn(&config, alpn)),
             http2: self.http2,
@@ -95,13 +95,17 @@ impl FaultServerBuilder {
             scheme,
             ledger,
             stop: Some(stop),
-            task: tokio::spawn(listen(listener, Arc::new(desk), stopped)),
+            task: tokio::spawn(listen(listener, Arc::new(state), stopped)),
         })
     }
 }
 
 /// Accepts connections until it is stopped. Dropping it drops its connections too.
-async fn listen(listener: TcpListener, desk: Arc<Desk>, mut stopped: oneshot::Receiver<()>) {
+async fn listen(
+    listener: TcpListener,
+    state: Arc<ServerState>,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -112,8 +116,8 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>, mut stopped: oneshot::Re
         // An error means that a connection was gone before it was accepted.
         if let Ok((tcp, _)) = accepted {
             let _ = tcp.set_nodelay(true);
-            let visit = desk.ledger.arrive();
-            connections.spawn(attend(tcp, Arc::clone(&desk), visit));
+            let connection = state.ledger.arrive();
+            connections.spawn(attend(tcp, Arc::clone(&state), connection));
         }
     }
     drop(listener);

@@ -55,8 +55,8 @@ impl Exchange {
                 }
                 Ok(Some(Order::End(End::Reset)))
             }
-            Reply::EarlyAnswer(answer) => {
-                self.answer(answer).await?;
+            Reply::EarlyAnswer(canned) => {
+                self.reply_with(canned).await?;
                 Ok(None)
             }
             reply => {
@@ -69,23 +69,23 @@ impl Exchange {
     async fn reply_to_whole(&mut self, reply: Reply) -> Result<Option<Order>, StreamLeft> {
         let stream = self.respond.stream_id();
         let end = match reply {
-            Reply::Response(answer) => {
-                self.answer(answer).await?;
+            Reply::Response(canned) => {
+                self.reply_with(canned).await?;
                 return Ok(None);
             }
             Reply::Upstream => {
-                let answer = upstream::forward(self.upstream, &self.ticket.seen()).await;
-                self.answer(answer).await?;
+                let canned = upstream::forward(self.upstream, &self.ticket.seen()).await;
+                self.reply_with(canned).await?;
                 return Ok(None);
             }
-            Reply::CloseOnNextRequest(answer) => {
+            Reply::CloseOnNextRequest(canned) => {
                 // The order comes first: a client that has the response may be faster than a later order.
                 self.order(Order::EndOnNext);
-                self.answer(answer).await?;
+                self.reply_with(canned).await?;
                 return Ok(None);
             }
-            Reply::AnswerThenClose(answer) => {
-                self.answer(answer).await?;
+            Reply::AnswerThenClose(canned) => {
+                self.reply_with(canned).await?;
                 End::Close
             }
             Reply::StallInBody { declared, sent } => {
@@ -138,20 +138,20 @@ impl Exchange {
     }
 
     /// Sends a whole response.
-    async fn answer(&mut self, answer: CannedResponse) -> Result<(), StreamLeft> {
+    async fn reply_with(&mut self, canned: CannedResponse) -> Result<(), StreamLeft> {
         let (bodiless, body) = (
             self.ticket.seen().method == Method::HEAD,
-            answer.body.clone(),
+            canned.body.clone(),
         );
-        let gate = answer.before_body.clone();
-        self.before_head(&answer).await?;
+        let gate = canned.before_body.clone();
+        self.before_head(&canned).await?;
         if bodiless || (body.is_empty() && gate.is_none()) {
             // The ticket is settled first: after the response is sent, the client may close before this task continues.
             self.ticket.settle();
-            let sent = self.respond.send_response(head_of(&answer), true);
+            let sent = self.respond.send_response(head_of(&canned), true);
             return sent.map(drop).map_err(|_| StreamLeft);
         }
-        let sent = self.respond.send_response(head_of(&answer), false);
+        let sent = self.respond.send_response(head_of(&canned), false);
         let mut stream = sent.map_err(|_| StreamLeft)?;
         if let Some(gate) = gate {
             tokio::select! {
@@ -167,17 +167,17 @@ impl Exchange {
     /// Sends a response and leaves its body open.
     async fn begin_body(
         &mut self,
-        answer: CannedResponse,
+        canned: CannedResponse,
     ) -> Result<SendStream<Bytes>, StreamLeft> {
-        let sent = self.respond.send_response(head_of(&answer), false);
+        let sent = self.respond.send_response(head_of(&canned), false);
         let mut stream = sent.map_err(|_| StreamLeft)?;
-        let last = send_data(&mut stream, answer.body).await?;
+        let last = send_data(&mut stream, canned.body).await?;
         stream.send_data(last, false).map_err(|_| StreamLeft)?;
         Ok(stream)
     }
 
-    async fn before_head(&mut self, answer: &CannedResponse) -> Result<(), StreamLeft> {
-        let Some(gate) = &answer.before_head else {
+    async fn before_head(&mut self, canned: &CannedResponse) -> Result<(), StreamLeft> {
+        let Some(gate) = &canned.before_head else {
             return Ok(());
         };
         tokio::select! {
@@ -228,16 +228,16 @@ async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<By
     }
 }
 
-fn head_of(answer: &CannedResponse) -> Response<()> {
+fn head_of(canned: &CannedResponse) -> Response<()> {
     let mut response = Response::new(());
-    *response.status_mut() = answer.status;
-    let mut headers = answer.headers.clone();
+    *response.status_mut() = canned.status;
+    let mut headers = canned.headers.clone();
     // RFC 9113 §8.2.2: these belong to a connection, not to a message.
     for name in [CONNECTION, TRANSFER_ENCODING] {
         headers.remove(name);
     }
-    if !answer.chunked && !answer.body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
-        headers.insert(CONTENT_LENGTH, answer.body.len().into());
+    if !canned.chunked && !canned.body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(CONTENT_LENGTH, canned.body.len().into());
     }
     *response.headers_mut() = headers;
     response

@@ -15,7 +15,7 @@ use http::{HeaderValue, Request};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{JoinSet, unconstrained};
 
-use super::connection::Desk;
+use super::connection::ServerState;
 use super::exchange::Exchange;
 use super::ledger::RecordedRequest;
 use super::reader::Head;
@@ -35,7 +35,7 @@ pub(super) enum Order {
 /// Serves streams until the connection has to end.
 pub(super) async fn serve(
     wire: Wire,
-    desk: Arc<Desk>,
+    state: Arc<ServerState>,
     (ordinal, max_streams): (usize, Option<u32>),
 ) -> End {
     let mut builder = h2::server::Builder::new();
@@ -64,7 +64,7 @@ pub(super) async fn serve(
                 Some(Ok(_)) if end_on_next => return End::Close,
                 Some(Ok((request, respond))) => {
                     let origin = (ordinal, orders.clone());
-                    streams.spawn(begin((request, respond), &desk, origin).run());
+                    streams.spawn(begin((request, respond), &state, origin).run());
                 }
                 Some(Err(_)) | None => return End::Gone,
             },
@@ -85,7 +85,7 @@ async fn flush(connection: &mut Connection<Wire, Bytes>) {
 
 fn begin(
     (request, respond): (Request<RecvStream>, SendResponse<Bytes>),
-    desk: &Desk,
+    state: &ServerState,
     (connection, orders): (usize, UnboundedSender<Order>),
 ) -> Exchange {
     let (head, body) = request.into_parts();
@@ -102,14 +102,14 @@ fn begin(
         version: head.version,
         headers,
     };
-    let (reply, ticket) = desk.ledger.begin(RecordedRequest::begun(head, connection));
+    let (reply, ticket) = state.ledger.begin(RecordedRequest::begun(head, connection));
     Exchange {
         reply,
         ticket,
         body,
         respond,
         open_body: None,
-        upstream: desk.upstream,
+        upstream: state.upstream,
         orders,
     }
 }

@@ -151,7 +151,7 @@ impl Ledger {
     }
 
     /// Records a connection, and returns its fault and its number.
-    pub(super) fn arrive(self: &Arc<Self>) -> Visit {
+    pub(super) fn arrive(self: &Arc<Self>) -> AcceptedConnection {
         let closing = self.closing.subscribe();
         let fault = self.script().faults.pop_front();
         let mut ordinal = 0;
@@ -160,7 +160,7 @@ impl Ledger {
             stats.open_connections += 1;
             ordinal = stats.connections;
         });
-        Visit {
+        AcceptedConnection {
             ordinal,
             fault,
             closing,
@@ -168,7 +168,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn shook_hands(&self) {
+    pub(super) fn handshake_done(&self) {
         self.stats.send_modify(|stats| stats.handshakes += 1);
     }
 
@@ -201,7 +201,7 @@ impl Ledger {
 
 /// A connection, with its fault and its number.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(super) struct AcceptedConnection {
     pub(super) ordinal: usize,
     pub(super) fault: Option<ConnFault>,
     pub(super) closing: watch::Receiver<()>,

@@ -26,7 +26,7 @@ pub use self::fault::ConnFault;
 pub use self::ledger::{RecordedRequest, ServerStats};
 pub use self::reply::{CannedResponse, Reply};
 
-pub(super) use self::http1::write_answer;
+pub(super) use self::http1::write_response;
 pub(super) use self::reader::{Head, Reader};
 pub(super) use self::upstream::forward;
 

@@ -35,16 +35,16 @@ async fn ask(upstream: SocketAddr, seen: &RecordedRequest) -> Result<CannedRespo
     let exchange = async {
         let response = sender.send_request(request(seen)?).await?;
         let (head, body) = response.into_parts();
-        let mut answer = CannedResponse::new(head.status).body(body.collect().await?.to_bytes());
-        answer.headers = head.headers;
+        let mut canned = CannedResponse::new(head.status).body(body.collect().await?.to_bytes());
+        canned.headers = head.headers;
         for name in PER_CONNECTION {
-            answer.headers.remove(name);
+            canned.headers.remove(name);
         }
-        Ok::<_, AnyError>(answer)
+        Ok::<_, AnyError>(canned)
     };
     tokio::select! {
         biased;
-        answer = exchange => answer,
+        canned = exchange => canned,
         Err(error) = connection => Err(error.into()),
     }
 }
