@@ -32,7 +32,7 @@
 //! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
 //! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |
 //! | [`CircuitBreakerLayer`] | rejects calls that would fail anyway |
-//! | [`AttemptLayer`] | applies the limits of one attempt, and records every hop |
+//! | [`AttemptLayer`] | applies the timeouts of one attempt, and records every hop |
 //!
 //! Each layer is [the driver](driver) with one policy on, and works alone in any tower stack over [`http::Request`].
 //! [`StandardLayer`] is the driver with all of them, in that order. Above it a [`Client`] builds the request and
@@ -44,13 +44,16 @@
 //!
 //! # Features
 //!
-//! `client` (on by default) is the client, the transport and the resolver; without it the layers remain. `reqwest` (on
-//! by default) has bare clients for SDKs, [`Transport::over`] for your own client, and conversions; without it the
-//! client does not build reqwest. `encrypted-dns` sends DNS queries over TLS and HTTPS. `har` writes timelines for the
-//! network panel of a browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Config`]
-//! from a file and serializes timelines. `reqwest-middleware` and `hyper-util` put the stack under SDKs that accept
-//! those: see [`sdk`]. `testing` is the test kit of this crate: a fault server, a scripted name server, assertions and
-//! a guide.
+//! | feature | what it adds |
+//! |---|---|
+//! | `client` (default) | the client, the transport and the resolver; without it only the layers remain |
+//! | `reqwest` (default) | bare clients for SDKs, [`Transport::over`] for your own client, conversions of responses |
+//! | `encrypted-dns` | DNS queries over TLS and HTTPS |
+//! | `har` | timelines as HTTP archives, for the network panel of a browser |
+//! | `otel` | OpenTelemetry: spans, propagation, links, metrics |
+//! | `serde` | [`Config`] from a file, timelines as data |
+//! | `reqwest-middleware`, `hyper-util` | the stack below SDKs that accept those: see [`sdk`] |
+//! | `testing` | the test kit: a fault server, a scripted name server, assertions and a guide |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "client"),

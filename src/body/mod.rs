@@ -36,6 +36,17 @@ use crate::replay::CloneBody;
 ///
 /// Bytes are sent again if a call is retried. A stream from [`wrap`](Self::wrap) is sent once. It is sent again only
 /// if no connection took it. A stream from [`retryable`](Self::retryable) is created for each attempt.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::Body;
+///
+/// let text = Body::from(r#"{"amount":100}"#); // bytes: sent again as often as needed
+/// let stream = Body::wrap(http_body_util::Full::new(bytes::Bytes::from("once"))); // any `http_body::Body`
+/// let none = Body::empty();
+/// # drop((text, stream, none));
+/// ```
 pub struct Body(Content);
 
 enum Content {

@@ -2,9 +2,9 @@ use super::Fault;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 
-/// The faults, the share of attempts that each one gets, and the destinations.
+/// The config of fault injection: the faults, the share of attempts that each one gets, and the destinations.
 ///
-/// Plain values: they are checked once, by [`ChaosLayer::new`](super::ChaosLayer::new).
+/// These are plain values. [`ChaosLayer::new`](super::ChaosLayer::new) checks them.
 ///
 /// # Example
 ///
@@ -23,7 +23,7 @@ pub struct ChaosConfig {
 }
 
 impl ChaosConfig {
-    /// Creates settings without faults. The same seed gives the same sequence of faults.
+    /// Creates a config without faults. The same seed gives the same sequence of faults.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl ChaosConfig {
         self
     }
 
-    /// Injects faults only into requests to this destination and to others named this way.
+    /// Injects faults only into requests to this destination. Call it again to add more destinations.
     #[must_use]
     pub fn destination(mut self, destination: Destination) -> Self {
         self.destinations.push(destination);
@@ -60,7 +60,7 @@ impl ChaosConfig {
         &self.faults
     }
 
-    /// Returns the destinations that faults are injected into: all of them if it is empty.
+    /// Returns the destinations that faults are injected into. If there are none, all destinations get faults.
     #[must_use]
     pub fn get_destinations(&self) -> &[Destination] {
         &self.destinations

@@ -34,8 +34,8 @@ pin_project! {
     #[project = StateProjected]
     enum ChaosState<F, R> {
         Untouched { #[pin] inner: F },
-        Sent { #[pin] inner: F, befalling: ActiveFault },
-        Unsent { befalling: ActiveFault },
+        Sent { #[pin] inner: F, fault: ActiveFault },
+        Unsent { fault: ActiveFault },
         // The fault has happened. The future waits before it returns the result.
         Held { end: Box<Option<ChaosResult<R>>>, until: Pin<Box<Sleep>> },
         Done,
@@ -47,7 +47,7 @@ type ChaosResult<R> = Result<Response<ChaosBody<R>>, BoxError>;
 /// The fault for a request, and where to report it.
 pub(super) struct ActiveFault {
     drawn: PlannedFault,
-    fate: Arc<FaultPlan>,
+    plan: Arc<FaultPlan>,
     call: Option<Call>,
 }
 
@@ -63,13 +63,13 @@ impl<F, R> ChaosFuture<F, R> {
         Self { state }
     }
 
-    pub(super) fn sent(inner: F, befalling: ActiveFault) -> Self {
-        let state = ChaosState::Sent { inner, befalling };
+    pub(super) fn sent(inner: F, fault: ActiveFault) -> Self {
+        let state = ChaosState::Sent { inner, fault };
         Self { state }
     }
 
-    pub(super) fn unsent(befalling: ActiveFault) -> Self {
-        let state = ChaosState::Unsent { befalling };
+    pub(super) fn unsent(fault: ActiveFault) -> Self {
+        let state = ChaosState::Unsent { fault };
         Self { state }
     }
 }
@@ -85,19 +85,19 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let fallen = match state.as_mut().project() {
+            let outcome = match state.as_mut().project() {
                 StateProjected::Untouched { inner } => {
-                    let answered = ready!(inner.poll(cx)).map_err(Into::into);
-                    answered.map(|answer| answer.map(ChaosBody::real)).into()
+                    let result = ready!(inner.poll(cx)).map_err(Into::into);
+                    result.map(|response| response.map(ChaosBody::real)).into()
                 }
-                StateProjected::Sent { inner, befalling } => {
+                StateProjected::Sent { inner, fault } => {
                     match ready!(inner.poll(cx)).map_err(Into::into) {
-                        Ok(answer) => befalling.befall(answer),
+                        Ok(response) => fault.apply(response),
                         // The service failed before the fault could happen.
                         Err(error) => Err(error).into(),
                     }
                 }
-                StateProjected::Unsent { befalling } => befalling.instead(),
+                StateProjected::Unsent { fault } => fault.instead(),
                 StateProjected::Held { end, until } => {
                     ready!(until.as_mut().poll(cx));
                     let Some(end) = end.take() else {
@@ -107,15 +107,15 @@ where
                 }
                 StateProjected::Done => return Poll::Pending,
             };
-            let Some(after) = fallen.after else {
+            let Some(after) = outcome.after else {
                 state.set(ChaosState::Done);
-                if let (Err(error), Some(tracker)) = (&fallen.end, tracker::current()) {
+                if let (Err(error), Some(tracker)) = (&outcome.end, tracker::current()) {
                     tracker.hand_back(Diagnosis::foreign(&**error).kind);
                 }
-                return Poll::Ready(fallen.end);
+                return Poll::Ready(outcome.end);
             };
             state.set(ChaosState::Held {
-                end: Box::new(Some(fallen.end)),
+                end: Box::new(Some(outcome.end)),
                 until: Box::pin(sleep(after)),
             });
         }
@@ -123,8 +123,8 @@ where
 }
 
 impl ActiveFault {
-    pub(super) fn new(drawn: PlannedFault, fate: Arc<FaultPlan>, call: Option<Call>) -> Self {
-        Self { drawn, fate, call }
+    pub(super) fn new(drawn: PlannedFault, plan: Arc<FaultPlan>, call: Option<Call>) -> Self {
+        Self { drawn, plan, call }
     }
 
     /// Returns whether this fault sends the request to the service.
@@ -143,10 +143,10 @@ impl ActiveFault {
     }
 
     /// Applies the fault to a response from the service.
-    fn befall<R: Body>(&self, answer: Response<R>) -> FaultOutcome<R> {
+    fn apply<R: Body>(&self, response: Response<R>) -> FaultOutcome<R> {
         let PlannedFault { fault, delay } = self.drawn;
-        if fault == Fault::BreakBody && answer.body().is_end_stream() {
-            return Ok(answer.map(ChaosBody::real)).into();
+        if fault == Fault::BreakBody && response.body().is_end_stream() {
+            return Ok(response.map(ChaosBody::real)).into();
         }
         if let Some(tracker) = tracker::current() {
             // A service that is not a transport of this crate reports no stages. The attempt waits for the response.
@@ -155,14 +155,14 @@ impl ActiveFault {
         self.note();
         match fault {
             Fault::Delay(_) => FaultOutcome {
-                end: Ok(answer.map(ChaosBody::real)),
+                end: Ok(response.map(ChaosBody::real)),
                 after: delay,
             },
             Fault::BreakBody => {
-                let broken = answer.map(|_lost| ChaosBody::broken(fault.error()));
+                let broken = response.map(|_lost| ChaosBody::broken(fault.error()));
                 Ok(broken).into()
             }
-            // The wait ends, but later than every configured limit.
+            // The wait ends, but later than every possible timeout.
             Fault::Silence => FaultOutcome {
                 end: Err(fault.error()),
                 after: Some(Timeout::MAX.get()),
@@ -186,7 +186,7 @@ impl ActiveFault {
             Fault::Respond {
                 status,
                 retry_after,
-            } => return Ok(made_up(status, retry_after)).into(),
+            } => return Ok(generated(status, retry_after)).into(),
             Fault::RefuseConnect | Fault::BlackholeConnect => play(Stage::Connect),
             _ => play(Stage::Send),
         }
@@ -201,7 +201,7 @@ impl ActiveFault {
     }
 
     fn note(&self) {
-        self.fate.note(self.call.as_ref(), self.drawn);
+        self.plan.note(self.call.as_ref(), self.drawn);
     }
 }
 
@@ -211,16 +211,16 @@ impl<R> From<ChaosResult<R>> for FaultOutcome<R> {
     }
 }
 
-fn made_up<R>(status: StatusCode, retry_after: Option<Duration>) -> Response<ChaosBody<R>> {
-    let mut answer = Response::new(ChaosBody::text(MADE_UP));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
+fn generated<R>(status: StatusCode, retry_after: Option<Duration>) -> Response<ChaosBody<R>> {
+    let mut response = Response::new(ChaosBody::text(GENERATED_BODY));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     if let Some(wait) = retry_after {
         let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, secs.into());
     }
-    answer
+    response
 }
 
 impl<F, R> fmt::Debug for ChaosFuture<F, R> {
@@ -229,6 +229,6 @@ impl<F, R> fmt::Debug for ChaosFuture<F, R> {
     }
 }
 
-const MADE_UP: &str = "chaos: this response was generated, and the request was not sent\n";
+const GENERATED_BODY: &str = "chaos: this response was generated, and the request was not sent\n";
 /// Used if no attempt layer above sets a connect timeout: Linux gives up after six unanswered SYNs.
 const KERNEL_GIVES_UP: Duration = Duration::from_secs(127);

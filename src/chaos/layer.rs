@@ -53,20 +53,20 @@ use crate::config_error::ConfigError;
 /// Dropping the future drops the request below.
 #[derive(Clone)]
 pub struct ChaosLayer {
-    fate: Arc<FaultPlan>,
+    plan: Arc<FaultPlan>,
     when: Option<Arc<When>>,
 }
 
 impl ChaosLayer {
-    /// Creates a layer that injects the faults of these settings. It starts switched on.
+    /// Creates a layer with this config. Fault injection is on from the start.
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range. The error names the setting and its value.
+    /// Fails if a value is out of range. The error names the field and its value.
     pub fn new(config: ChaosConfig) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
-            fate: Arc::new(FaultPlan::new(config)),
+            plan: Arc::new(FaultPlan::new(config)),
             when: None,
         })
     }
@@ -74,9 +74,9 @@ impl ChaosLayer {
     /// Injects faults only into requests for which this function returns true. Other requests do not advance the random
     /// sequence or the queue. If the function panics, the request gets no fault.
     #[must_use]
-    pub fn when(mut self, meant: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+    pub fn when(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         let site = Site::new("ChaosLayer::when");
-        self.when = Some(Arc::new(move |head: &_| permits(&site, || meant(head))));
+        self.when = Some(Arc::new(move |head: &_| permits(&site, || predicate(head))));
         self
     }
 
@@ -88,26 +88,26 @@ impl ChaosLayer {
     pub fn enqueue(&self, faults: impl IntoIterator<Item = Fault>) -> Result<(), ConfigError> {
         let faults: Vec<_> = faults.into_iter().collect();
         faults.iter().try_for_each(|fault| fault.check())?;
-        self.fate.queue(faults);
+        self.plan.queue(faults);
         Ok(())
     }
 
     /// Switches fault injection on or off for all clones. While it is off, requests pass unchanged and do not advance
     /// the random sequence or the queue.
     pub fn set_enabled(&self, on: bool) {
-        self.fate.set_enabled(on);
+        self.plan.set_enabled(on);
     }
 
     /// Returns whether fault injection is on.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.fate.is_enabled()
+        self.plan.is_enabled()
     }
 
     /// Returns the number of faults injected so far.
     #[must_use]
     pub fn injected(&self) -> u64 {
-        self.fate.injected()
+        self.plan.injected()
     }
 }
 
@@ -125,7 +125,7 @@ impl<S> Layer<S> for ChaosLayer {
 impl fmt::Debug for ChaosLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChaosLayer")
-            .field("fate", &self.fate)
+            .field("plan", &self.plan)
             .finish_non_exhaustive()
     }
 }
@@ -153,23 +153,23 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let ChaosLayer { fate, when } = &self.chaos;
-        if !fate.is_enabled() {
+        let ChaosLayer { plan, when } = &self.chaos;
+        if !plan.is_enabled() {
             return ChaosFuture::untouched(self.inner.call(request));
         }
         let (head, body) = request.into_parts();
-        let meant = fate.is_meant(&head, when.as_deref());
-        let drawn = meant.then(|| fate.draw()).flatten();
+        let meant = plan.is_meant(&head, when.as_deref());
+        let drawn = meant.then(|| plan.draw()).flatten();
         let call = drawn.and_then(|_| Call::of(&head.extensions));
         let request = Request::from_parts(head, body);
         let Some(drawn) = drawn else {
             return ChaosFuture::untouched(self.inner.call(request));
         };
-        let befalling = ActiveFault::new(drawn, Arc::clone(fate), call);
-        if befalling.needs_the_service() {
-            return ChaosFuture::sent(self.inner.call(request), befalling);
+        let fault = ActiveFault::new(drawn, Arc::clone(plan), call);
+        if fault.needs_the_service() {
+            return ChaosFuture::sent(self.inner.call(request), fault);
         }
-        befalling.give_back(request);
-        ChaosFuture::unsent(befalling)
+        fault.give_back(request);
+        ChaosFuture::unsent(fault)
     }
 }

@@ -3,16 +3,16 @@
 //! [`ChaosLayer`] belongs where the network begins: below the attempt layer and above the transport. The stack
 //! therefore diagnoses, judges and retries an injected fault like a real failure:
 //!
-//! | mishap | fails at | effect | the request |
+//! | fault | fails at | effect | the request |
 //! |---|---|---|---|
 //! | [`RefuseConnect`](Fault::RefuseConnect) | connect: refused | none | not sent |
-//! | [`SwallowConnect`](Fault::BlackholeConnect) | connect: timeout | none | not sent |
+//! | [`BlackholeConnect`](Fault::BlackholeConnect) | connect: timeout | none | not sent |
 //! | [`BreakConnection`](Fault::BreakConnection) | send: closed | none | not sent |
-//! | [`Answer`](Fault::Respond) | gateway or server, by the status | by the status | not sent |
-//! | [`Late`](Fault::Delay) | nowhere, or server: timeout | as it was | sent and answered |
-//! | [`LoseAnswer`](Fault::DropResponse) | server: closed | possible | sent and answered |
-//! | [`Silence`](Fault::Silence) | server: timeout | possible | sent and answered |
-//! | [`BreakBody`](Fault::BreakBody) | receive: incomplete | done after a 2xx | sent and answered |
+//! | [`Respond`](Fault::Respond) | gateway or server, by the status | by the status | not sent |
+//! | [`Delay`](Fault::Delay) | nowhere, or server: timeout | unchanged | sent, the service responds |
+//! | [`DropResponse`](Fault::DropResponse) | server: closed | possible | sent, the service responds |
+//! | [`Silence`](Fault::Silence) | server: timeout | possible | sent, the service responds |
+//! | [`BreakBody`](Fault::BreakBody) | receive: incomplete | done after a 2xx | sent, the service responds |
 //!
 //! The effect is true. If it is none, the request was not sent. If it is possible, the service has done the work.
 //!
@@ -39,25 +39,26 @@
 //!
 //! # Protects from
 //!
-//! Learning only in production what a lost response does: whether the customer pays twice, and whether the error shows
-//! it.
+//! Without it, a team learns only in production what a lost response does: whether the customer pays twice, and whether
+//! the error shows it.
 //!
 //! # Defaults
 //!
-//! No faults, all destinations, switched on.
+//! There are no faults. They apply to all destinations, and fault injection is on.
 //!
 //! # Reports
 //!
-//! Every fault is a note in the call's timeline ([`What::Chaos`](crate::hop::TimelineEventKind::Chaos)), a warning
-//! event `chaos` on its span, and the cause of the error. The body of a generated response says that it was generated.
-//! An injected fault cannot be mistaken for a real failure.
+//! Every fault is an event in the call's timeline ([`TimelineEventKind::Chaos`](crate::hop::TimelineEventKind::Chaos)),
+//! a warning event `chaos` on its span, and the cause of the error. The body of a generated response says that it was
+//! generated. An injected fault cannot be mistaken for a real failure.
 //!
 //! # Trade-offs
 //!
-//! It needs no other dependency and no feature, so staging runs the same binary as production. Switched off, it costs
-//! one check of a flag. Without the layer, it costs nothing.
+//! The layer needs no other dependency and no feature, so staging runs the same binary as production. If it is switched
+//! off, it costs one check of a flag. Without the layer, there is no cost.
 //!
-//! It does not inject faults into names and certificates. Use the test kit for them (`testing`, feature `testing`).
+//! The layer does not inject faults into lookups and certificates. Use the test kit for them (`testing`, feature
+//! `testing`).
 //!
 //! A lost response takes as long as the real response took, because the request is really sent. A network fault is
 //! injected above the transport, so the transport sets no address aside and closes no connection for it.

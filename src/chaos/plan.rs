@@ -110,9 +110,9 @@ impl FaultPlan {
 impl fmt::Debug for FaultPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FaultPlan")
-            .field("settings", &self.config)
+            .field("config", &self.config)
             .field("on", &self.is_enabled())
-            .field("played", &self.injected())
+            .field("injected", &self.injected())
             .finish_non_exhaustive()
     }
 }

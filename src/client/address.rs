@@ -61,7 +61,7 @@ impl Address {
         }
     }
 
-    /// Returns the parts of the URL, to be changed.
+    /// Returns the parsed URL, so that the caller can change its parts.
     pub(super) fn url_mut(&mut self) -> Result<&mut Url, BoxError> {
         if let Form::Plain(uri) = &self.0 {
             *self = Self::parse(&uri.to_string())?;
@@ -128,9 +128,9 @@ impl sealed::Sealed for Uri {
     }
 }
 
-/// Returns a URL that means the same by the URL standard and by RFC 3986. That is an `http` or `https` URL with a path,
-/// without userinfo and fragment, and only with characters that both leave unchanged. The transport reads the host in
-/// the same way.
+/// Returns the text as a URI if the URL standard and RFC 3986 give it the same meaning. That is an `http` or `https`
+/// URL with a path, without userinfo and fragment, and only with characters that both leave unchanged. The transport
+/// reads the host in the same way.
 fn plain(text: &str) -> Option<Uri> {
     let rest = text
         .strip_prefix("https://")
@@ -146,12 +146,12 @@ fn plain(text: &str) -> Option<Uri> {
     is_plain.then(|| Uri::try_from(text).ok()).flatten()
 }
 
-/// Whether a label holds letters of another alphabet.
+/// Returns whether a label may be Punycode, so that it may stand for letters of another alphabet.
 fn is_encoded(authority: &str) -> bool {
     authority.contains('-') && authority.contains("xn--")
 }
 
-/// Whether path and query have neither a dot segment nor a character that is escaped.
+/// Returns whether path and query have neither a dot segment nor a character that the URL standard would escape.
 fn is_left_alone(path: &str) -> bool {
     let (mut before, mut is_escaped) = (b'/', false);
     let is_left = |byte: u8| {
@@ -166,7 +166,8 @@ fn is_left_alone(path: &str) -> bool {
     path.bytes().all(is_left) && !(is_escaped && (path.contains("%2e") || path.contains("%2E")))
 }
 
-/// Returns whether the host may be an unusually written address, or the port may be one that is left out.
+/// Returns whether the host may be an IP address in an unusual form, or the port may be one that the URL standard would
+/// drop or rewrite.
 fn has_numbers(authority: &str) -> bool {
     let last = |text: &str, of: u8| text.bytes().rposition(|byte| byte == of);
     let (host, port) = match last(authority, b':') {

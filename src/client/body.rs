@@ -40,8 +40,8 @@ impl ResponseBody {
         }
     }
 
-    /// Removes the codings of a body, and the headers that describe the encoded form. A head without a body (HEAD, 204,
-    /// 304) keeps these headers, and so does a body that cannot be decoded.
+    /// Decodes a body, and removes the headers that describe its encoded form. A head without a body (HEAD, 204, 304)
+    /// keeps these headers. A head whose body cannot be decoded keeps them too.
     pub(super) fn decoding<B>(head: &mut Parts, body: B, timeline: &Timeline) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -110,7 +110,7 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// Converts a foreign error, which came from the decoder: the bytes arrived, and the body is malformed.
+/// Converts an error of the decoder: the bytes arrived, but the body is malformed.
 fn undecoded(error: BoxError, timeline: &Option<Timeline>) -> Error {
     let error = match Error::ours(error) {
         Ok(ours) => return ours,

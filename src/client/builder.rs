@@ -45,8 +45,8 @@ use crate::transport::{Transport, TransportBuilder};
 /// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
-    settings: Config,
-    /// Parts of the stack besides its settings.
+    config: Config,
+    /// Parts of the stack besides its config.
     stack: Vec<Extra>,
     budgets: Option<Budgets>,
     on_complete: Option<Observer>,
@@ -54,8 +54,8 @@ pub struct ClientBuilder {
     #[cfg(feature = "otel")]
     metrics: Option<Metrics>,
     headers: HeaderMap,
-    most_body_bytes: usize,
-    /// Settings of the transport, which is created when the limits are known.
+    max_body_bytes: usize,
+    /// Options of the transport, which is created after the timeouts are known.
     transport: Vec<TransportOption>,
 }
 
@@ -67,9 +67,9 @@ impl ClientBuilder {
         Self::from_config(Config::new(deadline))
     }
 
-    pub(super) fn from_config(settings: Config) -> Self {
+    pub(super) fn from_config(config: Config) -> Self {
         Self {
-            settings,
+            config,
             stack: Vec::new(),
             budgets: None,
             on_complete: None,
@@ -77,24 +77,25 @@ impl ClientBuilder {
             #[cfg(feature = "otel")]
             metrics: None,
             headers: HeaderMap::from_iter([(USER_AGENT, AGENT)]),
-            most_body_bytes: WHOLE_BODY_BYTES,
+            max_body_bytes: WHOLE_BODY_BYTES,
             transport: Vec::new(),
         }
     }
 
-    /// Sets limits that do not follow from the deadline.
+    /// Sets timeouts explicitly, in place of those that are derived from the deadline.
     pub fn timeouts(mut self, timeouts: TimeoutsConfig) -> Self {
-        self.settings = self.settings.timeouts(timeouts);
+        self.config = self.config.timeouts(timeouts);
         self
     }
 
-    /// Sets when a call is retried.
+    /// Sets when and how often a call is retried.
     pub fn retry(mut self, retry: RetryConfig) -> Self {
-        self.settings = self.settings.retry(retry);
+        self.config = self.config.retry(retry);
         self
     }
 
-    /// Sets a function that classifies failures first: see [`RetryLayer::classify`](crate::RetryLayer::classify).
+    /// Sets a function that classifies failures before the built-in rules do: see
+    /// [`RetryLayer::classify`](crate::RetryLayer::classify).
     pub fn classify<F>(mut self, classify: F) -> Self
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
@@ -104,7 +105,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets a function that classifies failures and also each 2xx response: see
+    /// Sets a function that classifies failures and also each 2xx response, before the built-in rules do: see
     /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
     pub fn classify_all<F>(mut self, classify: F) -> Self
     where
@@ -125,8 +126,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses retry budgets that other clients share. If the settings have other budget terms, the client is refused when
-    /// it is built.
+    /// Uses the retry budgets of other clients, and shares them. If this client's config has a budget on other terms,
+    /// [`build`](Self::build) fails.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Self {
         self.budgets = Some(budgets.clone());
         self
@@ -143,7 +144,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets a function that first reads from a response when the server wants a retry: see
+    /// Sets a function that reads from a response when to retry, before the common headers are read: see
     /// [`RetryLayer::hint`](crate::RetryLayer::hint).
     pub fn hint<F>(mut self, hint: F) -> Self
     where
@@ -179,7 +180,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Records every call, and shows circuits, budgets and open connections.
+    /// Records every call in these metrics, together with the circuits, budgets and open connections of this client.
     #[cfg(feature = "otel")]
     pub fn metrics(mut self, metrics: &Metrics) -> Self {
         self.metrics = Some(metrics.clone());
@@ -187,34 +188,34 @@ impl ClientBuilder {
         self.on_complete(move |timeline| metrics.record(timeline))
     }
 
-    /// Sets how idempotency keys are made, and which servers honor them.
+    /// Sets how idempotency keys are generated, and which servers honor them.
     pub fn idempotency(mut self, idempotency: IdempotencyConfig) -> Self {
-        self.settings = self.settings.idempotency(idempotency);
+        self.config = self.config.idempotency(idempotency);
         self
     }
 
     /// Sets which redirects are followed.
     pub fn redirect(mut self, redirect: RedirectConfig) -> Self {
-        self.settings = self.settings.redirect(redirect);
+        self.config = self.config.redirect(redirect);
         self
     }
 
     /// Sets when the breaker rejects calls to a destination.
     pub fn circuit_breaker(mut self, breaker: CircuitBreakerConfig) -> Self {
-        self.settings = self.settings.circuit_breaker(breaker);
+        self.config = self.config.circuit_breaker(breaker);
         self
     }
 
-    /// Sets some fields differently for the calls that match a pattern: see [`Config`](Config#destinations).
+    /// Overrides parts of the config for the calls that match a pattern: see [`Config`](Config#destinations).
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
-        self.settings = self.settings.destination(pattern, config);
+        self.config = self.config.destination(pattern, config);
         self
     }
 
     /// Sends the attempt number and the time left to the server: see
     /// [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline).
     pub fn propagate_deadline(mut self, yes: bool) -> Self {
-        self.settings = self.settings.propagate_deadline(yes);
+        self.config = self.config.propagate_deadline(yes);
         self
     }
 
@@ -230,9 +231,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits the bodies that are received whole (8 MiB by default), both on the wire and decoded.
-    pub fn body_limit(mut self, most_bytes: usize) -> Self {
-        self.most_body_bytes = most_bytes;
+    /// Sets the maximum size of a body that is received whole, both on the wire and decoded: 8 MiB by default.
+    pub fn body_limit(mut self, max_bytes: usize) -> Self {
+        self.max_body_bytes = max_bytes;
         self
     }
 
@@ -278,7 +279,7 @@ impl ClientBuilder {
         self.transport(|transport| transport.chaos(chaos))
     }
 
-    /// Changes the transport: see [`TransportBuilder`] for all settings.
+    /// Configures the transport: see [`TransportBuilder`] for all options.
     ///
     /// # Example
     ///
@@ -302,15 +303,15 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if limits contradict each other (the error names both fields and values), or as
-    /// [`TransportBuilder::build`] does.
+    /// Fails if a value of the config is out of range or contradicts another one. The error names the fields and their
+    /// values. Also fails for the reasons of [`TransportBuilder::build`].
     pub fn build(self) -> Result<Client, ConfigError> {
-        let mut standard = StandardLayer::from_config(&self.settings)?;
-        if self.most_body_bytes == 0 {
+        let mut standard = StandardLayer::from_config(&self.config)?;
+        if self.max_body_bytes == 0 {
             let expected = "1 byte or more";
             return Err(ConfigError::invalid("body_limit", 0, expected));
         }
-        let timeouts = Timeouts::from_config(self.settings.deadline, self.settings.timeouts)?;
+        let timeouts = Timeouts::from_config(self.config.deadline, self.config.timeouts)?;
         let begun = Transport::builder(timeouts);
         let set = self
             .transport
@@ -346,7 +347,7 @@ impl ClientBuilder {
             on_complete: self.on_complete,
             maker: self.maker,
             headers: self.headers,
-            most_body_bytes: self.most_body_bytes,
+            max_body_bytes: self.max_body_bytes,
             config,
         })))
     }
@@ -355,8 +356,8 @@ impl ClientBuilder {
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
-            .field("settings", &self.settings)
-            .field("most_body_bytes", &self.most_body_bytes)
+            .field("config", &self.config)
+            .field("max_body_bytes", &self.max_body_bytes)
             .finish_non_exhaustive()
     }
 }

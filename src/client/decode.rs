@@ -38,7 +38,7 @@ pub(super) fn text(bytes: Bytes, encoding: &'static Encoding) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// The reason why a body is not the expected JSON: the place, without the text at that place.
+/// The reason why a body is not the expected JSON. It has the position of the error, without the text at that position.
 #[derive(Debug)]
 pub(super) struct NotJson {
     category: &'static str,

@@ -13,12 +13,12 @@ use crate::layer::ConfigHandle;
 use crate::policy::redirect::unfollowed;
 use crate::timeline::Timeline;
 
-/// The facts about a request that the meaning of its status depends on.
+/// The facts about a request that decide what its status means.
 #[derive(Debug)]
 pub(super) struct StatusTerms {
     /// Whether the request asks for a 304 if nothing was modified.
     pub(super) conditional: bool,
-    /// Tells whether the client follows redirects.
+    /// The config, which says whether the client follows redirects.
     pub(super) config: ConfigHandle,
 }
 
@@ -32,8 +32,8 @@ pub(super) fn is_conditional(method: &Method, headers: [&HeaderMap; 2]) -> bool 
 }
 
 impl Response {
-    /// Turns a status other than 2xx into an error that shows it. A 304 is an error if the request did not ask for it.
-    /// The error has the beginning of the body.
+    /// Turns a status other than 2xx into an error that shows it and has the beginning of the body. A 304 is an error
+    /// only if the request did not ask for it.
     pub(super) async fn fetched(mut self, asks: StatusTerms) -> Result<Self, Error> {
         let Some(error) = self.failed_by_status(&asks) else {
             return self.decoded();
@@ -68,7 +68,8 @@ impl Response {
         Some(self.shown(diagnosis).because(ReasonText::new(reason)))
     }
 
-    /// Receives the beginning of a failure's body, within bounds. If the body fails, the first failure is kept.
+    /// Receives the beginning of a failed response's body, within bounds of size and time. An error of the body is
+    /// ignored: the status remains the failure.
     async fn beginning(&mut self) -> Bytes {
         let mut kept = BytesMut::new();
         if self.still_encoded().is_some() {

@@ -75,7 +75,7 @@ struct Shared {
     on_complete: Option<Observer>,
     maker: Maker,
     headers: HeaderMap,
-    most_body_bytes: usize,
+    max_body_bytes: usize,
     config: ConfigHandle,
 }
 
@@ -85,9 +85,9 @@ impl Client {
         ClientBuilder::new(deadline)
     }
 
-    /// Creates a builder from settings, such as settings that were read from a file.
-    pub fn builder_from_config(settings: Config) -> ClientBuilder {
-        ClientBuilder::from_config(settings)
+    /// Creates a builder from a config, for example from one that was read from a file.
+    pub fn builder_from_config(config: Config) -> ClientBuilder {
+        ClientBuilder::from_config(config)
     }
 
     /// Begins a GET request.

@@ -28,7 +28,24 @@ use crate::timeout::Timeout;
 use crate::transport::basic;
 use crate::transport::framing::announced;
 
-/// A request being built. Parts that cannot be encoded are reported at encode, when the request is sent.
+/// Builds one request and sends it. If a part cannot be encoded, the call fails at encode when the request is sent.
+///
+/// # Example
+///
+/// ```no_run
+/// use sevenhops::{Client, timeout::Timeout};
+///
+/// # async fn f(client: Client) -> Result<(), sevenhops::Error> {
+/// let charges = client
+///     .get("https://api.test/v1/charges")
+///     .query(&[("limit", "10")])
+///     .bearer_auth("token")
+///     .route("/v1/charges") // the name in telemetry
+///     .deadline(Timeout::from_secs(2)) // shorter than the client's
+///     .fetch_bytes() // a 2xx with its whole body, or an error
+///     .await?;
+/// # drop(charges); Ok(()) }
+/// ```
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
     client: Client,
@@ -37,9 +54,9 @@ pub struct RequestBuilder {
     version: Version,
     headers: HeaderMap,
     body: Body,
-    /// None if the request wants nothing otherwise than its client.
+    /// `None` if the request overrides nothing of its client's config.
     options: Option<Box<Options>>,
-    most_body_bytes: usize,
+    max_body_bytes: usize,
     /// The first part that could not be encoded.
     invalid: Option<BoxError>,
 }
@@ -51,7 +68,7 @@ impl RequestBuilder {
             Err(error) => (None, Some(error)),
         };
         Self {
-            most_body_bytes: client.0.most_body_bytes,
+            max_body_bytes: client.0.max_body_bytes,
             client,
             method,
             url,
@@ -88,7 +105,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Adds pairs to the query.
+    /// Adds key-value pairs to the query.
     pub fn query<T: Serialize + ?Sized>(mut self, query: &T) -> Self {
         match serde_urlencoded::to_string(query) {
             Ok(pairs) => {
@@ -106,7 +123,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Sets the body to JSON, and the content type unless it was set.
+    /// Sets the body to JSON, and sets `Content-Type` unless it is set already.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         match encoded(&self.client.0.maker, || serde_json::to_vec(value)) {
             Ok(json) => self.content(json.into(), "application/json"),
@@ -114,7 +131,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Sets the body to a form, and the content type unless it was set.
+    /// Sets the body to a form, and sets `Content-Type` unless it is set already.
     pub fn form<T: Serialize + ?Sized>(self, form: &T) -> Self {
         match encoded(&self.client.0.maker, || serde_urlencoded::to_string(form)) {
             Ok(pairs) => self.content(pairs.into(), "application/x-www-form-urlencoded"),
@@ -151,7 +168,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets the route name for telemetry, without values: `/v1/charges/{id}`.
+    /// Sets the route, without values: `/v1/charges/{id}`. See [`Options::route`].
     pub fn route(self, route: impl Into<Arc<str>>) -> Self {
         self.with_options(|options| options.route(route))
     }
@@ -161,8 +178,8 @@ impl RequestBuilder {
         self.with_options(|options| options.deadline(deadline))
     }
 
-    /// Ends the deadline at the response head, for a stream of any length. The body idle timeout still applies to each
-    /// pause between two pieces.
+    /// Applies the deadline only until the response head arrives, for a stream of any length. The body idle timeout
+    /// still applies to each pause between two pieces.
     pub fn streaming(self) -> Self {
         self.with_options(Options::streaming)
     }
@@ -172,7 +189,7 @@ impl RequestBuilder {
         self.with_options(|options| options.idempotent(yes))
     }
 
-    /// Makes only one attempt (or one for each leg, if redirects are followed).
+    /// Makes only one attempt, or one for each request of a redirect chain.
     pub fn no_retry(self) -> Self {
         self.with_options(Options::no_retry)
     }
@@ -220,16 +237,16 @@ impl RequestBuilder {
         self
     }
 
-    /// Takes over the deadline and other facts from the headers of an incoming request, for one call: see
-    /// [`Options::inherit`](crate::Options::inherit). For several calls, read them once into shared
-    /// [`options`](Self::options) when the request arrives.
+    /// Reads the remaining time and the retry state from the headers of an incoming request, and applies them to this
+    /// call: see [`Options::inherit`](crate::Options::inherit). For several calls, read the headers once, when the
+    /// request arrives, and share the [`options`](Self::options).
     pub fn inherit(self, headers: &HeaderMap) -> Self {
         self.with_options(|options| options.inherit(headers))
     }
 
-    /// Limits the body of this call, if it is received whole.
-    pub fn body_limit(mut self, most_bytes: usize) -> Self {
-        self.most_body_bytes = most_bytes;
+    /// Sets the maximum size of this call's body, if it is received whole.
+    pub fn body_limit(mut self, max_bytes: usize) -> Self {
+        self.max_body_bytes = max_bytes;
         self
     }
 
@@ -239,16 +256,15 @@ impl RequestBuilder {
     ///
     /// Fails with the hop at which the call failed. A failing status is not an error: see
     /// [`Response::error_for_status`]. A coding that the client cannot decode is not an error either: the body is
-    /// returned encoded, with its
-    /// `Content-Encoding`.
+    /// returned encoded, with its `Content-Encoding`.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the call is given up.
     pub async fn send(self) -> Result<Response, Error> {
-        let (client, most_body_bytes) = (self.client.clone(), self.most_body_bytes);
+        let (client, max_body_bytes) = (self.client.clone(), self.max_body_bytes);
         let response = client.execute(self.build()?).await?;
-        Ok(response.bounded(most_body_bytes))
+        Ok(response.bounded(max_body_bytes))
     }
 
     /// Sends the request and receives the whole body, as part of the attempt.
@@ -279,7 +295,7 @@ impl RequestBuilder {
             conditional: is_conditional(&self.method, [&self.headers, &self.client.0.headers]),
             config: self.client.0.config.clone(),
         };
-        let most = self.most_body_bytes;
+        let most = self.max_body_bytes;
         let whole = self.with_options(|options| {
             let most = options.whole_body.unwrap_or(usize::MAX).min(most);
             options.whole_body(most)
@@ -287,7 +303,7 @@ impl RequestBuilder {
         whole.send().await?.fetched(asks).await
     }
 
-    /// Returns the request, to be sent by [`Client::execute`] or through another service.
+    /// Builds the request without sending it. Send it with [`Client::execute`] or through another service.
     ///
     /// # Errors
     ///
@@ -353,8 +369,8 @@ fn encoded<T, E>(maker: &Maker, encode: impl FnOnce() -> Result<T, E>) -> Result
 /// Ends the call of a request that could not be encoded, and returns its error.
 fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Error {
     let call = Call::begin(request, Timeout::MAX);
-    let asked = (request.method(), request.uri());
-    let span = call_span(&client.0.maker, &call, asked);
+    let target = (request.method(), request.uri());
+    let span = call_span(&client.0.maker, &call, target);
     call.listen(&span, client.0.on_complete.as_ref());
     let open = call.open();
     call.fail(Diagnosis::invalid());
@@ -385,7 +401,7 @@ impl Client {
         let mut stack = self.0.stack.clone();
         poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
         let response = stack.call(request).await?;
-        Ok(Response::new(response, self.0.most_body_bytes))
+        Ok(Response::new(response, self.0.max_body_bytes))
     }
 }
 

@@ -21,17 +21,32 @@ use crate::policy::idempotency;
 use crate::telemetry::{Span, decode_span, mark};
 use crate::timeline::Timeline;
 
-/// A response: its head has arrived, its body may still be on its way.
+/// A response whose head has arrived. Its body may still be on its way.
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
+/// let mut response = client.get("https://files.test/backup.tar").send().await?.error_for_status()?;
+/// println!("{} over {:?}", response.status(), response.version());
+///
+/// let mut bytes = 0;
+/// while let Some(piece) = response.chunk().await? {
+///     bytes += piece.len(); // one piece at a time; `bytes()`, `text()` and `json()` receive the whole body
+/// }
+/// println!("{bytes} bytes");
+/// # Ok(()) }
+/// ```
 pub struct Response {
     head: Parts,
     body: ResponseBody,
     pub(super) uri: Uri,
     timeline: Option<Timeline>,
-    most_body_bytes: usize,
+    max_body_bytes: usize,
 }
 
 impl Response {
-    pub(super) fn new<R>(response: http::Response<DriverBody<R>>, most_body_bytes: usize) -> Self
+    pub(super) fn new<R>(response: http::Response<DriverBody<R>>, max_body_bytes: usize) -> Self
     where
         R: HttpBody<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
@@ -44,7 +59,7 @@ impl Response {
             body,
             uri: timeline.0.current_uri(),
             timeline: Some(timeline),
-            most_body_bytes,
+            max_body_bytes,
         }
     }
 
@@ -55,8 +70,8 @@ impl Response {
         }
     }
 
-    pub(super) fn bounded(mut self, most_body_bytes: usize) -> Self {
-        self.most_body_bytes = most_body_bytes;
+    pub(super) fn bounded(mut self, max_body_bytes: usize) -> Self {
+        self.max_body_bytes = max_body_bytes;
         self
     }
 
@@ -84,7 +99,7 @@ impl Response {
         &self.head.extensions
     }
 
-    /// Returns the URL of the response, whole: the requested one, or the one that redirects led to.
+    /// Returns the complete URL of the response: the requested URL, or the URL that redirects led to.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.uri
@@ -110,14 +125,14 @@ impl Response {
         self.extensions().get::<Truncated>().is_some()
     }
 
-    /// Returns the length of the body, if it was announced and the body is not encoded.
+    /// Returns the length of the body, if the server declared it and the body is not encoded.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         self.body.size_hint().exact()
     }
 
-    /// Turns a status of 400 and above into an error that names gateway or server. A redirect that was not followed is
-    /// not an error here: see [`fetch_bytes`](super::RequestBuilder::fetch_bytes).
+    /// Turns a status of 400 and above into an error whose hop is gateway or server. A redirect that was not followed
+    /// is not an error here: see [`fetch_bytes`](super::RequestBuilder::fetch_bytes).
     ///
     /// # Errors
     ///
@@ -132,7 +147,7 @@ impl Response {
     pub(super) fn status_error(&self) -> Option<Error> {
         let call = self.timeline.as_ref().map(|Timeline(call)| call);
         let (status, headers) = (self.head.status, &self.head.headers);
-        // The attempt knows more: whether the server honored its key.
+        // The attempt's diagnosis is more exact: it knows whether the server honored the key.
         let judged = call.and_then(|call| call.judged(status));
         let diagnosis = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No))?;
         Some(self.fail(diagnosis))
@@ -200,7 +215,7 @@ impl Response {
     pub async fn bytes(mut self) -> Result<Bytes, Error> {
         let mut whole = BytesMut::new();
         while let Some(piece) = self.chunk().await? {
-            if piece.len() > self.most_body_bytes - whole.len() {
+            if piece.len() > self.max_body_bytes - whole.len() {
                 return Err(failed(Kind::TooLarge, &self.timeline));
             }
             if whole.is_empty() {
@@ -208,7 +223,7 @@ impl Response {
                     return Ok(piece);
                 }
                 let rest = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
-                let room = piece.len().saturating_add(rest).min(self.most_body_bytes);
+                let room = piece.len().saturating_add(rest).min(self.max_body_bytes);
                 whole.reserve(room.min(MOST_RESERVED));
             }
             whole.extend_from_slice(&piece);
@@ -273,12 +288,13 @@ where
             head,
             uri: Uri::default(),
             timeline,
-            most_body_bytes: usize::MAX,
+            max_body_bytes: usize::MAX,
         }
     }
 }
 
-/// A server may announce more than it sends. The buffer of a longer body grows as the body comes.
+/// A server may declare more than it sends, so no more than this is reserved at once. The buffer of a longer body grows
+/// as the body arrives.
 const MOST_RESERVED: usize = 8 << 20;
 
 impl fmt::Debug for Response {

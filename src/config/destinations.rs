@@ -1,4 +1,4 @@
-//! A part of a config, for some destinations.
+//! Overrides of a config for some destinations.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
 use crate::timeout::TimeoutsConfig;
 
-/// A part of a config for some destinations: see [`Config::destination`](crate::Config::destination).
+/// Overrides of a config for some destinations: see [`Config::destination`](crate::Config::destination).
 ///
 /// A field that is not set is taken from the surrounding config. Each field is one value: a backoff, a budget, a
 /// window or a list is replaced as a whole.
@@ -45,7 +45,7 @@ pub struct DestinationConfig {
 }
 
 impl DestinationConfig {
-    /// Creates a part that changes nothing.
+    /// Creates overrides that change nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -59,7 +59,7 @@ impl DestinationConfig {
         self
     }
 
-    /// Sets limits.
+    /// Sets timeouts explicitly.
     #[must_use]
     pub fn timeouts(mut self, timeouts: TimeoutsConfig) -> Self {
         self.timeouts = timeouts;
@@ -113,10 +113,10 @@ impl DestinationConfig {
     }
 }
 
-/// The parts of a config for some destinations, each with its pattern, in the order of the file.
+/// The overrides for some destinations, each with its pattern, in the order of the file.
 pub(super) type Destinations = Vec<(String, DestinationConfig)>;
 
-/// The file form of the parts: a table by pattern.
+/// The form of the overrides in a file: a table by pattern.
 #[cfg(feature = "serde")]
 pub(super) mod file {
     use std::fmt;

@@ -1,4 +1,4 @@
-//! All settings of a stack in one value, so that they can be read from a file.
+//! The whole config of a stack in one value, so that it can be read from a file.
 
 mod destinations;
 mod plan;
@@ -19,7 +19,7 @@ use crate::policy::retry::RetryConfig;
 use crate::timeout::Timeouts;
 use crate::timeout::TimeoutsConfig;
 
-/// The config of a stack: the deadline, the settings of each policy, and parts for some destinations.
+/// The config of a stack: the deadline, the config of each policy, and overrides for some destinations.
 ///
 /// These are plain values. They are checked when a layer or a client is built. A value that is out of range or
 /// contradicts another one is refused with its path: `retry.attempts: 0 is invalid: expected 1..=255`.
@@ -31,12 +31,12 @@ use crate::timeout::TimeoutsConfig;
 /// use sevenhops::{Config, DestinationConfig, RetryConfig, StandardLayer};
 ///
 /// let once = DestinationConfig::new().retry(RetryConfig::new().attempts(1));
-/// let settings = Config::new(Duration::from_secs(10))
+/// let config = Config::new(Duration::from_secs(10))
 ///     .retry(RetryConfig::new().attempts(5))
 ///     .destination("*.bank.test", once);
-/// let layer = StandardLayer::from_config(&settings)?;
+/// let layer = StandardLayer::from_config(&config)?;
 ///
-/// let bank = settings.effective(&"https://api.bank.test".parse()?, None)?;
+/// let bank = config.effective(&"https://api.bank.test".parse()?, None)?;
 /// assert_eq!(bank.get_retry().get_attempts(), 1);
 /// # drop(layer);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -72,7 +72,7 @@ use crate::timeout::TimeoutsConfig;
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
-/// let settings: sevenhops::Config = serde_json::from_str(
+/// let config: sevenhops::Config = serde_json::from_str(
 ///     r#"{
 ///         "deadline": "10s",
 ///         "retry": { "attempts": 5, "budget": { "ratio": 0.1 } },
@@ -83,7 +83,7 @@ use crate::timeout::TimeoutsConfig;
 ///         }
 ///     }"#,
 /// ).unwrap();
-/// # drop(settings); }
+/// # drop(config); }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -130,7 +130,7 @@ impl Config {
         }
     }
 
-    /// Sets limits, in place of those derived from the deadline.
+    /// Sets timeouts explicitly, in place of those derived from the deadline.
     #[must_use]
     pub fn timeouts(mut self, timeouts: TimeoutsConfig) -> Self {
         self.timeouts = timeouts;
@@ -173,7 +173,7 @@ impl Config {
         self
     }
 
-    /// Sets some fields differently for the calls that a pattern matches: see [above](Self#destinations).
+    /// Overrides parts of the config for the calls that match a pattern: see [above](Self#destinations).
     ///
     /// An invalid or duplicate pattern is refused when a layer or a client is built.
     #[must_use]
@@ -203,19 +203,18 @@ impl Config {
         destinations.map(|(pattern, config)| (pattern.as_str(), config))
     }
 
-    /// Returns the effective config of the calls to a URL, and to a route if one is given. It can be inspected or
-    /// printed.
+    /// Returns the effective config of the calls to a URL, and to a route if one is given, to inspect or print it.
     ///
-    /// Defaults are written out. Values that follow from the deadline are left open:
-    /// [`Timeouts::from_config`](crate::timeout::Timeouts::from_config) derives the limits.
+    /// Defaults are written out. Timeouts that are derived from the deadline are left open:
+    /// [`Timeouts::from_config`](crate::timeout::Timeouts::from_config) derives them.
     ///
     /// ```
     /// use std::time::Duration;
     /// use sevenhops::{DestinationConfig, Config};
     ///
     /// let reports = DestinationConfig::new().deadline(Duration::from_secs(60));
-    /// let settings = Config::new(Duration::from_secs(10)).destination("/v1/reports/{id}", reports);
-    /// let effective = settings.effective(&"https://api.test/v1/reports/7".parse()?, Some("/v1/reports/{id}"))?;
+    /// let config = Config::new(Duration::from_secs(10)).destination("/v1/reports/{id}", reports);
+    /// let effective = config.effective(&"https://api.test/v1/reports/7".parse()?, Some("/v1/reports/{id}"))?;
     /// assert_eq!(effective.get_deadline(), Duration::from_secs(60));
     /// println!("{effective:#?}");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -226,7 +225,7 @@ impl Config {
     /// Fails if a layer would refuse the config.
     pub fn effective(&self, url: &Uri, route: Option<&str>) -> Result<Self, ConfigError> {
         let plan = Plan::new(self)?;
-        let own = &plan.find(url, route).settings;
+        let own = &plan.find(url, route).config;
         Ok(Self {
             idempotency: own.idempotency.written_out(),
             redirect: own.redirect.written_out(),
@@ -249,7 +248,7 @@ impl Config {
         }
     }
 
-    /// Returns this config with the changes of a part of it.
+    /// Returns this config with the overrides of a part applied.
     fn under(self, part: &DestinationConfig) -> Self {
         Self {
             deadline: part.deadline.unwrap_or(self.deadline),

@@ -17,15 +17,15 @@ use crate::timeout::Timeouts;
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// The config that the plan was made from.
-    pub(crate) settings: Config,
+    pub(crate) config: Config,
     pub(crate) table: Table<Arc<Effective>>,
 }
 
 /// The values of one row of the table.
 #[derive(Debug)]
 pub(crate) struct Effective {
-    /// The settings, without parts for destinations.
-    pub(crate) settings: Config,
+    /// The config, without parts for destinations.
+    pub(crate) config: Config,
     pub(crate) timeouts: Timeouts,
     /// The pattern of the most specific part that applies; `None` at the top of the config.
     part: Option<String>,
@@ -45,17 +45,17 @@ impl Plan {
     ///
     /// Fails if a value is out of range, or if it contradicts another one for any destination. Also fails if a
     /// pattern is invalid or duplicate, or if a route has a breaker or a budget.
-    pub(crate) fn new(settings: &Config) -> Result<Self, ConfigError> {
-        settings.redirect.check_alone()?;
-        let parts = parts(settings)?;
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        config.redirect.check_alone()?;
+        let parts = parts(config)?;
         let plan = |route: Option<&str>| {
             let hosts = parts.iter().map(|part| &part.pattern.host);
             let hosts: HashSet<_> = hosts.filter(|host| **host != Host::Any).collect();
             let mut hosts: Vec<_> = hosts.into_iter().collect();
             // The least specific host is first, so an error in a part for many hosts is reported once, at that part.
             hosts.sort_by_key(|host| host.rank());
-            let rest = effective(settings, &parts, (&Host::Any, route))?;
-            let row = |host: &Host| Ok((host.clone(), effective(settings, &parts, (host, route))?));
+            let rest = effective(config, &parts, (&Host::Any, route))?;
+            let row = |host: &Host| Ok((host.clone(), effective(config, &parts, (host, route))?));
             let rows = hosts.into_iter().map(row);
             Ok(Hosts::new(rows.collect::<Result<_, ConfigError>>()?, rest))
         };
@@ -76,11 +76,11 @@ impl Plan {
                 plain,
                 routes: routes.collect::<Result<_, ConfigError>>()?,
             },
-            settings: settings.clone(),
+            config: config.clone(),
         })
     }
 
-    /// Returns the limits of all destinations.
+    /// Returns the timeouts of all destinations.
     pub(crate) fn timeouts(&self) -> Vec<Timeouts> {
         self.table.values().map(|row| row.timeouts).collect()
     }
@@ -89,32 +89,32 @@ impl Plan {
         self.table.find(url, route)
     }
 
-    /// Returns the limits of destinations that match no part.
+    /// Returns the timeouts of destinations that match no part.
     pub(crate) fn rest_limits(&self) -> Timeouts {
         self.table.plain.rest().timeouts
     }
 
     /// Returns the rules of circuits. Calls of any route share the circuit of their host.
     pub(crate) fn rules(&self) -> Hosts<CircuitRules> {
-        let rules = |row: &Arc<Effective>| row.settings.circuit_breaker.rules(&row.timeouts);
+        let rules = |row: &Arc<Effective>| row.config.circuit_breaker.rules(&row.timeouts);
         self.table.plain.map(rules)
     }
 
     /// Returns the terms of budgets. Calls of any route share the budget of their host.
     pub(crate) fn budgets(&self) -> Hosts<Budget> {
-        let terms = |row: &Arc<Effective>| row.settings.retry.get_budget();
+        let terms = |row: &Arc<Effective>| row.config.retry.get_budget();
         self.table.plain.map(terms)
     }
 
     /// Refuses budgets whose terms differ from those of the shared budgets.
     pub(crate) fn check_shared(&self, shared: Budget) -> Result<(), ConfigError> {
         let other = |row: &&Arc<Effective>| {
-            row.settings.retry.has_budget() && row.settings.retry.get_budget() != shared
+            row.config.retry.has_budget() && row.config.retry.get_budget() != shared
         };
         let Some(row) = self.table.values().find(other) else {
             return Ok(());
         };
-        let own = row.settings.retry.get_budget();
+        let own = row.config.retry.get_budget();
         let expected = format_args!("the terms of the shared budgets ({shared:?})");
         let error = ConfigError::invalid("retry.budget", own, expected);
         Err(within(row.part.as_deref(), error))
@@ -130,38 +130,38 @@ fn within(part: Option<&str>, error: ConfigError) -> ConfigError {
 }
 
 /// Returns the parts of a config, the least specific first.
-fn parts(settings: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
-    let mut parts: Vec<Part<'_>> = Vec::with_capacity(settings.destinations.len());
-    let mut known = HashSet::with_capacity(settings.destinations.len());
-    for (text, config) in &settings.destinations {
+fn parts(config: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
+    let mut parts: Vec<Part<'_>> = Vec::with_capacity(config.destinations.len());
+    let mut known = HashSet::with_capacity(config.destinations.len());
+    for (text, own) in &config.destinations {
         let path = format!("destinations.{:?}", shown(text));
         let Some(pattern) = Pattern::read(text) else {
             return Err(ConfigError::invalid("destinations", shown(text), PATTERNS));
         };
         if !known.insert(pattern.clone()) {
-            let why = format_args!("the pattern {pattern} is there twice: remove one");
+            let why = format_args!("the pattern {pattern} occurs twice: remove one");
             return Err(ConfigError::refused(path, why));
         }
         if pattern.route.is_some() {
             let why =
                 "is shared by all routes of a host: set it for the host, or for all destinations";
-            if config.circuit_breaker != CircuitBreakerConfig::new() {
+            if own.circuit_breaker != CircuitBreakerConfig::new() {
                 return Err(ConfigError::refused(
                     format!("{path}.circuit_breaker"),
                     format_args!("a circuit {why}"),
                 ));
             }
-            if config.retry.has_budget() {
+            if own.retry.has_budget() {
                 let path = format!("{path}.retry.budget");
                 return Err(ConfigError::refused(path, format_args!("a budget {why}")));
             }
         }
-        let redirect = config.redirect.check_alone();
+        let redirect = own.redirect.check_alone();
         redirect.map_err(|error| error.within(&path))?;
         parts.push(Part {
             pattern,
             path,
-            config,
+            config: own,
         });
     }
     parts.sort_by_key(|part| part.pattern.rank());
@@ -170,7 +170,7 @@ fn parts(settings: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
 
 /// Returns the values of calls to these hosts on this route: the config, then each part that applies to them.
 fn effective(
-    settings: &Config,
+    config: &Config,
     parts: &[Part<'_>],
     (host, route): (&Host, Option<&str>),
 ) -> Result<Arc<Effective>, ConfigError> {
@@ -178,7 +178,7 @@ fn effective(
         host: host.clone(),
         route: route.map(Box::from),
     };
-    let mut own = settings.without_destinations();
+    let mut own = config.without_destinations();
     let mut last = None;
     for part in parts.iter().filter(|part| part.pattern.contains(&calls)) {
         own = own.under(part.config);
@@ -187,7 +187,7 @@ fn effective(
     let checked = own.check();
     let timeouts = checked.map_err(|error| within(last.as_deref(), error))?;
     Ok(Arc::new(Effective {
-        settings: own,
+        config: own,
         timeouts,
         part: last,
     }))

@@ -23,6 +23,23 @@ use crate::timeout::Timeout;
 
 /// Builds a [`Resolver`].
 ///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::dns::Resolver;
+///
+/// let resolver = Resolver::builder()
+///     .name_servers(["127.0.0.1:53".parse()?])
+///     .search(["corp.test"])
+///     .ttl_ceiling(Duration::from_secs(60))
+///     .never_stale()
+///     .build()?;
+/// # drop(resolver); Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Defaults
+///
 /// | setting | default | why |
 /// |---|---|---|
 /// | name servers, search list, ndots, `use-vc` | the system's resolv.conf | |

@@ -121,6 +121,28 @@ pub use static_resolver::StaticResolver;
 /// `host` is lower-case ASCII, as in a URL, with the trailing dot if there was one. IP literals are never looked up.
 ///
 /// If an implementation panics, the lookup fails: the call fails at dns, and nothing was sent.
+///
+/// # Example
+///
+/// ```
+/// use std::net::IpAddr;
+/// use std::time::Duration;
+/// use sevenhops::Client;
+/// use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolution, Resolve};
+///
+/// #[derive(Debug)]
+/// struct OneName(IpAddr);
+///
+/// impl Resolve for OneName {
+///     fn resolve(&self, host: &str) -> Resolution {
+///         let answer = Answer::new([self.0], Duration::from_secs(60)).filter(|_| host == "api.test");
+///         Resolution::Cached(answer.ok_or_else(|| DnsError::new(host, DnsErrorReason::NotFound)))
+///     }
+/// }
+///
+/// let client = Client::builder(Duration::from_secs(10)).resolver(OneName("127.0.0.1".parse()?));
+/// # drop(client); Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// Looks `host` up. [`Resolution`] shows whether the caller must wait.
     ///

@@ -45,7 +45,7 @@ use crate::timeout::TimeoutKind;
 ///         Effect::None => "not charged: try again",
 ///         Effect::Declined => "not charged, says the service: correct the request",
 ///         Effect::Possible => "perhaps charged: look it up before trying again",
-///         Effect::Done => "charged: only the answer was lost",
+///         Effect::Done => "charged: only the response was lost",
 ///     }
 /// }
 /// ```
@@ -57,7 +57,7 @@ struct ErrorInner {
     retry_after: Option<Duration>,
     call: Option<Timeline>,
     source: Option<BoxError>,
-    /// Never printed: it may hold secrets.
+    /// Never printed, because it may hold secrets.
     body: Option<Bytes>,
 }
 
@@ -73,7 +73,7 @@ impl Error {
         }))
     }
 
-    /// The request cannot be encoded.
+    /// Returns the error of a request that cannot be encoded.
     pub(crate) fn invalid() -> Self {
         Self::new(Diagnosis::invalid())
     }
@@ -138,7 +138,7 @@ impl Error {
     }
 
     /// Returns the hop at which the call failed. `None` if a policy rejected the call before any hop, or if no client
-    /// saw a hop in an operation.
+    /// observed a hop in an operation.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
         self.0.diagnosis.hop

@@ -16,17 +16,21 @@ pub struct FailureSpec {
     pub error_type: &'static str,
     /// The party that can fix the failure.
     pub blame: Blame,
-    /// Whether a retry may succeed. Of the failures by status, only the statuses in the retry settings are retried.
+    /// Whether a retry may succeed. Of the failures by status, only the statuses in the
+    /// [`RetryConfig`](crate::RetryConfig) are retried.
     pub class: Retryability,
 }
 
 /// Whether a failure is transient or permanent.
-#[expect(clippy::exhaustive_enums, reason = "it passes or it does not")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a failure is transient or permanent"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Retryability {
-    /// It may pass: a retry may succeed, if a retry is safe.
+    /// A retry may succeed. It is made only if it is safe.
     Transient,
-    /// It would fail again: a retry is useless.
+    /// A retry would fail again, so it is useless.
     Permanent,
 }
 

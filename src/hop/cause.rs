@@ -31,7 +31,7 @@ impl fmt::Display for RuntimeGone {
 
 impl StdError for RuntimeGone {}
 
-/// A unix socket took no connection.
+/// A unix socket did not accept the connection.
 #[cfg(feature = "client")]
 #[derive(Debug)]
 pub(crate) struct SocketFailed(pub(crate) std::io::Error);
@@ -94,7 +94,7 @@ impl fmt::Display for TunnelRefused {
 
 impl StdError for TunnelRefused {}
 
-/// The function of `Body::retryable` made no body.
+/// The function of `Body::retryable` returned no body.
 #[cfg(feature = "client")]
 #[derive(Debug)]
 pub(crate) struct Unmade(pub(crate) BoxError);

@@ -115,10 +115,10 @@ impl Diagnosis {
         })
     }
 
-    /// Returns the value of `error.type`: the status code of a failure by status, else the table's word.
+    /// Returns the value of `error.type`: the status code of a failure by status, otherwise the name in the table.
     pub(crate) fn error_type(&self) -> Cow<'static, str> {
         match (self.status, self.hop) {
-            // A classifier saw it, and no table has a word for it.
+            // Only a classifier found this failure, and no table has a name for it.
             (Some(status), _) if status.is_success() => Cow::Borrowed("_OTHER"),
             (Some(status), _) => Cow::Owned(status.as_u16().to_string()),
             (None, Some(hop)) => Cow::Borrowed(name(hop, self.kind).error_type),
@@ -182,7 +182,7 @@ impl Effect {
         matches!(self, Self::Possible)
     }
 
-    /// Returns at least `Possible`: the proof of a smaller effect does not hold.
+    /// Returns at least `Possible`, for a request whose smaller effect is not proved.
     pub(crate) fn unproved(self) -> Self {
         self.max(Self::Possible)
     }

@@ -1,4 +1,4 @@
-//! The notes of policies in a timeline: waits, redirects, and why a call was not retried.
+//! The events of policies in a timeline: waits, redirects, and why a call was not retried.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub enum TimelineEventKind {
     Waited {
         /// The length of the wait.
         wait: Duration,
-        /// Whether the server asked for it.
+        /// Whether the server requested it.
         hinted: bool,
     },
     /// The response redirected the call to another URL.
@@ -117,11 +117,11 @@ pub enum NoRetryReason {
         /// The rest of the deadline.
         left: Duration,
     },
-    /// The server asks for a longer wait than the settings allow.
+    /// The server asks for a longer wait than the config allows.
     HintTooLong {
         /// The wait that the server asks for.
         hint: Duration,
-        /// The longest hint that the settings allow.
+        /// The longest hint that the config allows.
         most: Duration,
     },
     /// The server asked the client not to retry.

@@ -1,12 +1,12 @@
 use super::catalog::Retryability;
 
-/// The verdict of a classifier on a failed attempt, for the retry and for the breaker alike.
+/// The verdict of a classifier on a failed attempt, for both the retry and the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureClass {
-    /// It may pass. The retry policy retries it if that is safe, and it counts against the destination.
+    /// The failure may pass. It is retried if that is safe, and it counts against the destination.
     Transient,
-    /// It would fail again, so it is not retried. A response of this class does not count against the destination.
+    /// A retry would fail again, so none is made. A response of this class does not count against the destination.
     Permanent,
     /// The server asks for fewer requests. It is retried like a 429 and does not open a circuit.
     Throttled,

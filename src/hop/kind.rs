@@ -14,11 +14,11 @@ pub enum Kind {
     ServerFailure,
     /// The filter rejects every address of the name or the URL.
     Filtered,
-    /// A timeout expired; at the gateway hop, the gateway's own.
+    /// A timeout expired. At the gateway hop, it is the gateway's own timeout.
     Timeout,
     /// No process listens at the address.
     Refused,
-    /// No route to the address.
+    /// The network has no route to the address.
     Unreachable,
     /// The path went dark: the peer does not acknowledge the bytes sent.
     Unacknowledged,
@@ -48,13 +48,13 @@ pub enum Kind {
     Unprocessed,
     /// The gateway got no usable response (502).
     BadGateway,
-    /// Not available now (503).
+    /// The service is not available now (503).
     Unavailable,
     /// The service failed (500 and other 5xx).
     ServerError,
-    /// Too many requests (429).
+    /// The service received too many requests (429).
     Throttled,
-    /// Not allowed (401, 403).
+    /// The service does not allow the request (401, 403).
     Unauthorized,
     /// The service does not accept the request (other 4xx).
     ClientError,
@@ -69,7 +69,7 @@ pub enum Kind {
     CircuitOpen,
     /// A redirect leads back to a URL that the call has visited.
     RedirectLoop,
-    /// The call was redirected more often than the limit allows.
+    /// The call was redirected more often than the config allows.
     TooManyRedirects,
     /// A redirect that the client does not follow: from https to http, to a scheme other than HTTP, or without a usable
     /// target.
@@ -78,7 +78,7 @@ pub enum Kind {
     Incomplete,
     /// The body is longer than the caller accepts.
     TooLarge,
-    /// The body is not what it claims to be: not the promised JSON, a corrupt content-coding.
+    /// The body is invalid: it is not the expected JSON, or its content-coding is corrupt.
     Malformed,
     /// The source of the request body failed.
     RequestBody,

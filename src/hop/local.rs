@@ -51,7 +51,7 @@ fn ours(error: &(dyn StdError + 'static)) -> Option<Kind> {
     use super::cause::{HeadRefused, SocketFailed};
 
     if let Some(SocketFailed(io)) = error.downcast_ref() {
-        // No network is on the way: the process may not open the socket.
+        // No network is involved: the process may not open the socket.
         let is_denied = io.kind() == io::ErrorKind::PermissionDenied;
         return is_denied.then_some(Kind::LocalResources);
     }

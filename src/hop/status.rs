@@ -14,7 +14,7 @@ use super::{Effect, Hop, Kind};
 pub(crate) enum Keyed {
     /// There is no key, or the server is not known to honor it.
     No,
-    /// The client made the key for this call: the server has seen it with this request alone.
+    /// The client generated the key for this call: the server has seen it only with this request.
     Made,
     /// The caller supplied or derived the key: another request may have used it, even in another process.
     Given,
@@ -30,7 +30,7 @@ pub(crate) enum Keyed {
 /// | 408, 409, 424, 499 | possible |
 /// | other 4xx | declined |
 /// | 1xx as the final response, 5xx, and 600 and above, which are invalid (RFC 9110 §15) | possible |
-/// | a declined status with a `ProxyStatus-Status` error after which the request may have been forwarded | possible |
+/// | a declined status with a `Proxy-Status` error after which the request may have been forwarded | possible |
 ///
 /// A server also sends 408 if the service took too long, and 424 if a part of the work may be done. A proxy sends 499
 /// if its client disconnected. A 409 may concern a copy of the same request that a gateway sent first.
@@ -117,9 +117,9 @@ pub(crate) fn author_of(status: StatusCode, headers: &HeaderMap) -> Hop {
 ///
 /// | the head says | with |
 /// |---|---|
-/// | `ProxyStatus-Status`: an error (RFC 9209 §2.3) after which a proxy makes the response itself | any failing status |
-/// | `Age` above zero (RFC 9111 §5.1): the service was not asked | 5xx |
-/// | `Via` or `ProxyStatus-Status`, and not that the proxy received this status | 503 |
+/// | `Proxy-Status`: an error (RFC 9209 §2.3) after which a proxy makes the response itself | any failing status |
+/// | `Age` above zero (RFC 9111 §5.1): no request reached the service | 5xx |
+/// | `Via` or `Proxy-Status`, and no statement that the proxy received this status | 503 |
 ///
 /// `Via` alone shows that a middlebox forwarded the response, not which party made it: it also comes with an origin's
 /// 500. For a 503 it counts, because gateways often make a 503 themselves.

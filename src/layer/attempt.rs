@@ -6,7 +6,7 @@ use crate::driver::{Attempts, Driver, Now, Policies};
 use crate::telemetry::{ContainedPropagator, Propagator};
 use crate::timeout::Timeouts;
 
-/// Applies the limits of an attempt to a service, and names the hop at which the attempt fails.
+/// Applies the timeouts of an attempt to a service, and names the hop at which the attempt fails.
 ///
 /// # Example
 ///
@@ -29,13 +29,14 @@ use crate::timeout::Timeouts;
 ///
 /// # Protects from
 ///
-/// - A hop that stalls: each hop has its own limit, so the error names the hop.
-/// - A request that was given up and would still reach the server: its body refuses to be sent.
+/// - A hop that stalls: each hop has its own timeout, so the error names the hop.
+/// - A request that was given up and could still reach the server: its body is not sent.
 ///
 /// # Defaults
 ///
-/// The defaults are those of [`Timeouts`]. Over [`Transport`](crate::Transport) every limit holds. Over another service
-/// only the attempt timeout and the body idle timeout hold, and the rest is one wait.
+/// The defaults are those of [`Timeouts`]. Over [`Transport`](crate::Transport) every timeout applies. Over another
+/// service only the attempt timeout and the body idle timeout apply, because the layer sees all stages before the
+/// response head as one wait.
 ///
 /// # Cancel safety
 ///
@@ -49,7 +50,7 @@ pub struct AttemptLayer {
 }
 
 impl AttemptLayer {
-    /// Creates a layer with these limits.
+    /// Creates a layer with these timeouts.
     #[must_use]
     pub const fn new(timeouts: Timeouts) -> Self {
         Self {
@@ -59,8 +60,8 @@ impl AttemptLayer {
         }
     }
 
-    /// Sets whether each attempt passes its number and the time left to the next process, in the headers
-    /// `Sevenhops-Attempt` and `Sevenhops-Timeout-Ms`: off by default. That process reads them with
+    /// Sets whether each attempt sends its number and the time left to the server, in the headers `Sevenhops-Attempt`
+    /// and `Sevenhops-Timeout-Ms`. It is off by default. The server can read them with
     /// [`Options::inherit`](crate::Options::inherit).
     #[must_use]
     pub const fn propagate_deadline(mut self, yes: bool) -> Self {
@@ -68,8 +69,8 @@ impl AttemptLayer {
         self
     }
 
-    /// Writes the trace into the headers of each attempt; by default no trace is written. W3C `baggage` is sent only to
-    /// the call's own origin.
+    /// Sends the trace context in the headers of each attempt, as this propagator writes it. By default none is sent.
+    /// W3C `baggage` is sent only to the call's own origin.
     #[must_use]
     pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
         self.propagator = Some(Arc::new(ContainedPropagator::new(propagator)));

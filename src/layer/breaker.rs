@@ -62,7 +62,7 @@ use crate::timeout::Timeouts;
 ///
 /// - errors at connect, tls, send, gateway and receive
 /// - errors at server: 5xx, a connection that closes, no response
-/// - an attempt that was dropped after its limit or after the deadline of its call
+/// - an attempt that was dropped after its timeout or after the deadline of its call
 ///
 /// These do not count:
 ///
@@ -82,28 +82,29 @@ use crate::timeout::Timeouts;
 /// A half-open circuit is closed by every response from 2xx to 4xx. Every 5xx opens it again, for at least as long as
 /// its hint.
 ///
-/// A timeout counts only if the attempt had its configured time. That is the attempt timeout of these limits: half of
-/// their deadline, unless it was set. If a request has its own or an inherited shorter deadline, its timeout does not
-/// count. A limit of a hop that was set explicitly always counts.
+/// A timeout counts only if the attempt had its configured time. That is the attempt timeout of this layer's
+/// `timeouts`: half of their deadline, unless it was set. If a request has its own or an inherited shorter deadline,
+/// its timeout does not count. A hop timeout that was set explicitly always counts.
 ///
 /// # Defaults
 ///
-/// | setting | default |
+/// | field | default |
 /// |---|---|
-/// | failure ratio | 0.5 |
-/// | minimum volume | 20 attempts |
-/// | window | 10 s, or twice the attempt timeout if that is longer |
-/// | consecutive failures | off |
-/// | slow calls | off |
-/// | open for | 5 s, twice as long each time, 0–20 % longer by luck, at most 120 s |
-/// | probes | 1 |
-/// | recovery | one successful probe; by ratio or by a ramp if set |
-/// | 429 counts | no |
-/// | observe only | no |
-/// | destinations | 10000, forgotten first when idle for 600 s |
+/// | `failure_ratio` | 0.5 |
+/// | `min_attempts` | 20 |
+/// | `window` | 10 s, or twice the attempt timeout if that is longer |
+/// | `consecutive_failures` | off |
+/// | `slow_calls` | off |
+/// | `break_duration` | 5 s, twice as long after each failed probe, plus up to 20 % jitter |
+/// | `max_break_duration` | 120 s |
+/// | `recovery` | 1 successful probe |
+/// | `count_throttled_as_failure` | no |
+/// | `observe_only` | no |
 ///
-/// If a response with `Retry-After` opens the circuit, the circuit stays open at least that long, up to the longest
-/// open time.
+/// The breaker keeps up to 10000 destinations. If there are more, it first removes those that were idle for 600 s.
+///
+/// If a response with `Retry-After` opens the circuit, the circuit stays open at least that long, up to
+/// `max_break_duration`.
 ///
 /// # Reports
 ///
@@ -118,7 +119,8 @@ use crate::timeout::Timeouts;
 ///
 /// The breaker also rejects calls that would have succeeded: at the default ratio, a destination that fails half of the
 /// time gets no calls. A single probe brings the traffic back one round trip later than possible, and never floods the
-/// destination. A time window forgets by tenths: attempts older than nine tenths of it may be forgotten already.
+/// destination. A window of time forgets in steps of a tenth: attempts older than nine tenths of it may be gone
+/// already.
 ///
 /// A probe holds a lease for one more open time, or for an attempt timeout if that is longer. If it has no response by
 /// then, another probe replaces it. A probe whose body is still being received counts as successful.
@@ -128,8 +130,8 @@ use crate::timeout::Timeouts;
 /// - Building a layer for each request: it learns nothing. Build one layer and clone it.
 /// - Putting it outside of the retries: then it counts one failure instead of three, and the retries go on against an
 ///   open circuit. Put it inside.
-/// - Setting a window shorter than two attempts: attempts that hang until their limit leave the window before there are
-///   enough of them. `with` refuses such a window.
+/// - Setting a window shorter than two attempts: attempts that hang until their timeout leave the window before there
+///   are enough of them. [`from_config`](Self::from_config) refuses such a window.
 /// - Keeping one circuit for hosts that fail independently (shards, tenants behind one gateway): see
 ///   [`key_by`](Self::key_by).
 /// - Putting it around a service that reserves a permit in `poll_ready`, such as a concurrency limit: after a rejection
@@ -149,7 +151,7 @@ pub struct CircuitBreakerLayer {
 }
 
 impl CircuitBreakerLayer {
-    /// Creates a breaker with the defaults that are derived from the attempt timeout.
+    /// Creates a breaker with defaults that are derived from the attempt timeout.
     #[must_use]
     pub fn new(timeouts: Timeouts) -> Self {
         Self {
@@ -161,13 +163,13 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// Creates a breaker with these settings.
+    /// Creates a breaker with this config.
     ///
     /// # Errors
     ///
     /// Fails if a ratio is not more than 0 and at most 1, or if a count or a time is out of its range. Also fails if
-    /// the window is shorter than two attempts or than the minimum volume, or if the open time is longer than the
-    /// longest one. The error names the fields and their values.
+    /// the window is shorter than two attempts or holds fewer than `min_attempts`, or if `break_duration` is longer
+    /// than `max_break_duration`. The error names the fields and their values.
     pub fn from_config(
         timeouts: Timeouts,
         config: CircuitBreakerConfig,
@@ -182,7 +184,7 @@ impl CircuitBreakerLayer {
         })
     }
 
-    /// Keeps a circuit for each destination that `key` returns. Requests for which it returns `None` are not judged.
+    /// Keeps a circuit for each destination that `key` returns. Requests for which it returns `None` have no circuit.
     /// By default the key is the [`Destination::of`] the URL. If `key` panics, the call fails at encode.
     ///
     /// ```
@@ -220,7 +222,8 @@ impl CircuitBreakerLayer {
         self
     }
 
-    /// Calls this function first to read when to retry a response: see [`RetryLayer::hint`](crate::RetryLayer::hint).
+    /// Sets a function that reads from a response when to retry, before the common headers are read: see
+    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
     #[must_use]
     pub fn hint<F>(self, hint: F) -> Self
     where
@@ -230,7 +233,7 @@ impl CircuitBreakerLayer {
         self.hints(Hints::by(move |head| ask(&site, || hint(head))))
     }
 
-    /// Calls this function first to classify a failure of the destination: see
+    /// Sets a function that classifies a failure of the destination before the built-in rules do: see
     /// [`RetryLayer::classify`](crate::RetryLayer::classify).
     ///
     /// A transient failure counts. A permanent failure does not count if it is a response, because the destination
@@ -245,7 +248,7 @@ impl CircuitBreakerLayer {
         self
     }
 
-    /// Does the same, and also classifies each 2xx response: see
+    /// Sets a function like [`classify`](Self::classify) that also classifies each 2xx response: see
     /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
     #[must_use]
     pub fn classify_all<F>(mut self, classify: F) -> Self

@@ -26,19 +26,19 @@ use crate::timeout::Timeouts;
 /// use std::time::Duration;
 /// use sevenhops::{Config, DestinationConfig, RetryConfig, StandardLayer};
 ///
-/// let settings = Config::new(Duration::from_secs(10));
-/// let layer = StandardLayer::from_config(&settings)?;
-/// let config = layer.config_handle();
+/// let config = Config::new(Duration::from_secs(10));
+/// let layer = StandardLayer::from_config(&config)?;
+/// let handle = layer.config_handle();
 ///
 /// // The file has changed.
 /// let once = DestinationConfig::new().retry(RetryConfig::new().attempts(1));
-/// config.reload(&settings.clone().destination("*.bank.test", once))?;
+/// handle.reload(&config.clone().destination("*.bank.test", once))?;
 ///
 /// // A bad config is refused whole, and the old one stays.
-/// let bad = settings.retry(RetryConfig::new().attempts(0));
-/// let refused = config.reload(&bad).unwrap_err();
+/// let bad = config.retry(RetryConfig::new().attempts(0));
+/// let refused = handle.reload(&bad).unwrap_err();
 /// assert_eq!(refused.to_string(), "retry.attempts: 0 is invalid: expected 1..=255");
-/// assert_eq!(config.current().get_destinations().count(), 1);
+/// assert_eq!(handle.current().get_destinations().count(), 1);
 /// # Ok::<(), sevenhops::ConfigError>(())
 /// ```
 ///
@@ -51,17 +51,18 @@ use crate::timeout::Timeouts;
 /// | an open circuit | keeps its current open time; the next opening has a new one |
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt timeout |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
-/// | connections, DNS | stay as they are; new connections of a client use the new limits |
+/// | connections, DNS | stay as they are; new connections of a client use the new timeouts |
 ///
 /// # Values that stay
 ///
-/// A config cannot name TLS, the resolver, proxies and the other options of a `Transport`: they stay as they were
-/// built. So do the functions that a layer or a builder was given (`classify`, `key_by`, callbacks). A switch that was
-/// set by hand ([`CircuitBreakerHandle::observe_only`](crate::policy::breaker::CircuitBreakerHandle::observe_only))
-/// goes before the config. A layer that takes part in the budgets of others
-/// ([`StandardLayer::share_budgets`](crate::StandardLayer::share_budgets)) keeps their terms: a config with a budget
-/// on other terms is refused. That holds for the handle, and so for all clones of the layer. A reload of the stack
-/// that the budgets belong to changes their terms for all that share them.
+/// A config does not hold TLS, the resolver, proxies and the other options of a `Transport`: they stay as they were
+/// built. The functions that a layer or a builder was given (`classify`, `key_by`, callbacks) stay too. A switch that
+/// was set by hand ([`CircuitBreakerHandle::observe_only`](crate::policy::breaker::CircuitBreakerHandle::observe_only))
+/// takes precedence over the config.
+///
+/// A layer that uses the budgets of others ([`StandardLayer::share_budgets`](crate::StandardLayer::share_budgets))
+/// keeps their terms: a config with a budget on other terms is refused. That holds for the handle, and so for all
+/// clones of the layer. A reload of the stack that the budgets belong to changes their terms for all that share them.
 #[derive(Clone)]
 pub struct ConfigHandle(Arc<Inner>);
 
@@ -79,11 +80,11 @@ struct Followers {
     services: Vec<Weak<Live>>,
     /// The terms of budgets that are shared with others.
     shared: Option<Budget>,
-    timeouts: Vec<OnLimits>,
+    timeouts: Vec<OnTimeouts>,
 }
 
-/// Receives the limits of all destinations. Returns whether it wants further updates.
-type OnLimits = Box<dyn Fn(&[Timeouts]) -> bool + Send>;
+/// Receives the timeouts of all destinations. Returns whether it wants further updates.
+type OnTimeouts = Box<dyn Fn(&[Timeouts]) -> bool + Send>;
 
 impl ConfigHandle {
     /// Stores a checked config, and creates the state that its calls share.
@@ -99,17 +100,17 @@ impl ConfigHandle {
     /// Returns the config for calls that begin now.
     #[must_use]
     pub fn current(&self) -> Config {
-        self.0.plan.load().settings.clone()
+        self.0.plan.load().config.clone()
     }
 
     /// Replaces the config, for calls that begin from now on: see [above](Self#effects-of-a-reload).
     ///
     /// # Errors
-    ///
-    /// Fails if the build would fail, or if a budget has other terms than the shared budgets. The old config then
+    /// Fails if a layer could not be built with the config, or if a budget has other terms than the shared budgets. The
+    /// old config then stays, and no part of the new one is used.
     /// stays, and no part of the new one is used.
-    pub fn reload(&self, settings: &Config) -> Result<(), ConfigError> {
-        let plan = Plan::new(settings)?;
+    pub fn reload(&self, config: &Config) -> Result<(), ConfigError> {
+        let plan = Plan::new(config)?;
         let mut followers = self.followers();
         if let Some(shared) = followers.shared {
             plan.check_shared(shared)?;
@@ -155,7 +156,7 @@ impl ConfigHandle {
         Ok(())
     }
 
-    /// Passes the limits of all destinations to `tell`, now and after each reload, until it returns false.
+    /// Passes the timeouts of all destinations to `tell`, now and after each reload, until it returns false.
     #[cfg(feature = "client")]
     pub(crate) fn tell_limits(&self, tell: impl Fn(&[Timeouts]) -> bool + Send + 'static) {
         let mut followers = self.followers();
@@ -168,7 +169,7 @@ impl ConfigHandle {
     #[cfg(feature = "client")]
     pub(crate) fn follows(&self, url: &Uri, route: Option<&str>) -> bool {
         let plan = self.0.plan.load();
-        plan.find(url, route).settings.redirect.get_enabled()
+        plan.find(url, route).config.redirect.get_enabled()
     }
 
     fn followers(&self) -> MutexGuard<'_, Followers> {
@@ -184,27 +185,27 @@ fn policies(base: &Policies, plan: &Plan) -> Table<Arc<Policies>> {
 
 fn under(base: &Policies, row: &Effective) -> Policies {
     let Effective {
-        settings, timeouts, ..
+        config, timeouts, ..
     } = row;
     let deadline = base.deadline.as_ref().map(|deadline| Deadline {
         limit: timeouts.deadline(),
         ..deadline.clone()
     });
     let retry = base.retry.as_ref();
-    let retry = retry.map(|retry| Arc::new(retry.under(settings.retry.clone())));
+    let retry = retry.map(|retry| Arc::new(retry.under(config.retry.clone())));
     let breaker = base
         .breaker
         .as_ref()
         .map(|breaker| breaker::CircuitBreakers {
-            judge: settings.circuit_breaker.judge(timeouts),
+            judge: config.circuit_breaker.judge(timeouts),
             ..breaker.clone()
         });
     let attempt = base.attempt.as_ref();
-    let attempt = attempt.map(|attempt| attempt.under(*timeouts, settings.propagate_deadline));
+    let attempt = attempt.map(|attempt| attempt.under(*timeouts, config.propagate_deadline));
     Policies {
         deadline,
-        idempotency: Some(Arc::new(settings.idempotency.clone())),
-        redirect: Some(Arc::new(settings.redirect.clone())),
+        idempotency: Some(Arc::new(config.idempotency.clone())),
+        redirect: Some(Arc::new(config.redirect.clone())),
         retry,
         breaker,
         attempt,
@@ -216,6 +217,6 @@ fn under(base: &Policies, row: &Effective) -> Policies {
 impl fmt::Debug for ConfigHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.0.plan.load();
-        f.debug_tuple("ConfigHandle").field(&plan.settings).finish()
+        f.debug_tuple("ConfigHandle").field(&plan.config).finish()
     }
 }

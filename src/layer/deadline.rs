@@ -42,14 +42,14 @@ use crate::timeout::Timeout;
 ///
 /// # Defaults
 ///
-/// There is no default: a deadline has to be given. One request can set another deadline with
-/// [`Options::deadline`](crate::Options::deadline), or none after the head with
-/// [`Options::streaming`](crate::Options::streaming).
+/// There is no default: the caller must give a deadline. [`Options::deadline`](crate::Options::deadline) sets another
+/// deadline for one request. With [`Options::streaming`](crate::Options::streaming) the deadline ends at the response
+/// head.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future or the body cancels the attempt below. The timeline records a caller's
-/// cancellation as such, not as a failure.
+/// Dropping the future or the body cancels the attempt below. The timeline records that the caller cancelled, not that
+/// the call failed.
 #[derive(Clone)]
 pub struct DeadlineLayer {
     deadline: Timeout,
@@ -70,7 +70,7 @@ impl DeadlineLayer {
         }
     }
 
-    /// Creates a layer whose calls end within a checked limit.
+    /// Creates a layer from a checked deadline.
     pub(crate) const fn within(deadline: Timeout) -> Self {
         Self {
             deadline,

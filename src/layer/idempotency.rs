@@ -28,7 +28,7 @@ use crate::policy::idempotency::IdempotencyConfig;
 ///
 /// # Protects from
 ///
-/// A second charge because the response to the first was lost and the client sent the request again.
+/// A second charge: the response to the first one was lost, and the client sent the request again.
 ///
 /// # A key alone permits no retry
 ///
@@ -39,8 +39,8 @@ use crate::policy::idempotency::IdempotencyConfig;
 ///
 /// # Reports
 ///
-/// A note in the timeline if the server declares that its response is a replay. A rejection by
-/// [`Policy::Idempotency`](crate::Policy::Idempotency) for a derived key that the server has forgotten.
+/// The timeline has an event if the server declares that its response is a replay. If the server has forgotten a
+/// derived key, [`Policy::Idempotency`](crate::Policy::Idempotency) rejects the call.
 ///
 /// # How people get it wrong
 ///
@@ -61,11 +61,11 @@ pub struct IdempotencyLayer {
 }
 
 impl IdempotencyLayer {
-    /// Creates a layer that generates keys with these settings.
+    /// Creates a layer with this config.
     ///
     /// # Errors
     ///
-    /// Fails if HTTP uses the header of the key for another purpose.
+    /// Fails if the configured header has another purpose in HTTP.
     pub fn new(config: IdempotencyConfig) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {

@@ -22,8 +22,8 @@ use crate::replay::{FnCloner, TraitCloner};
 ///     .layer(RedirectLayer::new(RedirectConfig::new())?)
 ///     .service(service_fn(async |request: http::Request<String>| {
 ///         let moved = request.uri().path() == "/old";
-///         let answer = http::Response::builder().status(if moved { 308 } else { 200 });
-///         answer.header("location", "/new").body(String::new())
+///         let response = http::Response::builder().status(if moved { 308 } else { 200 });
+///         response.header("location", "/new").body(String::new())
 ///     }));
 /// let request = http::Request::get("https://api.test/old").body(String::new())?;
 /// assert_eq!(service.oneshot(request).await?.status(), 200);
@@ -38,9 +38,9 @@ use crate::replay::{FnCloner, TraitCloner};
 ///
 /// # Which redirects are followed
 ///
-/// 301, 302, 303, 307 and 308 (RFC 9110 §15.4). A POST becomes a GET after 301, 302 and 303, and loses its body, the
-/// headers that describe it, and its key. On a cross-origin redirect the layer sends only headers that are known to be
-/// safe. Userinfo in a `Location` is ignored. Raw UTF-8 in a `Location` is percent-encoded.
+/// The layer follows 301, 302, 303, 307 and 308 (RFC 9110 §15.4). A POST becomes a GET after 301, 302 and 303, and
+/// loses its body, the headers that describe it, and its key. On a cross-origin redirect the layer sends only headers
+/// that are known to be safe. Userinfo in a `Location` is ignored. Raw UTF-8 in a `Location` is percent-encoded.
 ///
 /// In three cases the redirect itself is the response of the call: its `Location` is missing or malformed, several
 /// `Location` headers differ, or the body cannot be sent again.
@@ -51,29 +51,29 @@ use crate::replay::{FnCloner, TraitCloner};
 ///
 /// # Reports
 ///
-/// Each redirect in the timeline. A rejection by [`Policy::Redirect`](crate::Policy::Redirect): a loop, too many
-/// redirects, a downgrade from https to http, or a target that is not HTTP. After an attempt that may have been
+/// Each redirect is an event in the timeline. [`Policy::Redirect`](crate::Policy::Redirect) rejects a loop, too many
+/// redirects, a downgrade from https to http, and a target that is not HTTP. After an attempt that may have been
 /// processed, the layer also refuses to send a POST to another origin, because its key is not sent there.
 ///
 /// # How people get it wrong
 ///
-/// Following redirects below the retry layer: then a leg that fails causes a retry of all legs. Breaker and budget see
-/// one destination instead of two.
+/// They put this layer below the retry layer. Then one failed request of a redirect chain causes a retry of the whole
+/// chain, and breaker and budget see one destination instead of two.
 ///
 /// # Cancel safety
 ///
-/// The layer holds no state of a call. Dropping the future drops the current leg.
+/// The layer holds no state of a call. Dropping the future drops the current request of the chain.
 pub struct RedirectLayer<C = TraitCloner> {
     config: Arc<RedirectConfig>,
     cloner: C,
 }
 
 impl RedirectLayer {
-    /// Creates a layer that follows redirects with these settings.
+    /// Creates a layer with this config.
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range. The error names the setting and its value.
+    /// Fails if a value is out of range. The error names the field and its value.
     pub fn new(config: RedirectConfig) -> Result<Self, ConfigError> {
         config.check_alone()?;
         config.check()?;
@@ -134,7 +134,7 @@ impl<C: Clone> Clone for RedirectLayer<C> {
 impl<C> fmt::Debug for RedirectLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedirectLayer")
-            .field("settings", &self.config)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

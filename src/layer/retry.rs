@@ -28,7 +28,7 @@ use crate::retry_after::{Hints, ResponseHead};
 /// use sevenhops::{DeadlineLayer, RetryConfig, RetryLayer};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
-/// static ASKED: AtomicU32 = AtomicU32::new(0);
+/// static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -36,9 +36,9 @@ use crate::retry_after::{Hints, ResponseHead};
 ///     .layer(DeadlineLayer::new(Duration::from_secs(10))?)
 ///     .layer(RetryLayer::new(RetryConfig::new())?)
 ///     .service(service_fn(async |_request: http::Request<String>| {
-///         let down = ASKED.fetch_add(1, Ordering::Relaxed) < 2;
-///         let answer = http::Response::builder().status(if down { 503 } else { 200 });
-///         answer.body(String::new())
+///         let down = ATTEMPTS.fetch_add(1, Ordering::Relaxed) < 2;
+///         let response = http::Response::builder().status(if down { 503 } else { 200 });
+///         response.body(String::new())
 ///     }));
 /// let request = http::Request::get("https://api.test/").body(String::new())?;
 /// let response = service.oneshot(request).await?;
@@ -58,8 +58,8 @@ use crate::retry_after::{Hints, ResponseHead};
 ///
 /// The [`Effect`](crate::Effect) decides. After none, the layer retries any method. After possible or done, it retries
 /// only an idempotent method (RFC 9110 §9.2.2) or a key that the server is known to honor. After declined, it also
-/// retries if the responder asked for a retry. The table excludes permanent failures (a certificate, an unknown name,
-/// an unlisted status). The layer does not begin a wait that is longer than the time left.
+/// retries if the responder asked for a retry. Permanent failures (a certificate, an unknown name, a status that is not
+/// listed) are not retried. The layer does not begin a wait that is longer than the time left.
 ///
 /// # Defaults
 ///
@@ -67,9 +67,9 @@ use crate::retry_after::{Hints, ResponseHead};
 ///
 /// # Reports
 ///
-/// Each wait in the timeline, and the reason why the last failure was not retried, in the timeline and in the error's
-/// message. The caller gets the last real response or error, never a wrapper. If a retry began after a response,
-/// and that response is still the last one, the caller gets up to 64 KiB of its body.
+/// Each wait is an event in the timeline. The reason why the last failure was not retried is in the timeline and in the
+/// error's message. The caller gets the last real response or error, never a wrapper. If a retry began after a
+/// response, and that response is still the last one, the caller gets up to 64 KiB of its body.
 ///
 /// # Trade-offs
 ///
@@ -78,7 +78,7 @@ use crate::retry_after::{Hints, ResponseHead};
 ///
 /// # How people get it wrong
 ///
-/// Retrying at every level: three stacks of three attempts make 27. Here only the outermost retry layer of a call
+/// They retry at every level: three stacks of three attempts make 27. Here only the outermost retry layer of a call
 /// retries. With [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline) that holds in the next
 /// process too.
 ///
@@ -93,11 +93,11 @@ pub struct RetryLayer<C = TraitCloner> {
 }
 
 impl RetryLayer {
-    /// Creates a layer that retries with these settings.
+    /// Creates a layer with this config.
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range. The error names the setting and its value.
+    /// Fails if a value is out of range. The error names the field and its value.
     pub fn new(config: RetryConfig) -> Result<Self, ConfigError> {
         config.check(None)?;
         Ok(Self {
@@ -145,9 +145,9 @@ impl<C> RetryLayer<C> {
         self.policy.look()
     }
 
-    /// Calls this function first to classify a failure. `None` leaves the decision to the table. The function cannot
-    /// allow an unsafe retry after effect possible or done. A panic counts as `None`. A later classifier replaces an
-    /// earlier one.
+    /// Sets a function that classifies a failure before the built-in table does. `None` leaves the decision to the
+    /// table. The function cannot allow an unsafe retry after effect possible or done. A panic counts as `None`. A
+    /// later classifier replaces an earlier one.
     ///
     /// The function sees method, URL, outcome and headers. In calls that receive the whole body it also sees the
     /// beginning of the body: see [`Failure::body`]. The class does not change the response that the caller gets.
@@ -165,7 +165,7 @@ impl<C> RetryLayer<C> {
     /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
     /// ```
     ///
-    /// A [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) beside it has its own classifier. A
+    /// A [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) in the same stack has its own classifier. A
     /// [`StandardLayer`](crate::StandardLayer) has one for both.
     #[must_use]
     pub fn classify<F>(self, classify: F) -> Self
@@ -176,12 +176,12 @@ impl<C> RetryLayer<C> {
         self.classified(Classifier::of_failures(site, classify))
     }
 
-    /// Does the same as [`classify`](Self::classify), and also classifies each 2xx response. Use it for a service
-    /// that reports failures under a 200.
+    /// Sets a function like that of [`classify`](Self::classify), which also classifies each 2xx response. Use it for a
+    /// service that reports failures with a 200.
     ///
     /// A 2xx that the function calls transient, permanent or throttled counts as failed. Its effect is possible,
     /// because nothing shows what was done. If a gRPC code declines the request, the effect is declined. Calls that
-    /// receive the whole body classify it after the body is here. Other calls classify it by its head. With `None`,
+    /// receive the whole body classify it after the body has arrived. Other calls classify it by its head. With `None`,
     /// [`FailureClass::Success`] and [`FailureClass::Ignore`] it stays a success. The function does not see other
     /// statuses below 400.
     ///
@@ -205,7 +205,7 @@ impl<C> RetryLayer<C> {
 }
 
 impl<C> RetryLayer<C> {
-    /// Calls this function first to read when to retry a response, for a service with its own header or format. `None`
+    /// Sets a function that reads from a response when to retry, for a service with its own header or format. `None`
     /// leaves it to the common headers: `retry-after-ms`, `x-ms-retry-after-ms`, `Retry-After` and `RateLimit`. A panic
     /// counts as `None`.
     ///
@@ -236,7 +236,7 @@ impl<C> RetryLayer<C> {
     }
 
     /// Keeps a budget for each destination that `key` returns: a tenant, a shard, a route. If `key` returns `None` or
-    /// panics, the destination of the URL counts.
+    /// panics, the request uses the budget of its URL's destination.
     #[must_use]
     pub fn key_by<F>(self, key: F) -> Self
     where
@@ -259,11 +259,11 @@ impl<C> RetryLayer<C> {
         self.policy.budgets.clone()
     }
 
-    /// Shares the budgets of other clients.
+    /// Uses the budgets of other clients, and shares them.
     ///
     /// # Errors
     ///
-    /// Fails if the settings of this layer have their own budget on other terms.
+    /// Fails if the config of this layer has its own budget on other terms.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.policy.share(budgets)?;
         Ok(self)

@@ -70,8 +70,8 @@ pub struct StandardLayer<C = TraitCloner> {
     once: Once,
 }
 
-/// The policies of the calls that a layer makes as a middleware: made by the first call, for all of them. A clone makes
-/// its own, for it may be given other functions.
+/// The policies of the calls that a layer makes as a middleware. The first call creates them for all calls. A clone
+/// creates its own, because it may get other functions.
 #[cfg(feature = "reqwest-middleware")]
 #[derive(Default)]
 struct Once(OnceLock<Arc<Live>>);
@@ -80,7 +80,7 @@ struct Once(OnceLock<Arc<Live>>);
 pub type StandardService<S, C = TraitCloner> = Driver<S, Again<C>>;
 
 impl StandardLayer {
-    /// Creates a stack with the defaults that are derived from the deadline.
+    /// Creates a stack with defaults that are derived from the deadline.
     ///
     /// # Errors
     ///
@@ -89,24 +89,24 @@ impl StandardLayer {
         Self::from_config(&Config::new(deadline))
     }
 
-    /// Creates a stack with these settings.
+    /// Creates a stack with this config.
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range or contradicts another one. The error names the fields and their values.
-    pub fn from_config(settings: &Config) -> Result<Self, ConfigError> {
-        let plan = Plan::new(settings)?;
+    /// Fails if a value is out of range or contradicts another one. The error names the fields and their values.
+    pub fn from_config(config: &Config) -> Result<Self, ConfigError> {
+        let plan = Plan::new(config)?;
         let timeouts = plan.rest_limits();
-        let config = ConfigHandle::new(plan);
+        let handle = ConfigHandle::new(plan);
         Ok(Self {
             call: DeadlineLayer::within(timeouts.deadline()),
-            idempotency: IdempotencyLayer::new(settings.idempotency.clone())?,
-            redirect: RedirectLayer::new(settings.redirect.clone())?,
-            retry: RetryLayer::new(settings.retry.clone())?.on(config.budgets()),
-            breaker: CircuitBreakerLayer::from_config(timeouts, settings.circuit_breaker.clone())?
-                .on(config.breaker()),
-            attempt: AttemptLayer::new(timeouts).propagate_deadline(settings.propagate_deadline),
-            config,
+            idempotency: IdempotencyLayer::new(config.idempotency.clone())?,
+            redirect: RedirectLayer::new(config.redirect.clone())?,
+            retry: RetryLayer::new(config.retry.clone())?.on(handle.budgets()),
+            breaker: CircuitBreakerLayer::from_config(timeouts, config.circuit_breaker.clone())?
+                .on(handle.breaker()),
+            attempt: AttemptLayer::new(timeouts).propagate_deadline(config.propagate_deadline),
+            config: handle,
             cloner: TraitCloner,
             #[cfg(feature = "reqwest-middleware")]
             once: Once::default(),
@@ -160,7 +160,7 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Writes the trace into the headers of each attempt: see [`AttemptLayer::trace_propagator`].
+    /// Sends the trace context in the headers of each attempt: see [`AttemptLayer::trace_propagator`].
     #[must_use]
     pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
         self.attempt = self.attempt.trace_propagator(propagator);
@@ -196,7 +196,7 @@ impl<C> StandardLayer<C> {
         gauges.budgets.watch(self.retry.look());
     }
 
-    /// Calls this function first to classify a failure, for retry and breaker alike: see
+    /// Sets a function that classifies failures before the built-in rules do, for the retry and the breaker: see
     /// [`RetryLayer::classify`](crate::RetryLayer::classify).
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self
@@ -207,7 +207,7 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Does the same, and also classifies each 2xx response: see
+    /// Sets a function like [`classify`](Self::classify) that also classifies each 2xx response: see
     /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
     #[must_use]
     pub fn classify_all<F>(mut self, classify: F) -> Self
@@ -254,11 +254,11 @@ impl<C> StandardLayer<C> {
         self.retry.budgets()
     }
 
-    /// Shares the budgets of other clients.
+    /// Uses the budgets of other clients, and shares them.
     ///
     /// # Errors
     ///
-    /// Fails if the settings have their own budget on other terms.
+    /// Fails if the config has its own budget on other terms.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.config.share(budgets)?;
         self.retry = self.retry.on(budgets.clone());
@@ -276,7 +276,8 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Calls this function first to read when to retry a response: see [`RetryLayer::hint`](crate::RetryLayer::hint).
+    /// Sets a function that reads from a response when to retry, before the common headers are read: see
+    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
     #[must_use]
     pub fn hint<F>(mut self, hint: F) -> Self
     where
@@ -317,7 +318,7 @@ impl<C: Clone> StandardLayer<C> {
         self.drive(wire, true)
     }
 
-    /// Puts the policies over a service that is for one call. They are made once for all calls.
+    /// Puts the policies over a service that serves one call. They are created once for all calls.
     #[cfg(feature = "reqwest-middleware")]
     pub(crate) fn over_one_call<S>(&self, inner: S) -> StandardService<S, C> {
         let make = || self.config.service(self.policies(false));

@@ -179,9 +179,9 @@ impl Metrics {
             if row.stage == Stage::Dns && !remembered {
                 // Through a proxy, this lookup is for the proxy's name.
                 let via: Option<Uri> = attempt.via.as_ref().and_then(|via| via.parse().ok());
-                let asked = via.as_ref().or(to.uri).and_then(values::host);
-                let asked = asked.unwrap_or_default().into_owned();
-                let mut about = vec![KeyValue::new("dns.question.name", asked)];
+                let name = via.as_ref().or(to.uri).and_then(values::host);
+                let name = name.unwrap_or_default().into_owned();
+                let mut about = vec![KeyValue::new("dns.question.name", name)];
                 if let StageOutcome::Failed(kind) = row.end {
                     let failed = Diagnosis::unsent(Hop::Dns, kind).error_type();
                     about.push(KeyValue::new("error.type", failed.into_owned()));

@@ -9,7 +9,7 @@ use super::Options;
 pub(crate) struct Wire {
     /// `None` if no idempotency layer handled the request, else whether the request carries the key.
     pub(crate) key: Option<bool>,
-    /// A redirect led to another method or origin, and the key is not sent there.
+    /// Whether a redirect led to another method or origin, where the key is not sent.
     pub(crate) is_led_away: bool,
     /// Whether a layer of this crate enforces the deadline.
     pub(crate) is_call: bool,

@@ -1,4 +1,4 @@
-//! Per-request overrides of the client's settings.
+//! Per-request overrides of the client's config.
 
 mod demand;
 mod inherit;
@@ -20,7 +20,7 @@ use crate::idempotency_key::IdempotencyKey;
 use crate::propagation::{self, Inherited};
 use crate::timeout::Timeout;
 
-/// Per-request overrides of the client's settings: put them into the request's extensions.
+/// Per-request overrides of the client's config. Put them into the request's extensions.
 ///
 /// # Example
 ///
@@ -49,8 +49,8 @@ use crate::timeout::Timeout;
 /// - A **demand** is carried out by the first layer that can do so. If no layer does, the
 ///   [`AttemptLayer`](crate::AttemptLayer) or the transport fails the request at encode, before its first byte. The
 ///   error names the option and the missing layer.
-/// - A **choice** picks the part of a stack's config that holds for the request, in each stack that has such a part. A
-///   value of the request below replaces it.
+/// - A **choice** selects the part of a stack's config that applies to the request, in each stack that has such a part.
+///   A value that the request has below replaces it.
 /// - A **label** belongs to the record of its own call only.
 ///
 /// | option | class | in a stack below | in a call inside an operation |
@@ -97,15 +97,16 @@ impl Options {
         Self::default()
     }
 
-    /// Sets the deadline of this call. Limits that were not set follow it. Limits that were set are shortened if they
-    /// are longer than it.
+    /// Sets the deadline of this call. Timeouts that were not set follow it. Timeouts that were set are shortened if
+    /// they are longer than it.
     #[must_use]
     pub fn deadline(mut self, deadline: Timeout) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Ends the deadline at the response head, for a stream without a fixed end. The body idle timeout stays.
+    /// Applies the deadline only until the response head arrives, for a stream without a fixed end. The body idle
+    /// timeout still applies.
     #[must_use]
     pub fn streaming(mut self) -> Self {
         self.streaming = true;
@@ -122,7 +123,7 @@ impl Options {
         self
     }
 
-    /// Names the route: `/v1/charges/{id}`, never a path with values. It chooses the parts of a
+    /// Sets the route: `/v1/charges/{id}`, never a path with values. It selects the parts of a
     /// [`Config`](crate::Config) that are for this route. In telemetry it is `url.template`.
     #[must_use]
     pub fn route(mut self, route: impl Into<Arc<str>>) -> Self {
@@ -139,7 +140,7 @@ impl Options {
         self
     }
 
-    /// Makes only one attempt (one for each leg if redirects are followed).
+    /// Makes only one attempt, or one for each request of a redirect chain.
     #[must_use]
     pub fn no_retry(mut self) -> Self {
         self.no_retry = true;
@@ -154,8 +155,8 @@ impl Options {
         self
     }
 
-    /// Retries after these statuses and no others. A retry still has to be safe. In a stack below, a status has to be
-    /// in its own list, too.
+    /// Retries after these statuses and no others. A retry still has to be safe. In a stack below, the status must also
+    /// be in that stack's own list.
     #[must_use]
     pub fn retry_statuses(mut self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
         self.statuses = Some(statuses.into());
@@ -179,7 +180,7 @@ impl Options {
         self
     }
 
-    /// Makes no idempotency key for this request.
+    /// Generates no idempotency key for this request.
     #[must_use]
     pub fn no_idempotency_key(mut self) -> Self {
         self.no_key = true;
@@ -195,9 +196,9 @@ impl Options {
     }
 
     /// Keeps the headers of each attempt for [`Timeline::to_har`](crate::Timeline::to_har), as the policies leave them.
-    /// It keeps all names, and the values of known harmless headers and of `shown`. It never keeps a value that is
-    /// marked sensitive, such as that of an idempotency key, or whose name suggests a secret (`auth`, `cookie`, `key`,
-    /// `token` and similar), even if `shown` names it.
+    /// All names are kept, with the values of known harmless headers and of `shown`. A value is never kept if it is
+    /// marked sensitive, as an idempotency key is. Nor is it kept if its name suggests a secret (`auth`, `cookie`,
+    /// `key`, `token` and similar), even if `shown` names it.
     ///
     /// # Example
     ///
@@ -215,11 +216,11 @@ impl Options {
         self
     }
 
-    /// Inherits the time left and the retries that the caller of this process passed on in its request's headers. The
-    /// time left limits this call too. If the caller retries, this call does not.
+    /// Inherits the remaining time and the retry state from the headers of an incoming request. The remaining time also
+    /// bounds this call. If the sender of that request retries, this call does not.
     ///
-    /// The time left counts from this call of `inherit`. Call it once, when the request arrives, and give a clone to
-    /// every call for that request. If you call it again for a later call, the time left starts again.
+    /// The remaining time counts from this call of `inherit`. Call it once, when the request arrives, and give a clone
+    /// to every call for that request. If you call it again for a later call, the time starts again.
     ///
     /// # Example
     ///

@@ -84,7 +84,7 @@ impl fmt::Debug for Failure<'_> {
     }
 }
 
-/// A classifier of the user's. If it panics, its result counts as `None`.
+/// The user's classifier. If it panics, its result counts as `None`.
 #[derive(Clone)]
 pub(crate) struct Classifier {
     classify: Arc<Classify>,

@@ -1,9 +1,9 @@
-//! The latest of values that are replaced while they are used.
+//! Applies the latest of values that may be replaced while they are applied.
 
 use std::sync::Arc;
 
-/// Lets something that was made by `first` follow the latest value. Values may be replaced meanwhile: it goes on until
-/// none came in between, so that an older value never holds over a newer one.
+/// Applies the latest value to an object that was made with `first`. If the value is replaced meanwhile, the function
+/// applies the newer one too, so that an older value never stays in effect.
 pub(crate) fn follow_latest<T>(
     first: Arc<T>,
     load: impl Fn() -> Arc<T>,
@@ -30,13 +30,13 @@ mod tests {
     fn value_that_is_replaced_while_an_older_one_is_followed_holds() {
         for replacements in 0..4 {
             let values: Vec<_> = (0..=replacements).map(Arc::new).collect();
-            // The first came before the first look.
+            // The first replacement came before the first `load`.
             let (current, holds) = (Cell::new(replacements.min(1)), Cell::new(0));
             let load = || Arc::clone(&values[current.get()]);
             follow_latest(Arc::clone(&values[0]), load, |value| {
                 if current.get() < replacements {
                     current.set(current.get() + 1);
-                    // The thread that replaces it lets all follow, too.
+                    // The thread that replaces the value also applies it.
                     holds.set(current.get());
                 }
                 holds.set(*value);

@@ -1,8 +1,8 @@
 //! The policies above the hops. They decide locally, and each of them is a layer of its own.
 //!
-//! Each policy is a folder with the same parts: its settings, its pure decision, and its state for each destination.
-//! Policies send nothing: [the driver](crate::driver) sends, and calls them. `driver/policies.rs` has their order,
-//! and the reason for each place.
+//! Each policy is a folder with the same parts: its config, its pure decision, and its state for each destination.
+//! Policies send nothing: [the driver](crate::driver) sends, and calls them. `driver/policies.rs` has their order, and
+//! the reason for each position.
 
 mod classify;
 mod keyed;

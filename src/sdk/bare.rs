@@ -25,24 +25,24 @@
 //!
 //! # Defaults
 //!
-//! | what | how | why |
+//! | part | default | why |
 //! |---|---|---|
 //! | dns, connect, tls | the defaults of [`Timeouts`] for this deadline | |
 //! | several addresses | each gets its share of the connect timeout, one after another | an unreachable address must not use up the whole timeout |
 //! | total | the deadline, to the last byte of the body; the request's own timeout replaces it | a long stream needs a longer timeout |
 //! | redirects | not followed: the SDK receives the 3xx | nothing here removes the SDK's keys on another origin, and a POST that got a redirect may have happened |
-//! | retries | two, within a budget, of requests that the peer did not process by its own word (REFUSED_STREAM, GOAWAY); none below our own policies, which retry | reqwest's default has no budget; no other retry is provably safe here |
+//! | retries | two, within a budget, of requests that the peer declares unprocessed (REFUSED_STREAM, GOAWAY); none below the policies of this crate, which retry | reqwest's default has no budget; no other retry is provably safe here |
 //! | proxies | none, unless the builder sets one | the environment is not read silently |
 //!
 //! # Reports
 //!
 //! A failure before the connection is established holds an [`Error`](crate::Error) that names dns, connect or tls.
-//! [`classify_error`](crate::sdk::classify_error) finds that error in whatever error the SDK wraps around it. A later failure is
-//! reqwest's error and belongs to the wait or to the body. A timeout in which `classify_error` finds no hop happened in the
-//! wait, because the earlier stages name themselves.
+//! [`classify_error`](crate::sdk::classify_error) finds that error in any error that the SDK wraps around it. A later
+//! failure is reqwest's error and belongs to the wait or to the body. A timeout in which `classify_error` finds no hop
+//! happened in the wait, because the earlier stages name themselves.
 //!
-//! If the request runs inside one of our attempts, its connections appear in that attempt's timeline:
-//! see [`middleware`](crate::sdk::middleware).
+//! If the request runs inside an attempt of this crate, its connections appear in that attempt's timeline: see
+//! [`middleware`](crate::sdk::middleware).
 //!
 //! # Trade-offs
 //!

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::timeline::Timeline;
 
-/// Finds what an SDK's error shows about the failed call.
+/// Reads from an SDK's error where the call failed, and whether it had an effect.
 ///
 /// # Example
 ///
@@ -29,16 +29,16 @@ use crate::timeline::Timeline;
 ///
 /// # Reports
 ///
-/// If the error chain contains one of our errors, the finding has that error's values: hop, kind, effect, and the
-/// timeline if the error has one. Otherwise the finding is read from the chain. Errors of reqwest, hyper, hyper-util,
+/// If the error chain contains an error of this crate, the classification has its values: hop, kind, effect, and the
+/// timeline if the error has one. Otherwise the values are read from the chain. Errors of reqwest, hyper, hyper-util,
 /// h2 and rustls and I/O errors are understood. (reqwest's with the feature `reqwest`, hyper-util's with `hyper-util`
 /// or `reqwest`.)
 ///
 /// # Trade-offs
 ///
-/// An error alone proves little. If the chain contains none of our errors, the hop is known only if the chain names it.
-/// The effect is then `Possible`, unless the request could not even be encoded. The foreign client may have followed a
-/// redirect or retried the request before it failed.
+/// An error alone proves little. If the chain contains no error of this crate, the hop is known only if the chain names
+/// it. The effect is then `Possible`, unless the request could not even be encoded. The foreign client may have
+/// followed a redirect or retried the request before it failed.
 ///
 /// # How people get it wrong
 ///
@@ -59,7 +59,7 @@ pub fn classify_error<'e>(error: &'e (dyn StdError + 'static)) -> Classification
     }
 }
 
-/// The finding of [`classify_error`].
+/// The result of [`classify_error`].
 #[derive(Clone, Copy, Debug)]
 pub struct Classification<'e> {
     diagnosis: Diagnosis,
@@ -67,7 +67,7 @@ pub struct Classification<'e> {
 }
 
 impl<'e> Classification<'e> {
-    /// Returns the hop at which the call failed. `None` if a policy refused the call, or if the hop is not known.
+    /// Returns the hop at which the call failed. `None` if a policy rejected the call, or if the hop is not known.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
         self.diagnosis.hop
@@ -97,13 +97,13 @@ impl<'e> Classification<'e> {
         self.diagnosis.status
     }
 
-    /// Returns the timeline with every attempt, if the call was made by one of our clients.
+    /// Returns the timeline with every attempt, if a client of this crate made the call.
     #[must_use]
     pub fn timeline(&self) -> Option<&'e Timeline> {
         self.error.and_then(Error::timeline)
     }
 
-    /// Returns our own error, if the chain contains one.
+    /// Returns the error of this crate, if the chain contains one.
     #[must_use]
     pub fn error(&self) -> Option<&'e Error> {
         self.error

@@ -53,10 +53,10 @@
 //! # Trade-offs
 //!
 //! If a request finds that the address of its connection has left DNS, the connection is poisoned: no new request is
-//! sent on it. This holds only for connections that have carried a response. The pool closes such a connection when it
-//! next looks at it, not at once. New connections go to the first address that accepts. Each address gets its share of
-//! the connect timeout. Addresses are not chosen by load or health, and an unreachable path looks like a silent
-//! service. `Transport` chooses by load and health, and tells the two apart.
+//! sent on it. This holds only for connections that have carried a response. The pool does not close such a connection
+//! at once, but when it next checks it. New connections go to the first address that accepts. Each address gets its
+//! share of the connect timeout. Addresses are not chosen by load or health, and an unreachable path looks like a
+//! silent service. `Transport` chooses by load and health, and can tell the two apart.
 //!
 //! If a filter is set, connections that it cannot judge are refused. These are schemes other than http and https, and
 //! connections whose address came neither from the URL nor from [`HyperParts::resolver`] (a unix socket, a tunnel,

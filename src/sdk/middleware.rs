@@ -35,7 +35,7 @@
 //!
 //! # Protects from
 //!
-//! The policies are those of the stack. To override settings for one request, put [`Options`] into its extensions:
+//! The policies are those of the stack. To override the config for one request, put [`Options`] into its extensions:
 //! `.with_extension(Options::new().idempotency_key(key))`. The timeout of a single request becomes its deadline. A
 //! timeout of zero or more than 24 h is refused. If the request has a timeout and an [`Options::deadline`], the shorter
 //! one holds.
@@ -44,7 +44,7 @@
 //!
 //! With `.with(retry).with(client)`, the stack sees each try of the retry middleware as a separate call. The tries of
 //! one call still share one idempotency key, and the error of the last try includes the effect of the earlier tries.
-//! The timeline shows the number of the try ([`What::CallerRetry`](crate::hop::TimelineEventKind::CallerRetry)).
+//! The timeline shows the number of the try ([`TimelineEventKind::CallerRetry`](crate::hop::TimelineEventKind::CallerRetry)).
 //!
 //! Two requests are tries of one call if they share their extensions, have the same method, URL and body, and the
 //! earlier one did not succeed. The same request after a success is a new call with a new key. A streaming body cannot
@@ -59,9 +59,9 @@
 //!
 //! # Trade-offs
 //!
-//! Over the client's own connections there is one wait from the request to the response. It includes dns, connect, tls
-//! and send, and the client's pool does not follow DNS. If that client comes from [`sdk::bare`](crate::sdk::bare),
-//! dns, connect and tls are still reported.
+//! Over the client's own connections, dns, connect, tls and send are part of one wait from the request to the response.
+//! The client's pool does not follow DNS. If that client comes from [`sdk::bare`](crate::sdk::bare), dns, connect and
+//! tls are still reported.
 //!
 //! A body that cannot be cloned is used once. It is sent again only over our own transport, and only if no connection
 //! took it. That also holds for [`Body::retryable`] as a [`reqwest::Body`]. To upload a stream with retries, use
@@ -163,7 +163,7 @@ impl Middleware for StandardLayer {
         let request = incoming(request, extensions).map_err(failed)?;
         // A clone: if the try is dropped before its end, the caller's extensions are unchanged.
         let mut below = extensions.clone();
-        // The call has them now; one of our stacks further down finds the call.
+        // The call has the options now. Another stack of this crate further down finds them in the call.
         let options = below.remove::<Options>();
         let shared = Arc::new(Mutex::new(below));
         let below = Below {
@@ -210,7 +210,8 @@ impl<'a> Service<http::Request<Body>> for Below<'a> {
     }
 }
 
-/// Converts a reqwest request. It is a try of the caller's, unless one of our stacks around this one retries.
+/// Converts a reqwest request. It counts as a retry by the caller, unless a stack of this crate around this one
+/// retries.
 fn incoming(
     mut request: reqwest::Request,
     extensions: &mut Extensions,
@@ -261,7 +262,7 @@ fn failed(error: Error) -> reqwest_middleware::Error {
     reqwest_middleware::Error::middleware(error)
 }
 
-/// Returns the error of another of our stacks unchanged, and any other error without its wrapper.
+/// Returns the error of another stack of this crate unchanged, and any other error without its wrapper.
 fn unwrapped(error: reqwest_middleware::Error) -> BoxError {
     match error {
         reqwest_middleware::Error::Reqwest(error) => Box::new(error),

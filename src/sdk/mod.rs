@@ -43,8 +43,8 @@
 //!
 //! # Reports
 //!
-//! [`classify_error`] reads the SDK's error. An error that comes through the stack carries its timeline, and the call has spans.
-//! If one of our clients cannot connect, the error names the hop.
+//! [`classify_error`] reads the SDK's error. An error that comes through the stack carries its timeline, and the call
+//! has spans. If a client of this crate cannot connect, the error names the hop.
 //!
 //! # Trade-offs
 //!
@@ -53,8 +53,8 @@
 //!
 //! # How people get it wrong
 //!
-//! The SDK's own retries stay on. Then each of its attempts is a whole call to us, with its own attempts, and its last
-//! error covers only the last call.
+//! The SDK's own retries stay on. Then each of its attempts is a separate call for the stack, with its own attempts,
+//! and its last error covers only the last call.
 
 #[cfg(feature = "reqwest")]
 pub mod bare;

@@ -41,7 +41,7 @@
 //! # How people get it wrong
 //!
 //! The client follows redirects, retries, or has a shorter timeout of its own. Use `redirect::Policy::none()` and
-//! `retry::never()`: the stack does both, and it does not send keys and credentials to other origins.
+//! `retry::never()`: the stack does both, and does not send keys and credentials to other origins.
 
 use std::fmt;
 use std::future::Future;
@@ -119,7 +119,7 @@ impl fmt::Debug for ReqwestFuture {
     }
 }
 
-/// Makes the body and holds it to its declared length, as our own transport does.
+/// Creates the body, and checks it against its declared length, as this crate's transport does.
 pub(super) async fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
     let (mut head, mut body) = request.into_parts();
     body.prepare().await?;

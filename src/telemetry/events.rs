@@ -10,7 +10,7 @@ use super::macros::event;
 use super::span::{Span, TARGET};
 use crate::hop::TimelineEventKind;
 
-/// Reports a note, which policies make between two attempts.
+/// Reports an event that a policy made between two attempts.
 pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
     match what {
         TimelineEventKind::Waited { wait, hinted } => event!(

@@ -125,7 +125,7 @@ impl Span {
     }
 }
 
-/// A policy: while it lives, its thread is inside a span.
+/// A guard: while it lives, its thread is inside a span.
 pub(crate) struct Entered<'s> {
     _in_tracing: Option<tracing::span::Entered<'s>>,
     #[cfg(feature = "otel")]

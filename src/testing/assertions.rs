@@ -1,4 +1,4 @@
-//! Assertions on failures, which show what happened when they do not hold.
+//! Assertions on failures. If an assertion fails, it shows what happened.
 
 use std::error::Error as StdError;
 use std::fmt::Write;
@@ -10,8 +10,8 @@ use crate::sdk::{self, Classification};
 
 /// Asserts at which hop a call failed, and how.
 ///
-/// Takes an error of this crate, or an SDK's own: see [`sdk::classify_error`](crate::sdk::classify_error) for what is
-/// understood.
+/// It takes an error of this crate, or an SDK's own error: see [`sdk::classify_error`](crate::sdk::classify_error) for
+/// the errors that it understands.
 ///
 /// # Example
 ///
@@ -39,8 +39,7 @@ use crate::sdk::{self, Classification};
 ///
 /// # Panics
 ///
-/// Panics where it was another hop or another kind, and shows the error's sentence, its causes and the
-/// waterfall.
+/// Panics if the hop or the kind differs, and shows the error's sentence, its causes and the waterfall.
 #[macro_export]
 macro_rules! assert_hop {
     ($error:expr, $hop:ident $(, $kind:ident)? $(,)?) => {{
@@ -50,10 +49,10 @@ macro_rules! assert_hop {
     }};
 }
 
-/// Asserts whether a call that failed may have happened all the same: `None`, `Declined`, `Possible` or `Done`.
+/// Asserts whether a failed call may have happened: `None`, `Declined`, `Possible` or `Done`.
 ///
-/// Takes what [`assert_hop!`](crate::assert_hop) takes. `None` is a proof, `Declined` the word of the party that
-/// responded: neither passes for the other.
+/// It takes the same errors as [`assert_hop!`](crate::assert_hop). `None` is a proof, and `Declined` is the word of the
+/// party that responded. One does not match the other.
 ///
 /// # Example
 ///
@@ -71,7 +70,7 @@ macro_rules! assert_hop {
 ///
 /// # Panics
 ///
-/// Panics where it was another effect, and shows the error's sentence, its causes and the waterfall.
+/// Panics if the effect differs, and shows the error's sentence, its causes and the waterfall.
 #[macro_export]
 macro_rules! assert_effect {
     ($error:expr, $effect:ident $(,)?) => {{
@@ -80,9 +79,9 @@ macro_rules! assert_effect {
     }};
 }
 
-/// An error that can be asked what it says of a call: see [`sdk::classify_error`].
+/// An error that can be classified: see [`sdk::classify_error`].
 pub trait Suspect {
-    /// The finding, and the text of all causes.
+    /// Returns the classification, and the text of all causes.
     fn suspect(&self) -> (Classification<'_>, String);
 }
 
@@ -104,11 +103,11 @@ impl Suspect for dyn StdError + Send + Sync {
     }
 }
 
-/// Compares, and shows what there was instead.
+/// Checks the hop and the kind, and shows the finding if they differ.
 ///
 /// # Panics
 ///
-/// Panics where it was another hop or another kind.
+/// Panics if the hop or the kind differs.
 #[track_caller]
 pub fn check_hop(found: (Classification<'_>, String), hop: Hop, kinds: &[Kind]) {
     let finding = found.0;
@@ -120,11 +119,11 @@ pub fn check_hop(found: (Classification<'_>, String), hop: Hop, kinds: &[Kind]) 
     check(holds, &expected, found);
 }
 
-/// Compares, and shows what there was instead.
+/// Checks the effect, and shows the finding if it differs.
 ///
 /// # Panics
 ///
-/// Panics where it was another effect.
+/// Panics if the effect differs.
 #[track_caller]
 pub fn check_effect(found: (Classification<'_>, String), effect: Effect) {
     let holds = found.0.effect() == effect;
@@ -141,11 +140,11 @@ fn check(holds: bool, expected: &str, (finding, causes): (Classification<'_>, St
     panic!("expected: {expected}\n   found: {finding}\n{causes}{timeline}");
 }
 
-/// A line for each error of the chain but ours: what that one says is the finding.
+/// Returns a line for each error of the chain, except for errors of this crate: the finding shows those.
 fn causes(error: &(dyn StdError + 'static)) -> String {
-    let mut said = String::new();
+    let mut lines = String::new();
     for error in chain(error).filter(|error| !error.is::<Error>()) {
-        let _ = writeln!(said, "     because: {error}");
+        let _ = writeln!(lines, "     because: {error}");
     }
-    said
+    lines
 }

@@ -1,4 +1,4 @@
-//! A port that swallows every attempt to connect.
+//! A port that drops every attempt to connect.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// A loopback port at which connecting neither works nor fails.
+/// A loopback port at which a connect neither succeeds nor fails.
 ///
-/// It listens with an empty backlog that it fills itself; the kernel drops the SYNs that come
-/// after. Linux only: elsewhere a full backlog may refuse.
+/// It listens with an empty backlog and fills the backlog itself. The kernel then drops all later SYNs. It works on
+/// Linux only: on other systems a full backlog may refuse.
 ///
 /// # Example
 ///
@@ -38,20 +38,20 @@ pub struct BlackHole {
 }
 
 impl BlackHole {
-    /// Opens a hole at a free port of 127.0.0.1.
+    /// Opens a black hole at a free port of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// Fails when no port is free, or when the port keeps taking connections.
+    /// Fails if no port is free, or if the port keeps accepting connections.
     pub async fn start() -> io::Result<Self> {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).await
     }
 
-    /// Opens a hole at `addr`.
+    /// Opens a black hole at `addr`.
     ///
     /// # Errors
     ///
-    /// Fails when the address is taken, or when the port keeps taking connections.
+    /// Fails if the address is in use, or if the port keeps accepting connections.
     pub async fn start_at(addr: SocketAddr) -> io::Result<Self> {
         let socket = super::socket_for(addr)?;
         socket.set_reuseaddr(true)?;
@@ -71,15 +71,15 @@ impl BlackHole {
         Err(io::Error::other("a full backlog still takes connections"))
     }
 
-    /// Returns the address that swallows.
+    /// Returns the address that drops all connects.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 }
 
-/// Sends one connection in and says whether it was taken. One that was not keeps trying, so that
-/// it fills the place if it was merely slow.
+/// Starts a connection and returns whether it was accepted. A connection that was not accepted keeps trying, so that it
+/// fills the backlog if it was only slow.
 async fn fill(fillers: &mut JoinSet<()>, addr: SocketAddr) -> bool {
     let (taken, told) = oneshot::channel();
     fillers.spawn(async move {
@@ -91,8 +91,8 @@ async fn fill(fillers: &mut JoinSet<()>, addr: SocketAddr) -> bool {
     timeout(SWALLOWED_AFTER, told).await.is_ok()
 }
 
-/// Linux takes one more connection than the backlog says, two when handshakes overlap.
+/// Linux accepts one more connection than the backlog allows, or two if handshakes overlap.
 const MOST_FILLERS: usize = 8;
 
-/// A loopback handshake takes microseconds; a dropped SYN is not sent again for a second.
+/// A loopback handshake takes microseconds. A dropped SYN is sent again only after a second.
 const SWALLOWED_AFTER: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! A port that refuses.
+//! A port that refuses connections.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,7 +7,7 @@ use tokio::net::TcpSocket;
 
 /// A loopback port that refuses every connection for as long as this value lives.
 ///
-/// The port is bound but never listened on, so that no other test can be given it meanwhile.
+/// The port is bound but does not listen, so no other test can get it meanwhile.
 ///
 /// # Example
 ///
@@ -32,20 +32,20 @@ pub struct ClosedPort {
 }
 
 impl ClosedPort {
-    /// Takes a free port of 127.0.0.1.
+    /// Reserves a free port of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// Fails when no port is free.
+    /// Fails if no port is free.
     pub fn new() -> io::Result<Self> {
         Self::at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// Takes the port at `addr`: the same port as a server's on another loopback host, say.
+    /// Reserves the port at `addr`, for example the port of a server on another loopback host.
     ///
     /// # Errors
     ///
-    /// Fails when the address is taken.
+    /// Fails if the address is in use.
     pub fn at(addr: SocketAddr) -> io::Result<Self> {
         let bound = super::socket_for(addr)?;
         bound.bind(addr)?;
@@ -55,7 +55,7 @@ impl ClosedPort {
         })
     }
 
-    /// Returns the address that refuses.
+    /// Returns the address that refuses connections.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr

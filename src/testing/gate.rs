@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Holds answers back until the test says so.
+/// Holds responses back until the test opens it.
 ///
-/// Clones are the same gate. Once open it stays open.
+/// Clones are the same gate. Once open, it stays open.
 ///
 /// # Example
 ///
@@ -25,7 +25,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Makes a shut gate.
+    /// Creates a closed gate.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Gate {
         }
     }
 
-    /// Lets everything through that waits or will come.
+    /// Lets all present and future waiters through.
     pub fn open(&self) {
         self.open.send_replace(true);
     }
@@ -42,9 +42,9 @@ impl Gate {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses nothing.
     pub async fn opened(&self) {
-        // The sender lives in `self`: the channel cannot close before it opens.
+        // The sender lives in `self`, so the channel cannot close before the gate opens.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
 }

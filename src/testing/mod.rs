@@ -1,10 +1,10 @@
-//! Faults to test against: for this crate's tests, and for yours.
+//! A test kit for faults, for this crate's tests and for yours.
 //!
 //! The [`guide`] shows three complete tests.
 //!
 //! # Example
 //!
-//! A service that takes a charge and closes without a word:
+//! A service that receives a charge and closes the connection without a response:
 //!
 //! ```
 //! use std::time::Duration;
@@ -34,37 +34,37 @@
 //! | the failing part | the tool |
 //! |---|---|
 //! | a port that refuses | [`ClosedPort`] |
-//! | a port that swallows SYNs | [`BlackHole`] |
+//! | a port that drops SYNs | [`BlackHole`] |
 //! | certificates, client certificates | [`TestCa`], [`Identity`] |
 //! | a name: none, moved, silent, truncated | [`ScriptedDns`] with [`DnsScript`] |
 //! | a connection: silence, RST, TLS faults | [`FaultServer::on_connection`] with [`ConnFault`] |
 //! | a request: silence, RST, garbage, HTTP/2 faults | [`FaultServer::on_request`] with [`Reply`] |
-//! | a service that a mock plays (`wiremock`), behind such a network | [`FaultServerBuilder::upstream`] |
+//! | a mocked service (`wiremock`) behind such a network | [`FaultServerBuilder::upstream`] |
 //! | a response that is held back | [`Gate`] |
 //! | a proxy | [`ProxyServer`] |
 //! | a network without sockets, on a paused clock | [`ChaosLayer`](crate::chaos::ChaosLayer) |
 //!
 //! # Defaults
 //!
-//! Plain HTTP/1.1 on a free port of 127.0.0.1; every request gets a 200 with `{"ok":true}`.
+//! The server speaks plain HTTP/1.1 on a free port of 127.0.0.1. Every request gets a 200 with `{"ok":true}`.
 //!
 //! # Reports
 //!
-//! Requests as they were seen ([`FaultServer::requests`]), and counts to wait on ([`FaultServer::wait_until`]), so
-//! that no test has to sleep. A [`TimelineRecorder`] keeps the timelines of calls. They are asserted by
-//! [`assert_hop!`](crate::assert_hop) and [`assert_effect!`](crate::assert_effect).
+//! The server records requests ([`FaultServer::requests`]) and counts events to wait for ([`FaultServer::wait_until`]),
+//! so no test has to sleep. A [`TimelineRecorder`] keeps the timelines of calls. [`assert_hop!`](crate::assert_hop) and
+//! [`assert_effect!`](crate::assert_effect) check errors.
 //!
 //! # Trade-offs
 //!
-//! Everything on sockets happens on loopback in real time, which costs the length of every limit that is
-//! to run out: some tens of milliseconds are plenty. [`BlackHole`] works on Linux only. An invalid header panics where
-//! it is given ([`CannedResponse::header`]); nothing else does.
+//! Everything on sockets happens on loopback in real time, so a test takes as long as each timeout that has to expire.
+//! Some tens of milliseconds are enough. [`BlackHole`] works on Linux only. An invalid header panics where it is set
+//! ([`CannedResponse::header`]). Nothing else panics.
 //!
 //! # How people get it wrong
 //!
-//! A paused clock with sockets: tokio moves it on whenever the runtime is idle, and waiting for a socket
-//! is idle, so that every limit runs out at once. And sleeping "until the server has it": wait for the
-//! count.
+//! They use a paused clock with sockets. tokio advances it whenever the runtime is idle, and a runtime that waits for a
+//! socket is idle, so every timeout expires at once. Or they sleep "until the server has it": wait for the count
+//! instead.
 
 mod assertions;
 mod black_hole;

@@ -1,4 +1,4 @@
-//! A proxy for tests, that speaks HTTP and SOCKS5.
+//! A proxy for tests, which speaks HTTP and SOCKS5.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,12 +13,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::server::{CannedResponse, Head, Reader, RecordedRequest, forward, write_answer};
+use super::server::{CannedResponse, Head, Reader, RecordedRequest, forward, write_response};
 use super::socks::{self, Credentials, SocksReply};
 use crate::transport::basic;
 
-/// A proxy on a free port of 127.0.0.1: it tunnels (CONNECT, and SOCKS5 on the same port) and
-/// forwards (absolute-form requests) to loopback addresses, or refuses all of it.
+/// A proxy on a free port of 127.0.0.1. It opens tunnels (CONNECT, and SOCKS5 on the same port) and forwards requests
+/// in absolute form to loopback addresses, or refuses everything.
 ///
 /// # Example
 ///
@@ -41,13 +41,13 @@ use crate::transport::basic;
 ///
 /// # Trade-offs
 ///
-/// It tunnels or refuses. For a proxy that is silent, resets or talks garbage, point the client's
-/// proxy setting at a [`FaultServer`](super::FaultServer): to it CONNECT is a request like any other.
+/// It opens tunnels or refuses. For a proxy that is silent, resets or sends garbage, use the address of a
+/// [`FaultServer`](super::FaultServer) as the proxy: it treats CONNECT like any other request.
 ///
 /// # How people get it wrong
 ///
-/// A host without a route is not looked up: nothing leaves the loopback interface. The proxy
-/// answers 502 instead.
+/// They expect the proxy to look names up. It does not, because nothing may leave the loopback interface: a host
+/// without a route gets a 502.
 #[derive(Debug)]
 pub struct ProxyServer {
     addr: SocketAddr,
@@ -56,27 +56,26 @@ pub struct ProxyServer {
 }
 
 impl ProxyServer {
-    /// Begins a proxy without routes.
+    /// Creates the builder of a proxy. It has no routes yet.
     pub fn builder() -> ProxyServerBuilder {
         ProxyServerBuilder {
             policy: ProxyPolicy::default(),
         }
     }
 
-    /// Returns the address it listens on.
+    /// Returns the address at which the proxy listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Returns the URL to configure a client with.
+    /// Returns the URL for the config of a client.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Returns the URL to configure a client with that is to speak SOCKS5, and to leave names to the
-    /// proxy.
+    /// Returns the URL for the config of a client that speaks SOCKS5 and leaves names to the proxy.
     #[must_use]
     pub fn socks_url(&self) -> String {
         format!("socks5h://{}", self.addr)
@@ -107,7 +106,7 @@ impl Drop for ProxyServer {
     }
 }
 
-/// Settings of a [`ProxyServer`].
+/// Builds a [`ProxyServer`].
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct ProxyServerBuilder {
@@ -115,30 +114,30 @@ pub struct ProxyServerBuilder {
 }
 
 impl ProxyServerBuilder {
-    /// Takes `authority`, a host and port such as `api.test:443`, to be at `addr`.
+    /// Routes `authority`, a host and port such as `api.test:443`, to `addr`.
     pub fn route(mut self, authority: &str, addr: SocketAddr) -> Self {
         self.policy.routes.insert(authority.to_owned(), addr);
         self
     }
 
-    /// Wants credentials: a 407 for who brings none, or others.
+    /// Requires these credentials. A client with other credentials or none gets a 407.
     pub fn credentials(mut self, user: &str, password: &str) -> Self {
         self.policy.credentials = Some((user.to_owned(), password.to_owned()));
         self
     }
 
-    /// Refuses everything with `status`; a 407 asks for basic credentials. In SOCKS5 there are no
-    /// statuses: then it is "not allowed".
+    /// Refuses everything with `status`. A 407 requests basic credentials. SOCKS5 has no statuses, so its clients get
+    /// "not allowed".
     pub fn refuse(mut self, status: StatusCode) -> Self {
         self.policy.refusal = Some(status);
         self
     }
 
-    /// Starts listening.
+    /// Starts the proxy.
     ///
     /// # Errors
     ///
-    /// Fails when no port is free.
+    /// Fails if no port is free.
     pub async fn start(self) -> io::Result<ProxyServer> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let counts = Arc::new(Counts::default());
@@ -165,7 +164,7 @@ struct ProxyPolicy {
 }
 
 impl ProxyPolicy {
-    /// Whether a request brings what is wanted.
+    /// Returns whether a request has the required credentials.
     fn admits(&self, head: &Head) -> bool {
         self.credentials.as_ref().is_none_or(|(user, password)| {
             let wanted = basic(user.as_bytes(), Some(password.as_bytes()));
@@ -173,7 +172,7 @@ impl ProxyPolicy {
         })
     }
 
-    /// Where `authority` is, or the status to refuse it with.
+    /// Returns the address for `authority`, or the status to refuse it with.
     fn find(&self, authority: &str) -> Result<SocketAddr, StatusCode> {
         if let Some(status) = self.refusal {
             return Err(status);
@@ -197,7 +196,7 @@ async fn listen(listener: TcpListener, policy: Arc<ProxyPolicy>, counts: Arc<Cou
         };
         if let Ok((tcp, _)) = accepted {
             let (policy, counts) = (Arc::clone(&policy), Arc::clone(&counts));
-            // A connection that fails has lost its client, or its target: the other side is told.
+            // If a connection fails, its client or its target is gone. Dropping it closes the other side.
             connections.spawn(async move { drop(attend(tcp, &policy, &counts).await) });
         }
     }
@@ -236,16 +235,16 @@ async fn attend_socks(mut tcp: TcpStream, policy: &ProxyPolicy, counts: &Counts)
     };
     match target {
         Ok(target) => {
-            socks::answer(&mut tcp, SocksReply::Granted).await?;
+            socks::reply(&mut tcp, SocksReply::Granted).await?;
             join(tcp, target, counts).await
         }
         Err(status) => {
             counts.refused.fetch_add(1, Ordering::SeqCst);
-            let said = match status {
+            let reply = match status {
                 StatusCode::BAD_GATEWAY => SocksReply::HostUnreachable,
                 _ => SocksReply::NotAllowed,
             };
-            socks::answer(&mut tcp, said).await
+            socks::reply(&mut tcp, reply).await
         }
     }
 }
@@ -274,7 +273,7 @@ async fn join(mut client: TcpStream, mut target: TcpStream, counts: &Counts) -> 
     Ok(())
 }
 
-/// Forwards a request in absolute form, once it has come whole.
+/// Forwards a request in absolute form after it has arrived completely.
 async fn pass_on(
     reader: &mut Reader<TcpStream>,
     head: Head,
@@ -291,19 +290,19 @@ async fn pass_on(
         Ok(addr) => {
             counts.forwarded.fetch_add(1, Ordering::SeqCst);
             let request = RecordedRequest::whole(Head { target, ..head }, Bytes::from(body));
-            let answer = forward(Some(addr), &request).await;
-            write_answer(reader.source(), &answer).await
+            let canned = forward(Some(addr), &request).await;
+            write_response(reader.source(), &canned).await
         }
     }
 }
 
 async fn refuse(client: &mut TcpStream, status: StatusCode, counts: &Counts) -> io::Result<()> {
     counts.refused.fetch_add(1, Ordering::SeqCst);
-    let mut answer = CannedResponse::new(status);
+    let mut canned = CannedResponse::new(status);
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        answer = answer.header(PROXY_AUTHENTICATE.as_str(), "Basic realm=\"test\"");
+        canned = canned.header(PROXY_AUTHENTICATE.as_str(), "Basic realm=\"test\"");
     }
-    write_answer(client, &answer).await
+    write_response(client, &canned).await
 }
 
 /// Splits an absolute target into host with port, and path with query.

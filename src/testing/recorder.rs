@@ -1,4 +1,4 @@
-//! The timelines of all calls, for a test that looks at them afterwards.
+//! Records the timelines of all calls, for checks at the end of a test.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use tokio::sync::watch;
 
 use crate::timeline::Timeline;
 
-/// Keeps the timelines of calls that are over.
+/// Keeps the timelines of finished calls.
 ///
-/// If the test that owns it panics, it prints their waterfalls: what was expected and did not come is
-/// then seen beside what came.
+/// If the test that owns it panics, the recorder prints their waterfalls, so the output shows what happened beside what
+/// was expected.
 ///
 /// # Example
 ///
@@ -38,48 +38,49 @@ use crate::timeline::Timeline;
 ///
 /// # How people get it wrong
 ///
-/// A call ends with the last byte of its body, or when its body is dropped: one whose response is still
-/// held has not ended.
+/// A call ends with the last byte of its body, or when its body is dropped. So a call whose response is still held has
+/// not ended.
 #[derive(Debug, Default)]
 pub struct TimelineRecorder {
     ended: Arc<watch::Sender<Vec<Timeline>>>,
 }
 
 impl TimelineRecorder {
-    /// A recorder without reports.
+    /// Creates an empty recorder.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The callback for `on_complete` of a client or a layer. Several may share it, if their calls belong together.
+    /// Returns the callback for `on_complete` of a client or a layer. Several may share it, if their calls belong
+    /// together.
     pub fn listener(&self) -> impl Fn(&Timeline) + Send + Sync + use<> + 'static {
         let ended = Arc::clone(&self.ended);
         move |timeline| ended.send_modify(|timelines| timelines.push(timeline.clone()))
     }
 
-    /// The calls that are over, in the order in which they ended.
+    /// Returns the finished calls, in the order in which they ended.
     #[must_use]
     pub fn timelines(&self) -> Vec<Timeline> {
         self.ended.borrow().clone()
     }
 
-    /// Waits until so many calls are over, and returns all that are. There is no limit: what never ends
-    /// is waited for for ever.
+    /// Waits until this many calls have finished, and returns all that have. There is no timeout: if too few calls
+    /// finish, it waits forever.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses nothing.
     pub async fn wait_for(&self, calls: usize) -> Vec<Timeline> {
         let mut ended = self.ended.subscribe();
-        // The sender lives in `self`: the channel cannot close meanwhile.
+        // The sender lives in `self`, so the channel cannot close meanwhile.
         let _ = ended.wait_for(|timelines| timelines.len() >= calls).await;
         self.timelines()
     }
 }
 
 impl fmt::Display for TimelineRecorder {
-    /// The waterfalls, in the order in which the calls ended.
+    /// Prints the waterfalls, in the order in which the calls ended.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut timelines = self.timelines().into_iter();
         timelines.try_for_each(|timeline| writeln!(f, "{timeline}"))

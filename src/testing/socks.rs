@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// User and password, where the proxy wants them.
+/// User and password, if the proxy requires them.
 pub(super) type Credentials = (String, String);
 
 /// The first byte of a client that speaks SOCKS.
 pub(super) const VERSION: u8 = 5;
 
-/// Greets a client and reads where it wants to go, as host and port; `None` if it was turned away
-/// for its credentials.
+/// Greets a client and reads its target, as host and port. Returns `None` if the client was rejected for its
+/// credentials.
 pub(super) async fn greet(
     tcp: &mut TcpStream,
     wanted: Option<&Credentials>,
@@ -39,11 +39,11 @@ pub(super) async fn greet(
     authority(tcp).await.map(Some)
 }
 
-/// Answers what [`greet`] has read.
-pub(super) async fn answer(tcp: &mut TcpStream, said: SocksReply) -> io::Result<()> {
-    // The proxy does not tell the address that it is bound to.
+/// Sends the reply to the request that [`greet`] has read.
+pub(super) async fn reply(tcp: &mut TcpStream, reply: SocksReply) -> io::Result<()> {
+    // The proxy does not reveal the address to which it is bound.
     let nowhere = [0, IPV4, 0, 0, 0, 0, 0, 0];
-    tcp.write_all(&[&[VERSION, said as u8], &nowhere[..]].concat())
+    tcp.write_all(&[&[VERSION, reply as u8], &nowhere[..]].concat())
         .await
 }
 
@@ -67,7 +67,7 @@ async fn authority(tcp: &mut TcpStream) -> io::Result<String> {
     Ok(format!("{host}:{port}"))
 }
 
-/// Text with its length before it.
+/// Reads text with a length prefix.
 async fn text(tcp: &mut TcpStream) -> io::Result<String> {
     let [length] = read(tcp).await?;
     let mut text = vec![0; length.into()];

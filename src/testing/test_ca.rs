@@ -27,7 +27,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 /// let identity = authority.issue(&["api.test", "127.0.0.1"])?;
 ///
 /// let server = identity.server_config(&[b"http/1.1"]);
-/// let client = authority.client_config(); // trusts this authority and nobody else
+/// let client = authority.client_config(); // trusts only this authority
 /// # assert_eq!(server.alpn_protocols, [b"http/1.1"]);
 /// # assert!(client.alpn_protocols.is_empty());
 /// # Ok(())
@@ -36,19 +36,19 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 ///
 /// # How people get it wrong
 ///
-/// One authority shared by "the right server" and "the wrong server": a certificate from an
-/// unknown issuer needs a second `TestCa`.
+/// They use one authority for "the right server" and "the wrong server". A certificate from an unknown issuer needs a
+/// second `TestCa`.
 pub struct TestCa {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
 }
 
 impl TestCa {
-    /// Makes an authority with a fresh key and a name of its own.
+    /// Creates an authority with a new key and a name of its own.
     ///
     /// # Errors
     ///
-    /// Fails when the system has no randomness for a key.
+    /// Fails if the system has no randomness for a key.
     pub fn new() -> io::Result<Self> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let ordinal = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
@@ -68,25 +68,25 @@ impl TestCa {
         self.root.clone()
     }
 
-    /// Issues a valid certificate for `names`; those that parse as an address become addresses.
+    /// Issues a valid certificate for `names`. Names that parse as an address become addresses.
     ///
     /// # Errors
     ///
-    /// Fails when a name is not ASCII.
+    /// Fails if a name is not ASCII.
     pub fn issue(&self, names: &[&str]) -> io::Result<Identity> {
         self.issue_for(names, YEARS_VALID)
     }
 
-    /// Issues a certificate that ran out in 2001.
+    /// Issues a certificate that expired in 2001.
     ///
     /// # Errors
     ///
-    /// Fails when a name is not ASCII.
+    /// Fails if a name is not ASCII.
     pub fn issue_expired(&self, names: &[&str]) -> io::Result<Identity> {
         self.issue_for(names, YEARS_EXPIRED)
     }
 
-    /// Returns a client configuration that trusts this root alone and offers no ALPN protocol.
+    /// Returns a client config that trusts only this root and offers no ALPN protocol.
     ///
     /// # Panics
     ///
@@ -96,7 +96,7 @@ impl TestCa {
         self.client_builder().with_no_client_auth()
     }
 
-    /// Returns the same configuration for a client that shows `identity` when it is asked to.
+    /// Returns the same config for a client that sends the certificate of `identity` if the server requests one.
     ///
     /// # Panics
     ///
@@ -159,7 +159,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Returns a server configuration that shows this certificate and speaks `alpn`.
+    /// Returns a server config with this certificate and the ALPN protocols `alpn`.
     ///
     /// # Panics
     ///
@@ -169,10 +169,10 @@ impl Identity {
         self.finish(server_builder().with_no_client_auth(), alpn)
     }
 
-    /// Returns the same configuration for a server that demands a certificate from `authority`.
+    /// Returns the same config for a server that requires a certificate from `authority`.
     ///
-    /// In TLS 1.3 a client without one learns of it after its handshake has ended: the alert
-    /// "certificate required" arrives as it waits for its first response.
+    /// In TLS 1.3 a client without a certificate learns of this only after its handshake: the alert "certificate
+    /// required" arrives while it waits for its first response.
     ///
     /// # Panics
     ///
@@ -219,7 +219,7 @@ fn server_builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier
         .expect("the provider has the default versions")
 }
 
-/// Set explicitly: the default of the process may be missing, or another one.
+/// The provider is set explicitly, because the default of the process may be missing or different.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -245,10 +245,10 @@ fn alternative_name(name: &str) -> io::Result<SanType> {
     Ok(SanType::DnsName(name))
 }
 
-/// Part of an authority's name. Were two roots called the same, a certificate from the other one
-/// would read as badly signed and not as coming from an unknown issuer.
+/// A part of an authority's name. If two roots had the same name, a certificate from the other root would look badly
+/// signed, not issued by an unknown authority.
 static AUTHORITIES: AtomicU64 = AtomicU64::new(1);
 
-/// Fixed years: a certificate needs no clock to be made, only to be checked.
+/// Fixed years: a certificate is checked against a clock, but can be created without one.
 const YEARS_VALID: (i32, i32) = (2000, 2100);
 const YEARS_EXPIRED: (i32, i32) = (2000, 2001);

@@ -14,6 +14,20 @@ use crate::hop::{Kind, Outcome, ServerReport, Stage};
 use crate::record::{End, StageRecord, Store, Tracker};
 
 /// One attempt of a call on the wire.
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
+/// let response = client.get("https://api.test/v1/charges").send().await?;
+/// for attempt in response.timeline().into_iter().flat_map(|timeline| timeline.attempts()) {
+///     println!("attempt {} to {:?}: {:?}", attempt.number(), attempt.peer_addr(), attempt.outcome());
+///     for stage in attempt.stages() {
+///         println!("  {} took {:?}", stage.stage().as_str(), stage.duration());
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
     pub(crate) number: usize,
@@ -276,13 +290,13 @@ impl Attempt {
         }
     }
 
-    /// Counts its times from an earlier beginning.
+    /// Adds to its times the delay since an earlier beginning.
     pub(super) fn delay(&mut self, by: Duration) {
         self.start += by;
         self.stages.iter_mut().for_each(|row| row.start += by);
     }
 
-    /// Returns how long it waited for the connection of another call, instead of making one.
+    /// Returns how long the attempt waited for the connection of another call, instead of opening one.
     #[must_use]
     pub fn time_in_queue(&self) -> Option<Duration> {
         let waits = self.stages.iter().filter(|row| row.queued);
@@ -293,9 +307,9 @@ impl Attempt {
     /// The rest is the network's time. It is never more than the wait.
     #[must_use]
     pub fn service_time(&self) -> Option<Duration> {
-        let said = self.server_report.as_ref()?.service_time()?;
+        let claimed = self.server_report.as_ref()?.service_time()?;
         let wait = self.stages.iter().rfind(|row| row.stage == Stage::Wait)?;
-        Some(said.min(wait.duration))
+        Some(claimed.min(wait.duration))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::hop::{
 };
 use crate::timeout::TimeoutKind;
 
-/// As JSON:
+/// Serializes the timeline. As JSON:
 ///
 /// ```json
 /// {
@@ -170,7 +170,7 @@ impl Serialize for TimelineEvent {
     }
 }
 
-/// Written as a name, and as the sentence that the error prints.
+/// Serializes the reason as its name and as the sentence that the error prints.
 impl Serialize for NoRetryReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;

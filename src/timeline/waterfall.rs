@@ -126,14 +126,14 @@ impl<'t> Waterfall<'t> {
         } else if let Some((_, true)) = attempt.dns {
             head.push_str(" · dns cached");
         }
-        if let Some(said) = &attempt.server_report {
-            head.push_str(&heard(said));
+        if let Some(report) = &attempt.server_report {
+            head.push_str(&response_path(report));
         }
         head.push_str(&format!(" · {}", describe(&attempt.outcome)));
         f.write_str(&wrap(&head))?;
         // If calls were made inside the wait, their rows replace the row of the wait.
-        let said = |row: &&StageTiming| attempt.calls.is_empty() || row.stage != Stage::Wait;
-        for row in attempt.stages.iter().filter(said) {
+        let is_shown = |row: &&StageTiming| attempt.calls.is_empty() || row.stage != Stage::Wait;
+        for row in attempt.stages.iter().filter(is_shown) {
             f.write_str("\n")?;
             self.row(f, row, total)?;
             let mut left = MARK;
@@ -218,20 +218,20 @@ pub(super) fn describe(outcome: &Outcome) -> String {
 }
 
 /// Returns the facts in the response head about its path, each after a separator.
-fn heard(said: &ServerReport) -> String {
+fn response_path(report: &ServerReport) -> String {
     let mut facts = String::new();
-    if !said.via.is_empty() {
-        facts.push_str(&format!("{BETWEEN}passed on by {}", said.via.join(", ")));
+    if !report.via.is_empty() {
+        facts.push_str(&format!("{BETWEEN}passed on by {}", report.via.join(", ")));
     }
-    if let Some(age) = said.age.filter(|_| said.is_cached()) {
+    if let Some(age) = report.age.filter(|_| report.is_cached()) {
         facts.push_str(&format!("{BETWEEN}out of a cache, {} old", short(age)));
     }
-    for proxy in &said.proxies {
+    for proxy in &report.proxies {
         if let Some(error) = &proxy.error {
             facts.push_str(&format!("{BETWEEN}{} says {error}", proxy.name));
         }
     }
-    if let Some(wait) = said.retry_after {
+    if let Some(wait) = report.retry_after {
         facts.push_str(&format!("{BETWEEN}retry after {}", short(wait)));
     }
     facts

@@ -4,6 +4,19 @@ use std::time::Duration;
 ///
 /// These are plain values. They are checked once, by [`Timeouts::from_config`](super::Timeouts::from_config) or when a
 /// client is built. In the config of a destination, a limit that is not set is that of the config around it.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::{Config, TimeoutsConfig};
+///
+/// let timeouts = TimeoutsConfig::new()
+///     .connect(Duration::from_secs(1))
+///     .body_idle(Duration::from_secs(5));
+/// let config = Config::new(Duration::from_secs(10)).timeouts(timeouts);
+/// assert_eq!(config.get_timeouts().get_connect(), Some(Duration::from_secs(1)));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

@@ -18,6 +18,21 @@ use crate::roots;
 use crate::timeout::Timeouts;
 
 /// Builds a [`Transport`].
+///
+/// # Example
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use sevenhops::{StandardLayer, Timeouts, Transport, dns::AddressFilter};
+///
+/// # fn f() -> Result<(), sevenhops::ConfigError> {
+/// let transport = Transport::builder(Timeouts::new(Duration::from_secs(10))?)
+///     .filter(AddressFilter::public_only())
+///     .max_connections_per_destination(32)
+///     .build()?;
+/// let service = StandardLayer::new(Duration::from_secs(10))?.over(transport);
+/// # drop(service); Ok(()) }
+/// ```
 #[must_use = "a builder does nothing until it is built"]
 #[derive(Clone)]
 pub struct TransportBuilder {

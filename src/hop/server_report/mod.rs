@@ -29,7 +29,7 @@ use crate::retry_after;
 pub struct ServerReport {
     /// `Server-Timing` (W3C): the measurements of the server, in the order of the header.
     pub timings: Vec<ServerTiming>,
-    /// `ProxyStatus-Status` (RFC 9209): the reports of the middleboxes, the one nearest to the service first.
+    /// `Proxy-Status` (RFC 9209): the reports of the middleboxes, the one nearest to the service first.
     pub proxies: Vec<ProxyStatus>,
     /// `Via` (RFC 9110 §7.6.3): the hosts or pseudonyms of the middleboxes that forwarded the response, the one nearest
     /// to the service first.
@@ -47,14 +47,14 @@ impl ServerReport {
         if !headers.keys().any(says_something) {
             return None;
         }
-        let said = Self {
+        let report = Self {
             timings: timing::timings(headers),
             proxies: proxies(headers),
             via: via::via(headers),
             age: age(headers),
             retry_after: retry_after::retry_after(headers, now),
         };
-        (said != Self::default()).then_some(said)
+        (report != Self::default()).then_some(report)
     }
 
     /// Returns whether a cache responded in place of the service: the response has an age.

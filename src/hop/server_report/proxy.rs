@@ -1,4 +1,4 @@
-//! `ProxyStatus-Status` (RFC 9209): the reports of middleboxes about a response.
+//! `Proxy-Status` (RFC 9209): the reports of middleboxes about a response.
 
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue};

@@ -57,7 +57,7 @@ pub(crate) enum Verdict {
     Slow,
     /// The destination failed.
     Failure(CountedFailure),
-    /// The destination asks for fewer requests. That opens no circuit. It closes a half-open one, because the
+    /// The destination asked for fewer requests. That opens no circuit. It closes a half-open one, because the
     /// destination is up.
     Throttled,
     /// The attempt says nothing about the destination.
@@ -65,7 +65,7 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the wait that the server asks for.
+    /// Returns the wait that the server asked for.
     pub(super) fn hint(&self) -> Option<Duration> {
         match self {
             Self::Failure(failed) => failed.hint,
@@ -93,7 +93,7 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CountedFailure {
     pub(crate) failure: FailureSite,
-    /// The wait that the server asks for.
+    /// The wait that the server asked for.
     pub(crate) hint: Option<Duration>,
     /// Whether it also took too long.
     pub(crate) is_slow: bool,

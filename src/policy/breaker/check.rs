@@ -1,4 +1,4 @@
-//! Refuses invalid settings of a breaker.
+//! Refuses an invalid config of a breaker.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::config_error::{ConfigError, expected};
 use crate::timeout::{Timeout, Timeouts};
 
 impl CircuitBreakerConfig {
-    /// Refuses values that are out of range, that contradict each other, or that contradict the limits.
+    /// Refuses values that are out of range, that contradict each other, or that contradict the timeouts.
     pub(crate) fn check(&self, timeouts: &Timeouts) -> Result<(), ConfigError> {
         expected::share("circuit_breaker.failure_ratio", self.get_failure_ratio())?;
         expected::count(VOLUME_PATH, self.get_min_attempts(), 1..=u32::MAX)?;
@@ -39,7 +39,8 @@ impl CircuitBreakerConfig {
             (Some(limit), share) => {
                 expected::wait(slow, limit)?;
                 share.map_or(Ok(()), |share| expected::share(ratio, share))?;
-                // The derived attempt timeout is half of the time left. An attempt that none may follow has all of it.
+                // The derived attempt timeout is half of the time left. If no other attempt can follow, it is all of
+                // the time left.
                 let longest = match timeouts.has_attempt() {
                     true => ("timeouts.attempt", timeouts.attempt().get()),
                     false => ("deadline", timeouts.deadline().get()),

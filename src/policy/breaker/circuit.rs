@@ -188,14 +188,15 @@ impl Circuit {
         }
     }
 
-    /// The attempt was abandoned, so it proves nothing. A probe makes room for another one at once.
+    /// Gives back the permit of an abandoned attempt, which proves nothing. If it was a probe, another probe may start
+    /// at once.
     pub(crate) fn release(&mut self, permit: &Permit) {
         if let Some((probes, id)) = self.probe(permit) {
             probes.end(id);
         }
     }
 
-    /// The response to a probe has begun successfully. Its lease may run out while the body is received.
+    /// Records that the response to a probe has begun successfully. Its lease may run out while the body is received.
     pub(crate) fn answered(&mut self, permit: &Permit) {
         if let Some((probes, id)) = self.probe(permit) {
             probes.answer(id);

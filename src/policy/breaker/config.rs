@@ -7,7 +7,7 @@ use crate::callback::{Site, ask};
 use crate::getters::getters;
 use crate::timeout::Timeouts;
 
-/// The settings of a breaker. Values that are not set are derived from the attempt timeout.
+/// The config of a breaker. Values that are not set are derived from the attempt timeout.
 ///
 /// They are plain values. [`CircuitBreakerLayer::from_config`](crate::CircuitBreakerLayer::from_config) checks them.
 ///
@@ -85,7 +85,7 @@ pub struct CircuitBreakerConfig {
 }
 
 impl CircuitBreakerConfig {
-    /// Creates settings with all defaults.
+    /// Creates a config with all defaults.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -105,14 +105,14 @@ impl CircuitBreakerConfig {
         }
     }
 
-    /// Opens when this ratio of the attempts in the window failed: more than 0, at most 1.
+    /// Sets the ratio of failed attempts in the window at which the circuit opens: more than 0, at most 1.
     #[must_use]
     pub const fn failure_ratio(mut self, ratio: f64) -> Self {
         self.failure_ratio = Some(ratio);
         self
     }
 
-    /// Applies ratios only when the window has at least this many attempts: from 1 on.
+    /// Sets how many attempts the window must have before ratios apply: 1 or more.
     #[must_use]
     pub const fn min_attempts(mut self, attempts: u32) -> Self {
         self.min_attempts = Some(attempts);
@@ -126,18 +126,18 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Opens also when this many attempts in a row failed, whatever the ratio: from 1 on.
+    /// Sets how many failed attempts in a row open the circuit, whatever the ratio: 1 or more.
     #[must_use]
     pub const fn consecutive_failures(mut self, attempts: u32) -> Self {
         self.consecutive_failures = Some(attempts);
         self
     }
 
-    /// Opens also when this ratio of the attempts in the window was slow: more than 0, at most 1. An attempt is slow
-    /// if it takes longer than `limit`, to the response head or to its failure.
+    /// Sets the ratio of slow attempts in the window at which the circuit opens: more than 0, at most 1. An attempt is
+    /// slow if it takes longer than `threshold`, to the response head or to its failure.
     #[must_use]
-    pub const fn slow_calls(mut self, limit: Duration, ratio: f64) -> Self {
-        self.slow_threshold = Some(limit);
+    pub const fn slow_calls(mut self, threshold: Duration, ratio: f64) -> Self {
+        self.slow_threshold = Some(threshold);
         self.slow_ratio = Some(ratio);
         self
     }
@@ -149,18 +149,18 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Multiplies the open time by this factor each time that the probes fail: 1 to 100.
+    /// Sets the factor by which the open time grows each time that the probes fail: 1 to 100.
     #[must_use]
     pub const fn break_duration_factor(mut self, factor: f64) -> Self {
         self.break_duration_factor = Some(factor);
         self
     }
 
-    /// Computes the open time by a function of the number of openings in a row, from 1. It replaces
+    /// Sets a function that computes the open time from the number of openings in a row, from 1. It replaces
     /// [`break_duration`](Self::break_duration) and [`break_duration_factor`](Self::break_duration_factor).
     ///
-    /// The function runs immediately, for 1 to 32 openings. The last time holds for all that follow. If the function
-    /// panics, `build()` refuses the settings.
+    /// The function runs immediately, for 1 to 32 openings. The last result holds for all later openings. If the
+    /// function panics, the config is refused when a layer or a client is built.
     #[must_use]
     pub fn break_duration_by(mut self, time: impl Fn(u32) -> Duration) -> Self {
         let site = Site::new("CircuitBreakerConfig::break_duration_by");
@@ -169,7 +169,7 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Bounds the open time, including growth, jitter and the server's hint.
+    /// Sets the longest open time, including growth, jitter and the server's hint.
     #[must_use]
     pub const fn max_break_duration(mut self, longest: Duration) -> Self {
         self.max_break_duration = Some(longest);
@@ -183,15 +183,15 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Sets whether a 429 counts as a failure. By default it does not: it asks the client to wait. Set it for a
-    /// destination that sends 429 when it is down.
+    /// Sets whether a 429 counts as a failure. By default it does not, because it asks the client to wait. Enable it
+    /// for a destination that sends 429 when it is down.
     #[must_use]
     pub const fn count_throttled_as_failure(mut self, counts: bool) -> Self {
         self.count_throttled_as_failure = Some(counts);
         self
     }
 
-    /// Only observes: the circuits judge, change state and report, but reject nothing.
+    /// Sets whether the circuits only observe: they judge, change state and report, but reject nothing.
     #[must_use]
     pub const fn observe_only(mut self, observe_only: bool) -> Self {
         self.observe_only = Some(observe_only);
@@ -213,7 +213,7 @@ impl CircuitBreakerConfig {
         get_observe_only(observe_only) -> bool = |own| own.observe_only.unwrap_or(false);
     }
 
-    /// Returns [`window`](Self::window) for attempts under these limits, as set or by default.
+    /// Returns [`window`](Self::window) for attempts with these timeouts, as set or by default.
     #[must_use]
     pub fn get_window(&self, timeouts: &Timeouts) -> FailureWindow {
         let longest = || SHORTEST_WINDOW.max(timeouts.attempt().get() * 2);
@@ -221,8 +221,8 @@ impl CircuitBreakerConfig {
             .unwrap_or_else(|| FailureWindow::Time(longest()))
     }
 
-    /// Returns these settings, with missing values taken from the surrounding config. Open times by a function and by
-    /// a factor exclude each other, so if one is set, the other is not taken over.
+    /// Returns this config, with missing values taken from the surrounding config. Open times by a function and by a
+    /// factor exclude each other, so if one is set, the other is not taken over.
     pub(crate) fn over(self, around: &Self) -> Self {
         let by_factor = self.break_duration.is_some() || self.break_duration_factor.is_some();
         let by_times = self.break_durations.is_some();
@@ -249,7 +249,7 @@ impl CircuitBreakerConfig {
         }
     }
 
-    /// Returns these settings with every default that does not depend on the limits.
+    /// Returns this config with every default that does not depend on the timeouts.
     pub(crate) fn written_out(&self) -> Self {
         let by_factor = self.break_durations.is_none();
         Self {
@@ -265,7 +265,7 @@ impl CircuitBreakerConfig {
         }
     }
 
-    /// Returns the rules of a circuit for attempts under these limits.
+    /// Returns the rules of a circuit for attempts with these timeouts.
     pub(crate) fn rules(&self, timeouts: &Timeouts) -> CircuitRules {
         CircuitRules {
             failure_ratio: self.get_failure_ratio(),
@@ -282,7 +282,7 @@ impl CircuitBreakerConfig {
         }
     }
 
-    /// Returns the judge of attempts under these limits.
+    /// Returns the judge of attempts with these timeouts.
     pub(crate) fn judge(&self, timeouts: &Timeouts) -> Judge {
         Judge {
             slow: self.slow_threshold,
@@ -297,10 +297,10 @@ impl CircuitBreakerConfig {
 pub(super) const FAILURE_RATIO: f64 = 0.5;
 /// A small client must be able to open the circuit; noise must not.
 pub(super) const MIN_ATTEMPTS: u32 = 20;
-/// The window is at least this long, and at least twice the attempt timeout. Otherwise attempts that hang until the
-/// limit leave the window before there are enough of them.
+/// The window is at least this long, and at least twice the attempt timeout. Otherwise attempts that hang until their
+/// timeout leave the window before there are enough of them.
 pub(super) const SHORTEST_WINDOW: Duration = Duration::from_secs(10);
-/// A quick restart is over after this time.
+/// A quick restart takes less than this.
 pub(super) const BREAK_DURATION: Duration = Duration::from_secs(5);
 /// No caller waits longer than this for a service that has recovered.
 pub(super) const MAX_BREAK_DURATION: Duration = Duration::from_secs(2 * 60);

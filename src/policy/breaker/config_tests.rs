@@ -29,16 +29,16 @@ fn table_of_defaults_is_the_constants() {
     );
     let jitter = super::super::rules::JITTER * 100.0;
     for row in [
-        format!("| failure ratio | {FAILURE_RATIO} |"),
-        format!("| minimum volume | {MIN_ATTEMPTS} attempts |"),
-        format!("| window | {shortest} s, or twice the attempt timeout if that is longer |"),
+        format!("| `failure_ratio` | {FAILURE_RATIO} |"),
+        format!("| `min_attempts` | {MIN_ATTEMPTS} |"),
+        format!("| `window` | {shortest} s, or twice the attempt timeout if that is longer |"),
         format!(
-            "| open for | {open} s, twice as long each time, 0–{jitter} % longer by luck, \
-             at most {longest} s |"
+            "| `break_duration` | {open} s, twice as long after each failed probe, plus up to {jitter} % jitter |"
         ),
-        format!("| probes | {PROBES} |"),
+        format!("| `max_break_duration` | {longest} s |"),
+        format!("| `recovery` | {PROBES} successful probe |"),
         format!(
-            "| destinations | {most}, forgotten first when idle for {} s |",
+            "The breaker keeps up to {most} destinations. If there are more, it first removes those that were idle for {} s.",
             IDLE.as_secs(),
             most = MOST_DESTINATIONS
         ),

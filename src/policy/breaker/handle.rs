@@ -46,15 +46,15 @@ struct HandleInner {
     /// The rules of circuits that are created from now on.
     rules: ArcSwap<Hosts<CircuitRules>>,
     circuits: Registry<SharedCircuit>,
-    /// The latest value of [`CircuitBreakerHandle::observe_only`]. Without one, the config counts.
-    said: AtomicU8,
+    /// The latest value of [`CircuitBreakerHandle::observe_only`]. Until it is called, the config decides.
+    observe_override: AtomicU8,
     observers: Arc<Observers>,
 }
 
 impl CircuitBreakerHandle {
     /// Creates circuits that all follow the same rules.
-    pub(crate) fn new(timeouts: &Timeouts, settings: &CircuitBreakerConfig) -> Self {
-        Self::by(Hosts::all(settings.rules(timeouts)))
+    pub(crate) fn new(timeouts: &Timeouts, config: &CircuitBreakerConfig) -> Self {
+        Self::by(Hosts::all(config.rules(timeouts)))
     }
 
     /// Creates circuits that follow the rules of their host.
@@ -62,7 +62,7 @@ impl CircuitBreakerHandle {
         Self(Arc::new(HandleInner {
             rules: ArcSwap::from_pointee(rules),
             circuits: Registry::new(clock::now()),
-            said: AtomicU8::new(NOTHING),
+            observe_override: AtomicU8::new(NOTHING),
             observers: Arc::default(),
         }))
     }
@@ -108,7 +108,7 @@ impl CircuitBreakerHandle {
         self.0.observers.add(observer);
     }
 
-    /// Returns a view for debug output that shows the state of each destination.
+    /// Returns a view for metrics: the state of each destination.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<&'static str> {
         let inner = Arc::downgrade(&self.0);
@@ -119,7 +119,7 @@ impl CircuitBreakerHandle {
         })
     }
 
-    /// Returns a watcher of a destination's state.
+    /// Returns a watcher of the state of a destination's circuit.
     #[must_use]
     pub fn watch(&self, destination: &Destination) -> CircuitWatcher {
         CircuitWatcher::new(self.insist(destination))
@@ -149,14 +149,16 @@ impl CircuitBreakerHandle {
     }
 
     /// Sets whether the breaker only observes, or rejects attempts, whatever the config says. The circuits judge
-    /// attempts either way.
+    /// attempts in both cases.
     pub fn observe_only(&self, observe_only: bool) {
-        let said = if observe_only { OBSERVE } else { REJECT };
-        self.0.said.store(said, Ordering::Relaxed);
+        let observe_override = if observe_only { OBSERVE } else { REJECT };
+        self.0
+            .observe_override
+            .store(observe_override, Ordering::Relaxed);
     }
 
     pub(super) fn is_observe_only(&self, judge: &Judge) -> bool {
-        match self.0.said.load(Ordering::Relaxed) {
+        match self.0.observe_override.load(Ordering::Relaxed) {
             OBSERVE => true,
             REJECT => false,
             _ => judge.observe_only,
@@ -169,7 +171,7 @@ impl CircuitBreakerHandle {
         known.unwrap_or_else(|| self.keep(origin.to_destination(), now))
     }
 
-    /// Returns the circuit of a destination, under any name.
+    /// Returns the circuit of a destination, which may have a custom name.
     pub(crate) fn of(&self, destination: Destination, now: Instant) -> Arc<SharedCircuit> {
         let known = self.0.circuits.find(&destination, now);
         known.unwrap_or_else(|| self.keep(destination, now))
@@ -194,7 +196,7 @@ impl CircuitBreakerHandle {
         let observers = Arc::clone(&self.0.observers);
         fresh.watch.about(destination.clone(), observers);
         let kept = keep(fresh);
-        // Rules that came in between did not reach a circuit that was not kept yet.
+        // Rules that were applied in between did not reach this circuit, because it was not registered yet.
         let load = || self.0.rules.load_full();
         follow_latest(rules, load, |latest| {
             kept.follow(latest.of(destination), now)
@@ -213,7 +215,7 @@ impl CircuitBreakerHandle {
     }
 }
 
-/// Values of `said`.
+/// Values of `observe_override`.
 const NOTHING: u8 = 0;
 const OBSERVE: u8 = 1;
 const REJECT: u8 = 2;

@@ -143,7 +143,7 @@ fn slow_share(tally: &Tally, ratio: Option<f64>) -> Option<OpeningReason> {
     reached.then_some(OpeningReason::Slow { slow, attempts })
 }
 
-/// Divides instead of multiplying: 3 of 30 is then exactly the 0.1 of a setting.
+/// Divides instead of multiplying: 3 of 30 is then exactly a configured ratio of 0.1.
 pub(super) fn share(count: u32, of: u32) -> f64 {
     f64::from(count) / f64::from(of)
 }

@@ -11,17 +11,18 @@ pub(super) struct Opened(Mutex<Then>);
 
 #[derive(Debug, Default)]
 struct Then {
-    /// That of the circuit as it opened.
+    /// The generation of the circuit since it opened.
     generation: u64,
-    /// `None` also once another address was told.
+    /// `None` also after a new address was reported.
     addresses: Option<Weak<dyn Addresses>>,
     known: Arc<[IpAddr]>,
 }
 
 impl Opened {
-    /// The circuit opened, and has this generation since. An opening before the one that was noted last is ignored.
+    /// Records that the circuit opened and has this generation. An opening that is older than the recorded one is
+    /// ignored.
     pub(super) fn note(&self, generation: u64, addresses: Option<Arc<dyn Addresses>>) {
-        // Foreign code runs in it: not under the lock.
+        // This calls foreign code, which must not run under the lock.
         let known = addresses.as_ref().map(|addresses| addresses.known());
         let mut then = self.then();
         if generation < then.generation {
@@ -33,28 +34,28 @@ impl Opened {
             known: known.unwrap_or_default().into(),
         };
         drop(then);
-        // The first call that is rejected then finds a fresh answer.
+        // So the first rejected call finds a fresh DNS answer.
         if let Some(addresses) = addresses {
             addresses.refresh();
         }
     }
 
-    /// Returns the generation of the opening if DNS has brought an address since that was not known then. Rejected
-    /// calls do not reach the transport, so this looks the name up. Once for each opening.
+    /// Returns the generation of the opening if DNS has since brought an address that was not known then. Rejected
+    /// calls do not reach the transport, so this method looks the name up. It reports each opening at most once.
     pub(super) fn another(&self) -> Option<u64> {
         let then = self.then();
         let addresses = then.addresses.as_ref().and_then(Weak::upgrade);
         let (generation, before) = (then.generation, Arc::clone(&then.known));
         drop(then);
         let addresses = addresses?;
-        // Foreign code runs in it: not under the lock.
+        // This calls foreign code, which must not run under the lock.
         Arc::clone(&addresses).refresh();
         let is_new = |address: &IpAddr| !before.contains(address);
         if !addresses.known().iter().any(is_new) {
             return None;
         }
         let mut then = self.then();
-        // Another call may have been told meanwhile, and the circuit may have opened again.
+        // Meanwhile another call may have got the generation, or the circuit may have opened again.
         let is_first = then.generation == generation && then.addresses.take().is_some();
         is_first.then_some(generation)
     }
@@ -78,8 +79,8 @@ mod tests {
 
     use super::*;
 
-    /// The addresses that a destination has, and those that it has from the next refresh on. Something else may happen
-    /// during that refresh.
+    /// The addresses that a destination has, and those that it has after the next refresh. A function may run during
+    /// that refresh.
     #[derive(Default)]
     struct Known {
         now: Mutex<Vec<u8>>,

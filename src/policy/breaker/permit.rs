@@ -144,7 +144,7 @@ impl CircuitBreakerHandle {
     }
 }
 
-/// A permitted attempt, until its response head is here. If it is dropped before that, the verdict depends on whether
+/// A permitted attempt, until its response head arrives. If it is dropped before that, the verdict depends on whether
 /// the attempt had its full time.
 pub(crate) struct Admission(Option<Admitted>);
 
@@ -256,7 +256,7 @@ impl Admitted {
     /// Returns where the attempt hung, if it had its full time before it was dropped.
     fn timeout_kind(&self, now: Instant) -> Option<Diagnosis> {
         let tracker = self.record(&self.call);
-        // An attempt whose bytes moved was not silent, however long it might have gone on.
+        // An attempt whose bytes moved was not silent, however long it would have taken.
         let (start, limit) = match &tracker {
             Some(tracker) => (tracker.moved(), tracker.timeouts().configured_attempt()),
             None => (self.since, self.judge.attempt),
@@ -302,7 +302,7 @@ pub(crate) struct PendingVerdict {
     is_slow: bool,
     judge: Judge,
     since: Instant,
-    /// How many attempts the call had made before this one.
+    /// The number of attempts that the call had made before this one.
     attempts_before: u32,
     call: Call,
     is_waiting: bool,
@@ -362,15 +362,14 @@ impl Drop for PendingVerdict {
     }
 }
 
-/// Settles a permit and reports the changes of the circuit. Luck is drawn only if it is needed. `record` is the
-/// record of the attempt, if there is one.
+/// Settles a permit and reports the changes of the circuit. `record` is the record of the attempt, if there is one.
 pub(crate) fn settle(
     ticket: Ticket,
     verdict: Verdict,
     (call, now): (Option<&Call>, Instant),
     record: impl FnOnce() -> Option<Arc<Tracker>>,
 ) {
-    // Only a failed or slow attempt opens a circuit, and so needs luck. To draw it costs a system call.
+    // Only a failed or slow attempt can open a circuit, and so needs a random number. Drawing one costs a system call.
     let (luck, peer) = match verdict {
         Verdict::Ignored => return,
         Verdict::Success | Verdict::Throttled => (0.0, None),

@@ -17,7 +17,7 @@ pub(super) struct Probes {
 struct ProbeLease {
     id: u64,
     ends: Instant,
-    /// The response head is here and was a success.
+    /// Whether the response head has arrived and was a success.
     answered: bool,
 }
 
@@ -62,7 +62,7 @@ impl Probes {
         (self.succeeded, self.failed)
     }
 
-    /// The response to a probe has begun successfully.
+    /// Records that the response to a probe has begun successfully.
     pub(super) fn answer(&mut self, id: u64) {
         for lease in self.out.iter_mut().filter(|lease| lease.id == id) {
             lease.answered = true;

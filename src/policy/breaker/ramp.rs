@@ -11,8 +11,8 @@ pub(super) struct Ramp {
     /// The start of the first share.
     since: Instant,
     at: usize,
-    /// How many calls arrived, and how many were let through, at this share.
-    asked: u64,
+    /// The number of calls that arrived, and the number that were let through, at this share.
+    arrived: u64,
     admitted: u64,
 }
 
@@ -22,7 +22,7 @@ impl Ramp {
             length,
             since: now,
             at: 0,
-            asked: 0,
+            arrived: 0,
             admitted: 0,
         }
     }
@@ -31,7 +31,7 @@ impl Ramp {
     pub(super) fn pass(&mut self, now: Instant) -> bool {
         let at = self.ends().iter().filter(|end| **end <= now).count();
         if at > self.at {
-            (self.at, self.asked, self.admitted) = (at, 0, 0);
+            (self.at, self.arrived, self.admitted) = (at, 0, 0);
         }
         at >= SHARES.len()
     }
@@ -43,8 +43,8 @@ impl Ramp {
     /// Returns when the ramp is over.
     pub(super) fn admit(&mut self) -> Result<(), Instant> {
         let percent = SHARES.get(self.at).copied().unwrap_or(100);
-        self.asked += 1;
-        if self.asked.saturating_mul(percent).div_ceil(100) > self.admitted {
+        self.arrived += 1;
+        if self.arrived.saturating_mul(percent).div_ceil(100) > self.admitted {
             self.admitted += 1;
             return Ok(());
         }

@@ -44,7 +44,7 @@ impl Recovery {
     }
 }
 
-/// The checked settings of a circuit.
+/// The checked rules of a circuit.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CircuitRules {
     pub(super) failure_ratio: f64,

@@ -70,7 +70,7 @@ impl SharedCircuit {
         self.change(|circuit| circuit.half_open_early(now)).1
     }
 
-    /// The same, if it has not changed since this opening.
+    /// Makes the circuit half-open, if it has not changed since this opening.
     pub(crate) fn half_open_since(&self, opening: u64, now: Instant) -> Option<Position> {
         let half_open = |circuit: &mut Circuit| {
             if circuit.generation() == opening {
@@ -80,7 +80,7 @@ impl SharedCircuit {
         self.change(half_open).1
     }
 
-    /// Follows other rules from now on.
+    /// Applies new rules.
     pub(crate) fn follow(&self, rules: &CircuitRules, now: Instant) {
         self.change(|circuit| circuit.follow(rules.clone(), now));
     }
@@ -158,7 +158,7 @@ impl Ticket {
         &self.shared
     }
 
-    /// The response has begun successfully. This matters for a probe only.
+    /// Records that the response has begun successfully. This matters for a probe only.
     pub(crate) fn answered(&self) {
         if let Some(permit) = self.permit.as_ref().filter(|permit| permit.is_probe()) {
             self.shared.change(|circuit| circuit.answered(permit));

@@ -9,7 +9,7 @@ use super::state::{CircuitState, Counts};
 /// use sevenhops::{CircuitBreakerLayer, Timeouts};
 ///
 /// let breaker = CircuitBreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).breaker_handle();
-/// // A destination that was never asked is unknown.
+/// // A destination without a request is unknown.
 /// assert!(breaker.snapshot(&"https://api.test".parse()?).is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

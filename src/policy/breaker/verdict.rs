@@ -12,16 +12,16 @@ use crate::hop::{Diagnosis, FailureClass, Hop, Kind, Retryability};
 use crate::record::Tracker;
 use crate::timeout::TimeoutKind;
 
-/// The settings by which attempts are judged.
+/// The part of a config by which attempts are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judge {
     /// An attempt is slow if its response takes longer than this.
     pub(super) slow: Option<Duration>,
     /// Whether 429 is a failure.
     pub(super) count_throttled_as_failure: bool,
-    /// Whether circuits judge and reject nothing.
+    /// Whether circuits only judge, and reject nothing.
     pub(super) observe_only: bool,
-    /// How long an attempt may take, if its own layer does not say.
+    /// The configured time of an attempt, for attempts whose own layer does not give it.
     pub(super) attempt: Duration,
 }
 

@@ -13,7 +13,7 @@ use crate::telemetry::Span;
 /// Publishes the states and the events of a circuit.
 #[derive(Debug)]
 pub(super) struct CircuitPublisher {
-    /// Costs one word until a caller listens.
+    /// Created for the first watcher. Until then it costs one word.
     states: OnceLock<watch::Sender<Position>>,
     /// The destination of the circuit, and the observers of its events.
     about: OnceLock<(Destination, Arc<Observers>)>,

@@ -4,11 +4,21 @@ use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::getters::getters;
 
-/// The settings for generating keys, and the destinations that honor them.
+/// The config of idempotency keys: how they are generated, and which destinations honor them.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::{Client, IdempotencyConfig};
+///
+/// let config = IdempotencyConfig::new().honored_by("https://api.stripe.com".parse()?);
+/// let client = Client::builder(std::time::Duration::from_secs(10)).idempotency(config);
+/// # drop(client); Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Defaults
 ///
-/// | setting | default |
+/// | field | default |
 /// |---|---|
 /// | `header` | `idempotency-key` |
 /// | `quoted` | no: a bare UUID |
@@ -46,7 +56,7 @@ pub struct IdempotencyConfig {
 }
 
 impl IdempotencyConfig {
-    /// Creates settings with all defaults: keys for POST and PATCH, and no destination that honors them.
+    /// Creates a config with all defaults: keys for POST and PATCH, and no destination that honors them.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -54,15 +64,15 @@ impl IdempotencyConfig {
 
     /// Sets the name of the header.
     ///
-    /// If the caller sends a key as `idempotency-key` or `x-idempotency-key`, it is recognized under any setting. It
-    /// stays in its header and is the key of the call.
+    /// If the caller sends a key as `idempotency-key` or `x-idempotency-key`, it is recognized whatever header is
+    /// configured. It stays in its header and is the key of the call.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
         self.header = Some(name);
         self
     }
 
-    /// Sends keys as a quoted string, as in the IETF's draft, instead of bare.
+    /// Sets whether keys are sent as a quoted string, as in the IETF's draft. By default they are bare.
     #[must_use]
     pub fn quoted(mut self, yes: bool) -> Self {
         self.quoted = Some(yes);
@@ -76,9 +86,9 @@ impl IdempotencyConfig {
         self
     }
 
-    /// Vouches for every destination: a POST or PATCH whose response was lost is sent again with the
-    /// same key. In the config of a destination, `false` also ends the [`honored_by`](Self::honored_by) of the config
-    /// around it.
+    /// Sets whether every destination honors keys. If so, a POST or PATCH whose response was lost is sent again with
+    /// the same key. In the config of a destination, `false` also cancels the [`honored_by`](Self::honored_by) of the
+    /// surrounding config.
     #[must_use]
     pub fn honored_by_all(mut self, yes: bool) -> Self {
         self.honored_by_all = Some(yes);
@@ -101,7 +111,7 @@ impl IdempotencyConfig {
             = |own| own.honored_by.as_deref().unwrap_or_default();
     }
 
-    /// Returns these settings, with missing values taken from the surrounding config.
+    /// Returns this config, with missing values taken from the surrounding config.
     pub(crate) fn over(self, around: &Self) -> Self {
         Self {
             header: self.header.or_else(|| around.header.clone()),
@@ -109,14 +119,14 @@ impl IdempotencyConfig {
             generate_keys: self.generate_keys.or(around.generate_keys),
             honored_by_all: self.honored_by_all.or(around.honored_by_all),
             honored_by: match self.honored_by_all {
-                // It takes back the list around as well: only its own list vouches.
+                // `false` cancels the surrounding list too: only the config's own list counts.
                 Some(false) => Some(self.honored_by.unwrap_or_default()),
                 Some(true) | None => self.honored_by.or_else(|| around.honored_by.clone()),
             },
         }
     }
 
-    /// Returns these settings with every default written out.
+    /// Returns this config with every default written out.
     pub(crate) fn written_out(&self) -> Self {
         Self {
             header: Some(self.get_header().clone()),

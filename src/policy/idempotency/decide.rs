@@ -16,7 +16,7 @@ pub(super) struct KeyRequest<'a> {
     pub(super) key: Option<&'a IdempotencyKey>,
     /// Whether keys are generated.
     pub(super) make: bool,
-    /// Whether the server honors keys, as said for this request, otherwise for the destination or the client.
+    /// Whether the server honors keys, as declared for this request, otherwise for the destination or the client.
     pub(super) honors: Option<bool>,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn wanted<'a>(asked: &KeyRequest<'a>) -> KeyDecision<'a> {
 }
 
 /// Returns whether the key permits a retry of a request that may have taken effect. A key that the policy generated
-/// permits it only if the server is said to honor keys.
+/// permits it only if the server is declared to honor keys.
 pub(super) fn vouched(asked: &KeyRequest<'_>, wanted: KeyDecision<'_>) -> bool {
     match wanted {
         KeyDecision::None => false,

@@ -4,11 +4,24 @@ use crate::call::Call;
 use crate::config_error::ConfigError;
 use crate::getters::getters;
 
-/// The settings of redirects: how many are followed, and which headers are kept.
+/// The config of redirects: how many are followed, and which headers are kept.
+///
+/// # Example
+///
+/// ```
+/// use http::HeaderName;
+/// use sevenhops::{RedirectConfig, RedirectLayer};
+///
+/// let config = RedirectConfig::new()
+///     .max_redirects(3)
+///     .keep_header_cross_origin(HeaderName::from_static("x-request-id"));
+/// let layer = RedirectLayer::new(config)?;
+/// # drop(layer); Ok::<(), sevenhops::ConfigError>(())
+/// ```
 ///
 /// # Defaults
 ///
-/// | setting | default |
+/// | field | default |
 /// |---|---|
 /// | `enabled` | yes |
 /// | `max_redirects` | 10 |
@@ -34,7 +47,7 @@ pub struct RedirectConfig {
 }
 
 impl RedirectConfig {
-    /// Creates settings with all defaults.
+    /// Creates a config with all defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -81,8 +94,8 @@ impl RedirectConfig {
         self.get_max_redirects() as usize
     }
 
-    /// The same settings, and where one is missing, that of the config around. A config that follows none keeps the
-    /// limits for a more specific one that follows again.
+    /// Returns this config, with missing values taken from the surrounding config. A config that follows no redirects
+    /// keeps the other values, for a more specific config that follows redirects again.
     pub(crate) fn over(self, around: &Self) -> Self {
         Self {
             enabled: self.enabled.or(around.enabled),
@@ -92,7 +105,7 @@ impl RedirectConfig {
         }
     }
 
-    /// Returns these settings with every default written out.
+    /// Returns this config with every default written out.
     pub(crate) fn written_out(&self) -> Self {
         if !self.get_enabled() {
             return Self::new().enabled(false);
@@ -104,7 +117,7 @@ impl RedirectConfig {
         }
     }
 
-    /// Refuses values that are out of range, wherever they come from.
+    /// Refuses values that are out of range, whichever config they come from.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let max_redirects = self.get_max_redirects();
         if (1..=MOST).contains(&max_redirects) {
@@ -118,7 +131,7 @@ impl RedirectConfig {
         ))
     }
 
-    /// Refuses settings of one config that have no effect beside its own `enabled: false`.
+    /// Refuses values of one config that have no effect because of its own `enabled: false`.
     pub(crate) fn check_alone(&self) -> Result<(), ConfigError> {
         if self.get_enabled() {
             return Ok(());

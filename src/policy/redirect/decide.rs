@@ -24,7 +24,7 @@ pub(crate) struct NextLeg {
 }
 
 impl NextLeg {
-    /// Returns whether the body is sent again. It is if the method stays.
+    /// Returns whether the body is sent again. That is the case if the method stays the same.
     pub(crate) fn keeps_body(&self, asked: &RedirectRequest<'_>) -> bool {
         self.method == asked.method
     }
@@ -169,7 +169,7 @@ pub(crate) fn prune(headers: &mut HeaderMap, leg: &NextLeg, body: bool, rules: &
     }
 }
 
-/// The rules for headers, from the settings and the call.
+/// The rules for headers, from the config and the call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeaderRules<'a> {
     pub(crate) kept: &'a [HeaderName],
@@ -213,7 +213,7 @@ const HARMLESS: &[HeaderName] = &[
     header::TRANSFER_ENCODING,
     header::USER_AGENT,
 ];
-/// Headers that are never sent to another origin, whatever the settings say.
+/// Headers that are never sent to another origin, whatever the config says.
 const SECRET: &[HeaderName] = &[
     header::AUTHORIZATION,
     header::COOKIE,

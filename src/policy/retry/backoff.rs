@@ -37,14 +37,14 @@ use crate::getters::getters;
 ///
 /// D is the time of the whole call, from its start to its deadline.
 ///
-/// | setting | default | why |
+/// | field | default | why |
 /// |---|---|---|
-/// | growth | [`Growth::Exponential`], factor 2 | a longer outage gets fewer retries |
-/// | jitter | [`Jitter::Full`] | spreads a herd widest |
-/// | base | min(100 ms, D / 50) | three attempts fit into any deadline |
-/// | cap | 5 s | half of a usual deadline |
-/// | minimum | 0 | |
-/// | first at once | no | |
+/// | `growth` | [`Growth::Exponential`], factor 2 | a longer outage gets fewer retries |
+/// | `jitter` | [`Jitter::Full`] | spreads a herd widest |
+/// | `base` | min(100 ms, D / 50) | three attempts fit into any deadline |
+/// | `cap` | 5 s | half of a usual deadline |
+/// | `minimum` | 0 | |
+/// | `first_at_once` | no | |
 ///
 /// After a 429 without a hint the base is at least min(1 s, D / 5): the service has asked for fewer requests.
 ///
@@ -133,8 +133,8 @@ impl Backoff {
         }
     }
 
-    /// Creates a backoff from a function. Its arguments are the number of earlier retries (from 0), the wait before
-    /// the previous retry, and luck in `[0, 1)`. Of the other settings only cap and minimum apply.
+    /// Creates a backoff from a function. Its arguments are the number of earlier retries (from 0), the wait before the
+    /// previous retry, and a random number in `[0, 1)`. Of the other fields only `cap` and `minimum` apply.
     ///
     /// If the function panics, the default backoff applies. A backoff from a function cannot be written to a file.
     ///
@@ -143,9 +143,9 @@ impl Backoff {
     /// use sevenhops::policy::retry::Backoff;
     ///
     /// // Envoy: full jitter over 25 ms · (2^(n+1) − 1), at most 250 ms.
-    /// let envoy = Backoff::by(|n, _previous, luck| {
+    /// let envoy = Backoff::by(|n, _previous, random| {
     ///     let range = Duration::from_millis(25) * 2_u32.saturating_pow(n + 1).saturating_sub(1);
-    ///     range.min(Duration::from_millis(250)).mul_f64(luck)
+    ///     range.min(Duration::from_millis(250)).mul_f64(random)
     /// });
     /// # drop(envoy);
     /// ```
@@ -198,7 +198,7 @@ impl Backoff {
         self
     }
 
-    /// Makes the first retry without a wait. The second retry then waits as the first one would have.
+    /// Sets whether the first retry is made without a wait. The second retry then waits as the first one would have.
     #[must_use]
     pub const fn first_at_once(mut self, yes: bool) -> Self {
         self.first_at_once = yes;
@@ -235,7 +235,7 @@ impl Backoff {
         self.function.is_some()
     }
 
-    /// Refuses times that are out of range, and settings that contradict each other or the deadline.
+    /// Refuses times that are out of range, and fields that contradict each other or the deadline.
     pub(crate) fn validate(&self, deadline: Option<Duration>) -> Result<(), ConfigError> {
         if let Some(base) = self.base {
             expected::wait(BASE_PATH, base)?;
@@ -265,7 +265,7 @@ impl Backoff {
         self.check_ignored()
     }
 
-    /// Refuses a setting that another setting would make ineffective.
+    /// Refuses a field that another field would make ineffective.
     fn check_ignored(&self) -> Result<(), ConfigError> {
         if self.first_at_once && !self.minimum.is_zero() {
             let expected = "0ns beside first_at_once";

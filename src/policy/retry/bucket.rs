@@ -34,7 +34,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(terms: &Terms, now: Instant) -> Self {
-        // Settings are validated before. This still rules out a division by zero.
+        // The config was validated before. This still rules out a division by zero.
         let slot = (terms.window() / SLOTS as u32).max(Duration::from_nanos(1));
         Self {
             reserve: terms.reserve(),

@@ -32,11 +32,11 @@ use crate::config_error::{ConfigError, expected};
 ///
 /// # Defaults
 ///
-/// | setting | default | why |
+/// | field | default | why |
 /// |---|---|---|
-/// | ratio | 0.2 | as in Finagle: retries can replace a fifth of the responses |
-/// | at least per second | 10 | a client with few calls pays in too little |
-/// | over | 10 s | a burst may spend the savings of this time only |
+/// | `ratio` | 0.2 | as in Finagle: retries can replace a fifth of the responses |
+/// | `min_retries_per_second` | 10 | a client with few calls pays in too little |
+/// | `window` | 10 s | a burst may spend the savings of this time only |
 ///
 /// # Trade-offs
 ///
@@ -110,7 +110,7 @@ impl Budget {
 
     /// Creates a budget that allows every retry. Only the number of attempts bounds retries.
     ///
-    /// A setting that is set afterwards limits it again. The other settings then have their defaults.
+    /// A setter that is called afterwards bounds it again. The other fields then have their defaults.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self(BudgetKind::Unlimited)

@@ -89,14 +89,14 @@ impl Budgets {
         self.0.known.each(left).into_iter().flatten().collect()
     }
 
-    /// Returns the budget of a destination, under any name.
+    /// Returns the budget of a destination, which may have a custom name.
     pub(super) fn of(&self, destination: &Destination, now: Instant) -> Arc<SharedBudget> {
         let known = &self.0.known;
         known.find(destination, now).unwrap_or_else(|| {
             let terms = self.0.terms.load_full();
             let fresh = SharedBudget::new(*terms.of(destination), now);
             let kept = known.get_or_keep(destination.clone(), fresh, now);
-            // Terms that came in between did not reach a budget that was not kept yet.
+            // Terms that were applied in between did not reach this budget, because it was not registered yet.
             let load = || self.0.terms.load_full();
             follow_latest(terms, load, |latest| {
                 kept.follow(*latest.of(destination), now)

@@ -8,13 +8,28 @@ use crate::config_error::{ConfigError, expected};
 use crate::destination::Destination;
 use crate::getters::getters;
 
-/// The settings of retries: which failures are retried, how often, and after which wait.
+/// The config of retries: which failures are retried, how often, and after which wait.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::policy::retry::{Backoff, Budget};
+/// use sevenhops::{RetryConfig, RetryLayer};
+///
+/// let config = RetryConfig::new()
+///     .attempts(5)
+///     .backoff(Backoff::new().cap(Duration::from_secs(2)))
+///     .budget(Budget::new().ratio(0.1));
+/// let layer = RetryLayer::new(config)?;
+/// # drop(layer); Ok::<(), sevenhops::ConfigError>(())
+/// ```
 ///
 /// # Defaults
 ///
 /// D is the time of the whole call, from its start to its deadline.
 ///
-/// | setting | default |
+/// | field | default |
 /// |---|---|
 /// | `attempts` | 3 that were sent, the first included |
 /// | `unsent_attempts` | 10 that provably were not sent |
@@ -73,7 +88,7 @@ pub struct RetryConfig {
 }
 
 impl RetryConfig {
-    /// Creates settings with all defaults.
+    /// Creates a config with all defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -84,16 +99,16 @@ impl RetryConfig {
     /// An attempt that provably was not sent (effect none, such as a refused connection or a failed lookup) does not
     /// count here. It counts against [`unsent_attempts`](Self::unsent_attempts).
     #[must_use]
-    pub fn attempts(mut self, most: u32) -> Self {
-        self.attempts = Some(most);
+    pub fn attempts(mut self, max: u32) -> Self {
+        self.attempts = Some(max);
         self
     }
 
     /// Sets how many attempts of a call may end unsent: 1 to 255. With 1, the first attempt that cannot be
     /// sent is the last one.
     #[must_use]
-    pub fn unsent_attempts(mut self, most: u32) -> Self {
-        self.unsent_attempts = Some(most);
+    pub fn unsent_attempts(mut self, max: u32) -> Self {
+        self.unsent_attempts = Some(max);
         self
     }
 
@@ -137,7 +152,7 @@ impl RetryConfig {
         self
     }
 
-    /// Retries only calls to this destination, and to others that are named in the same way.
+    /// Retries only calls to this destination. Call it again to add more destinations.
     #[must_use]
     pub fn only_for(mut self, destination: Destination) -> Self {
         self.only_for.get_or_insert_default().push(destination);
@@ -161,12 +176,12 @@ impl RetryConfig {
         self.max_hint.unwrap_or_else(|| MAX_HINT.min(deadline / 2))
     }
 
-    /// Returns whether these settings have a budget of their own.
+    /// Returns whether this config has a budget of its own.
     pub(crate) const fn has_budget(&self) -> bool {
         self.budget.is_some()
     }
 
-    /// Returns these settings, with missing values taken from the surrounding config.
+    /// Returns this config, with missing values taken from the surrounding config.
     pub(crate) fn over(self, around: &Self) -> Self {
         Self {
             attempts: self.attempts.or(around.attempts),
@@ -181,7 +196,7 @@ impl RetryConfig {
         }
     }
 
-    /// Returns these settings with every default that does not depend on the deadline.
+    /// Returns this config with every default that does not depend on the deadline.
     pub(crate) fn written_out(&self) -> Self {
         Self {
             attempts: Some(self.get_attempts()),

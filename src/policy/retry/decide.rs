@@ -51,7 +51,7 @@ pub(crate) struct FailedAttempt<'a> {
     /// The decision of the server's should-retry header or of the user's classifier.
     pub(crate) should_retry: Option<bool>,
     pub(crate) class: Option<Retryability>,
-    /// Whether the server asks for fewer requests.
+    /// Whether the server asked for fewer requests.
     pub(crate) is_throttled: bool,
 }
 

@@ -20,7 +20,7 @@ use crate::policy::DestinationKey;
 use crate::replay::Saved;
 use crate::retry_after::{Hints, should_retry};
 
-/// The state that the services of one layer share: settings, the user's functions, and the budgets.
+/// The state that the services of one layer share: the config, the user's functions, and the budgets.
 #[derive(Clone)]
 pub(crate) struct RetryPolicy {
     pub(super) config: RetryConfig,
@@ -30,7 +30,7 @@ pub(crate) struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Creates a policy with these settings.
+    /// Creates a policy with this config.
     pub(crate) fn new(config: RetryConfig, now: Instant) -> Self {
         Self {
             budgets: Budgets::on(Hosts::all(config.get_budget()), now),
@@ -40,7 +40,7 @@ impl RetryPolicy {
         }
     }
 
-    /// Returns this policy with other settings.
+    /// Returns this policy with another config.
     pub(crate) fn under(&self, config: RetryConfig) -> Self {
         Self {
             config,
@@ -67,7 +67,7 @@ impl RetryPolicy {
         self.budgets.look()
     }
 
-    /// Returns the budget of a destination, under any name.
+    /// Returns the budget of a destination, which may have a custom name.
     pub(crate) fn budget_of(&self, destination: &Destination, now: Instant) -> Arc<SharedBudget> {
         self.budgets.of(destination, now)
     }
@@ -188,7 +188,7 @@ pub(crate) fn failed<'a, B>(
 impl fmt::Debug for RetryPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryPolicy")
-            .field("settings", &self.config)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

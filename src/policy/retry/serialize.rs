@@ -41,7 +41,7 @@ impl TryFrom<BudgetForm> for Budget {
             (None, _) => Ok(Self(BudgetKind::Rate(terms))),
             (Some(kind), None) if terms == Terms::DEFAULT => Ok(Self(kind)),
             (Some(_), None) => Err(
-                "budget: ratio, min_retries_per_second and over do not go with unlimited, reserve or throttle",
+                "budget: ratio, min_retries_per_second and window cannot be set beside unlimited, reserve or throttle",
             ),
             (Some(_), Some(_)) => Err("budget: only one of unlimited, reserve and throttle"),
         }

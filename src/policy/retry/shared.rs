@@ -9,7 +9,7 @@ use super::budget::{Budget, BudgetKind};
 use super::reserve::{Throttling, Tokens};
 use crate::registry::Entry;
 
-/// The budget of one destination. A budget without limits keeps no count.
+/// The budget of one destination. An unlimited budget keeps no count.
 #[derive(Debug)]
 pub(crate) struct SharedBudget(Mutex<Counter>);
 
@@ -96,7 +96,7 @@ impl SharedBudget {
         }
     }
 
-    /// Returns how many retries are affordable; `None` if there is no limit.
+    /// Returns how many retries are affordable; `None` if the budget is unlimited.
     pub(crate) fn balance(&self, now: Instant) -> Option<i64> {
         let balance = match &mut *self.counter() {
             Counter::Unlimited => return None,

@@ -9,8 +9,8 @@ use crate::policy::idempotency::IdempotencyKey;
 
 /// One attempt of an operation, as its work sees it.
 ///
-/// Our own clients that the work calls find the attempt by themselves. They end in time for it, leave retries to the
-/// operation, and appear in its timeline. See [`Operation`](super::Operation#calls-of-ours-inside).
+/// If the work uses clients of this crate, they find the attempt by themselves. They end in time for it, leave retries
+/// to the operation, and appear in its timeline. See [`Operation`](super::Operation#calls-inside-an-operation).
 #[derive(Clone)]
 pub struct OperationAttempt {
     number: u32,
@@ -21,8 +21,8 @@ pub struct OperationAttempt {
 /// The key of an operation, and the attempt that used it.
 pub(super) struct Keys {
     key: OnceLock<IdempotencyKey>,
-    /// The number of the latest attempt that called `key`; 0 means none.
-    asked: AtomicU32,
+    /// The number of the latest attempt that called `idempotency_key`; 0 means none.
+    read_by: AtomicU32,
     /// Whether the server honors the key, even if it was generated here.
     is_vouched: bool,
 }
@@ -36,7 +36,7 @@ impl OperationAttempt {
         }
     }
 
-    /// Which attempt it is, counted from 1.
+    /// Returns the number of the attempt, counted from 1.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.number
@@ -54,14 +54,14 @@ impl OperationAttempt {
     /// A key permits a retry only if the attempt called this method. Otherwise the server cannot have seen the key.
     #[must_use]
     pub fn idempotency_key(&self) -> &IdempotencyKey {
-        self.keys.asked.store(self.number, Ordering::Release);
+        self.keys.read_by.store(self.number, Ordering::Release);
         self.keys
             .key
             .get_or_init(|| IdempotencyKey::fresh(self.keys.is_vouched))
     }
 
-    /// Reports the calls of our clients in `future` to this attempt. Calls in the work itself are reported without
-    /// this; calls in another task are not.
+    /// Reports the calls that `future` makes with clients of this crate to this attempt. Calls in the work itself are
+    /// reported without it. Calls in another task are not.
     ///
     /// ```
     /// # use sevenhops::{Client, OperationAttempt, OperationError};
@@ -80,20 +80,20 @@ impl Keys {
     pub(super) fn new(given: Option<IdempotencyKey>, is_vouched: bool) -> Self {
         Self {
             key: given.map_or_else(OnceLock::new, OnceLock::from),
-            asked: AtomicU32::new(0),
+            read_by: AtomicU32::new(0),
             is_vouched,
         }
     }
 
-    /// Returns the key, if this attempt called `key`.
-    pub(super) fn asked_by(&self, attempt: u32) -> Option<&IdempotencyKey> {
-        let asked = self.asked.load(Ordering::Acquire) == attempt;
-        self.key.get().filter(|_| asked)
+    /// Returns the key, if this attempt called `idempotency_key`.
+    pub(super) fn key_read_by(&self, attempt: u32) -> Option<&IdempotencyKey> {
+        let read_by = self.read_by.load(Ordering::Acquire) == attempt;
+        self.key.get().filter(|_| read_by)
     }
 }
 
 impl fmt::Debug for OperationAttempt {
-    /// Leaves the key out: with the key a reader of the log could have the response replayed.
+    /// Leaves the key out: a reader of the log could use it to get the response replayed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OperationAttempt")
             .field("number", &self.number)

@@ -21,8 +21,8 @@ use crate::telemetry::otel::Spans;
 use crate::timeline::{Timeline, also};
 use crate::timeout::Timeouts;
 
-/// The policies of a call around any async work: deadline, attempt timeout, retry, budget, breaker and
-/// timeline for an SDK's call, a query, or a message to a queue.
+/// Applies the policies of a call to any async work: deadline, attempt timeout, retry, budget, breaker and timeline for
+/// an SDK's call, a query, or a message to a queue.
 ///
 /// # Example
 ///
@@ -54,7 +54,7 @@ use crate::timeout::Timeouts;
 ///     .run(async |attempt| {
 ///         let connection = database.connect().await.map_err(OperationError::not_sent)?;
 ///         let sql = "INSERT INTO orders (key, amount) VALUES ($1, 100) ON CONFLICT DO NOTHING";
-///         Ok(connection.execute(sql, &[attempt.idempotency_key().as_str()]).await?) // a plain error: maybe
+///         Ok(connection.execute(sql, &[attempt.idempotency_key().as_str()]).await?) // a plain error: unknown
 ///     })
 ///     .await?;
 ///
@@ -73,27 +73,28 @@ use crate::timeout::Timeouts;
 /// # When it retries
 ///
 /// The work returns what happened. `Ok` is done. [`OperationError::not_sent`] provably did not happen,
-/// [`OperationError::declined`] did not happen by the server's word, and [`OperationError::unknown`] is unknown. Every
-/// other error is a "maybe", and so is an attempt that ran out of time. Unsent and declined work is retried. A "maybe"
-/// is retried in two cases:
+/// [`OperationError::declined`] did not happen by the server's word, and [`OperationError::unknown`] may have happened.
+/// Every other error counts as unknown, and so does an attempt that ran out of time. Unsent and declined work is
+/// retried. Unknown work is retried in two cases:
 ///
 /// - the operation is [`idempotent`](Self::idempotent);
-/// - the attempt called [`OperationAttempt::idempotency_key`], and the server honors the key. The server is taken to
-///   honor a key that the caller passed or derived ([`idempotency_key`](Self::idempotency_key)), and every key if
-///   [`honors_idempotency_keys`](Self::honors_idempotency_keys) says so.
+/// - the attempt called [`OperationAttempt::idempotency_key`], and the server honors the key. The server is assumed to
+///   honor a key that the caller passed or derived ([`idempotency_key`](Self::idempotency_key)). It is assumed to honor
+///   generated keys only with [`honors_idempotency_keys`](Self::honors_idempotency_keys).
 ///
 /// A permanent failure ([`OperationError::permanent`]) is not retried.
 ///
-/// # Calls of ours inside
+/// # Calls inside an operation
 ///
-/// A [`Client`](crate::Client) that the work calls finds the operation, even if the SDK between them passes nothing
-/// through. So does any stack with a [`DeadlineLayer`](crate::DeadlineLayer) or a policy. The call takes over
+/// If the work calls a [`Client`](crate::Client), that call finds the operation, even if the SDK between them passes
+/// nothing through. So does a call through any stack with a [`DeadlineLayer`](crate::DeadlineLayer) or a policy. The
+/// call inherits three things:
 ///
-/// - the time left, if that is shorter than its own;
-/// - the fact that the operation retries. The call then makes one attempt, so that three attempts of three do not make
-///   nine. An operation with one attempt leaves retries to the calls inside;
-/// - a place in the timeline, with its hops. If the work's error contains the call's error, the operation's error gets
-///   its hop and kind.
+/// - The time left, if that is shorter than its own.
+/// - The retries of the operation. The call then makes one attempt, so that three attempts of three do not make nine.
+///   An operation with one attempt leaves retries to the calls inside.
+/// - The timeline: the call and its hops appear in it. If the work's error contains the call's error, the operation's
+///   error gets its hop and kind.
 ///
 /// These only make a call shorter or reduce its attempts. They never change which call it is. The key is not passed on
 /// automatically, because only the work knows which of several calls it belongs to. Pass it yourself:
@@ -104,13 +105,13 @@ use crate::timeout::Timeouts;
 ///
 /// # Defaults
 ///
-/// Those of [`OperationConfig`]. The deadline has no default.
+/// The defaults are those of [`OperationConfig`]. The deadline has no default.
 ///
 /// # Reports
 ///
-/// An [`Error`] with kind, effect, attempts and the time to wait. Its `source` is the work's own error, which can be
-/// downcast. It has a hop if one of our calls inside failed at a hop, or if the work's error names one. Spans:
-/// `operation` → `operation attempt`, with the operation's name. Our calls inside are child spans.
+/// A failure is an [`Error`] with kind, effect, attempts and the time after which to retry. Its `source` is the work's
+/// own error, which can be downcast. It has a hop if a call inside failed at a hop, or if the work's error names one.
+/// The spans are `operation` → `operation attempt`, with the operation's name. The calls inside are child spans.
 ///
 /// # Trade-offs
 ///
@@ -129,8 +130,8 @@ use crate::timeout::Timeouts;
 /// # Cancel safety
 ///
 /// If the future is dropped, the work is dropped too. The permit is given back, and so is the budget's payment for a
-/// retry that had not begun. The timeline says "cancelled". If the attempt had already used its configured time, it
-/// counts as a timeout.
+/// retry that had not begun. The timeline records that the caller cancelled. If the attempt had already used its
+/// configured time, it counts as a timeout.
 #[derive(Clone)]
 pub struct Operation {
     pub(super) policies: Arc<OperationPolicies>,
@@ -161,11 +162,11 @@ impl Operation {
         Self::from_config(destination, OperationConfig::new(deadline))
     }
 
-    /// Creates an operation for `destination` with these settings.
+    /// Creates an operation for `destination` with this config.
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range or contradicts another one. The error names fields and values.
+    /// Fails if a value is out of range or contradicts another one. The error names the fields and their values.
     pub fn from_config(
         destination: impl Into<Box<str>>,
         config: OperationConfig,
@@ -197,15 +198,15 @@ impl Operation {
         self
     }
 
-    /// Sets another destination with the same settings, such as a shard or a tenant. Each destination has its own
-    /// circuit and budget.
+    /// Sets another destination with the same config, such as a shard or a tenant. Each destination has its own circuit
+    /// and budget.
     #[must_use]
     pub fn destination(mut self, destination: impl Into<Box<str>>) -> Self {
         self.destination = Destination::named(destination);
         self
     }
 
-    /// Marks the operation as idempotent: a second run changes nothing, so it is retried after a "maybe".
+    /// Marks the operation as idempotent: a second run changes nothing, so it is retried even if its effect is unknown.
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
@@ -213,7 +214,7 @@ impl Operation {
     }
 
     /// Sets the key for every attempt: a key that you received, or one from [`IdempotencyKey::derive`]. The server is
-    /// taken to honor it.
+    /// assumed to honor it.
     #[must_use]
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
@@ -221,7 +222,7 @@ impl Operation {
     }
 
     /// Sets whether the server honors the key that it receives. If it does, an attempt that called
-    /// [`OperationAttempt::idempotency_key`] is retried after a "maybe".
+    /// [`OperationAttempt::idempotency_key`] is retried even if its effect is unknown.
     #[must_use]
     pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
         self.honors_idempotency_keys = Some(yes);
@@ -237,7 +238,8 @@ impl Operation {
         self
     }
 
-    /// Records every run, and shows circuits and budgets. Clones made before are not recorded.
+    /// Records every run in these metrics, together with the circuits and budgets. Clones that were made before are not
+    /// recorded.
     #[cfg(feature = "otel")]
     #[must_use]
     pub fn metrics(self, metrics: &Metrics) -> Self {

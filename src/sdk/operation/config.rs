@@ -7,18 +7,31 @@ use crate::policy::retry::RetryConfig;
 use crate::timeout::Timeouts;
 use crate::timeout::TimeoutsConfig;
 
-/// The settings of an operation.
+/// The config of an operation.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::{Operation, OperationConfig, RetryConfig};
+///
+/// let config = OperationConfig::new(Duration::from_secs(5))
+///     .attempt(Duration::from_secs(1))
+///     .retry(RetryConfig::new().attempts(5));
+/// let orders = Operation::from_config("orders-db", config)?;
+/// # drop(orders); Ok::<(), sevenhops::ConfigError>(())
+/// ```
 ///
 /// These are plain values. [`Operation::from_config`](super::Operation::from_config) checks them once, and refuses
 /// values that are out of range or contradict each other. Its error names field and value.
 ///
 /// # Defaults
 ///
-/// | setting | default |
+/// | field | default |
 /// |---|---|
 /// | `attempt` | half of the deadline |
-/// | `retry` | those of [`RetryConfig`]; `statuses` applies to our own calls inside |
-/// | `breaker_handle` | those of [`CircuitBreakerConfig`] |
+/// | `retry` | those of [`RetryConfig`]; `statuses` applies to calls of this crate inside |
+/// | `circuit_breaker` | those of [`CircuitBreakerConfig`] |
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -37,7 +50,7 @@ pub struct OperationConfig {
 }
 
 impl OperationConfig {
-    /// Creates settings with this deadline and the defaults for the rest.
+    /// Creates a config with this deadline and the defaults for the rest.
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
         Self {
@@ -50,8 +63,8 @@ impl OperationConfig {
 
     /// Sets the timeout of one attempt.
     #[must_use]
-    pub fn attempt(mut self, limit: Duration) -> Self {
-        self.attempt = Some(limit);
+    pub fn attempt(mut self, timeout: Duration) -> Self {
+        self.attempt = Some(timeout);
         self
     }
 

@@ -27,7 +27,7 @@ use crate::timeout::TimeoutKind;
 /// # impl Code for std::io::Error { fn as_db_error(&self) -> Option<()> { None } }
 /// use sevenhops::OperationError;
 ///
-/// fn said(error: tokio_postgres::Error) -> OperationError {
+/// fn convert(error: tokio_postgres::Error) -> OperationError {
 ///     match error.as_db_error() {
 ///         // The server read the statement and declined it.
 ///         Some(_) => OperationError::declined(error).permanent(),
@@ -42,7 +42,7 @@ use crate::timeout::TimeoutKind;
 /// Every error goes through `?`. Then a statement that can never succeed is retried, and counts against its
 /// destination like an outage. Use [`permanent`](Self::permanent) for statements that the server declined.
 pub struct OperationError {
-    said: EffectClaim,
+    claim: EffectClaim,
     class: Option<Retryability>,
     retry_after: Option<Duration>,
     source: BoxError,
@@ -51,8 +51,8 @@ pub struct OperationError {
 #[derive(Clone, Copy, Debug)]
 enum EffectClaim {
     By(Effect),
-    /// Takes the effect from our own error in the chain.
-    Heard,
+    /// Takes the effect from this crate's error in the chain.
+    FromError,
 }
 
 impl OperationError {
@@ -77,13 +77,13 @@ impl OperationError {
         Self::new(EffectClaim::By(Effect::Done), error)
     }
 
-    /// Creates a failure with the effect that our client's error in the chain shows.
+    /// Creates a failure with the effect that an error of this crate in the chain shows.
     ///
-    /// The effect is "maybe" if the chain holds no such error, or if the attempt does not know that call because it was
-    /// made in another task. The effects of our other calls in the same attempt are included. Use this only if the work
-    /// does nothing besides these requests, one after another: the error does not cover other work.
+    /// The effect is unknown if the chain holds no such error, or if the attempt does not know that call because it was
+    /// made in another task. The effects of other calls of this crate in the same attempt are included. Use this only
+    /// if the work does nothing besides these requests, one after another: the error does not cover other work.
     pub fn from_error(error: impl Into<BoxError>) -> Self {
-        Self::new(EffectClaim::Heard, error)
+        Self::new(EffectClaim::FromError, error)
     }
 
     /// Marks the failure as permanent: it is not retried, and does not count against the destination.
@@ -100,9 +100,9 @@ impl OperationError {
         self
     }
 
-    fn new(said: EffectClaim, error: impl Into<BoxError>) -> Self {
+    fn new(claim: EffectClaim, error: impl Into<BoxError>) -> Self {
         Self {
-            said,
+            claim,
             class: None,
             retry_after: None,
             source: error.into(),
@@ -120,7 +120,7 @@ impl fmt::Debug for OperationError {
     /// Prints the cause by its `Display`: its `Debug` may hold text that a peer sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OperationError")
-            .field("said", &self.said)
+            .field("claim", &self.claim)
             .field("class", &self.class)
             .field("retry_after", &self.retry_after)
             .field("source", &self.source.to_string())
@@ -140,10 +140,10 @@ pub(super) struct FailedWork {
 impl FailedWork {
     pub(super) fn failed(failed: OperationError, operation: &Call, attempt: &Arc<Tracker>) -> Self {
         let ours = Error::first_in(&*failed.source);
-        let effect = match (failed.said, ours) {
+        let effect = match (failed.claim, ours) {
             (EffectClaim::By(effect), _) => effect,
-            (EffectClaim::Heard, None) => Effect::Possible,
-            (EffectClaim::Heard, Some(ours)) => {
+            (EffectClaim::FromError, None) => Effect::Possible,
+            (EffectClaim::FromError, Some(ours)) => {
                 let call = ours.timeline().map(|of| &of.0);
                 // If the attempt does not know this call, it may have missed other calls in the same way.
                 let others = match operation.has_heard_of(attempt, call) {

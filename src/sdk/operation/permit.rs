@@ -24,15 +24,16 @@ impl OperationPermit {
         self.settle(verdict);
     }
 
-    pub(super) fn fail(mut self, told: &FailedWork) {
-        let class = told.class.unwrap_or(Retryability::Transient);
-        let verdict = (self.judge).judge_operation(&told.diagnosis, class, told.retry_after);
+    pub(super) fn fail(mut self, failure: &FailedWork) {
+        let class = failure.class.unwrap_or(Retryability::Transient);
+        let verdict = (self.judge).judge_operation(&failure.diagnosis, class, failure.retry_after);
         let took = || clock::now().saturating_duration_since(self.since);
         let verdict = self.judge.by_time(verdict, took);
-        self.settle(self.by_time_given(verdict, &told.diagnosis));
+        self.settle(self.by_time_given(verdict, &failure.diagnosis));
     }
 
-    /// Ignores a timeout if the attempt had less time than the settings give: it says nothing about the destination.
+    /// Ignores a timeout if the attempt had less time than configured: it does not show that the destination is
+    /// unhealthy.
     fn by_time_given(&self, verdict: Verdict, failed: &Diagnosis) -> Verdict {
         let allotted = || Allotted {
             time: self.ends.saturating_duration_since(self.since),

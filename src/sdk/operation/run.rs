@@ -29,7 +29,7 @@ use crate::timeout::{TimeoutKind, Timeouts};
 pub(super) struct Run<'o> {
     operation: &'o Operation,
     keys: Arc<Keys>,
-    /// Holds the claim to retry: our calls inside do not retry meanwhile.
+    /// Holds the claim to retry: calls of this crate inside do not retry meanwhile.
     turn: RetryLoop,
     /// The effect of all attempts so far.
     effect: Effect,
@@ -39,7 +39,7 @@ pub(super) struct Run<'o> {
     scope: Scope,
 }
 
-/// An attempt in progress. If it is dropped before its end, the caller has gone away.
+/// An attempt in progress. If it is dropped before its end, the caller has cancelled.
 struct Running {
     tracker: Arc<Tracker>,
     over: bool,
@@ -50,11 +50,11 @@ impl<'o> Run<'o> {
         let OperationPolicies {
             timeouts, policy, ..
         } = &*operation.policies;
-        let asked = CallTarget::Operation {
+        let target = CallTarget::Operation {
             name: Arc::clone(&operation.name),
             destination: operation.destination.clone(),
         };
-        let call = Call::operate(asked, timeouts.deadline());
+        let call = Call::operate(target, timeouts.deadline());
         let named = (&*operation.name, operation.destination.as_str());
         let span = operation_span(&operation.maker, &call, named);
         call.listen(&span, operation.observer.as_ref());
@@ -84,7 +84,7 @@ impl<'o> Run<'o> {
                 let permit = self.admit().map_err(|error| self.refuse(error))?;
                 match self.attempt(permit, &mut work).await {
                     Ok(done) => return Ok(done),
-                    Err(told) => self.judge(told)?,
+                    Err(failure) => self.judge(failure)?,
                 }
                 sleep_until(self.turn.due()).await;
                 self.turn.begin(self.scope.call());
@@ -190,19 +190,19 @@ impl<'o> Run<'o> {
         let ended = {
             let working = around.scope(tracker::scope(Arc::clone(&tracker), work(attempt)));
             let mut working = pin!(span.around(working));
-            // Dropped before the work: the attempt is given up before anything in the work is dropped.
+            // It is dropped before the work, so the attempt is given up before any part of the work is dropped.
             let _give_up = GiveUp(&tracker);
-            let heard = poll_fn(|cx| {
+            let ended = poll_fn(|cx| {
                 let polled = working.as_mut().poll(cx);
                 if polled.is_pending() {
                     tracker.waiting(clock::now());
                 }
                 polled
             });
-            timeout_at(permit.ends, heard).await
+            timeout_at(permit.ends, ended).await
         };
         running.over = true;
-        let told = match ended {
+        let failure = match ended {
             Ok(Ok(done)) => {
                 self.turn.end(&call, true);
                 self.turn.succeed();
@@ -218,21 +218,21 @@ impl<'o> Run<'o> {
             }
             Err(_) => FailedWork::timeout_kind(TimeoutKind::Deadline, &tracker),
         };
-        self.turn.end(&call, !told.diagnosis.effect.is_none());
-        permit.fail(&told);
-        tracker.fail(told.diagnosis);
-        Err(told)
+        self.turn.end(&call, !failure.diagnosis.effect.is_none());
+        permit.fail(&failure);
+        tracker.fail(failure.diagnosis);
+        Err(failure)
     }
 
     /// Handles a failed attempt: a retry after a wait, or the end.
-    fn judge(&mut self, told: FailedWork) -> Result<(), Error> {
-        let decided = self.decide(&told);
-        self.effect = self.effect.max(told.diagnosis.effect);
-        let mut error = Error::new(told.diagnosis);
-        if let Some(wait) = told.retry_after {
+    fn judge(&mut self, failure: FailedWork) -> Result<(), Error> {
+        let decided = self.decide(&failure);
+        self.effect = self.effect.max(failure.diagnosis.effect);
+        let mut error = Error::new(failure.diagnosis);
+        if let Some(wait) = failure.retry_after {
             error = error.after(wait);
         }
-        if let Some(source) = told.source {
+        if let Some(source) = failure.source {
             error = error.because(source);
         }
         match decided {
@@ -247,23 +247,23 @@ impl<'o> Run<'o> {
         }
     }
 
-    /// Decides whether to retry. If so, notes the wait and pays for it.
-    fn decide(&mut self, told: &FailedWork) -> Result<(), NoRetryReason> {
+    /// Decides whether to retry. If so, records the wait and pays for it.
+    fn decide(&mut self, failure: &FailedWork) -> Result<(), NoRetryReason> {
         let (call, made) = (self.scope.call(), self.turn.made());
         let hint = Hint {
-            wait: told.retry_after,
+            wait: failure.retry_after,
             by_server: true,
         };
         let before = self.effect;
         let failed = |_: &retry::RetryPolicy| {
             Some(retry::FailedAttempt {
                 before,
-                ..failed(self.operation, (call, made), &self.keys, told)
+                ..failed(self.operation, (call, made), &self.keys, failure)
             })
         };
         let decided = self.turn.decide(
             (call, &self.operation.policies.policy),
-            (told.diagnosis, hint),
+            (failure.diagnosis, hint),
             failed,
         );
         decided.map(drop)
@@ -275,10 +275,10 @@ fn failed<'a>(
     operation: &Operation,
     (call, made): (&Call, u32),
     keys: &Keys,
-    told: &FailedWork,
+    failure: &FailedWork,
 ) -> retry::FailedAttempt<'a> {
-    let status = told.diagnosis.status;
-    let key = keys.asked_by(made);
+    let status = failure.diagnosis.status;
+    let key = keys.key_read_by(made);
     let left = key.and_then(|key| key.expires_at()).map(|at| {
         let left = at.duration_since(clock::wall());
         left.unwrap_or(Duration::ZERO)
@@ -286,7 +286,7 @@ fn failed<'a>(
     retry::FailedAttempt {
         method: None,
         idempotent: operation.idempotent,
-        diagnosis: told.diagnosis,
+        diagnosis: failure.diagnosis,
         before: Effect::unsent(),
         keyed: key.is_some(),
         vouched: key.is_some() && operation.vouches(),
@@ -295,8 +295,8 @@ fn failed<'a>(
         whole_body: true,
         listed: status.is_some_and(|status| operation.policies.policy.lists(call, status)),
         should_retry: None,
-        class: told.class,
-        is_throttled: told.class == Some(Retryability::Transient),
+        class: failure.class,
+        is_throttled: failure.class == Some(Retryability::Transient),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::telemetry::{Link, Propagator};
 /// the current context, so that the caller's trace is still passed on.
 ///
 /// An attempt on a connection that another attempt set up is linked to the span of that setup.
-#[expect(clippy::exhaustive_structs, reason = "it has no settings")]
+#[expect(clippy::exhaustive_structs, reason = "it has no options")]
 #[derive(Clone, Copy, Debug)]
 pub struct TraceContext;
 

@@ -234,7 +234,7 @@ impl Direct {
     }
 }
 
-/// A policy: while it lives, the span is current on this thread, and new spans use its clocks.
+/// A guard: while it lives, the span is current on this thread, and new spans use its clocks.
 pub(crate) struct Attached {
     before: Option<Clocks>,
     _context: ContextGuard,

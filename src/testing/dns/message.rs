@@ -1,4 +1,4 @@
-//! Bytes to queries and replies to bytes.
+//! Parses queries and writes replies.
 
 use std::net::IpAddr;
 
@@ -11,13 +11,13 @@ use super::script::Soa;
 use super::zone::{Records, ZoneFailure, ZoneReply, canonical};
 use super::{DnsQuery, QueryTransport, RecordType};
 
-/// A query as it came, kept to answer it.
+/// A query as it arrived, kept until it is answered.
 pub(super) struct IncomingQuery {
     message: Message,
     pub(super) query: DnsQuery,
 }
 
-/// Reads a query; what is not one is not answered.
+/// Reads a query. Bytes that are not a query get no reply.
 pub(super) fn read(bytes: &[u8], transport: QueryTransport) -> Option<IncomingQuery> {
     let message = Message::from_vec(bytes).ok()?;
     let question = message.queries.first()?;
@@ -34,7 +34,7 @@ pub(super) fn read(bytes: &[u8], transport: QueryTransport) -> Option<IncomingQu
     Some(IncomingQuery { message, query })
 }
 
-/// Writes the bytes of a reply, if anything is to be said.
+/// Writes the bytes of a reply; `None` if there is no reply.
 pub(super) fn write(asked: &IncomingQuery, reply: &ZoneReply) -> Option<Vec<u8>> {
     let mut message = Message::response(asked.message.id, asked.message.op_code);
     message.metadata.recursion_desired = asked.message.recursion_desired;
@@ -71,7 +71,7 @@ pub(super) fn write(asked: &IncomingQuery, reply: &ZoneReply) -> Option<Vec<u8>>
             if !records.exists {
                 message.metadata.response_code = ResponseCode::NXDomain;
             }
-            // A script with a name that DNS cannot carry is answered with silence.
+            // If a script has a name that DNS cannot carry, the server does not reply.
             fill(&mut message, records).ok()?;
         }
     }

@@ -1,4 +1,4 @@
-//! A DNS server with a script.
+//! A scripted DNS server.
 //!
 //! [`ScriptedDns`] listens on a loopback address, on the same port over UDP and TCP. A test can change its script while
 //! it runs, look at the queries, and wait for them.
@@ -27,8 +27,8 @@
 //!
 //! # How people get it wrong
 //!
-//! They expect a changed script to show at once: a resolver caches addresses until their TTL is over. Or they count
-//! queries of a slow server: a client may send a query again, over UDP after a third of a second.
+//! They expect a changed script to take effect at once: a resolver caches addresses until their TTL ends. Or they count
+//! the queries to a slow server: a client may send a UDP query again after a third of a second.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -79,11 +79,11 @@ impl ScriptedDns {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).await
     }
 
-    /// Starts a server on `addr`, a loopback address; port 0 stands for any that is free.
+    /// Starts a server on `addr`, a loopback address. With port 0 it takes any free port.
     ///
     /// # Errors
     ///
-    /// Fails if `addr` is not a loopback address, or is taken.
+    /// Fails if `addr` is not a loopback address, or if it is in use.
     pub async fn start_at(addr: SocketAddr) -> io::Result<Self> {
         if !addr.ip().is_loopback() {
             let message = format!("{addr} is not a loopback address");
@@ -106,33 +106,32 @@ impl ScriptedDns {
         })
     }
 
-    /// Where the server listens, over UDP and TCP.
+    /// Returns the address at which the server listens, over UDP and TCP.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Sets the script of `name`, in place of the one before.
+    /// Sets the script of `name`, and replaces the earlier one.
     ///
     /// A name without a script does not exist: NXDOMAIN, with an SOA.
     pub fn set(&self, name: &str, script: DnsScript) {
         self.shared.zone().set(name, script);
     }
 
-    /// Says from now on what `script` says about `name` if asked for `record_type`; other types are answered
-    /// as before.
+    /// Sets the script of `name` for queries of `record_type`. Queries of other types are answered as before.
     pub fn set_type(&self, name: &str, record_type: RecordType, script: DnsScript) {
         self.shared.zone().set_type(name, record_type, script);
     }
 
-    /// Every query so far, in the order in which they came.
+    /// Returns every query so far, in the order of arrival.
     #[must_use]
     pub fn queries(&self) -> Vec<DnsQuery> {
         self.shared.queries.borrow().clone()
     }
 
-    /// How often `name` was asked for, whatever the type. A host with addresses to be looked up is asked for
-    /// twice, once for each family.
+    /// Returns the number of queries for `name`, of any type. A lookup of a host's addresses sends two: one for each
+    /// family.
     #[must_use]
     pub fn queries_for(&self, name: &str) -> usize {
         let name = zone::canonical(name);
@@ -140,14 +139,14 @@ impl ScriptedDns {
         queries.iter().filter(|query| query.name == name).count()
     }
 
-    /// Waits until the queries so far are as `expected`. Has no limit of its own.
+    /// Waits until `expected` returns true for the queries so far. It has no timeout of its own.
     pub async fn wait_until(&self, expected: impl Fn(&[DnsQuery]) -> bool) {
         let mut queries = self.shared.queries.subscribe();
-        // The sender lives as long as `self`, so there is no other end than the expected one.
+        // The sender lives as long as `self`, so the wait cannot end in another way.
         let _ = queries.wait_for(|queries| expected(queries)).await;
     }
 
-    /// A resolver that asks this server only: no hosts file, no search list, nothing of the system's.
+    /// Returns a resolver that queries only this server: no hosts file, no search list, no system configuration.
     #[must_use]
     pub fn resolver(&self) -> Resolver {
         self.resolver_builder()
@@ -155,7 +154,7 @@ impl ScriptedDns {
             .unwrap_or_else(|error| unreachable!("the defaults do not contradict: {error}"))
     }
 
-    /// The beginnings of [`resolver`](Self::resolver), to change a limit or a TTL.
+    /// Returns the builder of [`resolver`](Self::resolver), to change a timeout or a TTL.
     pub fn resolver_builder(&self) -> ResolverBuilder {
         Resolver::builder()
             .name_servers([self.addr])
@@ -171,7 +170,7 @@ impl Drop for ScriptedDns {
     }
 }
 
-/// A query that came in.
+/// A query that the server received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DnsQuery {
@@ -179,13 +178,13 @@ pub struct DnsQuery {
     pub name: String,
     /// The type of the query.
     pub record_type: RecordType,
-    /// How it came.
+    /// The protocol over which it came.
     pub transport: QueryTransport,
     /// Whether it has an OPT record (RFC 6891).
     pub edns: bool,
 }
 
-/// The type of a query.
+/// The record type of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RecordType {
@@ -193,11 +192,11 @@ pub enum RecordType {
     A,
     /// IPv6 addresses.
     Aaaa,
-    /// Another type; there are no records of it.
+    /// Another type. There are no records of it.
     Other,
 }
 
-/// How a query comes.
+/// The protocol of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum QueryTransport {
@@ -207,7 +206,7 @@ pub enum QueryTransport {
     Tcp,
 }
 
-/// Binds one port for both; a free one for UDP may be taken for TCP, so several are tried.
+/// Binds one port for both protocols. A port that is free for UDP may be in use for TCP, so several are tried.
 async fn bind(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     let mut tries = if addr.port() == 0 { PORTS } else { 1 };
     loop {
@@ -221,5 +220,5 @@ async fn bind(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     }
 }
 
-/// Enough that bad luck alone does not exhaust them.
+/// With this many tries, bad luck alone does not make the start fail.
 const PORTS: u32 = 16;

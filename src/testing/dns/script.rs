@@ -4,20 +4,19 @@ use std::net::IpAddr;
 
 /// The responses of a [`ScriptedDns`](super::ScriptedDns) for a name.
 ///
-/// Responses are made by functions ([`addresses`](Self::addresses), [`cname`](Self::cname)) and
-/// changed by methods; faults are plain variants.
+/// Functions create responses ([`addresses`](Self::addresses), [`cname`](Self::cname)), and methods change them. Faults
+/// are plain variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DnsScript {
-    /// These addresses: IPv4 ones if asked for A, IPv6 ones if asked for AAAA, NODATA if there is none of
-    /// that family.
+    /// These addresses: the IPv4 ones for A, the IPv6 ones for AAAA. If a family has none, the reply is NODATA.
     Addresses {
         /// The addresses of both families.
         addresses: Vec<IpAddr>,
         /// Their TTL, in seconds.
         ttl: u32,
     },
-    /// Another name; what this server says about that one stands in the same answer.
+    /// An alias. The same response has the records of its target, as this server's script for the target says.
     Cname {
         /// The other name.
         target: String,
@@ -30,24 +29,24 @@ pub enum DnsScript {
     NoRecords,
     /// The server failed.
     ServFail,
-    /// The server does not want to.
+    /// The server refuses the query (REFUSED).
     Refused,
     /// No response at all.
     Silent,
-    /// Bytes that are no message, under the right id.
+    /// Bytes that are not a message, under the right id.
     Garbage,
     /// A referral to other servers: NOERROR, without records and without an SOA. Servers that do not resolve for their
-    /// clients say that.
+    /// clients send this.
     Referral,
-    /// NOERROR under the right id, to another question.
+    /// NOERROR under the right id, but for another question.
     OtherQuestion,
-    /// Cut short over UDP, whole over TCP.
+    /// Truncated over UDP, complete over TCP.
     Truncated(Box<Self>),
-    /// Silent over UDP.
+    /// Silent over UDP. Over TCP it is the response inside.
     TcpOnly(Box<Self>),
-    /// FORMERR, and not even the question, to queries with EDNS.
+    /// FORMERR without the question for queries with EDNS. For other queries it is the response inside.
     NoEdns(Box<Self>),
-    /// With another SOA for its negative answers.
+    /// The response inside, with another SOA in its negative form.
     Soa {
         /// The response.
         script: Box<Self>,
@@ -56,7 +55,7 @@ pub enum DnsScript {
     },
 }
 
-/// The time for which an SOA lets a denial be cached: the lesser of the two counts (RFC 2308 §5).
+/// The SOA of a negative response. A denial may be cached for the smaller of the two values (RFC 2308 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Soa {
@@ -67,7 +66,7 @@ pub struct Soa {
 }
 
 impl DnsScript {
-    /// Addresses, with a TTL of one minute.
+    /// Returns a response with these addresses and a TTL of one minute.
     #[must_use]
     pub fn addresses(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         Self::Addresses {
@@ -76,7 +75,7 @@ impl DnsScript {
         }
     }
 
-    /// An alias. The script of `target` is part of the response.
+    /// Returns an alias. The script of `target` is part of the response.
     #[must_use]
     pub fn cname(target: &str, ttl: u32) -> Self {
         Self::Cname {
@@ -85,7 +84,7 @@ impl DnsScript {
         }
     }
 
-    /// Changes the TTL, in seconds, of the addresses or the alias.
+    /// Sets the TTL, in seconds, of the addresses or the alias.
     #[must_use]
     pub fn ttl(mut self, secs: u32) -> Self {
         match &mut self {
@@ -108,8 +107,7 @@ impl DnsScript {
         self
     }
 
-    /// Gives negative answers an SOA with this minimum and this TTL, in seconds. Without a word about it,
-    /// both are 60.
+    /// Gives negative responses an SOA with this minimum and this TTL, in seconds. By default both are 60.
     #[must_use]
     pub fn soa(self, minimum: u32, ttl: u32) -> Self {
         Self::Soa {
@@ -118,7 +116,7 @@ impl DnsScript {
         }
     }
 
-    /// Gives negative answers no SOA.
+    /// Gives negative responses no SOA.
     #[must_use]
     pub fn without_soa(self) -> Self {
         Self::Soa {
@@ -133,13 +131,13 @@ impl DnsScript {
         Self::Truncated(Box::new(self))
     }
 
-    /// Says nothing over UDP.
+    /// Sends nothing over UDP.
     #[must_use]
     pub fn tcp_only(self) -> Self {
         Self::TcpOnly(Box::new(self))
     }
 
-    /// Says FORMERR to queries with EDNS.
+    /// Sends FORMERR to queries with EDNS.
     #[must_use]
     pub fn no_edns(self) -> Self {
         Self::NoEdns(Box::new(self))
@@ -147,7 +145,7 @@ impl DnsScript {
 }
 
 impl Soa {
-    /// The script of names without one.
+    /// The SOA of responses for which none was set.
     pub(super) const DEFAULT: Self = Self {
         minimum: 60,
         ttl: 60,

@@ -1,4 +1,4 @@
-//! The sockets.
+//! The sockets of the DNS server.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::{DnsServerInner, QueryTransport, message};
 
-/// Answers datagrams until it is dropped.
+/// Replies to datagrams until it is dropped.
 pub(super) async fn udp(socket: UdpSocket, shared: Arc<DnsServerInner>) {
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
@@ -23,7 +23,7 @@ pub(super) async fn udp(socket: UdpSocket, shared: Arc<DnsServerInner>) {
     }
 }
 
-/// Answers connections until it is dropped, and them with it.
+/// Serves connections until it is dropped. It then drops the connections too.
 pub(super) async fn tcp(listener: TcpListener, shared: Arc<DnsServerInner>) {
     let mut connections = JoinSet::new();
     loop {
@@ -36,7 +36,7 @@ pub(super) async fn tcp(listener: TcpListener, shared: Arc<DnsServerInner>) {
     }
 }
 
-/// Messages with their length before them (RFC 1035 §4.2.2), until the client leaves.
+/// Serves messages with a length prefix (RFC 1035 §4.2.2), until the client closes the connection.
 async fn connection(mut stream: TcpStream, shared: Arc<DnsServerInner>) -> io::Result<()> {
     loop {
         let mut message = vec![0; stream.read_u16().await?.into()];
@@ -51,12 +51,12 @@ async fn connection(mut stream: TcpStream, shared: Arc<DnsServerInner>) -> io::R
 }
 
 impl DnsServerInner {
-    /// Records the query before it is answered: a query in the list has come.
+    /// Returns the reply to a query. The query is recorded first, so every recorded query has arrived.
     fn answer(&self, bytes: &[u8], transport: QueryTransport) -> Option<Vec<u8>> {
-        let asked = message::read(bytes, transport)?;
-        let query = asked.query.clone();
+        let incoming = message::read(bytes, transport)?;
+        let query = incoming.query.clone();
         let reply = self.zone().reply(&query);
         self.queries.send_modify(|queries| queries.push(query));
-        message::write(&asked, &reply)
+        message::write(&incoming, &reply)
     }
 }

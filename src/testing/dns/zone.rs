@@ -1,4 +1,4 @@
-//! The scripts of all names: pure, without messages and sockets.
+//! The scripts of all names. Pure: without messages and sockets.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -30,16 +30,16 @@ pub(super) enum ZoneReply {
     Silent,
 }
 
-/// The records of a response: the aliases on the way, and the records at their end.
+/// The records of a response: the aliases that lead to the name, and the records of the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
-    /// From, to, TTL.
+    /// The alias, its target, and its TTL.
     pub(super) aliases: Vec<(String, String, u32)>,
     pub(super) owner: String,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) ttl: u32,
     pub(super) exists: bool,
-    /// Where there are no addresses.
+    /// Set if there are no addresses.
     pub(super) soa: Option<Soa>,
 }
 
@@ -64,7 +64,7 @@ impl Zone {
         scripts.by_type.insert(record_type, script);
     }
 
-    /// Answers a query, following aliases as far as they go.
+    /// Replies to a query, and follows aliases to their end.
     pub(super) fn reply(&self, query: &DnsQuery) -> ZoneReply {
         let (record_type, over_udp) = (query.record_type, query.transport == QueryTransport::Udp);
         let mut records = Records::default();
@@ -127,7 +127,7 @@ impl Zone {
                 .by_type
                 .get(&record_type)
                 .or(scripts.any.as_ref())
-                // Said about one type only: the name exists.
+                // Only one type has a script, so the name exists.
                 .unwrap_or(&DnsScript::NoRecords),
         }
     }

@@ -1,4 +1,4 @@
-//! The settings of a fault server.
+//! The builder of a fault server.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::FaultServer;
-use super::connection::{Desk, attend};
+use super::connection::{ServerState, attend};
 use super::ledger::Ledger;
 use super::reply::{CannedResponse, Reply};
 use crate::testing::{self, Identity};
 
-/// Settings of a [`FaultServer`] that cannot change while it runs.
+/// Builds a [`FaultServer`]. These options cannot change while it runs.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct FaultServerBuilder {
@@ -35,41 +35,41 @@ impl FaultServerBuilder {
         }
     }
 
-    /// Listens there instead of at a free port of 127.0.0.1; the rest of 127.0.0.0/8 and `::1` do
-    /// as other hosts.
+    /// Sets the address at which the server listens. By default it takes a free port of 127.0.0.1. The rest of
+    /// 127.0.0.0/8 and `::1` can serve as other hosts.
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// Speaks TLS and shows `identity`.
+    /// Speaks TLS with this certificate.
     pub fn tls(self, identity: Identity) -> Self {
         self.tls_config(identity.server_config(&[]))
     }
 
-    /// Speaks TLS as configured; the ALPN protocols follow from [`http2`](Self::http2).
+    /// Speaks TLS with this config. The ALPN protocols follow from [`http2`](Self::http2).
     pub fn tls_config(mut self, config: Arc<ServerConfig>) -> Self {
         self.tls = Some(config);
         self
     }
 
-    /// Speaks HTTP/2 and nothing else: by ALPN with TLS, by prior knowledge without.
+    /// Speaks only HTTP/2: by ALPN with TLS, by prior knowledge without TLS.
     pub fn http2(mut self) -> Self {
         self.http2 = true;
         self
     }
 
-    /// Forwards what is not faulted to a real server that speaks plain HTTP/1.1.
+    /// Forwards requests without a fault to a real server that speaks plain HTTP/1.1.
     pub fn upstream(mut self, upstream: SocketAddr) -> Self {
         self.upstream = Some(upstream);
         self
     }
 
-    /// Starts listening.
+    /// Starts the server.
     ///
     /// # Errors
     ///
-    /// Fails when the address is taken.
+    /// Fails if the address is in use.
     pub async fn start(self) -> io::Result<FaultServer> {
         let socket = testing::socket_for(self.address)?;
         socket.set_reuseaddr(true)?;
@@ -83,7 +83,7 @@ impl FaultServerBuilder {
         let ledger = Arc::new(Ledger::new(default_reply));
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let alpn: &[u8] = if self.http2 { b"h2" } else { b"http/1.1" };
-        let desk = Desk {
+        let state = ServerState {
             ledger: Arc::clone(&ledger),
             tls: self.tls.map(|config| with_alpn(&config, alpn)),
             http2: self.http2,
@@ -95,13 +95,17 @@ impl FaultServerBuilder {
             scheme,
             ledger,
             stop: Some(stop),
-            task: tokio::spawn(listen(listener, Arc::new(desk), stopped)),
+            task: tokio::spawn(listen(listener, Arc::new(state), stopped)),
         })
     }
 }
 
-/// Takes connections until it is told to stop. Dropped, it takes its connections with it.
-async fn listen(listener: TcpListener, desk: Arc<Desk>, mut stopped: oneshot::Receiver<()>) {
+/// Accepts connections until it is stopped. Dropping it drops its connections too.
+async fn listen(
+    listener: TcpListener,
+    state: Arc<ServerState>,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -109,11 +113,11 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>, mut stopped: oneshot::Re
             Some(_) = connections.join_next() => continue,
             _ = &mut stopped => break,
         };
-        // An error is a connection that was gone before it was accepted.
+        // An error means that a connection was gone before it was accepted.
         if let Ok((tcp, _)) = accepted {
             let _ = tcp.set_nodelay(true);
-            let visit = desk.ledger.arrive();
-            connections.spawn(attend(tcp, Arc::clone(&desk), visit));
+            let connection = state.ledger.arrive();
+            connections.spawn(attend(tcp, Arc::clone(&state), connection));
         }
     }
     drop(listener);

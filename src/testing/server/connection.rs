@@ -11,13 +11,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::fault::ConnFault;
-use super::ledger::{Ledger, Visit};
+use super::ledger::{AcceptedConnection, Ledger};
 use super::wire::{End, Stream, Wire};
 use super::{http1, http2};
 
 /// The state that all connections of a server share.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct ServerState {
     pub(super) ledger: Arc<Ledger>,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) http2: bool,
@@ -25,17 +25,21 @@ pub(super) struct Desk {
 }
 
 /// Serves a connection until either side ends it.
-pub(super) async fn attend(tcp: TcpStream, desk: Arc<Desk>, visit: Visit) {
-    let Visit {
+pub(super) async fn attend(
+    tcp: TcpStream,
+    state: Arc<ServerState>,
+    connection: AcceptedConnection,
+) {
+    let AcceptedConnection {
         ordinal,
         fault,
         mut closing,
         open,
-    } = visit;
+    } = connection;
     let opened = tokio::select! {
         biased;
         _ = closing.changed() => return,
-        opened = welcome(tcp, &desk, fault) => opened,
+        opened = welcome(tcp, &state, fault) => opened,
     };
     let (stream, max_streams) = match opened {
         (stream, ControlFlow::Break(end)) => return stream.finish(end, open).await,
@@ -43,10 +47,10 @@ pub(super) async fn attend(tcp: TcpStream, desk: Arc<Desk>, visit: Visit) {
     };
     let wire = Wire::new(stream);
     let served = async {
-        if desk.http2 {
-            http2::serve(wire.clone(), Arc::clone(&desk), (ordinal, max_streams)).await
+        if state.http2 {
+            http2::serve(wire.clone(), Arc::clone(&state), (ordinal, max_streams)).await
         } else {
-            http1::serve(wire.clone(), &desk, ordinal).await
+            http1::serve(wire.clone(), &state, ordinal).await
         }
     };
     let end = tokio::select! {
@@ -59,10 +63,10 @@ pub(super) async fn attend(tcp: TcpStream, desk: Arc<Desk>, visit: Visit) {
     }
 }
 
-/// The result of [`welcome`]: an end, or a conversation with a limit on streams, if any.
+/// The result of [`welcome`]: an end, or a conversation with its bound on streams if there is one.
 type Opened = (Stream, ControlFlow<End, Option<u32>>);
 
-async fn welcome(tcp: TcpStream, desk: &Desk, fault: Option<ConnFault>) -> Opened {
+async fn welcome(tcp: TcpStream, state: &ServerState, fault: Option<ConnFault>) -> Opened {
     let mut stream = Stream::Plain(tcp);
     let end = match fault {
         Some(ConnFault::Silent) => {
@@ -79,11 +83,11 @@ async fn welcome(tcp: TcpStream, desk: &Desk, fault: Option<ConnFault>) -> Opene
         },
         Some(ConnFault::WrongCertificate(identity)) => {
             let wrong = |tls: &Arc<ServerConfig>| identity.server_config(&alpn_of(tls));
-            let tls = desk.tls.as_ref().map(wrong);
-            return shake_hands(stream, tls, desk).await;
+            let tls = state.tls.as_ref().map(wrong);
+            return shake_hands(stream, tls, state).await;
         }
         Some(ConnFault::CloseAfterHandshake) => {
-            let (shaken, go_on) = shake_hands(stream, desk.tls.clone(), desk).await;
+            let (shaken, go_on) = shake_hands(stream, state.tls.clone(), state).await;
             stream = shaken;
             match go_on {
                 ControlFlow::Break(end) => end,
@@ -91,30 +95,36 @@ async fn welcome(tcp: TcpStream, desk: &Desk, fault: Option<ConnFault>) -> Opene
             }
         }
         Some(ConnFault::MaxStreams(most)) => {
-            let (shaken, go_on) = shake_hands(stream, desk.tls.clone(), desk).await;
+            let (shaken, go_on) = shake_hands(stream, state.tls.clone(), state).await;
             return (shaken, go_on.map_continue(|_| Some(most)));
         }
-        Some(ConnFault::Behave) | None => return shake_hands(stream, desk.tls.clone(), desk).await,
+        Some(ConnFault::Behave) | None => {
+            return shake_hands(stream, state.tls.clone(), state).await;
+        }
     };
     (stream, ControlFlow::Break(end))
 }
 
-async fn shake_hands(stream: Stream, tls: Option<Arc<ServerConfig>>, desk: &Desk) -> Opened {
+async fn shake_hands(
+    stream: Stream,
+    tls: Option<Arc<ServerConfig>>,
+    state: &ServerState,
+) -> Opened {
     let (tcp, tls) = match (stream, tls) {
         (Stream::Plain(tcp), Some(tls)) => (tcp, tls),
         (stream, _) => return (stream, ControlFlow::Continue(None)),
     };
     match TlsAcceptor::from(tls).accept(tcp).into_fallible().await {
         Ok(tls) => {
-            desk.ledger.shook_hands();
+            state.ledger.handshake_done();
             (Stream::Tls(Box::new(tls)), ControlFlow::Continue(None))
         }
-        // Our alert, if it was us who refused, is out by now.
+        // If this side refused, its alert has been sent by now.
         Err((_, tcp)) => (Stream::Plain(tcp), ControlFlow::Break(End::Close)),
     }
 }
 
-/// Waits for the client's first bytes before it answers with `bytes`.
+/// Waits for the client's first bytes, then sends `bytes`.
 async fn retort(stream: &mut Stream, bytes: &'static [u8]) -> End {
     let mut first = [0; 1024];
     match stream.read(&mut first).await {

@@ -22,7 +22,7 @@ pub(super) struct Exchange {
     pub(super) ticket: Ticket,
     pub(super) body: RecvStream,
     pub(super) respond: SendResponse<Bytes>,
-    /// A body that the end of the connection cuts off.
+    /// A body that is cut off when the connection ends.
     pub(super) open_body: Option<SendStream<Bytes>>,
     pub(super) upstream: Option<SocketAddr>,
     pub(super) orders: UnboundedSender<Order>,
@@ -32,15 +32,15 @@ pub(super) struct Exchange {
 struct StreamLeft;
 
 impl Exchange {
-    /// Does what the reply says; what concerns the whole connection is ordered from it.
+    /// Carries out the reply. It orders the connection to do the part that concerns the whole connection.
     pub(super) async fn run(mut self) {
-        // A stream that was left needs nothing more: its ticket says that it was given up.
+        // A stream that the client left needs nothing more: its ticket records that it was given up.
         if let Ok(Some(order)) = self.act().await {
             self.ticket.settle();
             let ends = matches!(order, Order::End(_));
             self.order(order);
             if ends {
-                // Letting go of the stream would reset it, and that would go out before the end.
+                // Dropping the stream would reset it, and the reset would be sent before the end.
                 std::future::pending::<()>().await;
             }
         }
@@ -55,8 +55,8 @@ impl Exchange {
                 }
                 Ok(Some(Order::End(End::Reset)))
             }
-            Reply::EarlyAnswer(answer) => {
-                self.answer(answer).await?;
+            Reply::EarlyAnswer(canned) => {
+                self.reply_with(canned).await?;
                 Ok(None)
             }
             reply => {
@@ -69,23 +69,23 @@ impl Exchange {
     async fn reply_to_whole(&mut self, reply: Reply) -> Result<Option<Order>, StreamLeft> {
         let stream = self.respond.stream_id();
         let end = match reply {
-            Reply::Response(answer) => {
-                self.answer(answer).await?;
+            Reply::Response(canned) => {
+                self.reply_with(canned).await?;
                 return Ok(None);
             }
             Reply::Upstream => {
-                let answer = upstream::forward(self.upstream, &self.ticket.seen()).await;
-                self.answer(answer).await?;
+                let canned = upstream::forward(self.upstream, &self.ticket.seen()).await;
+                self.reply_with(canned).await?;
                 return Ok(None);
             }
-            Reply::CloseOnNextRequest(answer) => {
-                // First: a client that has the response may be faster than an order behind it.
+            Reply::CloseOnNextRequest(canned) => {
+                // The order comes first: a client that has the response may be faster than a later order.
                 self.order(Order::EndOnNext);
-                self.answer(answer).await?;
+                self.reply_with(canned).await?;
                 return Ok(None);
             }
-            Reply::AnswerThenClose(answer) => {
-                self.answer(answer).await?;
+            Reply::AnswerThenClose(canned) => {
+                self.reply_with(canned).await?;
                 End::Close
             }
             Reply::StallInBody { declared, sent } => {
@@ -133,25 +133,25 @@ impl Exchange {
     }
 
     fn order(&self, order: Order) {
-        // Fails when the connection is gone, and with it the need for orders.
+        // It fails if the connection is gone. Then no order is needed.
         let _ = self.orders.send(order);
     }
 
     /// Sends a whole response.
-    async fn answer(&mut self, answer: CannedResponse) -> Result<(), StreamLeft> {
+    async fn reply_with(&mut self, canned: CannedResponse) -> Result<(), StreamLeft> {
         let (bodiless, body) = (
             self.ticket.seen().method == Method::HEAD,
-            answer.body.clone(),
+            canned.body.clone(),
         );
-        let gate = answer.before_body.clone();
-        self.before_head(&answer).await?;
+        let gate = canned.before_body.clone();
+        self.before_head(&canned).await?;
         if bodiless || (body.is_empty() && gate.is_none()) {
-            // First: once the response is out, the client may close before we note it.
+            // The ticket is settled first: after the response is sent, the client may close before this task continues.
             self.ticket.settle();
-            let sent = self.respond.send_response(head_of(&answer), true);
+            let sent = self.respond.send_response(head_of(&canned), true);
             return sent.map(drop).map_err(|_| StreamLeft);
         }
-        let sent = self.respond.send_response(head_of(&answer), false);
+        let sent = self.respond.send_response(head_of(&canned), false);
         let mut stream = sent.map_err(|_| StreamLeft)?;
         if let Some(gate) = gate {
             tokio::select! {
@@ -167,17 +167,17 @@ impl Exchange {
     /// Sends a response and leaves its body open.
     async fn begin_body(
         &mut self,
-        answer: CannedResponse,
+        canned: CannedResponse,
     ) -> Result<SendStream<Bytes>, StreamLeft> {
-        let sent = self.respond.send_response(head_of(&answer), false);
+        let sent = self.respond.send_response(head_of(&canned), false);
         let mut stream = sent.map_err(|_| StreamLeft)?;
-        let last = send_data(&mut stream, answer.body).await?;
+        let last = send_data(&mut stream, canned.body).await?;
         stream.send_data(last, false).map_err(|_| StreamLeft)?;
         Ok(stream)
     }
 
-    async fn before_head(&mut self, answer: &CannedResponse) -> Result<(), StreamLeft> {
-        let Some(gate) = &answer.before_head else {
+    async fn before_head(&mut self, canned: &CannedResponse) -> Result<(), StreamLeft> {
+        let Some(gate) = &canned.before_head else {
             return Ok(());
         };
         tokio::select! {
@@ -186,7 +186,7 @@ impl Exchange {
         }
     }
 
-    /// Waits until the client leaves the stream; says so in the only way there is.
+    /// Waits until the client leaves the stream, and returns that as the error.
     async fn left(&mut self) -> Result<Option<Order>, StreamLeft> {
         let _ = poll_fn(|cx| self.respond.poll_reset(cx)).await;
         Err(StreamLeft)
@@ -195,7 +195,7 @@ impl Exchange {
     async fn take_body(&mut self) -> Result<(), StreamLeft> {
         while let Some(data) = self.data().await? {
             self.ticket.received(&data);
-            // Fails when the stream is gone, which the next read says better.
+            // It fails if the stream is gone. The next read reports that better.
             let _ = self.body.flow_control().release_capacity(data.len());
         }
         self.ticket.received_all();
@@ -207,7 +207,7 @@ impl Exchange {
     }
 }
 
-/// Sends `data` as the client's window allows; returns the last piece, which fits, to be sent.
+/// Sends `data` as the client's window allows. Returns the last piece, for which the window has room.
 async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<Bytes, StreamLeft> {
     loop {
         if data.is_empty() {
@@ -228,16 +228,16 @@ async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<By
     }
 }
 
-fn head_of(answer: &CannedResponse) -> Response<()> {
+fn head_of(canned: &CannedResponse) -> Response<()> {
     let mut response = Response::new(());
-    *response.status_mut() = answer.status;
-    let mut headers = answer.headers.clone();
+    *response.status_mut() = canned.status;
+    let mut headers = canned.headers.clone();
     // RFC 9113 §8.2.2: these belong to a connection, not to a message.
     for name in [CONNECTION, TRANSFER_ENCODING] {
         headers.remove(name);
     }
-    if !answer.chunked && !answer.body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
-        headers.insert(CONTENT_LENGTH, answer.body.len().into());
+    if !canned.chunked && !canned.body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(CONTENT_LENGTH, canned.body.len().into());
     }
     *response.headers_mut() = headers;
     response

@@ -8,18 +8,18 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::connection::Desk;
+use super::connection::ServerState;
 use super::ledger::{RecordedRequest, Ticket};
 use super::reader::Reader;
 use super::reply::{CannedResponse, Reply};
 use super::upstream;
 use super::wire::{End, Wire};
 
-/// Serves requests until the connection shall end.
-pub(super) async fn serve(wire: Wire, desk: &Desk, connection: usize) -> End {
+/// Serves requests until the connection has to end.
+pub(super) async fn serve(wire: Wire, state: &ServerState, connection: usize) -> End {
     let mut conversation = Conversation {
         reader: Reader::new(wire),
-        desk,
+        state,
     };
     loop {
         let head = match conversation.reader.head().await {
@@ -30,7 +30,7 @@ pub(super) async fn serve(wire: Wire, desk: &Desk, connection: usize) -> End {
             Ok(None) | Err(_) => return End::Gone,
         };
         let keeps_alive = head.keeps_alive();
-        let (reply, ticket) = desk.ledger.begin(RecordedRequest::begun(head, connection));
+        let (reply, ticket) = state.ledger.begin(RecordedRequest::begun(head, connection));
         match conversation.reply(reply, ticket).await {
             Break(end) => return end,
             Continue(()) if !keeps_alive => return End::Close,
@@ -41,14 +41,14 @@ pub(super) async fn serve(wire: Wire, desk: &Desk, connection: usize) -> End {
 
 struct Conversation<'a> {
     reader: Reader<Wire>,
-    desk: &'a Desk,
+    state: &'a ServerState,
 }
 
 impl Conversation<'_> {
     /// The replies that do not wait for the whole request.
     async fn reply(&mut self, reply: Reply, mut ticket: Ticket) -> ControlFlow<End> {
         match reply {
-            // Not even the end of the connection is looked for: that would be reading.
+            // It does not even watch for the end of the connection, because that would be reading.
             Reply::StopReading => std::future::pending().await,
             Reply::ResetWhileReading => {
                 if let Ok(Some(data)) = self.reader.data().await {
@@ -57,9 +57,9 @@ impl Conversation<'_> {
                 ticket.settle();
                 Break(End::Reset)
             }
-            Reply::EarlyAnswer(answer) => {
-                let close = answer.header(CONNECTION.as_str(), "close");
-                self.answer(close, &mut ticket).await?;
+            Reply::EarlyAnswer(canned) => {
+                let close = canned.header(CONNECTION.as_str(), "close");
+                self.reply_with(close, &mut ticket).await?;
                 Break(End::Close)
             }
             reply => {
@@ -73,29 +73,29 @@ impl Conversation<'_> {
 
     async fn reply_to_whole(&mut self, reply: Reply, ticket: &mut Ticket) -> ControlFlow<End> {
         let end = match reply {
-            Reply::Response(answer) => return self.answer(answer, ticket).await,
+            Reply::Response(canned) => return self.reply_with(canned, ticket).await,
             Reply::Upstream => {
-                let answer = upstream::forward(self.desk.upstream, &ticket.seen()).await;
-                return self.answer(answer, ticket).await;
+                let canned = upstream::forward(self.state.upstream, &ticket.seen()).await;
+                return self.reply_with(canned, ticket).await;
             }
-            Reply::CloseOnNextRequest(answer) => {
-                self.answer(answer, ticket).await?;
+            Reply::CloseOnNextRequest(canned) => {
+                self.reply_with(canned, ticket).await?;
                 match self.reader.next_bytes().await {
                     true => End::Close,
                     false => End::Gone,
                 }
             }
-            Reply::AnswerThenClose(answer) => {
-                self.answer(answer, ticket).await?;
+            Reply::AnswerThenClose(canned) => {
+                self.reply_with(canned, ticket).await?;
                 End::Close
             }
             Reply::TruncateBody { declared, sent } => {
-                self.answer(CannedResponse::broken(declared, sent), ticket)
+                self.reply_with(CannedResponse::broken(declared, sent), ticket)
                     .await?;
                 End::Close
             }
             Reply::ResetInBody | Reply::ResetStreamInBody(_) => {
-                self.answer(CannedResponse::half(), ticket).await?;
+                self.reply_with(CannedResponse::half(), ticket).await?;
                 End::Reset
             }
             Reply::StallInBody { declared, sent } => {
@@ -127,13 +127,17 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    async fn answer(&mut self, answer: CannedResponse, ticket: &mut Ticket) -> ControlFlow<End> {
-        let closes = answer
+    async fn reply_with(
+        &mut self,
+        canned: CannedResponse,
+        ticket: &mut Ticket,
+    ) -> ControlFlow<End> {
+        let closes = canned
             .headers
             .get(CONNECTION)
             .is_some_and(|value| value == "close");
         let bodiless = ticket.seen().method == Method::HEAD;
-        self.write(answer, bodiless).await?;
+        self.write(canned, bodiless).await?;
         ticket.settle();
         if closes {
             return Break(End::Close);
@@ -141,27 +145,27 @@ impl Conversation<'_> {
         Continue(())
     }
 
-    async fn write(&mut self, answer: CannedResponse, bodiless: bool) -> ControlFlow<End> {
-        if let Some(gate) = &answer.before_head {
+    async fn write(&mut self, canned: CannedResponse, bodiless: bool) -> ControlFlow<End> {
+        if let Some(gate) = &canned.before_head {
             tokio::select! {
                 () = gate.opened() => {}
                 () = self.reader.left() => return Break(End::Gone),
             }
         }
-        let head = head_of(&answer);
+        let head = head_of(&canned);
         self.send(&head).await?;
-        if let Some(gate) = &answer.before_body {
+        if let Some(gate) = &canned.before_body {
             tokio::select! {
                 () = gate.opened() => {}
                 () = self.reader.left() => return Break(End::Gone),
             }
         }
-        if bodiless || !may_have_body(answer.status) {
+        if bodiless || !may_have_body(canned.status) {
             return Continue(());
         }
-        let body = match answer.chunked {
-            true => in_chunks(&answer.body),
-            false => answer.body,
+        let body = match canned.chunked {
+            true => in_chunks(&canned.body),
+            false => canned.body,
         };
         self.send(&body).await
     }
@@ -174,13 +178,13 @@ impl Conversation<'_> {
     }
 }
 
-/// Writes a whole response at once, its gates left aside.
-pub(crate) async fn write_answer(
+/// Writes a whole response at once, and ignores its gates.
+pub(crate) async fn write_response(
     sink: &mut (impl AsyncWrite + Unpin),
-    answer: &CannedResponse,
+    canned: &CannedResponse,
 ) -> io::Result<()> {
-    write_all(sink, &head_of(answer)).await?;
-    write_all(sink, &answer.body).await
+    write_all(sink, &head_of(canned)).await?;
+    write_all(sink, &canned.body).await
 }
 
 async fn write_all(sink: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
@@ -188,15 +192,15 @@ async fn write_all(sink: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Re
     sink.flush().await
 }
 
-fn head_of(answer: &CannedResponse) -> BytesMut {
-    let mut headers = answer.headers.clone();
-    if answer.chunked {
+fn head_of(canned: &CannedResponse) -> BytesMut {
+    let mut headers = canned.headers.clone();
+    if canned.chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    } else if !headers.contains_key(CONTENT_LENGTH) && may_have_body(answer.status) {
-        headers.insert(CONTENT_LENGTH, answer.body.len().into());
+    } else if !headers.contains_key(CONTENT_LENGTH) && may_have_body(canned.status) {
+        headers.insert(CONTENT_LENGTH, canned.body.len().into());
     }
-    let reason = answer.status.canonical_reason().unwrap_or_default();
-    let status = answer.status.as_u16();
+    let reason = canned.status.canonical_reason().unwrap_or_default();
+    let status = canned.status.as_u16();
     let mut head = BytesMut::from(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
     for (name, value) in &headers {
         head.extend_from_slice(name.as_ref());
@@ -208,7 +212,7 @@ fn head_of(answer: &CannedResponse) -> BytesMut {
     head
 }
 
-/// RFC 9110 §6.4.1.
+/// Returns whether a response with this status may have a body (RFC 9110 §6.4.1).
 fn may_have_body(status: StatusCode) -> bool {
     !(status.is_informational()
         || status == StatusCode::NO_CONTENT

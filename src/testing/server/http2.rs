@@ -1,7 +1,7 @@
 //! HTTP/2: the connection, and the orders its streams give it.
 //!
-//! `h2` speaks the protocol. It cannot do everything: a GOAWAY below a stream that it has accepted, raw bytes, a RST.
-//! The server does these on the bare stream once `h2` has been dropped.
+//! `h2` speaks the protocol. It cannot send a GOAWAY below a stream that it has accepted, raw bytes, or a RST. The
+//! server does these on the bare stream after `h2` was dropped.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use http::{HeaderValue, Request};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{JoinSet, unconstrained};
 
-use super::connection::Desk;
+use super::connection::ServerState;
 use super::exchange::Exchange;
 use super::ledger::RecordedRequest;
 use super::reader::Head;
 use super::wire::{End, Wire};
 
-/// An order of a stream to its connection, for the time when all written bytes are out.
+/// An order of a stream to its connection. It is carried out after all written bytes are sent.
 #[derive(Debug)]
 pub(super) enum Order {
     /// End the connection.
     End(End),
     /// End the connection when the next request comes.
     EndOnNext,
-    /// Reset the stream. Done by the stream itself it would take back a head not yet out.
+    /// Reset the stream. If the stream reset itself, a head that is not sent yet would be lost.
     Reset(SendStream<Bytes>, Reason),
 }
 
-/// Serves streams until the connection shall end.
+/// Serves streams until the connection has to end.
 pub(super) async fn serve(
     wire: Wire,
-    desk: Arc<Desk>,
+    state: Arc<ServerState>,
     (ordinal, max_streams): (usize, Option<u32>),
 ) -> End {
     let mut builder = h2::server::Builder::new();
@@ -64,7 +64,7 @@ pub(super) async fn serve(
                 Some(Ok(_)) if end_on_next => return End::Close,
                 Some(Ok((request, respond))) => {
                     let origin = (ordinal, orders.clone());
-                    streams.spawn(begin((request, respond), &desk, origin).run());
+                    streams.spawn(begin((request, respond), &state, origin).run());
                 }
                 Some(Err(_)) | None => return End::Gone,
             },
@@ -73,9 +73,9 @@ pub(super) async fn serve(
     }
 }
 
-/// Writes out all frames that are ready. Requests that come in meanwhile stay to be accepted.
+/// Writes all frames that are ready. Requests that arrive meanwhile stay in the queue.
 async fn flush(connection: &mut Connection<Wire, Bytes>) {
-    // Its result comes again from `accept`. Unconstrained: a poll that gives way writes nothing.
+    // `accept` returns its result again. It is unconstrained, because a poll that yields writes nothing.
     let once = poll_fn(|cx| {
         let _ = connection.poll_closed(cx);
         Poll::Ready(())
@@ -85,7 +85,7 @@ async fn flush(connection: &mut Connection<Wire, Bytes>) {
 
 fn begin(
     (request, respond): (Request<RecvStream>, SendResponse<Bytes>),
-    desk: &Desk,
+    state: &ServerState,
     (connection, orders): (usize, UnboundedSender<Order>),
 ) -> Exchange {
     let (head, body) = request.into_parts();
@@ -102,14 +102,14 @@ fn begin(
         version: head.version,
         headers,
     };
-    let (reply, ticket) = desk.ledger.begin(RecordedRequest::begun(head, connection));
+    let (reply, ticket) = state.ledger.begin(RecordedRequest::begun(head, connection));
     Exchange {
         reply,
         ticket,
         body,
         respond,
         open_body: None,
-        upstream: desk.upstream,
+        upstream: state.upstream,
         orders,
     }
 }
@@ -122,10 +122,10 @@ pub(super) fn go_away(last_stream: u32, reason: Reason) -> Bytes {
     frame.freeze()
 }
 
-/// The client's stream before `stream`: clients count 1, 3, 5, …
+/// Returns the client's stream before `stream`: clients count 1, 3, 5, …
 pub(super) fn below(stream: StreamId) -> u32 {
     stream.as_u32().saturating_sub(2)
 }
 
-/// Wide, so that one stream that is not read does not hold up the others.
+/// The window is wide, so that one unread stream does not block the others.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;

@@ -17,17 +17,17 @@ use super::reply::Reply;
 pub struct RecordedRequest {
     /// The method.
     pub method: Method,
-    /// The target as it was sent: path and query, or more if the client said more.
+    /// The target as the client sent it: path and query, or more if the client sent more.
     pub target: String,
-    /// The headers. On HTTP/2 a `host` is put in for the authority.
+    /// The headers. On HTTP/2 the server adds a `host` with the authority.
     pub headers: HeaderMap,
     /// The received part of the body.
     pub body: Bytes,
-    /// Whether the whole body came. A request that was given up midway stays `false`.
+    /// Whether the whole body arrived. It stays `false` for a request that was given up midway.
     pub body_complete: bool,
-    /// Which connection brought it, counted from 1.
+    /// The number of the connection that carried it, counted from 1.
     pub connection: usize,
-    /// The version it was sent in.
+    /// The HTTP version of the request.
     pub version: Version,
 }
 
@@ -38,7 +38,7 @@ impl RecordedRequest {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// A request of which nothing but the head is there.
+    /// Returns a request of which only the head has arrived.
     pub(super) fn begun(head: Head, connection: usize) -> Self {
         Self {
             method: head.method,
@@ -51,7 +51,7 @@ impl RecordedRequest {
         }
     }
 
-    /// A request that is there to its end, on the first connection.
+    /// Returns a complete request on the first connection.
     pub(crate) fn whole(head: Head, body: Bytes) -> Self {
         Self {
             body,
@@ -67,7 +67,7 @@ impl RecordedRequest {
 pub struct ServerStats {
     /// Connections accepted.
     pub connections: usize,
-    /// Connections accepted and closed by neither side yet.
+    /// Accepted connections that neither side has closed yet.
     pub open_connections: usize,
     /// TLS handshakes finished.
     pub handshakes: usize,
@@ -75,12 +75,11 @@ pub struct ServerStats {
     pub requests: usize,
     /// Requests whose body arrived to its end.
     pub bodies: usize,
-    /// Requests that ended (stream reset by the client, connection closed) before the server was
-    /// done with them.
+    /// Requests that ended before the server was done with them: the client reset the stream or closed the connection.
     pub given_up: usize,
 }
 
-/// Shared by the server and all its connections.
+/// The state that the server and all its connections share.
 #[derive(Debug)]
 pub(super) struct Ledger {
     script: Mutex<ReplyScript>,
@@ -151,8 +150,8 @@ impl Ledger {
             .collect()
     }
 
-    /// Notes a connection; returns what it needs on its way.
-    pub(super) fn arrive(self: &Arc<Self>) -> Visit {
+    /// Records a connection, and returns its fault and its number.
+    pub(super) fn arrive(self: &Arc<Self>) -> AcceptedConnection {
         let closing = self.closing.subscribe();
         let fault = self.script().faults.pop_front();
         let mut ordinal = 0;
@@ -161,7 +160,7 @@ impl Ledger {
             stats.open_connections += 1;
             ordinal = stats.connections;
         });
-        Visit {
+        AcceptedConnection {
             ordinal,
             fault,
             closing,
@@ -169,11 +168,11 @@ impl Ledger {
         }
     }
 
-    pub(super) fn shook_hands(&self) {
+    pub(super) fn handshake_done(&self) {
         self.stats.send_modify(|stats| stats.handshakes += 1);
     }
 
-    /// Notes a request's head; returns what shall become of it and where to report.
+    /// Records a request's head. Returns the reply to it, and the ticket for its result.
     pub(super) fn begin(self: &Arc<Self>, seen: RecordedRequest) -> (Reply, Ticket) {
         let (reply, index) = {
             let mut script = self.script();
@@ -195,14 +194,14 @@ impl Ledger {
     }
 
     fn script(&self) -> MutexGuard<'_, ReplyScript> {
-        // A test that panics in another thread has said enough.
+        // A test that panicked in another thread has already reported its failure.
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One connection's way through the server.
+/// A connection, with its fault and its number.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(super) struct AcceptedConnection {
     pub(super) ordinal: usize,
     pub(super) fault: Option<ConnFault>,
     pub(super) closing: watch::Receiver<()>,
@@ -221,7 +220,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// One request's line in the ledger. Dropped before it is settled, it counts as given up.
+/// The entry of one request in the ledger. If it is dropped before it is settled, the request counts as given up.
 #[derive(Debug)]
 pub(super) struct Ticket {
     ledger: Arc<Ledger>,
@@ -250,7 +249,7 @@ impl Ticket {
         }
     }
 
-    /// The server has done to this request what it was told to do.
+    /// Records that the server has done its work on this request.
     pub(super) fn settle(&mut self) {
         self.settled = true;
     }

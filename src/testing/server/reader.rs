@@ -1,4 +1,4 @@
-//! HTTP/1.1 requests, read piece by piece, so that a reply can act between the pieces.
+//! Reads HTTP/1.1 requests piece by piece, so that a reply can act between the pieces.
 
 use std::io;
 
@@ -17,7 +17,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Whether the client means to use the connection again.
+    /// Returns whether the client wants to use the connection again.
     pub(crate) fn keeps_alive(&self) -> bool {
         self.version == Version::HTTP_11 && !says(&self.headers, &CONNECTION, "close")
     }
@@ -38,7 +38,7 @@ enum Rest {
     Length(u64),
     /// A line with the size of the next chunk.
     ChunkSize,
-    /// A chunk, and the line end behind it.
+    /// A chunk, and the line end after it.
     Chunk(u64),
     ChunkEnd,
     /// Lines up to an empty one.
@@ -54,22 +54,21 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Where the bytes come from, to write answers to.
+    /// Returns the source of the bytes, to write responses to.
     pub(crate) fn source(&mut self) -> &mut R {
         &mut self.source
     }
 
-    /// Gives the source back, and what was read of it in excess.
+    /// Returns the source, and the bytes that were read beyond the current request.
     pub(crate) fn into_parts(self) -> (R, BytesMut) {
         (self.source, self.buffer)
     }
 
-    /// Reads the next head; `None` when the client left instead. The body before it must have been
-    /// read.
+    /// Reads the next head; `None` if the client left instead. The earlier body must have been read.
     ///
     /// # Errors
     ///
-    /// `InvalidData` when it is not a head.
+    /// Returns `InvalidData` if it is not a head.
     pub(crate) async fn head(&mut self) -> io::Result<Option<Head>> {
         loop {
             if let Some((head, length)) = parse_head(&self.buffer)? {
@@ -87,7 +86,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` when the client left before the end; `InvalidData` when a chunk is none.
+    /// Returns `UnexpectedEof` if the client left before the end, and `InvalidData` if a chunk is malformed.
     pub(crate) async fn data(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             match self.rest {
@@ -123,7 +122,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Waits for bytes beyond the current request; `false` when the client leaves first.
+    /// Waits for bytes beyond the current request. Returns `false` if the client leaves first.
     pub(crate) async fn next_bytes(&mut self) -> bool {
         !self.buffer.is_empty() || matches!(self.more().await, Ok(true))
     }
@@ -141,7 +140,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(self.buffer.split_to(length).freeze())
     }
 
-    /// A line without its end.
+    /// Reads a line and returns it without its end.
     async fn line(&mut self) -> io::Result<BytesMut> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -188,7 +187,8 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
     Ok(Some((head, length)))
 }
 
-/// RFC 9112 §6.3: chunked wins over a content-length; without either there is no body.
+/// Returns how the body ends (RFC 9112 §6.3). Chunked takes precedence over a content-length. Without either there is
+/// no body.
 fn framing(headers: &HeaderMap) -> io::Result<Rest> {
     if says(headers, &TRANSFER_ENCODING, "chunked") {
         return Ok(Rest::ChunkSize);
@@ -206,7 +206,7 @@ fn chunk_size(line: &[u8]) -> io::Result<u64> {
     u64::from_str_radix(digits, 16).map_err(invalid)
 }
 
-/// Whether the comma-separated header `name` lists `token`.
+/// Returns whether the comma-separated header `name` lists `token`.
 fn says(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter();
     values
@@ -221,7 +221,7 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 
 const MOST_HEADERS: usize = 128;
 
-/// One read at a time, so that a body shows up in the ledger as it arrives.
+/// The size of one read. It is small, so that the ledger shows a body while it arrives.
 const READ_SIZE: usize = 16 * 1024;
 
 #[cfg(test)]

@@ -8,39 +8,38 @@ use crate::testing::Gate;
 
 /// The treatment of one request by a [`FaultServer`](super::FaultServer).
 ///
-/// Every variant takes the whole request before it acts, unless it says otherwise. "Closes" means
-/// FIN (over TLS a close_notify before it), and what the client still sends is thrown away, so that
-/// no RST overtakes what was written. On HTTP/2, closing and resetting hit the connection with all
-/// its streams.
+/// Every variant reads the whole request before it acts, unless it says otherwise. "Closes" means FIN (over TLS a
+/// close_notify before it). The server then discards the bytes that the client still sends, so that no RST overtakes
+/// the response. On HTTP/2, closing and resetting affect the connection with all its streams.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Answers, and keeps the connection.
+    /// Responds, and keeps the connection open.
     Response(CannedResponse),
-    /// Answers as soon as the head is there, while the body still goes out, then closes. On HTTP/2
-    /// only the stream ends: RST_STREAM(NO_ERROR) after the response.
+    /// Responds as soon as the head has arrived, while the client still sends the body, then closes. On HTTP/2 only the
+    /// stream ends: RST_STREAM(NO_ERROR) after the response.
     EarlyAnswer(CannedResponse),
-    /// Answers, keeps the connection, and closes it without a byte as soon as bytes of the next
-    /// request arrive. That next request is neither counted nor does it use up a reply.
+    /// Responds and keeps the connection open. As soon as bytes of the next request arrive, it closes without a
+    /// response. That next request is not counted, and it does not use up a reply.
     CloseOnNextRequest(CannedResponse),
-    /// Answers as if the connection were to be kept, then closes it at once.
+    /// Responds as if the connection stayed open, then closes it at once.
     AnswerThenClose(CannedResponse),
-    /// Forwards to the upstream; 502 when there is none or it cannot be reached.
+    /// Forwards to the upstream. The reply is a 502 if there is no upstream, or if it cannot be reached.
     Upstream,
-    /// Never answers.
+    /// Never responds.
     Silent,
-    /// Reads the head, then nothing any more, and never answers. On HTTP/2 the window of the stream
-    /// is never opened again; other streams go on.
+    /// Reads the head, then reads nothing more and never responds. On HTTP/2 the window of the stream is never opened
+    /// again, and other streams continue.
     StopReading,
-    /// Resets the connection (RST) once the first bytes of the body are there.
+    /// Resets the connection (RST) after the first bytes of the body have arrived.
     ResetWhileReading,
-    /// Resets the connection (RST) without a byte.
+    /// Resets the connection (RST) without a response.
     ResetAfterRequest,
-    /// Closes without a byte.
+    /// Closes without a response.
     CloseAfterRequest,
-    /// Writes these raw bytes in the place of a response, then closes.
+    /// Writes these raw bytes in place of a response, then closes.
     Garbage(Bytes),
-    /// Sends a 200 that declares `declared` bytes, sends `sent`, and falls silent.
+    /// Sends a 200 that declares `declared` bytes, sends `sent`, and then nothing more.
     StallInBody {
         /// The content-length.
         declared: u64,
@@ -56,22 +55,21 @@ pub enum Reply {
     },
     /// Sends a 200 and some of its body, then resets the connection (RST).
     ResetInBody,
-    /// HTTP/2: resets the stream before a head. On HTTP/1.1: like
-    /// [`ResetAfterRequest`](Self::ResetAfterRequest).
+    /// HTTP/2: resets the stream before a head. On HTTP/1.1 it is like [`ResetAfterRequest`](Self::ResetAfterRequest).
     ResetStream(h2::Reason),
-    /// HTTP/2: sends a 200 and some of its body, then resets the stream. On HTTP/1.1: like
+    /// HTTP/2: sends a 200 and some of its body, then resets the stream. On HTTP/1.1 it is like
     /// [`ResetInBody`](Self::ResetInBody).
     ResetStreamInBody(h2::Reason),
-    /// HTTP/2: sends a GOAWAY whose last stream is below this one, then closes. On HTTP/1.1: like
+    /// HTTP/2: sends a GOAWAY whose last stream is below this one, then closes. On HTTP/1.1 it is like
     /// [`CloseAfterRequest`](Self::CloseAfterRequest).
     GoAwayBelow(h2::Reason),
-    /// HTTP/2: sends a GOAWAY(NO_ERROR) whose last stream is this one, then closes without an
-    /// answer. On HTTP/1.1: like [`CloseAfterRequest`](Self::CloseAfterRequest).
+    /// HTTP/2: sends a GOAWAY(NO_ERROR) whose last stream is this one, then closes without a response. On HTTP/1.1 it
+    /// is like [`CloseAfterRequest`](Self::CloseAfterRequest).
     GoAwayAtOrAbove,
 }
 
 impl Reply {
-    /// Garbage where a status line should be; on HTTP/2 a frame no peer can accept.
+    /// Returns garbage in place of a status line. On HTTP/2 it is a frame that no peer can accept.
     #[must_use]
     pub fn garbage() -> Self {
         Self::Garbage(Bytes::from_static(b"GARBAGE no status line\r\n\r\n"))
@@ -84,7 +82,7 @@ impl From<CannedResponse> for Reply {
     }
 }
 
-/// A well-formed answer.
+/// A well-formed response.
 ///
 /// # Example
 ///
@@ -107,7 +105,7 @@ pub struct CannedResponse {
 }
 
 impl CannedResponse {
-    /// Makes a response without headers or body; the content-length is added when it is sent.
+    /// Creates a response without headers or body. The content-length is added when it is sent.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
         Self {
@@ -120,7 +118,7 @@ impl CannedResponse {
         }
     }
 
-    /// Makes a 200 with this JSON text.
+    /// Creates a 200 with this JSON text.
     #[must_use]
     pub fn json(text: &str) -> Self {
         Self::new(StatusCode::OK)
@@ -128,18 +126,18 @@ impl CannedResponse {
             .body(text.to_owned())
     }
 
-    /// Changes the status.
+    /// Sets the status.
     #[must_use]
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// Adds a header, beside any of the same name. A content-length given here is sent as it is.
+    /// Adds a header, and keeps others of the same name. A content-length that is set here is sent unchanged.
     ///
     /// # Panics
     ///
-    /// Panics when `name` or `value` cannot stand in a header.
+    /// Panics if `name` or `value` is not valid in a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name = HeaderName::try_from(name).expect("a header name");
@@ -155,29 +153,28 @@ impl CannedResponse {
         self
     }
 
-    /// Sends the body in chunks instead of declaring its length. HTTP/2 has no chunks: there the
-    /// length is left out.
+    /// Sends the body in chunks instead of declaring its length. HTTP/2 has no chunks: the length is left out.
     #[must_use]
     pub fn chunked(mut self) -> Self {
         self.chunked = true;
         self
     }
 
-    /// Keeps the whole response back until `gate` opens.
+    /// Holds the whole response back until `gate` opens.
     #[must_use]
     pub fn hold(mut self, gate: &Gate) -> Self {
         self.before_head = Some(gate.clone());
         self
     }
 
-    /// Sends the head at once and keeps the body back until `gate` opens.
+    /// Sends the head at once, and holds the body back until `gate` opens.
     #[must_use]
     pub fn hold_body(mut self, gate: &Gate) -> Self {
         self.before_body = Some(gate.clone());
         self
     }
 
-    /// A 200 that declares more than it has.
+    /// Returns a 200 that declares more bytes than it has.
     pub(super) fn broken(declared: u64, sent: Bytes) -> Self {
         let mut answer = Self::new(StatusCode::OK).body(sent);
         answer.headers.insert(CONTENT_TYPE, JSON);
@@ -187,14 +184,14 @@ impl CannedResponse {
         answer
     }
 
-    /// The part that precedes a reset in mid-body.
+    /// Returns the part of a body that precedes a reset.
     pub(super) fn half() -> Self {
         Self::broken(100, Bytes::from_static(b"{\"ok\":"))
     }
 }
 
 impl Default for CannedResponse {
-    /// A 200 with `{"ok":true}`.
+    /// Returns a 200 with `{"ok":true}`.
     fn default() -> Self {
         Self::json(r#"{"ok":true}"#)
     }

@@ -1,4 +1,4 @@
-//! Requests passed on to a real server.
+//! Forwards requests to a real server.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use super::reply::CannedResponse;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Asks the upstream over a connection of its own; 502 when that fails.
+/// Sends a request to the upstream over a new connection. Returns a 502 if that fails.
 pub(crate) async fn forward(
     upstream: Option<SocketAddr>,
     seen: &RecordedRequest,
@@ -35,16 +35,16 @@ async fn ask(upstream: SocketAddr, seen: &RecordedRequest) -> Result<CannedRespo
     let exchange = async {
         let response = sender.send_request(request(seen)?).await?;
         let (head, body) = response.into_parts();
-        let mut answer = CannedResponse::new(head.status).body(body.collect().await?.to_bytes());
-        answer.headers = head.headers;
+        let mut canned = CannedResponse::new(head.status).body(body.collect().await?.to_bytes());
+        canned.headers = head.headers;
         for name in PER_CONNECTION {
-            answer.headers.remove(name);
+            canned.headers.remove(name);
         }
-        Ok::<_, AnyError>(answer)
+        Ok::<_, AnyError>(canned)
     };
     tokio::select! {
         biased;
-        answer = exchange => answer,
+        canned = exchange => canned,
         Err(error) = connection => Err(error.into()),
     }
 }
@@ -62,7 +62,7 @@ fn request(seen: &RecordedRequest) -> Result<Request<Full<Bytes>>, http::Error> 
     Ok(request)
 }
 
-/// Said anew by each connection (RFC 9110 §7.6.1).
+/// Headers that belong to one connection (RFC 9110 §7.6.1).
 const PER_CONNECTION: [HeaderName; 4] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),

@@ -1,4 +1,4 @@
-//! A connection that can be taken away from its protocol, to close, reset or garble it.
+//! A connection that can be taken from its protocol, to close, reset or garble it.
 
 use std::io;
 use std::pin::Pin;
@@ -19,13 +19,13 @@ pub(super) enum End {
     Gone,
     /// FIN; over TLS a close_notify before it.
     Close,
-    /// These raw bytes first, then as above.
+    /// These raw bytes first, then as for `Close`.
     CloseWith(Bytes),
     /// RST.
     Reset,
 }
 
-/// The stream of bytes.
+/// The byte stream of a connection.
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
@@ -33,12 +33,12 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Ends the connection as told. It no longer counts as open once this side has closed it.
+    /// Ends the connection in this way. It no longer counts as open after this side has closed it.
     pub(super) async fn finish(mut self, end: End, open: OpenConnection) {
         match end {
             End::Gone => return drop((self, open)),
             End::Reset => {
-                // Sent as the socket is dropped. An error means that the peer was faster.
+                // The RST is sent when the socket is dropped. An error means that the peer was faster.
                 let _ = self.tcp().set_zero_linger();
                 return drop((self, open));
             }
@@ -53,8 +53,8 @@ impl Stream {
         self.drain().await;
     }
 
-    /// Throws away what the client still sends, until it leaves: a socket closed with unread bytes
-    /// sends a RST, which may overtake what was written before.
+    /// Discards what the client still sends, until it leaves. A socket that is closed with unread bytes sends a RST,
+    /// which may overtake the written bytes.
     pub(super) async fn drain(&mut self) {
         let mut sink = vec![0; 16 * 1024];
         while matches!(self.tcp().read(&mut sink).await, Ok(1..)) {}
@@ -108,8 +108,8 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A shared hold on a [`Stream`]. The protocol speaks through one clone and is dropped when it is
-/// told to end; the owner of the other one then has the bare stream back.
+/// A shared handle of a [`Stream`]. The protocol uses one clone and is dropped when it has to end. The owner of the
+/// other clone then gets the bare stream back.
 #[derive(Clone, Debug)]
 pub(super) struct Wire(Arc<Mutex<Stream>>);
 
@@ -118,13 +118,13 @@ impl Wire {
         Self(Arc::new(Mutex::new(stream)))
     }
 
-    /// Gives the stream back, unless another clone still holds the wire.
+    /// Returns the stream, unless another clone still exists.
     pub(super) fn into_stream(self) -> Option<Stream> {
         let stream = Arc::into_inner(self.0)?;
         Some(stream.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Held for one poll at a time, never over an await.
+    /// The lock is held for one poll at a time, never over an await.
     fn stream(&self) -> MutexGuard<'_, Stream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -105,13 +105,13 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
         known("_effect", Some(effect.as_str().into()));
         known("_error_type", attempt.outcome.error_type().map(Value::from));
     }
-    known("_chaos", befallen(timeline, attempt));
+    known("_chaos", injected_fault(timeline, attempt));
     known("_caller_try", callers_try(timeline));
     entry
 }
 
 /// Returns the fault that was injected into the attempt.
-fn befallen(timeline: &Timeline, attempt: &Attempt) -> Option<Value> {
+fn injected_fault(timeline: &Timeline, attempt: &Attempt) -> Option<Value> {
     let mut notes = timeline.events().into_iter();
     notes.find_map(|note| match note.kind {
         TimelineEventKind::Chaos { fault, .. } if note.attempts as usize == attempt.number => {

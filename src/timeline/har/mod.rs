@@ -32,8 +32,9 @@ pub(crate) use self::headers::{keep_request, keep_response};
 ///
 /// # Content
 ///
-/// An entry for each attempt, in the order of their start, and one for a call that ended before its first attempt. A
-/// wait before an attempt is part of its entry's `blocked` time. `_hop`, `_kind`, `_effect` and `_error_type` describe
+/// There is an entry for each attempt, in the order of their start, and one for a call that ended before its first
+/// attempt. A wait before an attempt is part of its entry's `blocked` time. `_hop`, `_kind`, `_effect` and
+/// `_error_type` describe
 /// the failure, and `_chaos` names an injected fault. `_caller_try` means that the call is a retry by the caller.
 /// `_service_ms` is the time that the service claims to have spent. `_connectionId` (the local port, under Chromium's
 /// name) identifies the connection.

@@ -40,7 +40,7 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
             config()
                 .destination("a.test", once())
                 .destination("A.test.", once()),
-            r#"destinations."A.test.": the pattern a.test is there twice: remove one"#,
+            r#"destinations."A.test.": the pattern a.test occurs twice: remove one"#,
         ),
         (
             config().destination("user:canary@a.test", once()),
