@@ -1,6 +1,6 @@
 //! The tests of the guide. The guide contains their exact text.
 
-mod lost_answer;
+mod lost_response;
 mod moving;
 mod patience;
 
@@ -8,7 +8,7 @@ mod patience;
 fn guide_holds_the_tests_that_run() {
     let guide = include_str!("../../docs/testing.md");
     for test in [
-        include_str!("guide/lost_answer.rs"),
+        include_str!("guide/lost_response.rs"),
         include_str!("guide/patience.rs"),
         include_str!("guide/moving.rs"),
     ] {
