@@ -86,14 +86,14 @@ impl CallState {
 
 impl Call {
     /// Claims the retries of this call; `None` if another driver has them. Up to `most` attempts will be made.
-    pub(crate) fn repeat(&self, most: u32) -> Option<Repeating> {
+    pub(crate) fn claim_retries(&self, most: u32) -> Option<RetryClaim> {
         let state = &self.0.state;
         if state.retried.swap(true, Ordering::AcqRel) {
             return None;
         }
         state.claimed.store(true, Ordering::Relaxed);
         state.most_attempts.store(most, Ordering::Relaxed);
-        Some(Repeating(self.clone()))
+        Some(RetryClaim(self.clone()))
     }
 
     /// Returns whether a driver has ever claimed the retries of this call or of one inside it.
@@ -102,7 +102,7 @@ impl Call {
             || self.calls_below().iter().any(Self::was_retried)
     }
 
-    pub(crate) fn is_repeated(&self) -> bool {
+    pub(crate) fn is_retried(&self) -> bool {
         self.0.state.retried.load(Ordering::Acquire)
     }
 
@@ -165,9 +165,9 @@ impl Call {
 }
 
 /// The right to retry a call. One driver at a time has it, so that nested stacks do not multiply their attempts.
-pub(crate) struct Repeating(Call);
+pub(crate) struct RetryClaim(Call);
 
-impl Repeating {
+impl RetryClaim {
     /// The same right in the next leg, where up to `most` attempts will be made.
     pub(crate) fn of(self, most: u32) -> Self {
         let state = &self.0.0.state;
@@ -176,7 +176,7 @@ impl Repeating {
     }
 }
 
-impl Drop for Repeating {
+impl Drop for RetryClaim {
     fn drop(&mut self) {
         let state = &self.0.0.state;
         state.most_attempts.store(1, Ordering::Relaxed);

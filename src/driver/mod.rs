@@ -1,4 +1,4 @@
-//! The service behind every layer: one loop that tells the story of a call, and policies that only decide.
+//! The service of every layer: one loop that runs a call from its beginning to its end, and policies that only decide.
 //!
 //! ```text
 //! call:      begin: deadline, key

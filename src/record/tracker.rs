@@ -109,8 +109,9 @@ impl Tracker {
     }
 
     /// Sets the time of the next dial: its share of the connect timeout.
-    pub(crate) fn set_dial_limit(&self, limit: Duration) {
-        self.dial_timeout.store(nanos_of(limit), Ordering::Release);
+    pub(crate) fn set_dial_timeout(&self, timeout: Duration) {
+        self.dial_timeout
+            .store(nanos_of(timeout), Ordering::Release);
     }
 
     /// Records that a connection is being made. Returns the number of the dial.

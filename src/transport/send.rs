@@ -168,7 +168,7 @@ impl SendPlan<'_> {
             };
             tried += 1;
             let (address, rest) = (SocketAddr::new(*ip, port), &order[tried..]);
-            tracker.set_dial_limit(share(left(now), rest.len() + 1));
+            tracker.set_dial_timeout(share(left(now), rest.len() + 1));
             // Where it fails on a pooled connection, nothing else tells to whom.
             let addresses = Arc::downgrade(self.place);
             tracker.facts(|facts| {
