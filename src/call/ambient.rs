@@ -62,7 +62,7 @@ pub(crate) fn attempt_of_request() -> Option<Arc<Tracker>> {
 
 /// Records a request that is sent inside an operation, but not inside a call of this crate.
 #[cfg(feature = "client")]
-pub(crate) fn heard_alone(method: &Method, tracker: &Arc<Tracker>) {
+pub(crate) fn record_request_alone(method: &Method, tracker: &Arc<Tracker>) {
     if method.is_safe() {
         return;
     }
@@ -151,7 +151,7 @@ impl Call {
 
     /// Returns whether an attempt of this operation has recorded the call that the error belongs to. A connector's
     /// error belongs to no call.
-    pub(crate) fn has_heard_of(&self, attempt: &Arc<Tracker>, of: Option<&Self>) -> bool {
+    pub(crate) fn has_recorded(&self, attempt: &Arc<Tracker>, of: Option<&Self>) -> bool {
         let Some(of) = of else { return true };
         let calls = self.calls_in(attempt);
         calls.iter().any(|call| call.is(of) || call.leads_to(of))

@@ -28,7 +28,7 @@ use crate::timeout::Timeout;
 
 pub(crate) use self::ambient::AmbientOperation;
 #[cfg(feature = "client")]
-pub(crate) use self::ambient::{attempt_of_request, heard_alone};
+pub(crate) use self::ambient::{attempt_of_request, record_request_alone};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;

@@ -55,7 +55,7 @@ fn destination_that_is_remembered_is_not_held() {
 }
 
 #[test]
-fn destination_without_a_way_there_is_not_kept() {
+fn destination_without_a_route_is_not_kept() {
     let (places, now) = (places(), clock::now());
     let uri = Uri::from_static("http://a.test/");
     assert_eq!(places.of(&uri, now, || Err("no way")).err(), Some("no way"));
@@ -63,7 +63,7 @@ fn destination_without_a_way_there_is_not_kept() {
 }
 
 #[test]
-fn way_to_a_destination_is_worked_out_once() {
+fn route_to_a_destination_is_computed_once() {
     let (places, now) = (places(), clock::now());
     let place = of(&places, "http://127.0.0.1:8080/1", now);
     assert_eq!(place.routing.host, "127.0.0.1:8080");
