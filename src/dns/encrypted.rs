@@ -55,7 +55,7 @@ impl Encrypted {
 }
 
 fn host(url: &Url) -> Option<Arc<str>> {
-    // hickory cannot express these parts, and they must not be ignored silently.
+    // hickory does not support these parts of a URL, and they must not be ignored silently.
     if url.scheme() != "https" || url.query().is_some() || !url.username().is_empty() {
         return None;
     }
@@ -174,5 +174,5 @@ fn failure(error: NetError) -> LookupFailure {
     LookupFailure::because(reason, error)
 }
 
-/// One for each core of a large machine.
+/// One connection for each core of a large machine.
 const MOST_RUNTIMES: usize = 64;
