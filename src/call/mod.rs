@@ -1,4 +1,4 @@
-//! The state of a call that travels through the stack in the request's extensions.
+//! The state of a call. The request's extensions carry it through the stack.
 
 mod ambient;
 #[cfg(feature = "reqwest-middleware")]
@@ -52,7 +52,7 @@ struct CallInner {
 }
 
 impl Call {
-    /// Begins the call of a request that is about to be sent. No layer below looks for it.
+    /// Begins the call of a request that is about to be sent. No inner layer looks for it.
     pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, timeout: Timeout) -> Self {
         let outer = match request.extensions().is_empty() {
             true => None,
@@ -61,8 +61,8 @@ impl Call {
         Self::begin_in(request, timeout, outer)
     }
 
-    /// Begins the call of a request, due after `timeout` at the latest, and puts it into the request's extensions. A call
-    /// around it is honored: its deadline holds here too, and if it retries, this call does not.
+    /// Begins the call of a request, due after `timeout` at the latest, and puts it into the request's extensions. A
+    /// call around it is honored: its deadline applies here too, and if it retries, this call does not.
     pub(crate) fn begin<B>(request: &mut Request<B>, timeout: Timeout) -> Self {
         let outer = Self::of(request.extensions());
         let call = Self::begin_in(request, timeout, outer);
@@ -135,7 +135,7 @@ impl Call {
         let ends = around.as_ref().map(|around| around.ends);
         let ends = [options.inherited.deadline, ends];
         let deadline = ends.into_iter().flatten().fold(own, Instant::min);
-        // The calls below find it there.
+        // The inner calls find it there.
         options.inherited.deadline = Some(deadline);
         let retries = |outer: &&Self| outer.is_retried();
         let retries = outer.filter(retries).map(|by| by.most_attempts().max(2));
@@ -152,7 +152,7 @@ impl Call {
             CallState::new(outer_key, (most, follows), is_in_attempt),
         );
         if let Some(around) = around {
-            around.heard(&call);
+            around.record_call(&call);
         }
         if let Some(above) = above {
             above.goes_on_in(&call);
