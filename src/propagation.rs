@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_headers_are_read_back() {
         let mut headers = HeaderMap::new();
         write(&mut headers, 2, 3, Duration::from_micros(812_900));
         assert_eq!(headers[ATTEMPT], "2;max=3");
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn caller_that_makes_one_attempt_does_not_repeat() {
+    fn caller_with_one_attempt_does_not_retry() {
         let mut headers = HeaderMap::new();
         write(&mut headers, 1, 1, Duration::ZERO);
         let now = clock::now();
