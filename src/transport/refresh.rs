@@ -32,7 +32,7 @@ impl Name {
         }
     }
 
-    /// Passes on the cached addresses immediately. If the resolver has to send a query, a task waits for the answer.
+    /// Passes on the cached addresses immediately. If the resolver has to send a query, a task waits for the result.
     /// That happens at most once a second.
     pub(super) fn lookup(&self, take_in: impl FnOnce(&Answer) + Send + 'static) {
         let now = clock::now();

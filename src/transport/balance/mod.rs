@@ -39,8 +39,8 @@ pub(crate) struct ResolvedAddresses<'a> {
     /// Answers with the same generation have the same addresses.
     pub(crate) generation: u64,
     pub(crate) ttl: Duration,
-    /// The families for which the answer is complete: an absent address of such a family has left DNS. Neither, if the
-    /// answer is stale.
+    /// The families for which the DNS result is complete: an absent address of such a family has left DNS. Neither, if
+    /// the result is stale.
     pub(crate) speaks_for: (V4, V6),
 }
 

@@ -1,4 +1,4 @@
-//! The connector layer over connectors made by the tests. Its tests with sockets are in `tests/sockets/ways`.
+//! The connector layer over connectors made by the tests. Its tests with sockets are in `tests/sockets/adapters`.
 
 use std::io;
 use std::sync::Arc;

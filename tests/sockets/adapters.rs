@@ -3,8 +3,8 @@
 mod bare;
 mod caller;
 mod errors;
+mod filtered;
 mod hyper;
-mod judged;
 mod middleware;
 mod over;
 mod proxied;
