@@ -16,9 +16,9 @@ pub(crate) struct Inherited {
     pub(crate) deadline: Option<Instant>,
     /// The number of attempts of a caller that retries itself.
     pub(crate) most: Option<u32>,
-    /// The maximum number of attempts, whatever the stack's own config says.
+    /// The maximum number of attempts. It overrides a higher one in the stack's own config.
     pub(crate) attempts: Option<NonZeroU8>,
-    /// The only statuses after which a retry is allowed, whatever the stack's own config says.
+    /// The only statuses after which a retry is allowed. The stack's own config can only reduce them.
     pub(crate) statuses: Option<Arc<[StatusCode]>>,
     /// Two of them set different idempotency keys.
     pub(crate) keys_differ: bool,

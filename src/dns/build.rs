@@ -195,7 +195,7 @@ impl ResolverBuilder {
 
     /// Uses expired addresses for at most this long after their end, as long as the servers fail or are silent.
     ///
-    /// Such answers are [marked](crate::dns::Answer::is_stale). They are used at once while a failure is known,
+    /// Such answers are [marked](crate::dns::Answer::is_stale). They are used immediately while a failure is known,
     /// otherwise after the servers have been silent for 1.8 s or half of the timeout. In the background, the servers
     /// are still queried, with backoff. A negative response ends the old addresses when it is confirmed: when it comes
     /// again after its own TTL, at most 61 s after the first.

@@ -81,8 +81,8 @@ pub(crate) fn trust(configured: Option<&ClientConfig>) -> Result<ClientConfig, R
 
 /// The connections to one encrypted server.
 ///
-/// A connection is driven by the runtime that opened it, and hangs while that runtime stands still. So each runtime has
-/// its own connection. The oldest one is in front.
+/// A connection is driven by the runtime that opened it, and hangs while that runtime is not running. So each runtime
+/// has its own connection. The oldest one is in front.
 pub(crate) struct Channel {
     server: SocketAddr,
     config: ConnectionConfig,

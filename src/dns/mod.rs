@@ -4,8 +4,8 @@
 //!  host ─▶ hosts file, localhost ─▶ search (which absolute names, in which order)
 //!             │ known                  │ for each name, A and AAAA apart
 //!             ▼                        ▼
-//!          Answer ◀── hot (no lock) ◀── cache ◀── flight (one query for many) ◀── turns ◀── servers (one after another)
-//!             │                             fresh, refreshed before its end, or old while the servers fail
+//!          Answer ◀── hot (no lock) ◀── cache ◀── flight (one query for many) ◀── slots ◀── servers (one after another)
+//!             │                             fresh, refreshed before it expires, or old while the servers fail
 //!             ▼
 //!          filter (may this address be dialed?) ─▶ the transport
 //! ```
@@ -173,7 +173,7 @@ impl NameHold {
     }
 }
 
-/// A second lookup of a name: ready when it is over, whatever its result.
+/// A second lookup of a name: ready when it is over, with any result.
 pub type Refresh = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A lookup: known from the cache, or waiting for a server.

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  QueryOutcome ──weigh──▶ CachedRecord { known, failure, at, until, refresh }      it is valid while now < until
-//!    addresses            TTL, clamped; 0 stays 0: good for this asking only
+//!    addresses            TTL, clamped; 0 stays 0: valid for this lookup only
 //!    missing              the SOA's, clamped; no SOA: the floor; addresses that worked until now are kept
 //!                         until that is confirmed ([`Denial`])
-//!    failed               back-off, doubled for each failure in a row; what was known, or absent, stays so
+//!    failed               backoff, doubled for each failure in a row; earlier results stay
 //!
 //!  CachedAddresses          at ─────── fresh ──────▶ until ──────── old ────────▶ old_until
 //!                             └ refresh: at 80 to 90 % of the TTL
@@ -77,7 +77,7 @@ impl CachedRecord {
         }
     }
 
-    /// Returns the result for the waiting lookups if it is not cached: a new query is possible at once.
+    /// Returns the result for the waiting lookups if it is not cached: a new query is possible immediately.
     pub(crate) fn forgotten(mut self) -> Self {
         if let Some(failure) = &mut self.failure {
             failure.again = None;
@@ -120,7 +120,7 @@ impl CachedRecord {
             && self.denial.as_ref().is_some_and(is_believed)
     }
 
-    /// Expires the result: the addresses are old at once, and failures are over.
+    /// Expires the result: the addresses are old immediately, and failures are over.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.until = self.until.min(now);
         self.streak = 0;

@@ -174,8 +174,8 @@ impl QueryPool {
         drop(before); // not under the lock: it may close sockets
     }
 
-    /// Starts queries, not under the lock. A runtime that is shutting down drops the task at once, and the end of the
-    /// query takes the lock.
+    /// Starts queries, not under the lock. A runtime that is shutting down drops the task immediately, and the end of
+    /// the query takes the lock.
     fn begin(self: &Arc<Self>, begun: Vec<QueryToStart>, runtime: &Handle) {
         for (question, result, source) in begun {
             runtime.spawn(Arc::clone(self).query(question, result, source));
@@ -351,7 +351,7 @@ impl RunningQuery {
             }
             let recorded = memory.cache.record(question, outcome, (now, luck));
             let shown = memory.cache.show(&question.name, now);
-            // Under the lock, so that of two families that end at once, the later one is shown last.
+            // Under the lock, so that of two families that end at the same time, the later one is shown last.
             let hot = &self.pool.hot;
             hot.put(&question.name, shown, recorded.evicted.as_deref());
             recorded

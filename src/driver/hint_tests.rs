@@ -18,7 +18,7 @@ async fn retry_waits_until_another_lookup_is_useful() {
     let (answer, notes) = call(move || SECOND.saturating_sub(clock::now() - begun)).await;
 
     answer.unwrap();
-    // No server asked for this wait.
+    // No server requested this wait.
     let [
         TimelineEventKind::Waited {
             wait,

@@ -3,7 +3,7 @@
 //! ```text
 //! call:      begin: deadline, key
 //!   leg:       redirect decides the next one
-//!     attempt:   admit (breaker) → exchange, one alarm → judge (breaker, budget)
+//!     attempt:   admit (breaker) → exchange, one timer → judge (breaker, budget)
 //!                → retry decides: done, wait, again
 //!   body:      received under its timeouts; the verdict settles at its last byte
 //! end:       one diagnosis, one effect, one timeline

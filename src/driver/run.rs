@@ -235,7 +235,7 @@ impl Run {
         own.unwrap_or_else(|| call.follows())
     }
 
-    /// Returns when the next attempt may begin. A new leg begins at once.
+    /// Returns when the next attempt may begin. A new leg begins immediately.
     pub(super) fn due(&self) -> Option<Instant> {
         let turn = self.turn.as_ref().filter(|_| self.last.is_some());
         turn.map(RetryLoop::due)

@@ -123,7 +123,7 @@ type Piece = Result<Frame<Bytes>, BoxError>;
 pub struct RequestBody<B> {
     inner: Option<SyncWrapper<Held<B>>>,
     hint: SizeHint,
-    /// The rest of a frame that was too large to be handed over at once.
+    /// The rest of a frame that was too large to be handed over in one step.
     rest: Bytes,
     empty: bool,
     done: bool,

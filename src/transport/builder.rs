@@ -177,7 +177,7 @@ impl TransportBuilder {
         Ok(Transport {
             shared: Arc::new(TransportInner {
                 connector: Arc::new(connector(&timeouts, options, &tls)),
-                places: DestinationPools::new(most_leases, Bounds::new(most)),
+                destinations: DestinationPools::new(most_leases, Bounds::new(most)),
                 timeouts,
                 anonymous: tls.as_ref().ok().and_then(tls::without_identity),
                 tls,

@@ -41,7 +41,7 @@ impl DestinationPools {
         Self {
             most_leases: most_leases.min(Semaphore::MAX_PERMITS),
             bounds,
-            known: Registry::bounded(MOST_PLACES, clock::now()),
+            known: Registry::bounded(MOST_DESTINATIONS, clock::now()),
         }
     }
 
@@ -59,9 +59,9 @@ impl DestinationPools {
         if let Some(recent) = self.recent(uri, now) {
             return Ok(recent);
         }
-        let place = self.lookup(uri, now, routing)?;
-        Recent::replace(&place, uri, now);
-        Ok(place)
+        let destination = self.lookup(uri, now, routing)?;
+        Recent::replace(&destination, uri, now);
+        Ok(destination)
     }
 
     /// Returns the destination of the thread's latest request, if this request goes there, too.
@@ -70,8 +70,8 @@ impl DestinationPools {
         let recent = RECENT.try_with(|recent| {
             let recent = recent.try_borrow().ok()?;
             let recent = recent.as_ref().filter(|recent| recent.is_of(uri, now))?;
-            let place = recent.place.upgrade()?;
-            place.bounds.is(&self.bounds).then_some(place)
+            let destination = recent.destination.upgrade()?;
+            destination.bounds.is(&self.bounds).then_some(destination)
         });
         recent.ok().flatten()
     }
@@ -96,7 +96,7 @@ impl DestinationPools {
 
     /// Closes the idle connection that was used least recently, of any destination.
     pub(super) fn close_idlest(&self) {
-        let idle = self.known.each(|_, place| place.idlest());
+        let idle = self.known.each(|_, destination| destination.idlest());
         let idlest = idle.into_iter().flatten().min_by_key(|(since, _)| *since);
         if let Some((since, pool)) = idlest {
             pool.close_idlest(since);
@@ -106,17 +106,17 @@ impl DestinationPools {
     /// Returns the number of open connections to each destination.
     #[cfg(feature = "otel")]
     pub(super) fn open_connections(&self) -> Vec<(Destination, u64)> {
-        self.known.each(|destination, place| {
-            let inside = place.inside();
+        self.known.each(|name, destination| {
+            let inside = destination.inside();
             let open = inside.pools().map(|pool| pool.open() as u64).sum();
-            (destination.clone(), open)
+            (name.clone(), open)
         })
     }
 }
 
 impl fmt::Debug for DestinationPools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.known.each(|destination, _| destination.to_string());
+        let names = self.known.each(|name, _| name.to_string());
         f.debug_set().entries(names).finish()
     }
 }
@@ -126,7 +126,7 @@ impl fmt::Debug for DestinationPools {
 struct Recent {
     scheme: Scheme,
     authority: Authority,
-    place: Weak<DestinationPool>,
+    destination: Weak<DestinationPool>,
     /// The registry records a use at most once a second: the next one is recorded after this instant.
     until: Instant,
 }
@@ -138,14 +138,14 @@ impl Recent {
             && uri.scheme() == Some(&self.scheme)
     }
 
-    fn replace(place: &Arc<DestinationPool>, uri: &Uri, now: Instant) {
+    fn replace(destination: &Arc<DestinationPool>, uri: &Uri, now: Instant) {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return;
         };
         let recent = Self {
             scheme: scheme.clone(),
             authority: authority.clone(),
-            place: Arc::downgrade(place),
+            destination: Arc::downgrade(destination),
             until: clock::after(now, LOOK_AGAIN),
         };
         let _ = RECENT.try_with(|kept| kept.try_borrow_mut().ok()?.replace(recent));
@@ -260,10 +260,10 @@ impl DestinationPool {
     ) -> AddressVisit {
         let entry = self.inside().balancer.begin(address, now);
         AddressVisit {
-            place: Arc::clone(self),
+            destination: Arc::clone(self),
             entry,
             tracker: Arc::clone(tracker),
-            fared: None,
+            outcome: None,
         }
     }
 
@@ -317,10 +317,10 @@ impl Addresses for DestinationPool {
         let Some(name) = self.name.get() else {
             return;
         };
-        let place = Arc::downgrade(&self);
+        let destination = Arc::downgrade(&self);
         name.lookup(move |answer| {
-            if let Some(place) = place.upgrade() {
-                place.take_in(&given(answer));
+            if let Some(destination) = destination.upgrade() {
+                destination.take_in(&given(answer));
             }
         });
     }
@@ -351,37 +351,37 @@ impl Drop for DestinationPool {
 
 /// A request in flight to an address.
 pub(super) struct AddressVisit {
-    place: Arc<DestinationPool>,
+    destination: Arc<DestinationPool>,
     entry: Option<RequestInFlight>,
     tracker: Arc<Tracker>,
     /// Its outcome, and when that was known.
-    fared: Option<(AddressOutcome, Instant)>,
+    outcome: Option<(AddressOutcome, Instant)>,
 }
 
 impl AddressVisit {
-    pub(super) fn fared(mut self, fared: AddressOutcome, now: Instant) {
-        self.fared = Some((fared, now));
+    pub(super) fn finish(mut self, outcome: AddressOutcome, now: Instant) {
+        self.outcome = Some((outcome, now));
     }
 }
 
 impl Drop for AddressVisit {
     fn drop(&mut self) {
-        let (fared, now) = self.fared.unwrap_or_else(|| {
+        let (outcome, now) = self.outcome.unwrap_or_else(|| {
             // Given up and not ended: a timeout expired. If the caller goes away, it ends the attempt first.
             let expired = self.tracker.is_given_up() && self.tracker.ended().is_none();
-            let fared = match self.tracker.open() {
+            let outcome = match self.tracker.open() {
                 _ if !expired => AddressOutcome::Unknown,
                 _ if self.tracker.facts(|facts| facts.is_queued) => AddressOutcome::Unknown,
                 Some(Stage::Connect) => AddressOutcome::Unreachable,
                 _ => AddressOutcome::Failed,
             };
-            (fared, clock::now())
+            (outcome, clock::now())
         });
         let Some(entry) = self.entry.take() else {
             return;
         };
         let address = entry.address;
-        let set_aside = self.place.inside().balancer.end(entry, fared, now);
+        let set_aside = self.destination.inside().balancer.end(entry, outcome, now);
         if set_aside {
             self.tracker.spans().set_aside(address);
         }
@@ -390,7 +390,7 @@ impl Drop for AddressVisit {
 
 /// The registry counts uses by the second.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-const MOST_PLACES: usize = 1_024;
+const MOST_DESTINATIONS: usize = 1_024;
 /// The number of pools of one destination above which those without a connection are removed.
 const MOST_POOLS: usize = 64;
 

@@ -115,7 +115,7 @@ pub struct Transport {
 }
 
 struct TransportInner {
-    places: DestinationPools,
+    destinations: DestinationPools,
     connector: Arc<Connector>,
     /// The error if there is none: the system has no roots.
     tls: Result<ClientConfig, Arc<ConfigError>>,
@@ -130,7 +130,7 @@ struct TransportInner {
 
 impl TransportInner {
     /// Returns the destination of a request. Moves a userinfo in its URL to its headers.
-    fn place(
+    fn destination(
         &self,
         uri: &Uri,
         headers: &mut HeaderMap,
@@ -140,7 +140,7 @@ impl TransportInner {
             .authority()
             .is_some_and(|all| all.as_str().contains('@'));
         let read = has_userinfo.then(|| Target::of(uri, headers)).transpose()?;
-        self.places.of(uri, now, || {
+        self.destinations.of(uri, now, || {
             let target = match read {
                 Some(target) => target,
                 None => Target::of(uri, headers)?,
@@ -188,7 +188,7 @@ impl Transport {
 
     /// Returns a function that makes new connections follow other timeouts. It returns false once the transport is
     /// gone.
-    pub(crate) fn follow_limits(&self) -> impl Fn(&[Timeouts]) -> bool + Send + 'static {
+    pub(crate) fn follow_timeouts(&self) -> impl Fn(&[Timeouts]) -> bool + Send + 'static {
         let connector = Arc::downgrade(&self.shared.connector);
         move |timeouts| {
             let connector = connector.upgrade();
@@ -203,7 +203,7 @@ impl Transport {
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<u64> {
         let shared = Arc::downgrade(&self.shared);
-        Box::new(move || Some(shared.upgrade()?.places.open_connections()))
+        Box::new(move || Some(shared.upgrade()?.destinations.open_connections()))
     }
 }
 
@@ -285,7 +285,7 @@ impl fmt::Debug for TransportFuture {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
-            .field("places", &self.shared.places)
+            .field("destinations", &self.shared.destinations)
             .field("resolver", &self.shared.resolver)
             .field("proxies", &self.shared.proxies)
             .finish_non_exhaustive()

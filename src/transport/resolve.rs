@@ -77,7 +77,7 @@ pub(super) fn given(answer: &Answer) -> ResolvedAddresses<'_> {
     }
 }
 
-/// Refuses an address that stands in the URL itself.
+/// Refuses an address in the URL if the filter refuses it.
 pub(super) fn filter_literal(
     filter: &AddressFilter,
     dial: &Dial,

@@ -80,8 +80,8 @@ where
         return Err(Error::invalid().because(ReasonText::new(NOTHING_TO_ASK)));
     }
     let now = clock::now();
-    let place = shared.place(&head.uri, &mut head.headers, now)?;
-    let Routing { target, via, .. } = &place.routing;
+    let destination = shared.destination(&head.uri, &mut head.headers, now)?;
+    let Routing { target, via, .. } = &destination.routing;
     let is_known = shared.connector.options.prior_knowledge;
     if head.version == Version::HTTP_2 && !target.is_secure && !is_known {
         return Err(Error::invalid().because(ReasonText::new(NOT_KNOWN)));
@@ -95,13 +95,13 @@ where
     let none = AddressFilter::new();
     let filter = if via.is_some() { &none } else { &shared.filter };
     let identity = shared.identity(&head.extensions);
-    let route = place.routing.route(shared.tls(identity), identity);
+    let route = destination.routing.route(shared.tls(identity), identity);
     let route = route.map_err(|none| Error::invalid().because(none))?;
     let way = SendPlan {
         shared,
         filter,
         head,
-        place: &place,
+        destination: &destination,
         identity,
         route,
         tracker,
@@ -118,7 +118,7 @@ where
 impl SendPlan<'_> {
     /// Returns the current addresses in the order in which to try them, without those in `tried`, and the time.
     async fn addresses(&self, tried: &[IpAddr], now: Instant) -> Result<Candidates, Error> {
-        let routing = &self.place.routing;
+        let routing = &self.destination.routing;
         if let Some(answer) = &routing.literal {
             return Ok((self.order(answer, tried, now), now));
         }
@@ -126,8 +126,8 @@ impl SendPlan<'_> {
         let resolver = &*self.shared.resolver;
         let answer = lookup(resolver, dial, self.filter, self.tracker).await?;
         if let Dial::Name(name) = dial {
-            self.place.hold(|| resolver.hold(name));
-            self.place
+            self.destination.hold(|| resolver.hold(name));
+            self.destination
                 .named(|| Name::new(name, self.shared, self.filter));
         }
         let now = clock::now();
@@ -135,7 +135,7 @@ impl SendPlan<'_> {
     }
 
     fn order(&self, answer: &Answer, tried: &[IpAddr], now: Instant) -> Vec<IpAddr> {
-        let mut order = self.place.order(&given(answer), MOST_DIALS, now);
+        let mut order = self.destination.order(&given(answer), MOST_DIALS, now);
         order.retain(|address| !tried.contains(address));
         order.truncate(MOST_DIALS - tried.len().min(MOST_DIALS));
         order
@@ -152,7 +152,7 @@ impl SendPlan<'_> {
         B::Error: Into<BoxError>,
     {
         let tracker = self.tracker;
-        let (_, port) = self.place.routing.dialled();
+        let (_, port) = self.destination.routing.dialled();
         let connect = tracker.timeouts().connect().get();
         let left = |now: Instant| connect.saturating_sub(now.saturating_duration_since(began));
         let (mut now, mut tried, mut last) = (began, 0, None);
@@ -170,20 +170,20 @@ impl SendPlan<'_> {
             let (address, rest) = (SocketAddr::new(*ip, port), &order[tried..]);
             tracker.set_dial_timeout(share(left(now), rest.len() + 1));
             // If the request fails on a pooled connection, only this tells which peer it was.
-            let addresses = Arc::downgrade(self.place);
+            let addresses = Arc::downgrade(self.destination);
             tracker.facts(|facts| {
                 facts.peer = Some(address);
                 facts.addresses = Some(addresses);
             });
             tracker.spans().peer(address);
-            let visit = self.place.begin((address.ip(), now), tracker);
+            let visit = self.destination.begin((address.ip(), now), tracker);
             let went = self.visit((address, now), (loan, body), rest).await;
             // Read before the diagnosis: a connection that takes the request later makes the effect greater.
             let taken = tracker.is_taken();
             let error = match went {
                 VisitOutcome::Answered(response) => {
                     let now = clock::now();
-                    visit.fared(self.fared(&response, now), now);
+                    visit.finish(self.outcome_of(&response, now), now);
                     return Ok(response);
                 }
                 VisitOutcome::Failed(failed) => {
@@ -229,14 +229,14 @@ impl SendPlan<'_> {
     ) -> Option<Refresh> {
         if error.kind().is_local() {
             // The failure does not concern the address or its name.
-            visit.fared(AddressOutcome::Unknown, now);
+            visit.finish(AddressOutcome::Unknown, now);
             return None;
         }
         let dark = error.kind() == Kind::Unacknowledged;
         if dark {
             // All connections of the pool to this address use the same dark path.
             let used = self.tracker.entered(Stage::Send);
-            self.place.forget(address.ip(), used);
+            self.destination.forget(address.ip(), used);
         }
         // A proxy that refuses a tunnel is reachable.
         let refuses = matches!(
@@ -244,11 +244,11 @@ impl SendPlan<'_> {
             Kind::ProxyRefused | Kind::ProxyDenied | Kind::ProxyUnauthorized
         );
         if refuses || !dark && error.hop() != Some(Hop::Connect) {
-            visit.fared(AddressOutcome::Failed, now);
+            visit.finish(AddressOutcome::Failed, now);
             return None;
         }
-        visit.fared(AddressOutcome::Unreachable, now);
-        match self.place.routing.dialled() {
+        visit.finish(AddressOutcome::Unreachable, now);
+        match self.destination.routing.dialled() {
             (Dial::Name(name), _) => self.shared.resolver.report_unreachable(name),
             (Dial::Address(_), _) => None,
         }
@@ -258,7 +258,7 @@ impl SendPlan<'_> {
     async fn look_again(&self, second: Refresh, tried: &[IpAddr], left: Duration) -> Vec<IpAddr> {
         let limit = self.tracker.timeouts().dns().get().min(left);
         self.tracker.enter(Stage::Dns);
-        if let (Dial::Name(name), _) = self.place.routing.dialled() {
+        if let (Dial::Name(name), _) = self.destination.routing.dialled() {
             self.tracker.spans().asking(name);
         }
         let looking = async {
@@ -277,7 +277,7 @@ impl SendPlan<'_> {
         Vec::new()
     }
 
-    fn fared(&self, response: &Response<Incoming>, now: Instant) -> AddressOutcome {
+    fn outcome_of(&self, response: &Response<Incoming>, now: Instant) -> AddressOutcome {
         if response.status().as_u16() >= 500 {
             return AddressOutcome::Failed;
         }

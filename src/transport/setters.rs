@@ -257,10 +257,11 @@ mod tests {
         let most = most.max_connections_per_destination(usize::MAX);
         let transport = most.build().unwrap();
         let uri = http::Uri::from_static("http://api.test/");
-        let place = transport
-            .shared
-            .place(&uri, &mut http::HeaderMap::new(), crate::clock::now());
-        assert!(place.is_ok());
+        let destination =
+            transport
+                .shared
+                .destination(&uri, &mut http::HeaderMap::new(), crate::clock::now());
+        assert!(destination.is_ok());
     }
 
     #[test]

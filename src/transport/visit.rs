@@ -38,7 +38,7 @@ pub(super) struct SendPlan<'a> {
     /// The filter of the addresses.
     pub(super) filter: &'a AddressFilter,
     pub(super) head: &'a Parts,
-    pub(super) place: &'a Arc<DestinationPool>,
+    pub(super) destination: &'a Arc<DestinationPool>,
     pub(super) identity: Identity,
     pub(super) route: &'a Arc<Route>,
     pub(super) tracker: &'a Arc<Tracker>,
@@ -62,7 +62,7 @@ impl SendPlan<'_> {
         let end = End::Address(address);
         let mut sending = pin!(self.send((&end, now, &queue), loan, body));
         // A tunnel may be slow for other reasons.
-        let is_alone = rest.is_empty() || self.place.routing.via.is_some();
+        let is_alone = rest.is_empty() || self.destination.routing.via.is_some();
         let mut overtaking = (!is_alone).then(|| Box::pin(self.overtake(rest, &queue)));
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
@@ -86,7 +86,7 @@ impl SendPlan<'_> {
     async fn overtake(&self, rest: &[IpAddr], queue: &Queue) {
         let (tracker, connector) = (self.tracker, &self.shared.connector);
         let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
-        let (_, port) = self.place.routing.dialled();
+        let (_, port) = self.destination.routing.dialled();
         for ip in rest {
             tokio::time::sleep(OVERTAKE_AFTER).await;
             while queue.has_waited() {
@@ -149,14 +149,14 @@ impl SendPlan<'_> {
         B::Error: Into<BoxError>,
     {
         let address = end.address().map(|address| address.ip());
-        let pool = self.place.pool(address, self.identity);
+        let pool = self.destination.pool(address, self.identity);
         let checkout = Checkout {
             pool: &pool,
-            leases: &self.place.leases,
+            leases: &self.destination.leases,
             tracker: self.tracker,
             queue,
             dial: &|| self.dial(end),
-            make_room: &|| self.shared.places.close_idlest(),
+            make_room: &|| self.shared.destinations.close_idlest(),
         };
         let (mut body, mut now, mut resends) = (body, now, 0);
         loop {
@@ -204,7 +204,7 @@ impl SendPlan<'_> {
         let wait = patience(&self.head.headers, self.tracker.timeouts().send().get());
         let form = Form {
             head: self.head,
-            routing: &self.place.routing,
+            routing: &self.destination.routing,
             has_length: !body.hides_its_length(),
         };
         let response = match lease {

@@ -61,8 +61,8 @@ impl AddressHealth {
         }
     }
 
-    pub(super) fn record(&mut self, fared: AddressOutcome, now: Instant) {
-        match fared {
+    pub(super) fn record(&mut self, outcome: AddressOutcome, now: Instant) {
+        match outcome {
             AddressOutcome::Answered(latency) => {
                 self.refuses_until = None;
                 self.refused_in_a_row = 0;
@@ -138,11 +138,11 @@ impl AddressHealth {
     }
 
     /// Records the end of a trial. Enough good trials in a row end the time aside.
-    pub(super) fn tried(&mut self, fared: AddressOutcome, siblings: &Siblings) {
+    pub(super) fn tried(&mut self, outcome: AddressOutcome, siblings: &Siblings) {
         let Some(aside) = &mut self.aside else {
             return;
         };
-        match fared {
+        match outcome {
             AddressOutcome::Answered(latency) if siblings.is_as_good(latency) => {
                 aside.good_trials += 1;
                 if aside.good_trials >= GOOD_TRIALS {

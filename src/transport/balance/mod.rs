@@ -1,10 +1,10 @@
 //! The addresses of a destination: chooses the next one, and notices those that left DNS. Pure: time is an argument.
 //!
 //! ```text
-//!  what DNS gives now ──┬─ healthy: fewest requests in flight, the warm one on a tie
-//!                       ├─ set aside: much worse than its siblings; only trials, and when all else fails
-//!                       └─ refusing: nothing could be connected to it of late; tried last
-//!  what it gave before ──── gone: not chosen again, its connections are dropped
+//!  current DNS answer ──┬─ healthy: fewest requests in flight; on a tie, one with an open connection
+//!                       ├─ set aside: much worse than its siblings; gets trials, and requests if all others fail
+//!                       └─ refusing: recent connects to it failed; tried last
+//!  earlier answers ──────── gone: not chosen again, its connections are closed
 //! ```
 
 mod health;
@@ -168,7 +168,7 @@ impl Balancer {
     pub(crate) fn end(
         &mut self,
         entry: RequestInFlight,
-        fared: AddressOutcome,
+        outcome: AddressOutcome,
         now: Instant,
     ) -> bool {
         let health = self.known.get_mut(&entry.address);
@@ -178,7 +178,7 @@ impl Balancer {
         health.in_flight = health.in_flight.saturating_sub(1);
         let is_aside = health.aside.is_some();
         if !is_aside {
-            health.record(fared, now);
+            health.record(outcome, now);
             if !health.may_be_worse() {
                 return false;
             }
@@ -189,7 +189,7 @@ impl Balancer {
             return false;
         };
         if is_aside {
-            health.tried(fared, &siblings);
+            health.tried(outcome, &siblings);
             return false;
         }
         let worse = may_go && health.compare(&siblings) == Some(Standing::Worse);

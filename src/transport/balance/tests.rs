@@ -37,9 +37,9 @@ fn balancer(addresses: &Arc<[IpAddr]>, now: Instant) -> Balancer {
 }
 
 /// Makes a request to an address, with this outcome.
-fn go(balancer: &mut Balancer, address: IpAddr, fared: AddressOutcome, now: Instant) {
+fn go(balancer: &mut Balancer, address: IpAddr, outcome: AddressOutcome, now: Instant) {
     let entry = balancer.begin(address, now).unwrap();
-    balancer.end(entry, fared, now);
+    balancer.end(entry, outcome, now);
 }
 
 /// Makes a request to the first address, and returns that address.
@@ -207,8 +207,9 @@ async fn recovered_address_comes_back_after_a_few_good_trials() {
     let mut balancer = balancer(&all, now);
     for _ in 0..20 {
         for address in all.iter() {
-            let fared = AddressOutcome::Answered(if *address == ip(3) { MS(150) } else { MS(50) });
-            go(&mut balancer, *address, fared, now);
+            let outcome =
+                AddressOutcome::Answered(if *address == ip(3) { MS(150) } else { MS(50) });
+            go(&mut balancer, *address, outcome, now);
         }
     }
     assert!(balancer.known[&ip(3)].aside.is_some());
@@ -232,12 +233,12 @@ async fn address_that_fails_more_than_its_siblings_is_set_aside() {
     for round in 0..60 {
         for address in all.iter() {
             let fails = *address == ip(2) && round % 3 == 0;
-            let fared = if fails {
+            let outcome = if fails {
                 AddressOutcome::Failed
             } else {
                 AddressOutcome::Answered(MS(5))
             };
-            go(&mut balancer, *address, fared, now);
+            go(&mut balancer, *address, outcome, now);
         }
     }
     assert!(balancer.known[&ip(2)].aside.is_some());

@@ -184,8 +184,8 @@ impl Dial {
             }
             false => {
                 let home: Weak<dyn Home> = pool;
-                let place = Attachment { home, hold };
-                let opened = Http1::open(stream, made, &self.connector.http1, place);
+                let attachment = Attachment { home, hold };
+                let opened = Http1::open(stream, made, &self.connector.http1, attachment);
                 Connected::Http1(opened.await?)
             }
         };

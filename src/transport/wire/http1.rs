@@ -79,7 +79,7 @@ impl Http1 {
         stream: Stream,
         made: Made,
         builder: &Builder,
-        place: Attachment<dyn Home, impl Send + 'static>,
+        attachment: Attachment<dyn Home, impl Send + 'static>,
     ) -> Result<Arc<Self>, BoxError> {
         let lane = Arc::new(Lane::new(made.socket.clone()));
         let gate = TokioIo::new(Gate::new(stream, Arc::clone(&lane)));
@@ -95,7 +95,7 @@ impl Http1 {
             is_spent: AtomicBool::new(false),
             task: OnceLock::new(),
         });
-        let task = tokio::spawn(drive(driven, Arc::clone(&connection), place));
+        let task = tokio::spawn(drive(driven, Arc::clone(&connection), attachment));
         let _ = connection.task.set(task.abort_handle());
         Ok(connection)
     }
@@ -294,8 +294,8 @@ impl Drop for Leaving<'_> {
 }
 
 /// Drives a connection to its end.
-async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Attachment<dyn Home, T>) {
-    let Attachment { home, hold: _hold } = place;
+async fn drive<T>(driven: Driven, connection: Arc<Http1>, attachment: Attachment<dyn Home, T>) {
+    let Attachment { home, hold: _hold } = attachment;
     let mut driven = driven;
     // Dropped first, if this is dropped: the connection is then marked as ended before hyper reports it.
     let task = Task(&connection.life);

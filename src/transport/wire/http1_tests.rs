@@ -39,8 +39,8 @@ async fn open(tls: Option<&'static str>) -> (Arc<Http1>, Pair, Arc<Rests>) {
     let home: Weak<dyn Home> = Arc::downgrade(&(Arc::clone(&rests) as Arc<dyn Home>));
     let builder = hyper::client::conn::http1::Builder::new();
     let stream = Stream::Plain(pair.socket.clone());
-    let place = Attachment { home, hold: () };
-    let opened = Http1::open(stream, pair.made(tls), &builder, place).await;
+    let attachment = Attachment { home, hold: () };
+    let opened = Http1::open(stream, pair.made(tls), &builder, attachment).await;
     settle().await;
     (opened.unwrap(), pair, rests)
 }

@@ -141,7 +141,7 @@ impl Http2 {
         stream: Stream,
         made: Made,
         (builder, bounds_heads, pings): (&Builder, bool, PingTimes),
-        place: Attachment<dyn Watcher, impl Send + 'static>,
+        attachment: Attachment<dyn Watcher, impl Send + 'static>,
     ) -> Result<Arc<Self>, h2::Error> {
         let (requests, driven) = builder.handshake(stream).await?;
         let connection = Arc::new(Self {
@@ -151,9 +151,14 @@ impl Http2 {
             cancelled: AtomicUsize::new(0),
             task: Mutex::default(),
             bounds_heads,
-            home: Weak::clone(&place.home),
+            home: Weak::clone(&attachment.home),
         });
-        tokio::spawn(drive(driven, Arc::clone(&connection), pings, place.hold));
+        tokio::spawn(drive(
+            driven,
+            Arc::clone(&connection),
+            pings,
+            attachment.hold,
+        ));
         Ok(connection)
     }
 
