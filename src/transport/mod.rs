@@ -108,7 +108,7 @@ use crate::timeout::Timeouts;
 /// One box for each request: it lets the loop over the addresses be read from top to bottom.
 ///
 /// A peer that acknowledges but reads no byte for longer than the send timeout loses the connection. So does an HTTP/2
-/// peer that sends nothing for that long. An idle connection costs a packet every few seconds.
+/// peer that does not respond for that long. An idle connection costs a packet every few seconds.
 #[derive(Clone)]
 pub struct Transport {
     shared: Arc<TransportInner>,

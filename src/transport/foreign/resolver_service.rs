@@ -125,7 +125,8 @@ const UNUSABLE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
     IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
 ];
-/// Reached if the connect timeout is a millisecond of a long setup: then the shares are longer than they should be.
+/// Reached only if the connect timeout is about a millisecond and the whole setup is long. Then the shares are longer
+/// than they should be.
 const MOST_PADS: u128 = 1_000;
 
 #[cfg(feature = "reqwest")]
