@@ -2,7 +2,7 @@
 //!
 //! | rule | a panic | function |
 //! |---|---|---|
-//! | observer | is ignored: the call goes on | [`observe`] |
+//! | observer | is ignored: the call continues | [`observe`] |
 //! | absent | counts as if there were no callback, or as if it returned `None` | [`ask`] |
 //! | permission | counts as `false` | [`permits`] |
 //! | required | fails the action that needs the callback | [`require`] |
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn panic_ends_as_its_rule_says() {
+    fn panic_has_the_consequence_of_its_rule() {
         let site = site();
         observe(&site, || panic!("observer"));
         assert_eq!(ask::<u8>(&site, || panic!("absent")), None);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn callback_that_returns_is_believed() {
+    fn result_of_a_callback_is_used() {
         let site = site();
         assert_eq!(ask(&site, || Some(1)), Some(1));
         assert!(permits(&site, || true));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_thrown_may_panic_when_it_is_dropped() {
+    fn payload_of_a_panic_may_panic_when_it_is_dropped() {
         struct Nasty;
         impl Drop for Nasty {
             fn drop(&mut self) {

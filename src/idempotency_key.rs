@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_key_is_refused() {
+    fn invalid_key_is_refused() {
         for value in ["", "a b", "naïve", "a\nb", "a\"b", "a\\b"] {
             assert!(IdempotencyKey::new(value).is_err(), "{value:?}");
         }
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_keeps_the_key_to_itself() {
+    fn debug_output_does_not_show_the_key() {
         assert!(!format!("{:?}", IdempotencyKey::new("canary").unwrap()).contains("canary"));
     }
 }

@@ -34,10 +34,10 @@
 //! | [`CircuitBreakerLayer`] | rejects calls that would fail anyway |
 //! | [`AttemptLayer`] | applies the timeouts of one attempt, and records every hop |
 //!
-//! Each layer is [the driver](driver) with one policy on, and works alone in any tower stack over [`http::Request`].
-//! [`StandardLayer`] is the driver with all of them, in that order. Above it a [`Client`] builds the request and
-//! decodes the response. Below it a [`Transport`] looks the name up, then sends over its own connections. An
-//! [`Operation`] applies the same policies to work that is not a request: an SDK's call, a query, a message for a
+//! Each layer is [the driver](driver) with one policy enabled, and works alone in any tower stack over
+//! [`http::Request`]. [`StandardLayer`] is the driver with all of them, in that order. Above it a [`Client`] builds the
+//! request and decodes the response. Below it a [`Transport`] looks the name up, then sends over its own connections.
+//! An [`Operation`] applies the same policies to work that is not a request: an SDK's call, a query, a message for a
 //! queue.
 //!
 //! [`chaos`] injects faults into some requests of a staging environment, directly above the transport.

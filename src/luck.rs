@@ -6,7 +6,7 @@ use std::cell::Cell;
 /// Returns a number in `[0, 1)`.
 ///
 /// A fork copies the generator of its thread. Forked workers would then wait the same times and retry together. So the
-/// generator is seeded again after a fork. Without a fork, a seed that was set by hand stays.
+/// generator is seeded again after a fork. Without a fork, a manually set seed is kept.
 pub(crate) fn luck() -> f64 {
     let process = std::process::id();
     let before = PROCESS.replace(process);

@@ -16,9 +16,9 @@ pub(crate) struct Inherited {
     pub(crate) deadline: Option<Instant>,
     /// The number of attempts of a caller that retries itself.
     pub(crate) most: Option<u32>,
-    /// The maximum number of attempts, whatever the stack's own config says.
+    /// The maximum number of attempts. It overrides a higher one in the stack's own config.
     pub(crate) attempts: Option<NonZeroU8>,
-    /// The only statuses after which a retry is allowed, whatever the stack's own config says.
+    /// The only statuses after which a retry is allowed. The stack's own config can only reduce them.
     pub(crate) statuses: Option<Arc<[StatusCode]>>,
     /// Two of them set different idempotency keys.
     pub(crate) keys_differ: bool,
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_headers_are_read_back() {
         let mut headers = HeaderMap::new();
         write(&mut headers, 2, 3, Duration::from_micros(812_900));
         assert_eq!(headers[ATTEMPT], "2;max=3");
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn caller_that_makes_one_attempt_does_not_repeat() {
+    fn caller_with_one_attempt_does_not_retry() {
         let mut headers = HeaderMap::new();
         write(&mut headers, 1, 1, Duration::ZERO);
         let now = clock::now();

@@ -12,7 +12,7 @@ use crate::destination::{Destination, Origin};
 
 /// The state of a destination.
 pub(crate) trait Entry {
-    /// Returns whether forgetting it would do harm, even if it was not used for long.
+    /// Returns whether it must not be removed, even if it was not used for long.
     fn is_pinned(&self, now: Instant) -> bool;
 }
 
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_found_again() {
+    fn kept_entry_is_found_again() {
         let now = clock::now();
         let registry = Registry::new(now);
         let kept = registry.get_or_keep(name(0), Note::default(), now);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_are_idle_go_first() {
+    fn idle_entries_are_removed_first() {
         let start = clock::now();
         let registry = filled(100, start);
         let later = start + IDLE + Duration::from_secs(49);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn least_recently_used_go_where_none_is_idle() {
+    fn least_recently_used_entries_are_removed_if_none_is_idle() {
         let start = clock::now();
         let registry = filled(32, start);
         let now = start + Duration::from_secs(40);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn entry_that_somebody_holds_is_not_forgotten() {
+    fn entry_in_use_is_not_removed() {
         let start = clock::now();
         let registry = filled(16, start);
         let held = registry.get(&key(0), start).unwrap();
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn newcomer_is_served_unkept_where_all_are_pinned() {
+    fn new_entry_is_not_kept_if_all_are_pinned() {
         let start = clock::now();
         let registry = filled(16, start);
         registry.each(|_, note| note.pinned.store(true, Ordering::Relaxed));

@@ -135,8 +135,8 @@ mod sealed {
     impl<B> Sealed for super::FnCloner<B> {}
 }
 
-/// The place where a transport puts a body that no connection took, for the next attempt. It is in the request's
-/// extensions, and only for a body that cannot be cloned.
+/// The slot where a transport puts a body that no connection took, for the next attempt. It is in the request's
+/// extensions, and exists only for a body that cannot be cloned.
 pub(crate) struct UnsentBody<B>(Arc<Mutex<BodySlot<B>>>);
 
 enum BodySlot<B> {
@@ -205,13 +205,13 @@ pub struct Saved<B> {
 }
 
 impl<B: Send + 'static> Saved<B> {
-    /// Saves the head of a request and a clone of its body. A body that cannot be cloned may be returned from below:
-    /// the request carries the place for it. The `own` extensions are added again for each attempt.
+    /// Saves the head of a request and a clone of its body. A body that cannot be cloned may be returned by the inner
+    /// service: the request carries the slot for it. The `own` extensions are added again for each attempt.
     #[inline]
     pub(crate) fn of(request: &mut Request<B>, own: usize, cloner: &impl BodyCloner<B>) -> Self {
         let body = cloner.clone_body(request.body());
         let extensions = request.extensions_mut();
-        // A driver around this one may have made a place already. Then both use it.
+        // A driver around this one may have created a slot already. Then both use it.
         let unsent = body
             .is_none()
             .then(|| extensions.get_or_insert_with(UnsentBody::new).clone());
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn body_that_came_back_is_sent_again_once() {
+    async fn returned_body_is_sent_again_once() {
         let mut request = Request::new("once");
         let never = FnCloner::<&str> {
             clone: |_| None,
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stacks_inside_one_another_share_the_place_for_a_body_that_comes_back() {
+    async fn nested_stacks_share_the_slot_for_a_returned_body() {
         let never = FnCloner::<&str> {
             clone: |_| None,
             empty: None,

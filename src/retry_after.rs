@@ -1,6 +1,6 @@
 //! Reads from a response when to retry, and whether to retry at all.
 //!
-//! The first readable one of these holds:
+//! The first readable one of these applies:
 //!
 //! 1. the caller's hint function
 //! 2. `retry-after-ms`, then `x-ms-retry-after-ms`: like `Retry-After`, but in milliseconds

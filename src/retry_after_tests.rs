@@ -29,7 +29,7 @@ fn rate_limit(value: impl AsRef<[u8]>) -> Option<Duration> {
 }
 
 #[test]
-fn no_field_is_no_hint() {
+fn without_a_field_there_is_no_hint() {
     assert_eq!(hint(&HeaderMap::new(), noon), None);
 }
 
@@ -41,7 +41,7 @@ fn seconds_are_waited_and_zero_is_at_once() {
 }
 
 #[test]
-fn optional_white_space_around_the_seconds_is_no_part_of_them() {
+fn white_space_around_the_seconds_is_ignored() {
     assert_eq!(retry_after("\t42 "), Some(SECS(42)));
 }
 
@@ -77,7 +77,7 @@ fn date_in_the_past_is_at_once() {
 }
 
 #[test]
-fn date_that_never_was_is_ignored() {
+fn impossible_date_is_ignored() {
     for value in [
         "Fri, 32 Dec 1999 23:59:59 GMT",
         "Sat, 30 Feb 2019 11:30:12 GMT",
@@ -100,7 +100,7 @@ fn no_zone_but_gmt_is_understood_so_none_is_guessed() {
 }
 
 #[test]
-fn of_two_fields_the_first_holds() {
+fn first_of_two_fields_applies() {
     let two = headers(&[(&RETRY_AFTER, b"2"), (&RETRY_AFTER, b"3")]);
     assert_eq!(hint(&two, noon), Some(SECS(2)));
     let garbled = headers(&[(&RETRY_AFTER, b"soon"), (&RETRY_AFTER, b"3")]);
@@ -132,7 +132,7 @@ fn rate_limit_with_something_left_is_no_hint() {
 }
 
 #[test]
-fn of_several_limits_the_tightest_holds() {
+fn strictest_of_several_limits_applies() {
     let three = r#""second";r=0;t=1, "day";r=9;t=86400, "hour";r=0;t=1800"#;
     assert_eq!(rate_limit(three), Some(SECS(1_800)));
     let split = headers(&[
@@ -159,13 +159,13 @@ fn malformed_rate_limits_are_ignored() {
 }
 
 #[test]
-fn quota_that_makes_no_sense_does_not_silence_the_others() {
+fn invalid_quota_does_not_hide_the_others() {
     let mixed = r#""odd";r=-1;t=60, "day";r=0;t=soon, "hour";r=0;t=30"#;
     assert_eq!(rate_limit(mixed), Some(SECS(30)));
 }
 
 #[test]
-fn rate_limit_cut_short_says_nothing_else() {
+fn truncated_rate_limit_is_ignored() {
     let whole = r#""default";r=0;t=30"#;
     for end in 0..whole.len() - 1 {
         assert_eq!(rate_limit(&whole[..end]), None, "{}", &whole[..end]);
@@ -394,7 +394,7 @@ fn milliseconds_are_read_and_win_over_seconds() {
 }
 
 #[test]
-fn callers_own_function_is_asked_first() {
+fn callers_own_function_comes_first() {
     let hints = Hints::by(|head| {
         let own = head.headers().get("x-backoff")?.to_str().ok()?;
         (head.status() == 420).then(|| SECS(own.parse().unwrap()))

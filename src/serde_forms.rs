@@ -1,4 +1,4 @@
-//! The file form of settings: durations as `1m 30s`, names and URLs as text.
+//! The file form of configs: durations as `1m 30s`, names and URLs as text.
 
 use std::fmt::Display;
 use std::str::FromStr;

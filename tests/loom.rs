@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_probes_are_out_than_were_asked_for() {
+    fn no_more_probes_are_in_flight_than_configured() {
         for probes in [1, 2] {
             loom::model(move || {
                 let now = Instant::now();
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn lease_that_ran_out_cannot_settle() {
+    fn expired_lease_cannot_settle() {
         for late in [Verdict::Success, FAILURE] {
             loom::model(move || {
                 let now = Instant::now();

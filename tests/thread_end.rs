@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn call_that_ends_with_its_thread_is_told_and_harms_nobody() {
+    fn call_that_ends_with_its_thread_is_reported_and_does_no_harm() {
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(exporter.clone())

@@ -10,6 +10,6 @@ mod ways {
     mod openai;
     mod operation;
     mod services;
-    #[path = "../../../tests/sockets/ways/world.rs"]
+    #[path = "../../../tests/sockets/adapters/world.rs"]
     mod world;
 }

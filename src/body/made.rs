@@ -41,7 +41,7 @@ enum State {
     Failed,
 }
 
-/// The function failed when it was asked before.
+/// The function failed in an earlier call.
 #[derive(Debug)]
 struct AlreadyFailed;
 
@@ -109,7 +109,7 @@ impl Made {
         }
         match &mut self.state {
             State::Here(body) => Pin::new(body).poll_frame(cx),
-            // Never: the body is here. If it were not, its end would pass as that of an empty body.
+            // Not reached: the body exists here. Otherwise its missing end would look like the end of an empty body.
             State::Idle | State::Making(_) | State::Failed => Poll::Ready(Some(Err(BodyFailed(
                 Unmade(AlreadyFailed.into()).into(),
             )

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn body_of_the_announced_length_goes_out_whole() {
+    fn body_of_the_announced_length_is_sent_completely() {
         for knows_its_end in [true, false] {
             for announced in [Some(5), None] {
                 let seen = sent([piece("he"), piece("llo")], knows_its_end, announced);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn body_that_runs_over_fails_before_its_last_announced_byte_is_out() {
+    fn body_that_is_too_long_fails_before_its_last_announced_byte_is_sent() {
         let over = "the request body has more than the 5 bytes that were announced";
         assert_eq!(sent([piece("hello!")], true, Some(5)), [over]);
         let seen = sent([piece("hel"), piece("lo"), piece("!")], true, Some(5));

@@ -56,7 +56,7 @@ fn chain(error: BoxError) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn function_is_called_once_for_each_clone_and_only_when_it_is_asked_for() {
+async fn function_is_called_once_for_each_clone_and_only_when_it_is_polled() {
     let (count, mut first) = counted(|| pieces(&["he", "llo"]));
     let mut second = first.clone_body().unwrap();
     assert_eq!(count.load(Ordering::Relaxed), 0);
@@ -75,7 +75,7 @@ async fn function_is_called_once_for_each_clone_and_only_when_it_is_asked_for() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn length_is_that_of_the_made_body_or_what_was_announced() {
+async fn length_is_the_created_bodys_or_the_announced_one() {
     let (_, mut bytes) = counted(|| Body::from("hello"));
     assert_eq!(bytes.size_hint().exact(), None);
     bytes.prepare().await.unwrap();
@@ -190,7 +190,7 @@ fn dropped_body_drops_the_future_of_its_function() {
 }
 
 #[test]
-fn stream_that_is_not_made_by_a_function_is_sent_once() {
+fn stream_without_a_function_is_sent_once() {
     assert!(pieces(&["hello"]).clone_body().is_none());
     assert!(pieces(&["hello"]).with_length(5).clone_body().is_none());
     let bytes = Body::from("hello").with_length(5).clone_body().unwrap();

@@ -1,8 +1,8 @@
-//! How one of our calls finds the operation around it when the SDK between them passes nothing on: by the task that
+//! How a call of this crate finds the operation around it if the SDK between them passes nothing on: by the task that
 //! polls it.
 //!
-//! The call takes over the time left, whether another driver already retries, and a place in the timeline. These can
-//! only shorten the call or reduce its attempts; they never change which call it is. The idempotency key is not
+//! The call takes over the time left, whether another driver already retries, and the timeline to be recorded in. These
+//! can only shorten the call or reduce its attempts; they never change which call it is. The idempotency key is not
 //! taken over: an operation may make several calls, and only the closure knows which one the key belongs to.
 
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl AmbientOperation {
     }
 
     /// Records a call that begins in the attempt.
-    pub(super) fn heard(&self, call: &Call) {
+    pub(super) fn record_call(&self, call: &Call) {
         self.call.inside(&self.attempt, |inside| {
             if inside.calls.len() < MOST_CALLS {
                 inside.calls.push(call.clone());
@@ -62,7 +62,7 @@ pub(crate) fn attempt_of_request() -> Option<Arc<Tracker>> {
 
 /// Records a request that is sent inside an operation, but not inside a call of this crate.
 #[cfg(feature = "client")]
-pub(crate) fn heard_alone(method: &Method, tracker: &Arc<Tracker>) {
+pub(crate) fn record_request_alone(method: &Method, tracker: &Arc<Tracker>) {
     if method.is_safe() {
         return;
     }
@@ -87,7 +87,7 @@ impl Call {
         (outer.relation_to(&asked) == Relation::Same).then(|| Arc::clone(route))
     }
 
-    /// How a call below, or inside this one, is related to it.
+    /// Returns how a call below, or inside this one, is related to it.
     pub(super) fn relation_to(&self, asked: &CallTarget) -> Relation {
         let own = self.asked();
         if own.method().is_none() || asked.method().is_none() {
@@ -101,7 +101,7 @@ impl Call {
         }
     }
 
-    /// Records that a stack below continues this call's request.
+    /// Records that an inner stack continues this call's request.
     pub(super) fn goes_on_in(&self, inner: &Self) {
         let mut rest = self.rest();
         if rest.inner.len() < MOST_CALLS {
@@ -117,8 +117,8 @@ impl Call {
         is_all && inner.iter().any(leads)
     }
 
-    /// Returns whether a redirect led this call, or a call that continues its request, to a place the key must not go
-    /// to.
+    /// Returns whether a redirect led this call, or a call that continues its request, to an origin that must not get
+    /// the key.
     pub(crate) fn leads_away(&self) -> bool {
         self.is_led_away() || {
             let inner = self.inner();
@@ -141,7 +141,7 @@ impl Call {
         change(&mut rest.inside[at]);
     }
 
-    /// Returns the calls of our clients in an attempt of this operation, in order.
+    /// Returns the calls of this crate's clients in an attempt of this operation, in order.
     pub(crate) fn calls_in(&self, attempt: &Arc<Tracker>) -> Vec<Self> {
         let rest = self.rest();
         let mut all = rest.inside.iter();
@@ -151,12 +151,12 @@ impl Call {
 
     /// Returns whether an attempt of this operation has recorded the call that the error belongs to. A connector's
     /// error belongs to no call.
-    pub(crate) fn has_heard_of(&self, attempt: &Arc<Tracker>, of: Option<&Self>) -> bool {
+    pub(crate) fn has_recorded(&self, attempt: &Arc<Tracker>, of: Option<&Self>) -> bool {
         let Some(of) = of else { return true };
         let calls = self.calls_in(attempt);
         calls.iter().any(|call| call.is(of) || call.leads_to(of))
     }
 }
 
-/// More calls than a reader follows. It bounds the memory of a closure that loops.
+/// More calls than a reader needs. It bounds the memory of a closure that loops.
 pub(super) const MOST_CALLS: usize = 100;

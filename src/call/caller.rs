@@ -1,4 +1,4 @@
-//! A caller that retries above the stack: the tries of one call, if the caller has a place that they share.
+//! A caller that retries above the stack: the tries of one call, if they share extensions.
 //!
 //! For the stack each try is a separate call. The tries share the generated idempotency key and the effect of the
 //! earlier tries.
@@ -20,7 +20,7 @@ pub(crate) struct CallerTry {
     /// The effect of the earlier tries.
     before: Effect,
     key: Arc<OnceLock<Uuid>>,
-    /// The place for this try's call. Weak, because the call owns this value.
+    /// The slot for this try's call. Weak, because the call owns this value.
     call: Weak<OnceLock<Call>>,
 }
 
@@ -37,7 +37,7 @@ impl CallerTry {
 }
 
 impl fmt::Debug for CallerTry {
-    /// Leaves the key out.
+    /// Omits the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallerTry")
             .field("number", &self.number)
@@ -47,7 +47,7 @@ impl fmt::Debug for CallerTry {
 }
 
 impl Call {
-    /// Returns the caller's try that this call is, if the caller has a place for it.
+    /// Returns the caller's try that this call is, if the tries share extensions.
     pub(crate) fn callers_try(&self) -> Option<&CallerTry> {
         self.0.state.caller.get().map(|this| &**this)
     }
@@ -86,7 +86,7 @@ struct CallerTries(Vec<LatestTry>);
 
 #[derive(Clone)]
 struct LatestTry {
-    wish: CallerRequest,
+    request: CallerRequest,
     number: u32,
     before: Effect,
     key: Arc<OnceLock<Uuid>>,
@@ -94,9 +94,9 @@ struct LatestTry {
 }
 
 impl LatestTry {
-    fn first(wish: CallerRequest) -> Self {
+    fn first(request: CallerRequest) -> Self {
         Self {
-            wish,
+            request,
             number: 1,
             before: Effect::unsent(),
             key: Arc::default(),
@@ -104,9 +104,9 @@ impl LatestTry {
         }
     }
 
-    /// Returns the try after this one. If the call succeeded, it is over: the same request again is a new call.
+    /// Returns the try after this one. If the call succeeded, the same request again is a new call.
     fn next(&self) -> Self {
-        let next = Self::first(self.wish.clone());
+        let next = Self::first(self.request.clone());
         let Some(call) = self.call.get() else {
             // The try never reached the stack.
             return self.clone();
@@ -133,12 +133,12 @@ impl LatestTry {
 }
 
 /// Returns the caller's next try of a request. It is the first try if the extensions hold no earlier one.
-pub(crate) fn next_try(extensions: &mut Extensions, wish: CallerRequest) -> CallerTry {
+pub(crate) fn next_try(extensions: &mut Extensions, request: CallerRequest) -> CallerTry {
     let CallerTries(tries) = extensions.get_or_insert_default();
-    let known = tries.iter().position(|latest| latest.wish == wish);
+    let known = tries.iter().position(|latest| latest.request == request);
     let next = match known {
         Some(at) => tries.remove(at).next(),
-        None => LatestTry::first(wish),
+        None => LatestTry::first(request),
     };
     if tries.len() == MOST_WISHES {
         tries.remove(0);
@@ -148,7 +148,7 @@ pub(crate) fn next_try(extensions: &mut Extensions, wish: CallerRequest) -> Call
     this
 }
 
-/// Returns whether the caller got a success, and all of the body that it wanted.
+/// Returns whether the caller got a success, and all of the body that it read.
 fn is_done(call: &Call) -> bool {
     let succeeded = match call.answered() {
         Some(Outcome::Responded(status)) => status.is_success(),
@@ -157,7 +157,8 @@ fn is_done(call: &Call) -> bool {
     succeeded && call.failure().is_none()
 }
 
-/// Enough for a token, a request, and the few others that middleware between the caller's retry and the stack sends.
+/// Enough for a token, a request, and the few other requests that middleware between the caller's retry and the stack
+/// sends.
 const MOST_WISHES: usize = 8;
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
     use crate::timeout::Timeout;
 
-    fn wish(path: &'static str, body: &'static str) -> CallerRequest {
+    fn request(path: &'static str, body: &'static str) -> CallerRequest {
         CallerRequest {
             method: Method::POST,
             uri: Uri::from_static(path),
@@ -178,8 +179,8 @@ mod tests {
     }
 
     /// Begins the call of the next try.
-    fn begin(extensions: &mut Extensions, wish: CallerRequest) -> (Call, Uuid) {
-        let this = next_try(extensions, wish);
+    fn begin(extensions: &mut Extensions, request: CallerRequest) -> (Call, Uuid) {
+        let this = next_try(extensions, request);
         let key = this.key(|| Uuid::from_u128(fastrand::u128(..)));
         let mut request = Request::new(());
         request.extensions_mut().insert(this);
@@ -193,51 +194,51 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn tries_of_one_wish_share_a_key_and_are_counted() {
+    async fn tries_of_one_request_share_a_key_and_are_counted() {
         let mut extensions = Extensions::new();
-        let (first, key) = begin(&mut extensions, wish("/charges", "1"));
+        let (first, key) = begin(&mut extensions, request("/charges", "1"));
         assert_eq!(numbers(&first), []);
         for number in [2, 3] {
-            let (again, same) = begin(&mut extensions, wish("/charges", "1"));
+            let (again, same) = begin(&mut extensions, request("/charges", "1"));
             assert_eq!(same, key);
             assert_eq!(numbers(&again), [TimelineEventKind::CallerRetry { number }]);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_wish_has_a_key_of_its_own() {
+    async fn another_request_has_its_own_key() {
         let mut extensions = Extensions::new();
-        let (_, key) = begin(&mut extensions, wish("/charges", "1"));
-        let mut put = wish("/charges", "1");
+        let (_, key) = begin(&mut extensions, request("/charges", "1"));
+        let mut put = request("/charges", "1");
         put.method = Method::PUT;
-        for other in [wish("/charges", "2"), wish("/refunds", "1"), put] {
+        for other in [request("/charges", "2"), request("/refunds", "1"), put] {
             let (call, fresh) = begin(&mut extensions, other);
             assert_ne!(fresh, key);
             assert_eq!(numbers(&call), []);
         }
-        let (_, same) = begin(&mut extensions, wish("/charges", "1"));
-        assert_eq!(same, key, "others between do not matter");
+        let (_, same) = begin(&mut extensions, request("/charges", "1"));
+        assert_eq!(same, key, "other requests in between do not matter");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn same_wish_after_a_success_is_another_call() {
+    async fn same_request_after_a_success_is_another_call() {
         let mut extensions = Extensions::new();
-        let (call, key) = begin(&mut extensions, wish("/charges", "1"));
+        let (call, key) = begin(&mut extensions, request("/charges", "1"));
         call.answer(Outcome::Responded(StatusCode::CREATED));
-        let (_, fresh) = begin(&mut extensions, wish("/charges", "1"));
+        let (_, fresh) = begin(&mut extensions, request("/charges", "1"));
         assert_ne!(fresh, key);
 
         let mut extensions = Extensions::new();
-        let (call, key) = begin(&mut extensions, wish("/charges", "1"));
+        let (call, key) = begin(&mut extensions, request("/charges", "1"));
         call.answer(Outcome::Responded(StatusCode::SERVICE_UNAVAILABLE));
-        let (_, same) = begin(&mut extensions, wish("/charges", "1"));
+        let (_, same) = begin(&mut extensions, request("/charges", "1"));
         assert_eq!(same, key);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_an_earlier_try_may_have_done_is_not_forgotten() {
+    async fn effect_of_an_earlier_try_is_kept() {
         let mut extensions = Extensions::new();
-        let (first, _) = begin(&mut extensions, wish("/charges", "1"));
+        let (first, _) = begin(&mut extensions, request("/charges", "1"));
         let lost = crate::hop::Diagnosis::new(
             crate::hop::Hop::Server,
             crate::hop::Kind::Closed,
@@ -245,20 +246,20 @@ mod tests {
         );
         first.fail(lost);
         for _ in 0..2 {
-            let (again, _) = begin(&mut extensions, wish("/charges", "1"));
+            let (again, _) = begin(&mut extensions, request("/charges", "1"));
             assert_eq!(again.effect(), Effect::Possible);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        let (other, _) = begin(&mut extensions, wish("/charges", "2"));
+        let (other, _) = begin(&mut extensions, request("/charges", "2"));
         assert_eq!(other.effect(), Effect::None);
     }
 
     #[test]
-    fn wishes_are_bounded_and_the_oldest_goes_first() {
+    fn requests_are_bounded_and_the_oldest_is_removed_first() {
         let mut extensions = Extensions::new();
         let of = |number: usize| CallerRequest {
             body: Bytes::from(number.to_string()),
-            ..wish("/charges", "")
+            ..request("/charges", "")
         };
         let first = next_try(&mut extensions, of(0)).key;
         for number in 1..=MOST_WISHES {

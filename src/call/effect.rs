@@ -74,8 +74,8 @@ impl Call {
         own.max(self.effect_of_inner())
     }
 
-    /// Returns the effect of the recorded attempts. If a stack below was led to another method or place, the effect
-    /// there is not the effect that this call wanted.
+    /// Returns the effect of the recorded attempts. If a redirect led an inner stack to another method or origin, the
+    /// effect there is not the effect that this call requested.
     fn effect_of_records(&self, from: usize) -> Effect {
         let trackers = self.trackers();
         let since = trackers.iter().skip(from);
@@ -120,10 +120,9 @@ impl Call {
         }
     }
 
-    /// Returns the effect of this call after `failed`, a call below it, has failed. If `failed` continues this call's
+    /// Returns the effect of this call after `failed`, an inner call, has failed. If `failed` continues this call's
     /// request, the effect is the greatest of all calls that continue it. Otherwise it is `Possible`: the code that
-    /// made
-    /// `failed` may have made other calls before.
+    /// made `failed` may have made other calls before.
     pub(crate) fn effect_below(&self, failed: &Self) -> Effect {
         // This call may have sent its request itself before it was continued below.
         let is_taken = self.last().is_some_and(|own| own.is_taken());
@@ -142,7 +141,7 @@ impl Call {
         let mut alone = Vec::new();
         self.inside(attempt, |inside| alone.clone_from(&inside.alone));
         if calls.len() >= MOST_CALLS || alone.len() >= MOST_CALLS {
-            // There may have been more.
+            // There may have been more than the recorded calls.
             return Effect::Possible;
         }
         let changing = calls
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempt_without_a_record_hides_none_that_comes_after() {
+    async fn attempt_without_a_record_does_not_hide_a_later_one() {
         let mut request = http::Request::post("https://api.test/").body(()).unwrap();
         let call = Call::begin(&mut request, Timeout::from_secs(10));
         for recorded_before in [false, true] {

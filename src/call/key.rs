@@ -13,11 +13,11 @@ use crate::options::Relation;
 #[derive(Clone, Debug)]
 pub(crate) struct KeyMark {
     pub(crate) name: HeaderName,
-    /// The value to put on a request that lacks it; `None` if it must not be put there.
+    /// The value to set on a request without it; `None` if it must not be set.
     pub(crate) value: Option<HeaderValue>,
     /// Whether the caller passed it with [`Options::idempotency_key`](crate::Options::idempotency_key).
     pub(crate) given: bool,
-    /// Whether it permits a retry by itself, whatever the caller says about the server.
+    /// Whether it permits a retry by itself, without a statement of the caller about the server.
     pub(crate) is_license: bool,
     /// Whether the caller passed or derived it, or said that the server honors keys.
     pub(crate) vouched: bool,
@@ -28,7 +28,7 @@ pub(crate) struct KeyMark {
 }
 
 impl KeyMark {
-    /// Returns the mark for a call below, given the caller's statement about the server.
+    /// Returns the mark for an inner call, given the caller's statement about the server.
     pub(super) fn below(&self, relation: Relation, honors: Option<bool>) -> Option<Self> {
         let mut mark = self.clone();
         match relation {
@@ -61,12 +61,12 @@ impl Call {
     /// Returns whether a request of this call carries a key that the server is known to honor.
     pub(crate) fn vouches(&self, headers: &HeaderMap) -> bool {
         let known = |key: &KeyMark| key.vouched && headers.contains_key(&key.name);
-        // After a redirect to another place, the request continues without it.
+        // After a redirect to another origin, the request continues without it.
         self.key().is_some_and(known) && !self.leads_away()
     }
 
     /// Returns whether a request of this call can be sent twice safely: by its method, or because the caller says so.
-    /// The caller's statement holds for the call's own method and URL, not after a redirect.
+    /// The caller's statement applies to the call's own method and URL, not after a redirect.
     pub(crate) fn is_idempotent(&self, method: &Method) -> bool {
         let is_own = || !self.is_redirected() && !self.leads_away();
         method.is_idempotent() || self.options().idempotent && is_own()
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_is_no_license_below_where_the_word_on_it_was_about_another_request() {
+    fn key_permits_no_inner_retry_if_the_statement_was_about_another_request() {
         let mark = |is_license| KeyMark {
             name: HeaderName::from_static("idempotency-key"),
             value: Some(HeaderValue::from_static("k-1")),
@@ -111,7 +111,7 @@ mod tests {
             made: !is_license,
             expires_at: None,
         };
-        // (relation, permits by itself, caller's statement about the server) → (permits a retry, may be put on again)
+        // (relation, permits by itself, caller's statement about the server) → (permits a retry, may be set again)
         for (relation, is_license, honors, below) in [
             (Relation::Same, false, None, Some((true, true))),
             (Relation::Same, true, Some(false), Some((false, true))),
@@ -121,10 +121,10 @@ mod tests {
             (Relation::LedAway, true, Some(true), Some((false, false))),
             (Relation::Operation, true, None, None),
         ] {
-            let told = format!("{relation:?} {is_license} {honors:?}");
+            let case = format!("{relation:?} {is_license} {honors:?}");
             let mark = mark(is_license).below(relation, honors);
             let seen = mark.map(|mark| (mark.vouched, mark.value.is_some()));
-            assert_eq!(seen, below, "{told}");
+            assert_eq!(seen, below, "{case}");
         }
     }
 }

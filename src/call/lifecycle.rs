@@ -111,7 +111,7 @@ impl Call {
 
     fn close(&self, now: Instant) {
         self.end(now);
-        // An attempt may still run in its own task: it ends here, and sends nothing more.
+        // An attempt may still run in its own task: it ends here, and nothing more is sent.
         self.cancel_last();
         let Some(listeners) = self.0.lifecycle.listeners.get() else {
             return;

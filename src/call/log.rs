@@ -19,7 +19,7 @@ use crate::telemetry;
 pub(super) struct Log {
     brief: Mutex<Brief>,
     failure: OnceLock<Diagnosis>,
-    /// Whether there are more attempts than the first, or are about to be.
+    /// Whether there is a second attempt, or will be.
     has_more: AtomicBool,
     /// Whether the caller waits for more of the call.
     waits: AtomicBool,
@@ -45,20 +45,20 @@ pub(super) struct Rest {
     more: Vec<Arc<Tracker>>,
     notes: Vec<TimelineEvent>,
     no_retry_reason: Option<NoRetryReason>,
-    /// The calls of stacks below that continue its request.
+    /// The calls of inner stacks that continue its request.
     pub(super) inner: Vec<Call>,
     /// The requests of an operation's attempts.
     pub(super) inside: Vec<NestedCalls>,
-    /// Where redirects have led.
+    /// The URL to which redirects have led.
     redirected_to: Option<Uri>,
 }
 
 /// The requests that an operation's work sent in one attempt.
 pub(super) struct NestedCalls {
     pub(super) attempt: Arc<Tracker>,
-    /// The calls of our clients, in order.
+    /// The calls of this crate's clients, in order.
     pub(super) calls: Vec<Call>,
-    /// The requests without a call around them that may change something.
+    /// The requests without a call around them whose method is not safe.
     pub(super) alone: Vec<Arc<Tracker>>,
 }
 
@@ -184,17 +184,17 @@ impl Call {
         self.brief().answered.get_or_insert(how);
     }
 
-    /// A classifier was asked about a 2xx of an attempt without a record.
+    /// Records what a classifier says about a 2xx of an attempt without a record.
     pub(crate) fn classify_success(&self, failed: Option<Diagnosis>) {
         self.brief().classified = failed;
     }
 
-    /// The caller waits for more of it, or does not: a caller that leaves while it does goes away.
+    /// Records whether the caller waits for more of the body. A caller that is dropped while it waits cancels the call.
     pub(crate) fn wait_for_more(&self, waits: bool) {
         self.0.log.waits.store(waits, Ordering::Relaxed);
     }
 
-    /// Returns the response that the caller has, if it waits for no more of it.
+    /// Returns the response that the caller has, unless it waits for more of it.
     pub(crate) fn answered(&self) -> Option<Outcome> {
         let waits = self.0.log.waits.load(Ordering::Relaxed);
         self.brief().answered.filter(|_| !waits)
@@ -216,14 +216,14 @@ impl Call {
             })
     }
 
-    /// Returns the calls inside this one: of stacks below, and of an operation's work.
+    /// Returns the calls inside this one: of inner stacks, and of an operation's work.
     pub(super) fn calls_below(&self) -> Vec<Self> {
         let rest = self.rest();
         let inside = rest.inside.iter().flat_map(|inside| &inside.calls);
         rest.inner.iter().chain(inside).cloned().collect()
     }
 
-    /// Returns the calls of stacks below that continue its request.
+    /// Returns the calls of inner stacks that continue its request.
     pub(super) fn inner(&self) -> Vec<Self> {
         let rest = self.0.log.rest.get();
         let rest = rest.map(|rest| rest.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,4 +1,4 @@
-//! The state of a call that travels through the stack in the request's extensions.
+//! The state of a call. The request's extensions carry it through the stack.
 
 mod ambient;
 #[cfg(feature = "reqwest-middleware")]
@@ -28,13 +28,13 @@ use crate::timeout::Timeout;
 
 pub(crate) use self::ambient::AmbientOperation;
 #[cfg(feature = "client")]
-pub(crate) use self::ambient::{attempt_of_request, heard_alone};
+pub(crate) use self::ambient::{attempt_of_request, record_request_alone};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
-pub(crate) use self::state::{Follows, Repeating};
+pub(crate) use self::state::{Follows, RetryClaim};
 pub(crate) use self::target::CallTarget;
 #[cfg(feature = "client")]
 pub(crate) use self::wire::unmet;
@@ -52,25 +52,25 @@ struct CallInner {
 }
 
 impl Call {
-    /// Begins the call of a request that is about to be sent. No layer below looks for it.
-    pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, limit: Timeout) -> Self {
+    /// Begins the call of a request that is about to be sent. No inner layer looks for it.
+    pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, timeout: Timeout) -> Self {
         let outer = match request.extensions().is_empty() {
             true => None,
             false => request.extensions_mut().remove::<Self>(),
         };
-        Self::begin_in(request, limit, outer)
+        Self::begin_in(request, timeout, outer)
     }
 
-    /// Begins the call of a request, due after `limit` at the latest, and puts it into the request's extensions. A call
-    /// around it is honored: its deadline holds here too, and if it retries, this call does not.
-    pub(crate) fn begin<B>(request: &mut Request<B>, limit: Timeout) -> Self {
+    /// Begins the call of a request, due after `timeout` at the latest, and puts it into the request's extensions. A
+    /// call around it is honored: its deadline applies here too, and if it retries, this call does not.
+    pub(crate) fn begin<B>(request: &mut Request<B>, timeout: Timeout) -> Self {
         let outer = Self::of(request.extensions());
-        let call = Self::begin_in(request, limit, outer);
+        let call = Self::begin_in(request, timeout, outer);
         request.extensions_mut().insert(call.clone());
         call
     }
 
-    fn begin_in<B>(request: &mut Request<B>, limit: Timeout, outer: Option<Self>) -> Self {
+    fn begin_in<B>(request: &mut Request<B>, timeout: Timeout, outer: Option<Self>) -> Self {
         let is_plain = request.extensions().is_empty();
         let options = match is_plain {
             true => None,
@@ -80,7 +80,7 @@ impl Call {
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
-        let call = Self::start(asked, options.unwrap_or_default(), limit, outer);
+        let call = Self::start(asked, options.unwrap_or_default(), timeout, outer);
         #[cfg(feature = "reqwest-middleware")]
         if !is_plain && let Some(this) = request.extensions_mut().remove::<CallerTry>() {
             call.mark_callers_try(this);
@@ -89,13 +89,13 @@ impl Call {
     }
 
     /// Begins a call that no other layer finds. Options and extensions of the request are left to the other layers.
-    pub(crate) fn alone<B>(request: &Request<B>, limit: Timeout) -> Self {
+    pub(crate) fn alone<B>(request: &Request<B>, timeout: Timeout) -> Self {
         let asked = CallTarget::Request {
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
         let started = clock::now();
-        let deadline = clock::after(started, limit.get());
+        let deadline = clock::after(started, timeout.get());
         let context = Context::new(asked, Options::default(), (started, deadline));
         let state = CallState::new(None, (None, Follows::default()), false);
         Self::new(context, state)
@@ -111,14 +111,19 @@ impl Call {
         }))
     }
 
-    /// Begins the call of an operation, due after `limit` at the latest. An operation around it is honored.
-    pub(crate) fn operate(asked: CallTarget, limit: Timeout) -> Self {
-        Self::start(asked, Options::default(), limit, None)
+    /// Begins the call of an operation, due after `timeout` at the latest. An operation around it is honored.
+    pub(crate) fn operate(asked: CallTarget, timeout: Timeout) -> Self {
+        Self::start(asked, Options::default(), timeout, None)
     }
 
-    fn start(asked: CallTarget, mut options: Options, limit: Timeout, above: Option<Self>) -> Self {
+    fn start(
+        asked: CallTarget,
+        mut options: Options,
+        timeout: Timeout,
+        above: Option<Self>,
+    ) -> Self {
         let started = clock::now();
-        let own = clock::after(started, options.deadline.unwrap_or(limit).get());
+        let own = clock::after(started, options.deadline.unwrap_or(timeout).get());
         let around = above.is_none().then(AmbientOperation::current).flatten();
         let outer = above
             .as_ref()
@@ -130,9 +135,9 @@ impl Call {
         let ends = around.as_ref().map(|around| around.ends);
         let ends = [options.inherited.deadline, ends];
         let deadline = ends.into_iter().flatten().fold(own, Instant::min);
-        // The calls below find it there.
+        // The inner calls find it there.
         options.inherited.deadline = Some(deadline);
-        let retries = |outer: &&Self| outer.is_repeated();
+        let retries = |outer: &&Self| outer.is_retried();
         let retries = outer.filter(retries).map(|by| by.most_attempts().max(2));
         let most = options.inherited.most.max(retries);
         let outer_key = outer.and_then(Self::key).zip(relation);
@@ -147,7 +152,7 @@ impl Call {
             CallState::new(outer_key, (most, follows), is_in_attempt),
         );
         if let Some(around) = around {
-            around.heard(&call);
+            around.record_call(&call);
         }
         if let Some(above) = above {
             above.goes_on_in(&call);

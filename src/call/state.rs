@@ -15,7 +15,7 @@ pub(crate) struct Follows {
 }
 
 impl Follows {
-    /// A caller outside retries; its rules are not known.
+    /// Used if a caller outside retries: its rules are not known.
     pub(crate) const BY_CALLER: Self = Self {
         sent: true,
         unsent: true,
@@ -36,9 +36,9 @@ impl Follows {
 /// The part of a call that its drivers change, without a lock.
 pub(super) struct CallState {
     pub(super) key: OnceLock<KeyMark>,
-    /// The key of the call around this one, if it holds here.
+    /// The key of the call around this one, if it applies here.
     pub(super) outer_key: Option<KeyMark>,
-    /// Whether this call continues an attempt of a stack above.
+    /// Whether this call continues an attempt of an outer stack.
     is_in_attempt: bool,
     /// The caller's try that this call is.
     #[cfg(feature = "reqwest-middleware")]
@@ -55,7 +55,7 @@ pub(super) struct CallState {
     made: AtomicU32,
     /// The number of attempts before the last redirect; 0 means none.
     leg: AtomicU32,
-    /// Whether a redirect led to a place that the call's idempotency key must not go to.
+    /// Whether a redirect led to an origin that must not get the call's idempotency key.
     led_away: AtomicBool,
 }
 
@@ -86,14 +86,14 @@ impl CallState {
 
 impl Call {
     /// Claims the retries of this call; `None` if another driver has them. Up to `most` attempts will be made.
-    pub(crate) fn repeat(&self, most: u32) -> Option<Repeating> {
+    pub(crate) fn claim_retries(&self, most: u32) -> Option<RetryClaim> {
         let state = &self.0.state;
         if state.retried.swap(true, Ordering::AcqRel) {
             return None;
         }
         state.claimed.store(true, Ordering::Relaxed);
         state.most_attempts.store(most, Ordering::Relaxed);
-        Some(Repeating(self.clone()))
+        Some(RetryClaim(self.clone()))
     }
 
     /// Returns whether a driver has ever claimed the retries of this call or of one inside it.
@@ -102,7 +102,7 @@ impl Call {
             || self.calls_below().iter().any(Self::was_retried)
     }
 
-    pub(crate) fn is_repeated(&self) -> bool {
+    pub(crate) fn is_retried(&self) -> bool {
         self.0.state.retried.load(Ordering::Acquire)
     }
 
@@ -125,7 +125,7 @@ impl Call {
         self.0.state.made.load(Ordering::Acquire)
     }
 
-    /// Counts an attempt that ended, if no record has counted it since there were `before`.
+    /// Counts an attempt that ended, if the count is still `before`: no record has counted it.
     pub(crate) fn count_attempt(&self, before: u32) {
         if self.attempt_count() == before {
             self.count_one_more();
@@ -143,7 +143,7 @@ impl Call {
         self.0.state.leg.store(made, Ordering::Relaxed);
     }
 
-    /// Returns whether a redirect led to a place that the key must not go to. The key is then not sent again.
+    /// Returns whether a redirect led to an origin that must not get the key. The key is then not sent again.
     pub(crate) fn is_led_away(&self) -> bool {
         self.0.state.led_away.load(Ordering::Relaxed)
     }
@@ -165,9 +165,9 @@ impl Call {
 }
 
 /// The right to retry a call. One driver at a time has it, so that nested stacks do not multiply their attempts.
-pub(crate) struct Repeating(Call);
+pub(crate) struct RetryClaim(Call);
 
-impl Repeating {
+impl RetryClaim {
     /// The same right in the next leg, where up to `most` attempts will be made.
     pub(crate) fn of(self, most: u32) -> Self {
         let state = &self.0.0.state;
@@ -176,7 +176,7 @@ impl Repeating {
     }
 }
 
-impl Drop for Repeating {
+impl Drop for RetryClaim {
     fn drop(&mut self) {
         let state = &self.0.0.state;
         state.most_attempts.store(1, Ordering::Relaxed);

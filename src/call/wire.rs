@@ -1,11 +1,11 @@
-//! The last check before a request is sent: whether its demands were carried out.
+//! The last check before a request is sent: whether its demands were met.
 
 use http::Request;
 
 use super::Call;
 use crate::options::{Options, Unmet, Wire};
 
-/// Returns the first demand of a request that no layer has carried out when it is about to be sent.
+/// Returns the first demand of a request that no layer has met, when it is about to be sent.
 #[cfg(feature = "client")]
 pub(crate) fn unmet<B>(request: &Request<B>) -> Option<Unmet> {
     if let Some(call) = Call::of(request.extensions()) {

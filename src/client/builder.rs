@@ -329,7 +329,7 @@ impl ClientBuilder {
         let (breaker, budgets) = (standard.breaker_handle(), standard.budgets());
         let transport = set.build()?;
         let config = standard.config_handle();
-        config.tell_limits(transport.follow_limits());
+        config.tell_limits(transport.follow_timeouts());
         #[cfg(feature = "otel")]
         if let Some(metrics) = self.metrics {
             standard.watch(&metrics);

@@ -1,4 +1,4 @@
-//! Reads the codings of a body (RFC 9110 §8.4): pure.
+//! Reads the codings of a body (RFC 9110 §8.4). Pure.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The decoders of a body, one behind the other: pure. A body is checked to its last byte.
+//! The decoders of a body, in a chain. Pure. A body is checked to its last byte.
 
 use std::fmt;
 use std::io;
@@ -183,9 +183,8 @@ impl CodingStage {
 
     /// Begins another member. Fails if the next bytes do not begin one.
     fn begin_member(&mut self) -> Result<(), DecodeError> {
-        // RFC 1952 §2.2: members follow one another, without bytes between or behind them. So zero padding fails,
-        // too: in a body it could hide a member that was lost.
-        // fails, too. In a body it cannot be told from a member that was lost.
+        // RFC 1952 §2.2: members follow one another, without bytes between or behind them. So zero padding fails, too:
+        // it could hide a member that was lost.
         if self.coding != Coding::Gzip || self.input.first() != Some(&GZIP_ID1) {
             return Err(DecodeError::Long(self.coding));
         }
@@ -235,8 +234,7 @@ const PIECE: usize = 8 << 10;
 /// The first byte of each member (RFC 1952 §2.3.1).
 const GZIP_ID1: u8 = 0x1f;
 /// Bounds the headers of members and the blocks without content. Without this bound a body that decodes to nothing,
-/// again and again, would keep a core busy: limits of the body count only decoded bytes.
-/// and again, would keep a core busy: no body limit counts what never comes out.
+/// again and again, would keep a core busy: body limits count only decoded bytes.
 const MOST_OVERHEAD: u64 = 1 << 20;
 
 #[cfg(test)]

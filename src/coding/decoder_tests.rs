@@ -105,7 +105,7 @@ fn body_that_is_cut_anywhere_is_incomplete_in_every_coding() {
 }
 
 #[test]
-fn bytes_that_are_left_over_fail_in_every_coding_and_every_split() {
+fn surplus_bytes_fail_in_every_coding_and_every_split() {
     for coding in ALL {
         for rest in [&b"\0"[..], b"\0\0\0\0\0\0\0\0", b"garbage", b"{}"] {
             let body = [&encode(coding, TEXT), rest].concat();
@@ -130,7 +130,7 @@ fn bytes_that_are_left_over_fail_in_every_coding_and_every_split() {
 }
 
 #[test]
-fn every_flipped_bit_of_the_checked_codings_is_seen() {
+fn every_flipped_bit_is_detected_in_codings_with_a_checksum() {
     for coding in [Gzip, Deflate] {
         let encoded = encode(coding, TEXT);
         // Bytes 4 to 9 of a gzip header are its time, its level and its system.
@@ -210,7 +210,7 @@ fn body_without_a_byte_is_empty_in_every_coding() {
 }
 
 #[test]
-fn bomb_comes_out_piece_by_piece_and_a_hollow_one_is_refused() {
+fn bomb_is_decoded_piece_by_piece_and_one_without_content_is_refused() {
     let zeros = vec![0; 8 << 20];
     for coding in ALL {
         let bomb = encode(coding, &zeros);
@@ -246,7 +246,7 @@ fn content_that_fills_its_pieces_exactly_is_whole() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
     #[test]
-    fn whatever_is_encoded_comes_out_wherever_it_is_split(
+    fn encoded_content_is_decoded_in_every_split(
         members in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20_000), 1..4),
         coding in prop::sample::select(ALL.to_vec()),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),

@@ -20,7 +20,7 @@ impl Evidence {
     pub(super) fn connector(&mut self, error: &(dyn StdError + 'static)) {
         if let Some(pool) = error.downcast_ref::<PoolError>() {
             if pool.is_connect() {
-                // A cause below may be more exact.
+                // A later cause in the chain may be more exact.
                 self.setup = Some(Hop::Connect);
             }
         } else if let Some(tunnel) = error.downcast_ref::<TunnelError>() {
@@ -33,9 +33,9 @@ impl Evidence {
             };
         } else if let Some(socks) = error.downcast_ref::<SocksError>() {
             self.kind = match socks {
-                // The cause below is more exact.
+                // The next cause in the chain is more exact.
                 SocksError::Inner(_) => self.kind,
-                // The type below this one cannot be named.
+                // The type of the next cause cannot be named.
                 SocksError::V5(refusal) if UNAUTHORIZED.contains(&&*refusal.to_string()) => {
                     Some(Kind::ProxyUnauthorized)
                 }

@@ -16,10 +16,10 @@ use crate::record::Tracker;
 #[derive(Debug)]
 pub(crate) struct AttemptFailure(Error);
 
-/// The context in which the driver sees the failure of a service below.
+/// The context in which the driver sees the failure of the inner service.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct View<'a> {
-    /// The call that the request belongs to, if the services below could find it.
+    /// The call that the request belongs to, if the inner services could find it.
     pub(crate) call: Option<&'a Call>,
     /// The record of the attempt, if there is one.
     pub(crate) record: Option<&'a Tracker>,
@@ -59,7 +59,7 @@ impl From<Diagnosis> for AttemptFailure {
 }
 
 impl AttemptFailure {
-    /// Diagnoses an error of the service below.
+    /// Diagnoses an error of the inner service.
     pub(crate) fn below(error: BoxError, view: View<'_>) -> Self {
         let error = match Error::ours(error) {
             Ok(ours) => {

@@ -20,7 +20,7 @@ fn effect_at_the_edge_is_the_greatest_of_all() {
 }
 
 #[test]
-fn get_that_a_redirect_made_proves_nothing_of_the_post() {
+fn get_after_a_redirect_proves_nothing_about_the_post() {
     for (own, log, expected) in [
         (Effect::Done, Effect::Possible, Effect::Possible),
         (Effect::Done, Effect::None, Effect::Possible),
@@ -49,7 +49,7 @@ fn foreign_error_alone_proves_nothing() {
 }
 
 #[test]
-fn error_of_ours_proves_what_it_says_also_inside_a_foreign_one() {
+fn own_error_is_a_proof_even_inside_a_foreign_error() {
     let refused = || Error::new(Diagnosis::new(Hop::Connect, Kind::Refused, Effect::None));
     let bare = AttemptFailure::below(refused().into(), View::default());
     let wrapped = AttemptFailure::below(io::Error::other(refused()).into(), View::default());
@@ -60,7 +60,7 @@ fn error_of_ours_proves_what_it_says_also_inside_a_foreign_one() {
 }
 
 #[test]
-fn head_says_what_a_body_that_breaks_off_has_done() {
+fn head_decides_the_effect_of_a_body_that_breaks_off() {
     let view = View {
         head: Some(Effect::Done),
         ..View::default()

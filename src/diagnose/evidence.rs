@@ -53,7 +53,7 @@ pub(crate) fn is_unprocessed(error: &(dyn StdError + 'static)) -> bool {
 }
 
 impl Evidence {
-    /// Reads one error of the chain. Returns false if the causes below it do not concern this call.
+    /// Reads one error of the chain. Returns false if the causes behind it do not concern this call.
     fn read(&mut self, error: &(dyn StdError + 'static)) -> bool {
         if let Some(ours) = error.downcast_ref::<Error>() {
             let mut known = ours.diagnosis();
@@ -74,7 +74,7 @@ impl Evidence {
             self.timeout_kind = Some(*which);
         } else if error.is::<BodyFailed>() {
             (self.kind, self.hop) = (Some(Kind::RequestBody), Some(Hop::Send));
-            return false; // the causes below belong to the caller
+            return false; // the causes behind it belong to the caller
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             self.io(io);
         } else if let Some(h2) = error.downcast_ref::<h2::Error>() {

@@ -40,18 +40,18 @@ use crate::timeout::Timeout;
 ///
 /// # Defaults
 ///
-/// | setting | default | why |
+/// | option | default | reason |
 /// |---|---|---|
 /// | name servers, search list, ndots, `use-vc` | the system's resolv.conf | |
 /// | hosts file | the system's, where nsswitch.conf has it | before DNS, after it, or not at all |
-/// | limit | 2 s, for the whole lookup | half of it is left to the last name server |
+/// | timeout | 2 s, for the whole lookup | half of it is left for the last name server |
 /// | TTL | at least 1 s, at most 1 h | RFC 8767 §4 asks for a cap |
-/// | negative answers | at most 60 s | a name that was just made is found soon |
+/// | negative answers | at most 60 s | a new name is found soon |
 /// | addresses of a denied name | until it is denied again after the negative TTL, at most 61 s | a short NXDOMAIN loses no addresses |
 /// | failure backoff | 1 s, doubled up to 30 s | no query storm (RFC 9520 §3.2) |
 /// | refresh | at 80 to 90 % of the TTL, for names in use | no call waits, and the queries are spread over time |
 /// | stale answers | for 24 h after their end | RFC 8767 §5: old addresses are better than none |
-/// | silence before they are used | 1.8 s, or half of the limit | RFC 8767 §5 |
+/// | silence before they are used | 1.8 s, or half of the timeout | RFC 8767 §5 |
 /// | capacity | 4,096 names | bounded |
 ///
 /// The system's files are read again when they change. A lookup that needs a query checks their size and date, at most
@@ -62,10 +62,10 @@ use crate::timeout::Timeout;
 /// Without a name server, the resolver can still be built: literals and names of the hosts file resolve. A lookup that
 /// needs a name server fails, and its error says what to set. A public resolver is never used instead.
 ///
-/// The servers are asked in their order. If one fails, the next is asked at once. If one is silent, the next is asked
-/// too after 300 ms. A response is negative only with authority: NXDOMAIN, or no records with an SOA
-/// or as an authoritative answer. A server fails if it sends a referral, an empty response, or a response to another
-/// question.
+/// The servers are queried in their order. If one fails, the next one is queried immediately. If one is silent, the
+/// next one is queried in addition after 300 ms. A response is negative only with authority: NXDOMAIN, or no records
+/// with an SOA or as an authoritative answer. A server fails if it sends a referral, an empty response, or a response
+/// to another question.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct ResolverBuilder {
@@ -212,9 +212,9 @@ impl ResolverBuilder {
 
     /// Uses expired addresses for at most this long after their end, as long as the servers fail or are silent.
     ///
-    /// Such answers are [marked](crate::dns::Answer::is_stale). They are used at once while a failure is known,
-    /// otherwise after the servers have been silent for 1.8 s or half of the limit. In the background, the servers are
-    /// still queried, with backoff. A negative response ends the old addresses when it is confirmed: when it comes
+    /// Such answers are [marked](crate::dns::Answer::is_stale). They are used immediately while a failure is known,
+    /// otherwise after the servers have been silent for 1.8 s or half of the timeout. In the background, the servers
+    /// are still queried, with backoff. A negative response ends the old addresses when it is confirmed: when it comes
     /// again after its own TTL, at most 61 s after the first.
     pub fn stale_limit(mut self, limit: Duration) -> Self {
         self.rules.stale = Some(limit);
@@ -256,7 +256,7 @@ impl ResolverBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if settings contradict each other, or if a hosts file at a path cannot be read.
+    /// Fails if two options contradict each other, or if a hosts file at a path cannot be read.
     pub fn build(self) -> Result<Resolver, ResolverBuildError> {
         self.check()?;
         let watch = FileWatch::new(self.plan.clone());
@@ -302,7 +302,7 @@ impl ResolverBuilder {
         let limit = self.plan.upstream.limit;
         Ok(Resolver::from_inner(ResolverInner {
             config: ArcSwap::from_pointee(config),
-            board: Arc::new(QueryPool::new(Cache::new(self.rules), source, limit)),
+            pool: Arc::new(QueryPool::new(Cache::new(self.rules), source, limit)),
             watch,
             limit,
         }))

@@ -3,7 +3,7 @@
 //! Expired entries stay until their place is needed. They show whether a family is worth waiting for, and whether a new
 //! response is a change. While the servers fail, they are better than nothing.
 //!
-//! Names are evicted by use. They stand in a queue, and the first one is evicted. If it was used since it came to the
+//! Names are evicted by use. They are in a queue, and the first one is evicted. If it was used since it came to the
 //! front, it goes to the back instead. Names that a live destination holds also go to the back; they are evicted only
 //! if all names are held.
 
@@ -38,7 +38,7 @@ impl Cache {
     }
 
     /// Returns the last result for one family of `name`, fresh or not.
-    pub(crate) fn heard(&self, name: &str, family: Family) -> Option<&CachedRecord> {
+    pub(crate) fn latest(&self, name: &str, family: Family) -> Option<&CachedRecord> {
         self.entries.get(name)?.families[family.index()].as_ref()
     }
 
@@ -55,12 +55,12 @@ impl Cache {
     }
 
     /// Returns whether a result for one family of `name` is worth waiting for.
-    pub(crate) fn is_hoped(&self, name: &str, family: Family, now: Instant) -> bool {
-        self.rules.is_hoped(self.heard(name, family), now)
+    pub(crate) fn is_worth_waiting(&self, name: &str, family: Family, now: Instant) -> bool {
+        self.rules.is_worth_waiting(self.latest(name, family), now)
     }
 
     /// Returns whether `name` may be queried because of doubt: at most once a second. The age of the last result does
-    /// not matter: a result from just before the addresses moved is the one to doubt.
+    /// not matter: it may come from the moment just before the addresses changed.
     pub(crate) fn may_doubt(&self, name: &str, now: Instant) -> bool {
         let entry = self.entries.get(name);
         entry.is_some_and(|entry| entry.doubted.is_none_or(|at| at + DOUBT <= now))
@@ -75,8 +75,8 @@ impl Cache {
 
     /// Returns whether the last query for one family of `name` failed recently.
     pub(crate) fn is_failing(&self, name: &str, family: Family, now: Instant) -> bool {
-        let heard = self.heard(name, family);
-        heard.is_some_and(|heard| self.rules.is_failing(heard, now))
+        let latest = self.latest(name, family);
+        latest.is_some_and(|latest| self.rules.is_failing(latest, now))
     }
 
     /// Returns the DNS answer for `name` that needs no query, and how long it is valid. `None` if one of its families
@@ -86,13 +86,13 @@ impl Cache {
         let [Some(six), Some(four)] = &entry.families else {
             return None;
         };
-        if !six.stands(now) || !four.stands(now) {
+        if !six.is_valid(now) || !four.is_valid(now) {
             return None;
         }
         let composed = compose([FamilyState::of(six, now), FamilyState::of(four, now)]).ok()?;
         Some(ServedAnswer {
             composed,
-            until: six.turns(now).min(four.turns(now)),
+            until: six.changes_at(now).min(four.changes_at(now)),
             refresh: six.refresh.min(four.refresh),
             used: Arc::clone(&entry.used),
         })
@@ -105,7 +105,7 @@ impl Cache {
         outcome: QueryOutcome,
         at: (Instant, f64),
     ) -> CachedRecord {
-        let before = self.heard(&question.name, question.family);
+        let before = self.latest(&question.name, question.family);
         self.rules.weigh(outcome, before, at)
     }
 
@@ -119,32 +119,32 @@ impl Cache {
         (now, luck): (Instant, f64),
     ) -> Recorded {
         let Question { name, family } = question;
-        let heard = self.weigh(question, outcome, (now, luck));
-        let before = self.heard(name, *family);
-        let changed = before.is_some_and(|before| heard.differs_from(before));
+        let latest = self.weigh(question, outcome, (now, luck));
+        let before = self.latest(name, *family);
+        let changed = before.is_some_and(|before| latest.differs_from(before));
         let known = self.entries.contains_key(name);
-        let evicted = match known || heard.stands(now) {
-            true => self.keep(name, *family, heard.clone()),
+        let evicted = match known || latest.is_valid(now) {
+            true => self.keep(name, *family, latest.clone()),
             false => None,
         };
         Recorded {
-            heard,
+            latest,
             changed,
             evicted,
         }
     }
 
-    /// Expires everything at `now`, because the servers that sent it are no longer asked. Expired results are still
+    /// Expires everything at `now`, because the servers that sent it are no longer used. Expired results are still
     /// better than nothing.
     pub(crate) fn expire(&mut self, now: Instant) {
         for entry in self.entries.values_mut() {
-            for heard in entry.families.iter_mut().flatten() {
-                heard.expire(now);
+            for latest in entry.families.iter_mut().flatten() {
+                latest.expire(now);
             }
         }
     }
 
-    fn keep(&mut self, name: &Arc<str>, family: Family, heard: CachedRecord) -> Option<Arc<str>> {
+    fn keep(&mut self, name: &Arc<str>, family: Family, latest: CachedRecord) -> Option<Arc<str>> {
         let mut evicted = None;
         if !self.entries.contains_key(name) {
             if self.entries.len() >= self.rules.capacity {
@@ -153,7 +153,7 @@ impl Cache {
             self.queue.push_back(Arc::clone(name));
         }
         let entry = self.entries.entry(Arc::clone(name)).or_default();
-        entry.families[family.index()] = Some(heard);
+        entry.families[family.index()] = Some(latest);
         evicted
     }
 
@@ -180,7 +180,7 @@ impl Cache {
 /// The effects of an outcome on the cache.
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    pub(crate) heard: CachedRecord,
+    pub(crate) latest: CachedRecord,
     /// Whether the addresses changed. Their order does not count, because servers shuffle it.
     pub(crate) changed: bool,
     /// The name that was evicted.
@@ -191,7 +191,7 @@ pub(crate) struct Recorded {
 #[derive(Debug)]
 pub(crate) struct ServedAnswer {
     pub(crate) composed: MergedAnswer,
-    /// From this instant on, the addresses are others, or a query is needed.
+    /// From this instant on, the addresses may change, or a query is needed.
     pub(crate) until: Instant,
     /// From this instant on, a query runs in the background.
     pub(crate) refresh: Instant,

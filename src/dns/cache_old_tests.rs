@@ -23,7 +23,7 @@ fn generation_changes_with_the_addresses_and_only_with_them() {
 }
 
 #[test]
-fn change_that_a_failure_stood_before_is_told_all_the_same() {
+fn change_after_a_failure_is_reported() {
     let (mut cache, now) = (cache(), start());
     record(&mut cache, "a", addresses(&[1], 6), now);
     record(
@@ -56,11 +56,11 @@ fn failure_leaves_the_addresses_until_the_stale_limit() {
 
     let last = ended + STALE - secs(1);
     let failed = || nothing(DnsErrorReason::Timeout, None);
-    let heard = record(&mut cache, "a", failed(), last).heard;
-    assert!(heard.old(last).is_some() && heard.old(ended + STALE).is_none());
-    assert_eq!(heard.turns(last), last + secs(1));
-    let heard = record(&mut cache, "a", failed(), ended + STALE).heard;
-    assert!(heard.old(ended + STALE).is_none());
+    let latest = record(&mut cache, "a", failed(), last).latest;
+    assert!(latest.old(last).is_some() && latest.old(ended + STALE).is_none());
+    assert_eq!(latest.changes_at(last), last + secs(1));
+    let latest = record(&mut cache, "a", failed(), ended + STALE).latest;
+    assert!(latest.old(ended + STALE).is_none());
 }
 
 #[test]
@@ -71,29 +71,29 @@ fn denial_that_is_confirmed_after_its_ttl_ends_the_addresses() {
         let denied_at = now + secs(6);
         let mut deny = |after: u32| {
             let at = denied_at + secs(after);
-            record(&mut cache, "a", nothing(reason, Some(10)), at).heard
+            record(&mut cache, "a", nothing(reason, Some(10)), at).latest
         };
 
         // Queried again at 2 s, then after the negative TTL and a second.
         for (after, next) in [(0, 2), (2, 11), (10, 11)] {
-            let heard = deny(after);
+            let latest = deny(after);
             let at = denied_at + secs(after);
-            assert!(heard.old(at).is_some() && !heard.is_gone(), "{after}");
-            assert_eq!(heard.refresh, denied_at + secs(next), "{after}");
-            assert_eq!(heard.until, denied_at + secs(61), "{after}");
+            assert!(latest.old(at).is_some() && !latest.is_gone(), "{after}");
+            assert_eq!(latest.refresh, denied_at + secs(next), "{after}");
+            assert_eq!(latest.until, denied_at + secs(61), "{after}");
         }
-        let heard = deny(11);
-        assert!(heard.old(denied_at + secs(11)).is_none());
-        assert_eq!(heard.is_gone(), reason == DnsErrorReason::NotFound);
+        let latest = deny(11);
+        assert!(latest.old(denied_at + secs(11)).is_none());
+        assert_eq!(latest.is_gone(), reason == DnsErrorReason::NotFound);
 
         let failed = nothing(DnsErrorReason::Timeout, None);
-        let heard = record(&mut cache, "a", failed, denied_at + secs(22)).heard;
-        assert!(heard.old(denied_at + secs(22)).is_none());
+        let latest = record(&mut cache, "a", failed, denied_at + secs(22)).latest;
+        assert!(latest.old(denied_at + secs(22)).is_none());
     }
 }
 
 #[test]
-fn failure_confirms_no_denial_and_takes_nothing_but_lengthens_nothing_either() {
+fn failure_neither_confirms_a_denial_nor_extends_the_old_addresses() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 6, now);
     let denied_at = now + secs(6);
@@ -105,12 +105,12 @@ fn failure_confirms_no_denial_and_takes_nothing_but_lengthens_nothing_either() {
     );
 
     let failed = nothing(DnsErrorReason::Timeout, None);
-    let heard = record(&mut cache, "a", failed, denied_at + secs(11)).heard;
+    let latest = record(&mut cache, "a", failed, denied_at + secs(11)).latest;
     let (last, end) = (denied_at + secs(61) - NANO, denied_at + secs(61));
-    assert!(heard.old(last).is_some() && heard.old(end).is_none());
+    assert!(latest.old(last).is_some() && latest.old(end).is_none());
     let gone = nothing(DnsErrorReason::NotFound, Some(10));
-    let heard = record(&mut cache, "a", gone, denied_at + secs(12)).heard;
-    assert!(heard.is_gone() && heard.old(denied_at + secs(12)).is_none());
+    let latest = record(&mut cache, "a", gone, denied_at + secs(12)).latest;
+    assert!(latest.is_gone() && latest.old(denied_at + secs(12)).is_none());
 }
 
 #[test]
@@ -119,49 +119,49 @@ fn addresses_that_did_not_work_until_now_are_not_kept() {
         let (mut cache, now) = (cache(), start());
         both(&mut cache, "a", 6, now);
         let at = now + secs(6 + after);
-        let heard = record(
+        let latest = record(
             &mut cache,
             "a",
             nothing(DnsErrorReason::NotFound, Some(10)),
             at,
         )
-        .heard;
-        assert_eq!(heard.old(at).is_some(), kept, "{after}");
+        .latest;
+        assert_eq!(latest.old(at).is_some(), kept, "{after}");
     }
 }
 
 #[test]
-fn answer_good_for_one_connection_is_never_stale() {
+fn answer_with_ttl_zero_is_never_stale() {
     let (rules, now) = (rules(), start());
-    let heard = rules.weigh(addresses(&[1], 0), None, (now, LUCK));
-    assert!(heard.old(now).is_none());
+    let latest = rules.weigh(addresses(&[1], 0), None, (now, LUCK));
+    assert!(latest.old(now).is_none());
 
     let failed = nothing(DnsErrorReason::Timeout, None);
-    let heard = rules.weigh(failed, Some(&heard), (now, LUCK));
-    assert!(heard.old(now).is_none());
+    let latest = rules.weigh(failed, Some(&latest), (now, LUCK));
+    assert!(latest.old(now).is_none());
 }
 
 #[test]
-fn last_second_of_a_cache_takes_no_stale_answer_away() {
+fn zero_ttl_from_the_last_second_of_a_cache_removes_no_stale_answer() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 6, now);
     let ended = now + secs(6);
     record(&mut cache, "a", addresses(&[2], 0), ended);
 
     let failed = nothing(DnsErrorReason::Timeout, None);
-    let heard = record(&mut cache, "a", failed, ended).heard;
+    let latest = record(&mut cache, "a", failed, ended).latest;
     assert_eq!(
-        heard.old(ended).unwrap().addresses[0].to_string(),
+        latest.old(ended).unwrap().addresses[0].to_string(),
         "10.0.0.2"
     );
-    assert!(heard.old(ended + STALE - NANO).is_some() && heard.old(ended + STALE).is_none());
+    assert!(latest.old(ended + STALE - NANO).is_some() && latest.old(ended + STALE).is_none());
     let denied = nothing(DnsErrorReason::NotFound, Some(60));
-    let heard = record(&mut cache, "a", denied, ended).heard;
-    assert!(heard.old(ended).is_some());
+    let latest = record(&mut cache, "a", denied, ended).latest;
+    assert!(latest.old(ended).is_some());
 }
 
 #[test]
-fn failed_refresh_leaves_the_answer_fresh_and_comes_again_after_the_back_off() {
+fn failed_refresh_leaves_the_answer_fresh_and_is_retried_after_the_backoff() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 60, now);
     let early = now + secs(51);
@@ -184,8 +184,8 @@ fn failed_refresh_leaves_the_answer_fresh_and_comes_again_after_the_back_off() {
 fn refresh_is_due_at_80_to_90_percent_of_the_ttl() {
     let (rules, now) = (rules(), start());
     for (luck, percent) in [(0.0, 80), (0.5, 85), (1.0, 90)] {
-        let heard = rules.weigh(addresses(&[1], 100), None, (now, luck));
-        assert!(!heard.is_due(now + secs(percent) - NANO) && heard.is_due(now + secs(percent)));
+        let latest = rules.weigh(addresses(&[1], 100), None, (now, luck));
+        assert!(!latest.is_due(now + secs(percent) - NANO) && latest.is_due(now + secs(percent)));
     }
     let missing = rules.weigh(
         nothing(DnsErrorReason::NoRecords, Some(60)),
@@ -199,23 +199,23 @@ fn refresh_is_due_at_80_to_90_percent_of_the_ttl() {
 }
 
 #[test]
-fn doubt_waits_for_a_second_and_for_the_back_off() {
+fn doubt_waits_for_a_second_and_for_the_backoff() {
     let (mut cache, now) = (cache(), start());
     assert!(!cache.may_doubt("a", now), "the name is not in the cache");
-    let heard = record(&mut cache, "a", addresses(&[1], 60), now).heard;
-    assert!(heard.may_be_doubted(now) && cache.may_doubt("a", now));
+    let latest = record(&mut cache, "a", addresses(&[1], 60), now).latest;
+    assert!(latest.may_be_doubted(now) && cache.may_doubt("a", now));
     cache.doubt("a", now);
     record(&mut cache, "a", addresses(&[1], 60), now);
     assert!(!cache.may_doubt("a", now + secs(1) - NANO) && cache.may_doubt("a", now + secs(1)));
 
     let failed = || nothing(DnsErrorReason::Timeout, None);
     record(&mut cache, "a", failed(), now);
-    let heard = record(&mut cache, "a", failed(), now).heard;
-    assert!(!heard.may_be_doubted(now + secs(2) - NANO) && heard.may_be_doubted(now + secs(2)));
+    let latest = record(&mut cache, "a", failed(), now).latest;
+    assert!(!latest.may_be_doubted(now + secs(2) - NANO) && latest.may_be_doubted(now + secs(2)));
 }
 
 #[test]
-fn answers_of_servers_that_are_not_asked_any_more_are_old_at_once() {
+fn answers_of_replaced_servers_expire_immediately() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 60, now);
     record(
@@ -228,13 +228,13 @@ fn answers_of_servers_that_are_not_asked_any_more_are_old_at_once() {
     cache.expire(now + secs(1));
 
     assert_eq!(answer(&cache, "a", now + secs(1)), None);
-    let heard = cache.heard("a", Family::V4).unwrap();
-    assert!(heard.old(now + secs(1)).is_some());
-    assert!(cache.is_hoped("a", Family::V4, now + secs(1)));
+    let latest = cache.latest("a", Family::V4).unwrap();
+    assert!(latest.old(now + secs(1)).is_some());
+    assert!(cache.is_worth_waiting("a", Family::V4, now + secs(1)));
     assert!(
         !cache
-            .heard("failed", Family::V4)
+            .latest("failed", Family::V4)
             .unwrap()
-            .stands(now + secs(1))
+            .is_valid(now + secs(1))
     );
 }

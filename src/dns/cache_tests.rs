@@ -26,7 +26,7 @@ fn answer_is_fresh_for_its_ttl_and_not_longer() {
 }
 
 #[test]
-fn same_addresses_in_another_order_are_no_change() {
+fn same_addresses_in_another_order_are_not_a_change() {
     let (mut cache, now) = (cache(), start());
     assert!(!record(&mut cache, "a", addresses(&[1, 2], 6), now).changed);
     assert!(!record(&mut cache, "a", addresses(&[2, 1], 6), now + secs(6)).changed);
@@ -42,7 +42,7 @@ fn another_address_is_a_change_once() {
 }
 
 #[test]
-fn failure_and_recovery_are_no_change() {
+fn failure_and_recovery_are_not_a_change() {
     let (mut cache, now) = (cache(), start());
     record(&mut cache, "a", addresses(&[1], 6), now);
 
@@ -78,7 +78,7 @@ fn failures_in_a_row_double_the_back_off_up_to_its_cap() {
 }
 
 #[test]
-fn back_off_begins_anew_after_an_answer_and_after_a_quiet_time() {
+fn backoff_restarts_after_an_answer_and_after_a_quiet_time() {
     let (mut cache, now) = (cache(), start());
     let failed = || nothing(DnsErrorReason::Timeout, None);
     good_for(&mut cache, failed(), now);
@@ -106,7 +106,7 @@ fn ttl_0_is_not_kept_and_not_lifted() {
 }
 
 #[test]
-fn endless_ttl_is_clamped_to_the_ceiling() {
+fn very_long_ttl_is_clamped_to_the_ceiling() {
     let (mut cache, now) = (cache(), start());
     for ttl in [u32::MAX >> 1, u32::MAX] {
         assert_eq!(good_for(&mut cache, addresses(&[1], ttl), now), CEILING);
@@ -118,8 +118,8 @@ fn negative_answer_is_kept_for_the_ttl_of_its_soa_clamped() {
     let (mut cache, now) = (cache(), start());
     for (soa, kept) in [(Some(20), 20), (Some(61), 60), (Some(0), 1), (None, 1)] {
         for reason in [DnsErrorReason::NotFound, DnsErrorReason::NoRecords] {
-            let heard = good_for(&mut cache, nothing(reason, soa), now);
-            assert_eq!(heard, secs(kept), "{soa:?}");
+            let latest = good_for(&mut cache, nothing(reason, soa), now);
+            assert_eq!(latest, secs(kept), "{soa:?}");
         }
     }
 }
@@ -169,20 +169,20 @@ fn full_cache_forgets_names_that_were_not_used_again() {
 }
 
 #[test]
-fn answer_that_is_given_is_a_use() {
+fn served_answer_counts_as_a_use() {
     let (mut cache, now) = (full(2), start());
     both(&mut cache, "used", 60, now);
     both(&mut cache, "other", 60, now);
-    let shelf = crate::dns::hot_cache::HotCache::default();
-    shelf.put(&"used".into(), cache.show("used", now), None);
-    assert!(shelf.find("used", now).is_some());
+    let hot = crate::dns::hot_cache::HotCache::default();
+    hot.put(&"used".into(), cache.show("used", now), None);
+    assert!(hot.find("used", now).is_some());
 
     let evicted = record(&mut cache, "new", addresses(&[1], 60), now).evicted;
     assert_eq!(evicted.as_deref(), Some("other"));
 }
 
 #[test]
-fn name_of_a_live_destination_goes_last() {
+fn name_of_a_live_destination_is_evicted_last() {
     let (mut cache, now) = (full(3), start());
     for name in ["held", "a", "b"] {
         both(&mut cache, name, 60, now);
@@ -220,7 +220,7 @@ fn hostile_names_do_not_grow_the_memory() {
 }
 
 #[test]
-fn forgotten_name_is_told_so_that_it_is_not_shown_any_longer() {
+fn evicted_name_is_returned_so_that_it_is_not_served_any_longer() {
     let (mut cache, now) = (full(1), start());
     assert_eq!(
         record(&mut cache, "a", addresses(&[1], 6), now).evicted,
@@ -235,8 +235,8 @@ fn forgotten_name_is_told_so_that_it_is_not_shown_any_longer() {
 fn hostile_answer_is_cut() {
     let (mut cache, now) = (cache(), start());
     let many = addresses(&[7; 4_000], 60);
-    let heard = record(&mut cache, "a", many, now).heard;
-    assert_eq!(heard.fresh(now).unwrap().addresses.len(), ADDRESSES);
+    let latest = record(&mut cache, "a", many, now).latest;
+    assert_eq!(latest.fresh(now).unwrap().addresses.len(), ADDRESSES);
 }
 
 fn rules() -> CachePolicy {
@@ -287,9 +287,9 @@ fn question(name: &str, family: Family) -> Question {
 }
 
 fn good_for(cache: &mut Cache, outcome: QueryOutcome, now: Instant) -> Duration {
-    let heard = record(cache, "a", outcome, now).heard;
-    assert_eq!(heard.at, now);
-    heard.until - now
+    let latest = record(cache, "a", outcome, now).latest;
+    assert_eq!(latest.at, now);
+    latest.until - now
 }
 
 fn addresses(last: &[u8], ttl: u32) -> QueryOutcome {

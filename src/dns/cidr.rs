@@ -119,7 +119,7 @@ impl FromStr for Cidr {
     }
 }
 
-/// The text is not a range of addresses.
+/// The error of a text that is not a range of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidCidr {
     text: String,
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn range_holds_what_has_its_prefix() {
+    fn range_contains_the_addresses_with_its_prefix() {
         for (range, inside, outside) in [
             ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
             ("100.64.0.0/10", "100.127.255.255", "100.128.0.0"),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_named() {
+    fn invalid_range_is_named() {
         for (text, why) in [
             ("", "does not begin with an address"),
             ("10.0.0/8", "does not begin with an address"),

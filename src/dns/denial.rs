@@ -7,8 +7,8 @@
 //! ```text
 //!  first denial      + 2 s          + negative TTL, at most 60 s, + 1 s
 //!       ├──────────────┼───────────────────────────┤
-//!       │ addresses are kept, marked stale         │ a denial from then on is believed
-//!                      └ asked again: authorities without a cache in between know by then
+//!       │ addresses are kept, marked stale         │ a denial from then on is accepted
+//!                      └ queried again: an authority without a cache in between usually knows by then
 //! ```
 
 use std::time::Duration;

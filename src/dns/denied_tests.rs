@@ -53,7 +53,7 @@ async fn denial_that_a_cache_gives_again_for_a_minute_fails_no_lookup() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn name_that_is_gone_for_good_ends_when_that_is_confirmed() {
+async fn deleted_name_ends_when_the_denial_is_confirmed() {
     for (ttl, end) in [(1, 20), (10, 110), (60, 610), (3_600, 610)] {
         let (dns, resolver) = known(60).await;
         advance(60 * SECOND).await;
@@ -77,7 +77,7 @@ async fn name_that_is_gone_for_good_ends_when_that_is_confirmed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_kept_past_its_end_if_nothing_stale_is_wanted() {
+async fn expired_addresses_are_not_kept_if_stale_answers_are_off() {
     let dns = Scripted::default();
     let resolver = dns.resolver_with(ResolverBuilder::never_stale);
     dns.four("a.test", "10.0.0.1", 100);
@@ -96,7 +96,7 @@ async fn nothing_is_kept_past_its_end_if_nothing_stale_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn family_that_is_denied_ends_where_the_other_is_there() {
+async fn denied_family_ends_if_the_other_one_has_addresses() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 60));
     dns.say(("a.test", V6), 0, Say::Address("fd00::1", 60));
@@ -106,14 +106,14 @@ async fn family_that_is_denied_ends_where_the_other_is_there() {
     let none = Say::Nothing(DnsErrorReason::NoRecords, Some(10));
     dns.say(("a.test", V6), 0, none);
 
-    // A name that moves to IPv4 only has moved.
+    // A name may drop one family.
     let moved = ask(&resolver).await.unwrap();
     assert_eq!(moved.addresses(), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     assert!(!moved.is_stale() && !moved.is_partial());
 }
 
 #[tokio::test(start_paused = true)]
-async fn word_that_a_name_is_gone_is_true_of_the_silent_family_when_it_is_confirmed() {
+async fn confirmed_nxdomain_also_ends_the_silent_family() {
     let (dns, resolver) = known(60).await;
     advance(60 * SECOND).await;
     dns.say(("a.test", V4), 0, Say::Silence);
@@ -125,7 +125,7 @@ async fn word_that_a_name_is_gone_is_true_of_the_silent_family_when_it_is_confir
 
     assert!(ask(&resolver).await.unwrap().is_stale());
     sleep(11 * SECOND).await;
-    let _ = ask(&resolver).await; // asks on the side
+    let _ = ask(&resolver).await; // queries in the background
     sleep(TICK).await;
     assert_eq!(
         ask(&resolver).await.unwrap_err().reason(),

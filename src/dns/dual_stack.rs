@@ -17,29 +17,26 @@ use crate::timeout::Timeout;
 /// One family of a name that is being resolved.
 #[derive(Debug)]
 pub(crate) enum FamilyLookup {
-    Heard(CachedRecord),
-    Out {
+    Resolved(CachedRecord),
+    Pending {
         since: Instant,
-        /// Whether it is worth waiting for: see [`Rules::is_hoped`](super::record::Rules::is_hoped).
-        hoped: bool,
+        /// Whether it is worth waiting for: see [`CachePolicy::is_worth_waiting`](super::record::CachePolicy::is_worth_waiting).
+        worth_waiting: bool,
         /// Whether it follows a failure, so that silence is expected.
         failing: bool,
         /// The earlier result, until a newer one comes.
         before: Option<CachedRecord>,
-        landing: QueryHandle,
+        result: QueryHandle,
     },
 }
 
 impl FamilyLookup {
-    async fn landed(&mut self) -> CachedRecord {
-        let Self::Out {
-            landing, before, ..
-        } = self
-        else {
+    async fn receive(&mut self) -> CachedRecord {
+        let Self::Pending { result, before, .. } = self else {
             return std::future::pending().await;
         };
-        match landing.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(heard)) => heard.clone(),
+        match result.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(latest)) => latest.clone(),
             Ok(None) | Err(_) => {
                 let failure = LookupFailure::because(DnsErrorReason::Timeout, Abandoned);
                 let now = clock::now();
@@ -48,10 +45,10 @@ impl FamilyLookup {
         }
     }
 
-    fn said(&self, now: Instant) -> FamilyState<'_> {
+    fn state(&self, now: Instant) -> FamilyState<'_> {
         match self {
-            Self::Heard(heard) => FamilyState::of(heard, now),
-            Self::Out { before, .. } => FamilyState {
+            Self::Resolved(latest) => FamilyState::of(latest, now),
+            Self::Pending { before, .. } => FamilyState {
                 old: before.as_ref().and_then(|before| before.old(now)),
                 was_absent: before.as_ref().is_some_and(|b| b.was_absent(now)),
                 ..FamilyState::default()
@@ -59,20 +56,22 @@ impl FamilyLookup {
         }
     }
 
-    fn out_since(&self) -> Option<Instant> {
+    fn pending_since(&self) -> Option<Instant> {
         match self {
-            Self::Out { since, .. } => Some(*since),
-            Self::Heard(_) => None,
+            Self::Pending { since, .. } => Some(*since),
+            Self::Resolved(_) => None,
         }
     }
 
-    /// Returns since when the lookup waits for it, if the wait is worth it.
-    fn hoped_since(&self) -> Option<Instant> {
+    /// Returns since when the lookup waits for it, if it is worth waiting for.
+    fn worth_waiting_since(&self) -> Option<Instant> {
         match self {
-            Self::Out {
-                since, hoped: true, ..
+            Self::Pending {
+                since,
+                worth_waiting: true,
+                ..
             } => Some(*since),
-            Self::Out { .. } | Self::Heard(_) => None,
+            Self::Pending { .. } | Self::Resolved(_) => None,
         }
     }
 }
@@ -89,11 +88,11 @@ pub(crate) struct DualStack {
 /// Receives the result of a query.
 pub(crate) type QueryHandle = watch::Receiver<Option<CachedRecord>>;
 
-/// The state of a lookup when it comes to a name.
+/// The conditions of a lookup for the current name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LookupTerms {
     pub(crate) begun: Instant,
-    /// How long the caller waits at most.
+    /// The maximum time that the caller waits.
     pub(crate) limit: Timeout,
     /// Whether there is no further name to try. Then an old result "no addresses" is not used.
     pub(crate) last: bool,
@@ -112,33 +111,39 @@ pub(crate) enum Readiness {
 
 impl DualStack {
     /// `legs` are in the order of [`Family::BOTH`].
-    pub(crate) fn new(legs: [FamilyLookup; 2], errand: LookupTerms) -> Self {
-        // The lookup that asked first has waited the longest.
-        let since = legs.iter().filter_map(FamilyLookup::out_since).max();
-        let begun = since.map_or(errand.begun, |since| since.min(errand.begun));
+    pub(crate) fn new(legs: [FamilyLookup; 2], terms: LookupTerms) -> Self {
+        // The earliest lookup has waited the longest.
+        let since = legs.iter().filter_map(FamilyLookup::pending_since).max();
+        let begun = since.map_or(terms.begun, |since| since.min(terms.begun));
         Self {
             legs,
-            patient_until: begun + PATIENCE.min(errand.limit.get() / 2),
-            last: errand.last,
+            patient_until: begun + PATIENCE.min(terms.limit.get() / 2),
+            last: terms.last,
         }
     }
 
     /// Returns whether there is a result, or when there will be one.
     pub(crate) fn verdict(&self, now: Instant) -> Readiness {
         let fresh = self.legs.iter().find_map(|leg| match leg {
-            FamilyLookup::Heard(heard) => heard.fresh(now).map(|_| heard.at),
-            FamilyLookup::Out { .. } => None,
+            FamilyLookup::Resolved(latest) => latest.fresh(now).map(|_| latest.at),
+            FamilyLookup::Pending { .. } => None,
         });
-        let hoped = self.legs.iter().filter_map(FamilyLookup::hoped_since).max();
-        let until = match (&self.legs, fresh, hoped) {
-            ([FamilyLookup::Heard(_), FamilyLookup::Heard(_)], ..) => return Readiness::Ready,
+        let worth_waiting = self
+            .legs
+            .iter()
+            .filter_map(FamilyLookup::worth_waiting_since)
+            .max();
+        let until = match (&self.legs, fresh, worth_waiting) {
+            ([FamilyLookup::Resolved(_), FamilyLookup::Resolved(_)], ..) => {
+                return Readiness::Ready;
+            }
             // From the later of the two times: an old result must not make a new query look overdue.
             (_, Some(at), Some(since)) => at.max(since) + RESOLUTION_DELAY,
             (_, Some(_), None) => return Readiness::Ready,
             (_, None, _) => match self.old(now) {
                 StaleFallback::Nothing => return Readiness::Open,
                 StaleFallback::Absence if self.last => return Readiness::Open,
-                StaleFallback::Addresses if hoped.is_none() => return Readiness::Ready,
+                StaleFallback::Addresses if worth_waiting.is_none() => return Readiness::Ready,
                 StaleFallback::Absence if self.is_failing() => return Readiness::Ready,
                 StaleFallback::Addresses | StaleFallback::Absence => self.patient_until,
             },
@@ -159,13 +164,13 @@ impl DualStack {
                 Readiness::Open => None,
             };
             let [six, four] = &mut self.legs;
-            let (family, heard) = tokio::select! {
+            let (family, latest) = tokio::select! {
                 biased;
-                heard = six.landed() => (Family::V6, heard),
-                heard = four.landed() => (Family::V4, heard),
+                latest = six.receive() => (Family::V6, latest),
+                latest = four.receive() => (Family::V4, latest),
                 () = sleep_until(delay.unwrap_or_else(clock::now)), if delay.is_some() => break,
             };
-            self.legs[family.index()] = FamilyLookup::Heard(heard);
+            self.legs[family.index()] = FamilyLookup::Resolved(latest);
         }
         self.answer(clock::now())
     }
@@ -173,19 +178,19 @@ impl DualStack {
     /// Returns the result of both families: the addresses of either, else the worst failure.
     pub(crate) fn answer(&self, now: Instant) -> Result<MergedAnswer, NoAnswer> {
         let [six, four] = &self.legs;
-        compose([six.said(now), four.said(now)])
+        compose([six.state(now), four.state(now)])
     }
 
     fn old(&self, now: Instant) -> StaleFallback {
         let [six, four] = &self.legs;
-        old(&[six.said(now), four.said(now)])
+        old(&[six.state(now), four.state(now)])
     }
 
     /// Returns whether the lookup waits only for queries that have just failed.
     fn is_failing(&self) -> bool {
         self.legs.iter().all(|leg| match leg {
-            FamilyLookup::Out { failing, .. } => *failing,
-            FamilyLookup::Heard(_) => true,
+            FamilyLookup::Pending { failing, .. } => *failing,
+            FamilyLookup::Resolved(_) => true,
         })
     }
 }
@@ -196,7 +201,7 @@ pub(crate) struct Abandoned;
 
 impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the task that asked the name server was dropped")
+        f.write_str("the task that queried the name server was dropped")
     }
 }
 
@@ -205,5 +210,5 @@ impl std::error::Error for Abandoned {}
 /// RFC 8305 §3.
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
-/// How long servers may be silent before an old result is used (RFC 8767 §5); half of the limit, if that is less.
+/// How long servers may be silent before an old result is used (RFC 8767 §5); half of the timeout, if that is less.
 const PATIENCE: Duration = Duration::from_millis(1_800);

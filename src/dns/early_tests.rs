@@ -11,7 +11,7 @@ use crate::dns::scripted::{Say, Scripted};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn answer_in_use_is_refreshed_on_the_side_before_it_ends() {
+async fn answer_in_use_is_refreshed_in_the_background_before_it_ends() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 100);
     let resolver = dns.resolver();
@@ -94,7 +94,7 @@ async fn name_behind_a_search_list_is_refreshed_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refresh_is_not_lost_to_an_asker_whom_the_one_before_overtook() {
+async fn refresh_is_not_lost_if_an_earlier_one_has_just_completed() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 50);
     let resolver = dns.resolver();
@@ -111,7 +111,7 @@ async fn refresh_is_not_lost_to_an_asker_whom_the_one_before_overtook() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_old_server_says_late_is_for_those_who_waited_only() {
+async fn late_response_of_a_replaced_server_is_only_for_the_waiting_lookups() {
     let (old, new) = (Scripted::default(), Scripted::default());
     old.say(("a.test", V4), 500, Say::Address("10.0.0.1", 60));
     new.four("a.test", "10.0.0.2", 60);
@@ -119,7 +119,7 @@ async fn what_an_old_server_says_late_is_for_those_who_waited_only() {
     let asking = tokio::spawn(resolver.resolve("a.test").answer());
     sleep(SECOND / 10).await;
 
-    resolver.0.board.turn_to(Arc::new(new), clock::now());
+    resolver.0.pool.use_source(Arc::new(new), clock::now());
 
     let late = asking.await.unwrap().unwrap();
     assert_eq!(late.addresses()[0].to_string(), "10.0.0.1");
@@ -147,7 +147,7 @@ async fn what_an_old_server_is_asked_holds_nobody_up_and_ends_nothing_that_is_ne
     let asking = ["a.test", "b.test"].map(|name| tokio::spawn(resolver.resolve(name).answer()));
     sleep(SECOND / 10).await;
 
-    resolver.0.board.turn_to(Arc::new(new), clock::now());
+    resolver.0.pool.use_source(Arc::new(new), clock::now());
 
     let answer = ask(&resolver, "a.test").await.unwrap();
     assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
@@ -161,7 +161,7 @@ async fn what_an_old_server_is_asked_holds_nobody_up_and_ends_nothing_that_is_ne
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_refresh_is_tried_again_while_the_answer_is_good() {
+async fn failed_refresh_is_retried_while_the_answer_is_valid() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 100);
     let resolver = dns.resolver();
@@ -182,14 +182,14 @@ async fn failed_refresh_is_tried_again_while_the_answer_is_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
+async fn suspected_name_is_queried_immediately_and_at_most_once_a_second() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 3_600);
     let resolver = dns.resolver();
     ask(&resolver, "a.test").await.unwrap();
     dns.four("a.test", "10.0.0.2", 3_600);
 
-    // A result has just come, and the addresses moved at the same instant: this is the best reason for doubt.
+    // A result has just come, and the addresses changed at the same instant.
     resolver.report_unreachable("a.test");
     sleep(Duration::from_millis(1)).await;
     let answer = known(&resolver, "a.test").unwrap();
@@ -207,7 +207,7 @@ async fn suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspicion_of_a_failing_server_keeps_its_back_off() {
+async fn suspicion_of_a_failing_server_keeps_its_backoff() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 3_600);
     let resolver = dns.resolver();
@@ -262,7 +262,7 @@ async fn answer_without_the_slower_family_is_partial_and_the_next_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn generation_of_whoever_waited_is_that_of_whoever_comes_after() {
+async fn lookup_that_waited_and_a_later_one_get_the_same_generation() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 6);
     let resolver = dns.resolver();

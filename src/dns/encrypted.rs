@@ -55,7 +55,7 @@ impl Encrypted {
 }
 
 fn host(url: &Url) -> Option<Arc<str>> {
-    // hickory cannot express these parts, and they must not be ignored silently.
+    // hickory does not support these parts of a URL, and they must not be ignored silently.
     if url.scheme() != "https" || url.query().is_some() || !url.username().is_empty() {
         return None;
     }
@@ -81,8 +81,8 @@ pub(crate) fn trust(configured: Option<&ClientConfig>) -> Result<ClientConfig, R
 
 /// The connections to one encrypted server.
 ///
-/// A connection is driven by the runtime that opened it, and hangs while that runtime stands still. So each runtime has
-/// its own connection. The oldest one is in front.
+/// A connection is driven by the runtime that opened it, and hangs while that runtime is not running. So each runtime
+/// has its own connection. The oldest one is in front.
 pub(crate) struct Channel {
     server: SocketAddr,
     config: ConnectionConfig,
@@ -174,5 +174,5 @@ fn failure(error: NetError) -> LookupFailure {
     LookupFailure::because(reason, error)
 }
 
-/// One for each core of a large machine.
+/// One connection for each core of a large machine.
 const MOST_RUNTIMES: usize = 64;

@@ -108,7 +108,7 @@ pub enum DnsErrorReason {
     ServerFailure,
     /// No server could be reached.
     Unreachable,
-    /// No server responded within the limit.
+    /// No server responded within the timeout.
     Timeout,
 }
 
@@ -125,7 +125,7 @@ impl DnsErrorReason {
 pub(crate) struct LookupFailure {
     pub(crate) reason: DnsErrorReason,
     pub(crate) cause: Option<SharedError>,
-    /// No server is asked again before this instant (RFC 9520).
+    /// No server is queried again before this instant (RFC 9520).
     pub(crate) again: Option<Instant>,
 }
 

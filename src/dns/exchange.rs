@@ -1,6 +1,6 @@
 //! One query to one server, over UDP and TCP.
 //!
-//! Each query has its own socket. So its port cannot be guessed, and nothing belongs to a runtime.
+//! Each query has its own socket. So its port cannot be guessed, and no socket is shared between runtimes.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,7 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use super::error::{DnsErrorReason, LookupFailure};
 use crate::clock;
 
-/// Sends a query in a datagram, and sends it again until a response comes. A truncated response is fetched over TCP.
+/// Sends a query in a datagram, and sends it again until a response comes. After a truncated response, sends it over
+/// TCP.
 ///
 /// It does not end by itself while the server is silent.
 pub(crate) async fn over_udp(

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 
 #[test]
-fn what_is_not_public_is_refused() {
+fn address_that_is_not_public_is_refused() {
     for (addresses, range) in [
         ("127.0.0.1 127.255.255.254 ::1", AddressRange::Loopback),
         ("0.0.0.0 0.1.2.3 ::", AddressRange::Unspecified),
@@ -52,7 +52,7 @@ fn what_is_not_public_is_refused() {
 }
 
 #[test]
-fn what_is_public_is_not_refused() {
+fn public_address_is_not_refused() {
     let addresses = "23.1.1.1 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.0.0.1 128.0.0.1 \
         169.253.0.1 172.15.255.255 172.32.0.0 192.0.1.1 192.167.0.1 198.17.0.1 198.20.0.1 223.255.255.255 \
         2600::1111 2620::8888 2a00::1";
@@ -143,14 +143,14 @@ fn allowed_beats_the_range_and_denied_beats_everything() {
 }
 
 #[test]
-fn nothing_is_refused_unless_it_is_asked_for() {
+fn new_filter_refuses_nothing() {
     for address in ["127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1"] {
         assert_eq!(AddressFilter::new().check(ip(address)), Ok(()));
     }
 }
 
 #[test]
-fn answer_keeps_what_passes_and_without_any_it_is_an_error() {
+fn answer_keeps_the_permitted_addresses_and_without_any_it_is_an_error() {
     let hour = Duration::from_secs(3_600);
     let answer = |addresses: &[&str]| Answer::new(addresses.iter().map(|a| ip(a)), hour).unwrap();
     let filter = AddressFilter::public_only();
@@ -172,7 +172,7 @@ fn answer_keeps_what_passes_and_without_any_it_is_an_error() {
 }
 
 #[test]
-fn literals_of_every_spelling_are_one_address_in_an_url() {
+fn literal_of_any_spelling_is_one_address_in_a_url() {
     let spellings = "127.0.0.1 2130706433 0177.0.0.1 0x7f.0.0.1 0x7f000001 017700000001 127.1 127.0.1 \
         0x7f.1 127.0.0.1. %31%32%37.0.0.1 １２７.0.0.1 127。0。0。1";
     for host in spellings.split_whitespace() {
@@ -202,7 +202,7 @@ fn literals_of_every_spelling_are_one_address_in_an_url() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn filter_is_read_from_a_file_and_names_what_it_cannot_read() {
+fn filter_is_read_from_a_file_and_names_an_unreadable_entry() {
     let read = |json: &str| serde_json::from_str::<AddressFilter>(json).map_err(|e| e.to_string());
     let filter = AddressFilter::public_only().allow("10.1.0.0/16".parse().unwrap());
 

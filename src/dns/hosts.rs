@@ -106,7 +106,7 @@ impl HostsFile {
 
     pub(crate) fn read(&self) -> Result<Hosts, ResolverBuildError> {
         match self.read_again() {
-            // The system resolves names without this file, and so does this crate.
+            // The system also resolves names without this file.
             Err(_) if *self == Self::System => Ok(Hosts::default()),
             read => read,
         }
@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn file_may_choose_which_loopback() {
+    fn file_may_choose_the_loopback_address() {
         let hosts = parse("127.0.0.1 localhost\n10.0.0.1 localhost");
         assert_eq!(find(&hosts, "localhost"), ["127.0.0.1"]);
     }
 
     #[test]
-    fn malformed_lines_are_counted_and_the_others_hold() {
+    fn malformed_lines_are_counted_and_the_others_apply() {
         let mut malformed = Malformed::default();
         let text = "\0\n10.0.0.1\n10.0.0 a.test\n10.0.0.2 b.test\nfe80::1%lo0 localhost\n#\n";
         let hosts = Hosts::parse(text, &mut malformed);

@@ -32,8 +32,8 @@ pub(crate) struct Hit {
 
 impl HotCache {
     pub(crate) fn find(&self, name: &str, now: Instant) -> Option<Hit> {
-        let shelf = self.0.pin();
-        let HotEntry { shown, claimed } = shelf.get(name)?;
+        let hot = self.0.pin();
+        let HotEntry { shown, claimed } = hot.get(name)?;
         if shown.until <= now {
             return None;
         }
@@ -59,17 +59,17 @@ impl HotCache {
 
     /// Shows the DNS answer of `name`, or removes it if there is none. `evicted` is removed.
     pub(crate) fn put(&self, name: &Arc<str>, shown: Option<ServedAnswer>, evicted: Option<&str>) {
-        let shelf = self.0.pin();
+        let hot = self.0.pin();
         if let Some(evicted) = evicted {
-            shelf.remove(evicted);
+            hot.remove(evicted);
         }
         match shown {
             Some(shown) => {
                 let claimed = AtomicBool::new(false);
-                shelf.insert(Arc::clone(name), HotEntry { shown, claimed });
+                hot.insert(Arc::clone(name), HotEntry { shown, claimed });
             }
             None => {
-                shelf.remove(&**name);
+                hot.remove(&**name);
             }
         }
     }

@@ -23,19 +23,21 @@ pub(crate) struct FamilyState<'a> {
 }
 
 impl<'a> FamilyState<'a> {
-    pub(crate) fn of(heard: &'a CachedRecord, now: Instant) -> Self {
+    pub(crate) fn of(latest: &'a CachedRecord, now: Instant) -> Self {
         Self {
-            fresh: heard.fresh(now),
-            old: heard.old(now),
-            is_gone: heard.is_gone(),
-            failure: heard.failure(),
-            was_absent: heard.was_absent(now),
+            fresh: latest.fresh(now),
+            old: latest.old(now),
+            is_gone: latest.is_gone(),
+            failure: latest.failure(),
+            was_absent: latest.was_absent(now),
         }
     }
 
     /// Returns whether the family has a result: addresses, or that there are none.
     fn is_answered(&self) -> bool {
-        let negative = self.failure.is_some_and(|said| said.reason.is_negative());
+        let negative = self
+            .failure
+            .is_some_and(|family| family.reason.is_negative());
         self.fresh.is_some() || negative
     }
 }
@@ -62,22 +64,24 @@ pub(crate) struct NoAnswer {
 
 /// Composes the addresses of both families, in the order of [`Family::BOTH`]. Without addresses, returns the worst
 /// failure.
-pub(crate) fn compose(said: [FamilyState<'_>; 2]) -> Result<MergedAnswer, NoAnswer> {
-    let fresh = said.map(|said| said.fresh);
-    if let Some(composed) = join(fresh, &said) {
+pub(crate) fn compose(families: [FamilyState<'_>; 2]) -> Result<MergedAnswer, NoAnswer> {
+    let fresh = families.map(|family| family.fresh);
+    if let Some(composed) = join(fresh, &families) {
         return Ok(composed);
     }
-    if let Some(composed) = join(servable(&said), &said) {
+    if let Some(composed) = join(servable(&families), &families) {
         return Ok(MergedAnswer {
             stale: true,
             ..composed
         });
     }
-    let failures = said.into_iter().filter_map(|said| said.failure.cloned());
+    let failures = families
+        .into_iter()
+        .filter_map(|family| family.failure.cloned());
     let worst = failures.reduce(LookupFailure::worst);
     Err(NoAnswer {
         failure: worst.unwrap_or_else(|| LookupFailure::new(DnsErrorReason::Timeout)),
-        was_absent: said.iter().all(|said| said.was_absent),
+        was_absent: families.iter().all(|family| family.was_absent),
     })
 }
 
@@ -90,10 +94,10 @@ pub(crate) enum StaleFallback {
     Nothing,
 }
 
-pub(crate) fn old(said: &[FamilyState<'_>; 2]) -> StaleFallback {
-    if servable(said).iter().any(Option::is_some) {
+pub(crate) fn old(families: &[FamilyState<'_>; 2]) -> StaleFallback {
+    if servable(families).iter().any(Option::is_some) {
         StaleFallback::Addresses
-    } else if said.iter().all(|said| said.was_absent) {
+    } else if families.iter().all(|family| family.was_absent) {
         StaleFallback::Absence
     } else {
         StaleFallback::Nothing
@@ -101,20 +105,24 @@ pub(crate) fn old(said: &[FamilyState<'_>; 2]) -> StaleFallback {
 }
 
 /// Returns the old addresses that may be used. If a name does not exist, that holds for both families (RFC 8020).
-fn servable<'a>(said: &[FamilyState<'a>; 2]) -> [Option<&'a CachedAddresses>; 2] {
-    if said.iter().any(|said| said.is_gone) {
+fn servable<'a>(families: &[FamilyState<'a>; 2]) -> [Option<&'a CachedAddresses>; 2] {
+    if families.iter().any(|family| family.is_gone) {
         return [None, None];
     }
-    said.map(|said| said.old)
+    families.map(|family| family.old)
 }
 
-fn join(known: [Option<&CachedAddresses>; 2], said: &[FamilyState<'_>; 2]) -> Option<MergedAnswer> {
+fn join(
+    known: [Option<&CachedAddresses>; 2],
+    families: &[FamilyState<'_>; 2],
+) -> Option<MergedAnswer> {
     let used = known.iter().flatten();
     let at = used.clone().map(|known| known.at).min()?;
     let ends = used.clone().map(|known| known.until).min()?;
     let addresses: Vec<_> = used.flat_map(|k| k.addresses.iter().copied()).collect();
-    let is_missing =
-        |family: &Family| known[family.index()].is_none() && !said[family.index()].is_answered();
+    let is_missing = |family: &Family| {
+        known[family.index()].is_none() && !families[family.index()].is_answered()
+    };
     Some(MergedAnswer {
         listed: AddressSet::new(interleave(&addresses)),
         at,

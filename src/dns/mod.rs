@@ -4,8 +4,8 @@
 //!  host ─▶ hosts file, localhost ─▶ search (which absolute names, in which order)
 //!             │ known                  │ for each name, A and AAAA apart
 //!             ▼                        ▼
-//!          Answer ◀── shelf (no lock) ◀── cache ◀── flight (one query for many) ◀── turns ◀── servers (one after another)
-//!             │                             fresh, refreshed before its end, or old while the servers fail
+//!          Answer ◀── hot (no lock) ◀── cache ◀── flight (one query for many) ◀── slots ◀── servers (one after another)
+//!             │                             fresh, refreshed before it expires, or old while the servers fail
 //!             ▼
 //!          filter (may this address be dialed?) ─▶ the transport
 //! ```
@@ -33,7 +33,7 @@
 //!
 //! - Addresses that are used long after their TTL.
 //! - Too many queries when an entry expires or a server fails.
-//! - An outage of the name servers, a lame server, or a record that is missing for a moment.
+//! - An outage of the name servers, a server that does not resolve, or a record that is missing for a moment.
 //! - A silent address family or a silent domain that delays the others.
 //! - A lookup without an end, and a cache without a bound.
 //! - A public resolver that is used without the user's knowledge.
@@ -151,15 +151,15 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
 
     /// Looks `host` up for a caller that waits for at most `timeout`.
     ///
-    /// An implementation that can use older results should return them within half of that time. Others need not
-    /// override this: the caller enforces the limit.
+    /// An implementation that can use older results should return them within half of that time. Others do not have to
+    /// override this: the caller enforces the timeout.
     fn resolve_within(&self, host: &str, limit: Timeout) -> Resolution {
         let _ = limit;
         self.resolve(host)
     }
 
-    /// Reports that an address of `host` refused or swallowed a connection: the name may have moved before the end of
-    /// its TTL.
+    /// Reports that an address of `host` refused or dropped a connection: the name may have moved before the end of its
+    /// TTL.
     ///
     /// An implementation with a cache queries early, in the background, and at most once a second. It must not block.
     /// The returned future is ready when the new result has come: a call that has no other address to try may wait for
@@ -195,7 +195,7 @@ impl NameHold {
     }
 }
 
-/// A second lookup of a name: ready when it is over, whatever its result.
+/// A second lookup of a name: ready when it is over, with any result.
 pub type Refresh = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A lookup: known from the cache, or waiting for a server.
@@ -208,7 +208,7 @@ pub type Refresh = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub enum Resolution {
     /// Resolved from the cache, without waiting.
     Cached(Result<Answer, DnsError>),
-    /// A server must be asked. Dropping the future does not affect other lookups of the same name.
+    /// A server must be queried. Dropping the future does not affect other lookups of the same name.
     Pending(LookupFuture),
 }
 

@@ -1,7 +1,7 @@
 //! The `hosts:` line of nsswitch.conf: whether the hosts file is used, and before or after DNS.
 //!
-//! Only the places of `files` and of DNS (`dns`, or systemd's `resolve`) count. Other services and the actions in
-//! brackets are glibc's own.
+//! Only the order of `files` and DNS (`dns`, or systemd's `resolve`) counts. Other services and the actions in brackets
+//! exist only in glibc.
 
 use std::path::Path;
 

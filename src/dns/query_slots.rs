@@ -1,9 +1,9 @@
 //! Limits how many queries run at a time, and how many for each domain.
 //!
-//! A query holds a socket, so their number is bounded; others wait. A domain may run as many queries as there are free
-//! turns. So a domain with silent servers takes at most half of the turns and leaves the rest to others. If many
-//! domains are silent and no turn is free, the domain with the most queries loses its oldest one, if that has run for
-//! long. Queries that get a response soon are not dropped.
+//! A query holds a socket, so the number of queries is bounded; others wait. A domain may run as many queries as there
+//! are free slots. So a domain with silent servers takes at most half of the slots and leaves the others free. If many
+//! domains are silent and no slot is free, the oldest query of the domain with the most queries is dropped, if it has
+//! run for long. Queries that get a response soon are not dropped.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -16,32 +16,32 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock;
 
-/// The turns of a resolver.
+/// The slots for queries, and the queue for them.
 #[derive(Debug, Default)]
 pub(crate) struct QueryLimiter(Mutex<QuerySlots>);
 
 /// A permission to run a query. When it is dropped, another query gets it.
 #[derive(Debug)]
 pub(crate) struct QuerySlot {
-    turns: Arc<QueryLimiter>,
+    limiter: Arc<QueryLimiter>,
     domain: Box<str>,
     id: u64,
     dropped: oneshot::Receiver<()>,
 }
 
-/// A query lost its turn, or its place in the queue, to others.
+/// The error of a query that lost its slot, or its place in the queue, to others.
 #[derive(Debug)]
 pub(crate) struct Dropped;
 
 impl QueryLimiter {
-    /// Waits for a turn to query `name`. Dropping the future gives up its place.
-    pub(crate) async fn turn(self: &Arc<Self>, name: &str) -> Result<QuerySlot, Dropped> {
+    /// Waits for a slot to query `name`. Dropping the future gives up its place.
+    pub(crate) async fn slot(self: &Arc<Self>, name: &str) -> Result<QuerySlot, Dropped> {
         let mut place = self.room().wait(domain(name));
         loop {
             self.hand_out();
             // After a while, a running query may be dropped.
-            if let Ok(turn) = timeout(PATIENCE, &mut place).await {
-                return turn.map_err(|_| Dropped);
+            if let Ok(slot) = timeout(PATIENCE, &mut place).await {
+                return slot.map_err(|_| Dropped);
             }
         }
     }
@@ -56,16 +56,16 @@ impl QueryLimiter {
             let (sender, dropped) = oneshot::channel();
             self.room().begin(
                 &domain,
-                Out {
+                ActiveQuery {
                     id,
                     since: now,
                     _dropped: sender,
                 },
             );
-            let turns = Arc::clone(self);
-            // Not under the lock: a turn that is not taken is passed to the next query.
+            let limiter = Arc::clone(self);
+            // Not under the lock: a slot that is not taken is passed to the next query.
             let _ = place.send(QuerySlot {
-                turns,
+                limiter,
                 domain,
                 id,
                 dropped,
@@ -79,9 +79,9 @@ impl QueryLimiter {
 }
 
 impl QuerySlot {
-    /// Waits until another query needs this turn more.
+    /// Waits until this slot is needed for another query.
     pub(crate) async fn dropped(&mut self) -> Dropped {
-        // The sender is dropped only if the turn was taken away.
+        // The sender is dropped only if the slot was taken away.
         let _ = (&mut self.dropped).await;
         Dropped
     }
@@ -89,8 +89,8 @@ impl QuerySlot {
 
 impl Drop for QuerySlot {
     fn drop(&mut self) {
-        self.turns.room().end(&self.domain, self.id);
-        self.turns.hand_out();
+        self.limiter.room().end(&self.domain, self.id);
+        self.limiter.hand_out();
     }
 }
 
@@ -98,25 +98,25 @@ impl Drop for QuerySlot {
 #[derive(Debug, Default)]
 struct QuerySlots {
     domains: HashMap<Box<str>, Domain>,
-    out: usize,
+    running: usize,
     waiting: usize,
     next_id: u64,
 }
 
 #[derive(Debug, Default)]
 struct Domain {
-    out: VecDeque<Out>,
+    running: VecDeque<ActiveQuery>,
     waiting: VecDeque<(u64, QueuePlace)>,
 }
 
 #[derive(Debug)]
-struct Out {
+struct ActiveQuery {
     id: u64,
     since: Instant,
     _dropped: oneshot::Sender<()>,
 }
 
-/// The place of a query that waits for its turn.
+/// The place of a query that waits for a slot.
 type QueuePlace = oneshot::Sender<QuerySlot>;
 
 /// The query that comes next: its place, its domain and its number.
@@ -131,28 +131,28 @@ impl QuerySlots {
                 self.waiting -= 1;
             }
         }
-        let (place, told) = oneshot::channel();
+        let (place, receiver) = oneshot::channel();
         self.next_id += 1;
         self.waiting += 1;
         let domain = self.domains.entry(domain.into()).or_default();
         domain.waiting.push_back((self.next_id, place));
-        told
+        receiver
     }
 
-    /// Returns the next query, of the domain with the fewest, if a turn is free for it.
+    /// Returns the next query, of the domain with the fewest, if a slot is free for it.
     fn next(&mut self, now: Instant) -> Option<QueuedQuery> {
         self.forget_given_up();
-        if self.waiting == 0 || self.out >= QUERIES && !self.take_away(now) {
+        if self.waiting == 0 || self.running >= QUERIES && !self.take_away(now) {
             return None;
         }
-        let free = QUERIES - self.out;
+        let free = QUERIES - self.running;
         let waiting = self
             .domains
             .iter_mut()
             .filter(|(_, d)| !d.waiting.is_empty());
         let first = |domain: &Domain| domain.waiting.front().map(|(id, _)| *id);
-        let (name, domain) = waiting.min_by_key(|(_, d)| (d.out.len(), first(d)))?;
-        if domain.out.len() >= free {
+        let (name, domain) = waiting.min_by_key(|(_, d)| (d.running.len(), first(d)))?;
+        if domain.running.len() >= free {
             return None;
         }
         let (id, place) = domain.waiting.pop_front()?;
@@ -176,23 +176,23 @@ impl QuerySlots {
         });
     }
 
-    fn begin(&mut self, domain: &str, out: Out) {
-        self.out += 1;
+    fn begin(&mut self, domain: &str, query: ActiveQuery) {
+        self.running += 1;
         let domain = self.domains.entry(domain.into()).or_default();
-        domain.out.push_back(out);
+        domain.running.push_back(query);
     }
 
-    /// Takes the turn of the oldest query of the domain with the most, if it has run for long.
+    /// Takes the slot of the oldest query of the domain with the most, if it has run for long.
     fn take_away(&mut self, now: Instant) -> bool {
-        let oldest = |domain: &Domain| domain.out.front().map(|out| Reverse(out.id));
+        let oldest = |domain: &Domain| domain.running.front().map(|query| Reverse(query.id));
         let domains = self.domains.values_mut();
-        let Some(largest) = domains.max_by_key(|d| (d.out.len(), oldest(d))) else {
+        let Some(largest) = domains.max_by_key(|d| (d.running.len(), oldest(d))) else {
             return false;
         };
-        let is_long = |out: &Out| out.since + PATIENCE <= now;
-        let is_long = largest.out.front().is_some_and(is_long);
-        if is_long && largest.out.pop_front().is_some() {
-            self.out -= 1;
+        let is_long = |query: &ActiveQuery| query.since + PATIENCE <= now;
+        let is_long = largest.running.front().is_some_and(is_long);
+        if is_long && largest.running.pop_front().is_some() {
+            self.running -= 1;
         }
         is_long
     }
@@ -201,9 +201,9 @@ impl QuerySlots {
         let Some(domain) = self.domains.get_mut(name) else {
             return;
         };
-        if let Some(place) = domain.out.iter().position(|out| out.id == id) {
-            domain.out.remove(place);
-            self.out -= 1;
+        if let Some(place) = domain.running.iter().position(|query| query.id == id) {
+            domain.running.remove(place);
+            self.running -= 1;
         }
         if domain.is_empty() {
             self.domains.remove(name);
@@ -213,7 +213,7 @@ impl QuerySlots {
 
 impl Domain {
     fn is_empty(&self) -> bool {
-        self.out.is_empty() && self.waiting.is_empty()
+        self.running.is_empty() && self.waiting.is_empty()
     }
 }
 
@@ -235,19 +235,19 @@ impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{QUERIES} queries are out; this one was dropped for others"
+            "{QUERIES} queries run at the same time; this one was dropped to let others run"
         )
     }
 }
 
 impl std::error::Error for Dropped {}
 
-/// The maximum number of queries that run at a time. It is far above the number that a healthy server leaves waiting,
-/// and well below the 1,024 files that a process may commonly open.
+/// The maximum number of queries that run at a time. With healthy servers, far fewer run. It is well below the 1,024
+/// files that a process may commonly open.
 pub(crate) const QUERIES: usize = 256;
 /// The maximum number of queries that wait: as many as the cache has names.
 const WAITING: usize = 4_096;
-/// A query that runs for longer has a silent server, or none.
+/// If a query runs for longer, its server is silent or does not exist.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn domain_is_what_one_owner_has() {
+    fn domain_is_the_part_with_one_owner() {
         for (name, expected) in [
             ("api.corp.test", "corp.test"),
             ("a.b.c.corp.test", "corp.test"),
@@ -270,24 +270,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silent_domain_leaves_half_of_the_turns_to_others() {
-        let turns = Arc::new(QueryLimiter::default());
-        let silent = fill(&turns, 1_000, |n| format!("{n}.silent.test")).await;
+    async fn silent_domain_leaves_half_of_the_slots_to_others() {
+        let limiter = Arc::new(QueryLimiter::default());
+        let silent = fill(&limiter, 1_000, |n| format!("{n}.silent.test")).await;
         assert_eq!(silent.len(), QUERIES / 2);
 
-        let good = fill(&turns, 60, |n| format!("{n}.good.test")).await;
+        let good = fill(&limiter, 60, |n| format!("{n}.good.test")).await;
         assert_eq!(good.len(), 60);
-        let other = fill(&turns, 60, |n| format!("{n}.test")).await;
+        let other = fill(&limiter, 60, |n| format!("{n}.test")).await;
         assert_eq!(other.len(), 60);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn turn_that_comes_back_goes_to_the_domain_with_the_fewest() {
-        let turns = Arc::new(QueryLimiter::default());
-        let mut silent = fill(&turns, QUERIES / 2, |n| format!("{n}.silent.test")).await;
+    async fn freed_slot_goes_to_the_domain_with_the_fewest_queries() {
+        let limiter = Arc::new(QueryLimiter::default());
+        let mut silent = fill(&limiter, QUERIES / 2, |n| format!("{n}.silent.test")).await;
         let waiting = tokio::spawn({
-            let turns = Arc::clone(&turns);
-            async move { turns.turn("last.silent.test").await }
+            let limiter = Arc::clone(&limiter);
+            async move { limiter.slot("last.silent.test").await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
@@ -297,28 +297,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn oldest_query_is_dropped_where_no_turn_is_free_and_not_before_its_time() {
-        let turns = Arc::new(QueryLimiter::default());
-        let mut all = fill(&turns, QUERIES, |n| format!("{n}.test")).await;
+    async fn oldest_query_is_dropped_if_no_slot_is_free_and_it_ran_for_long() {
+        let limiter = Arc::new(QueryLimiter::default());
+        let mut all = fill(&limiter, QUERIES, |n| format!("{n}.test")).await;
         assert_eq!(all.len(), QUERIES);
         let begun = clock::now();
 
-        let late = turns.turn("late.test").await.unwrap();
+        let late = limiter.slot("late.test").await.unwrap();
 
         assert_eq!(clock::now() - begun, PATIENCE);
         all[0].dropped().await;
         assert!(timeout(PATIENCE / 2, all[1].dropped()).await.is_err());
         drop(late);
-        assert_eq!(turns.room().out, QUERIES - 1);
+        assert_eq!(limiter.room().running, QUERIES - 1);
         all.clear();
-        let room = turns.room();
-        assert_eq!((room.out, room.waiting, room.domains.len()), (0, 0, 0));
+        let room = limiter.room();
+        assert_eq!((room.running, room.waiting, room.domains.len()), (0, 0, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn place_of_the_domain_with_the_most_waiting_is_dropped_first() {
-        let turns = Arc::new(QueryLimiter::default());
-        let mut room = turns.room();
+        let limiter = Arc::new(QueryLimiter::default());
+        let mut room = limiter.room();
         let mut flood: Vec<_> = (0..WAITING - 1).map(|_| room.wait("silent.test")).collect();
         let mut good: Vec<_> = (0..10).map(|_| room.wait("good.test")).collect();
 
@@ -336,9 +336,9 @@ mod tests {
         assert_eq!(room.waiting, WAITING);
     }
 
-    /// Returns the turns that are free at once.
+    /// Returns the slots that are free immediately.
     async fn fill(
-        turns: &Arc<QueryLimiter>,
+        limiter: &Arc<QueryLimiter>,
         count: usize,
         name: impl Fn(usize) -> String,
     ) -> Vec<QuerySlot> {
@@ -347,7 +347,7 @@ mod tests {
             let name = name(n);
             tokio::select! {
                 biased;
-                turn = turns.turn(&name) => all.push(turn.unwrap()),
+                slot = limiter.slot(&name) => all.push(slot.unwrap()),
                 () = tokio::task::yield_now() => {}
             }
         }

@@ -1,11 +1,11 @@
-//! The last result for one family of a name, and its consequences: pure.
+//! The last result for one family of a name, and its consequences. Pure.
 //!
 //! ```text
 //!  QueryOutcome ──weigh──▶ CachedRecord { known, failure, at, until, refresh }      it is valid while now < until
-//!    addresses            TTL, clamped; 0 stays 0: good for this asking only
+//!    addresses            TTL, clamped; 0 stays 0: valid for this lookup only
 //!    missing              the SOA's, clamped; no SOA: the floor; addresses that worked until now are kept
 //!                         until that is confirmed ([`Denial`])
-//!    failed               back-off, doubled for each failure in a row; what was known, or absent, stays so
+//!    failed               backoff, doubled for each failure in a row; earlier results stay
 //!
 //!  CachedAddresses          at ─────── fresh ──────▶ until ──────── old ────────▶ old_until
 //!                             └ refresh: at 80 to 90 % of the TTL
@@ -60,7 +60,7 @@ impl CachedAddresses {
 
 impl CachedRecord {
     /// Creates a failure that the waiting lookups get, and that is not cached.
-    pub(crate) fn passing(
+    pub(crate) fn not_cached(
         failure: LookupFailure,
         known: Option<CachedAddresses>,
         now: Instant,
@@ -77,7 +77,7 @@ impl CachedRecord {
         }
     }
 
-    /// Returns the result for the waiting lookups if it is not cached: a new query is possible at once.
+    /// Returns the result for the waiting lookups if it is not cached: a new query is possible immediately.
     pub(crate) fn forgotten(mut self) -> Self {
         if let Some(failure) = &mut self.failure {
             failure.again = None;
@@ -91,12 +91,12 @@ impl CachedRecord {
         Self {
             absent_until: before.and_then(|before| before.absent_until),
             denial: before.and_then(|before| before.denial),
-            ..Self::passing(failure, before.and_then(|b| b.known.clone()), now)
+            ..Self::not_cached(failure, before.and_then(|b| b.known.clone()), now)
         }
     }
 
     /// Returns whether it is valid without a query.
-    pub(crate) fn stands(&self, now: Instant) -> bool {
+    pub(crate) fn is_valid(&self, now: Instant) -> bool {
         now < self.until
     }
 
@@ -120,7 +120,7 @@ impl CachedRecord {
             && self.denial.as_ref().is_some_and(is_believed)
     }
 
-    /// Expires the result: the addresses are old at once, and failures are over.
+    /// Expires the result: the addresses are old immediately, and failures are over.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.until = self.until.min(now);
         self.streak = 0;
@@ -141,13 +141,13 @@ impl CachedRecord {
     }
 
     /// Returns when the addresses that this result gives will change.
-    pub(crate) fn turns(&self, now: Instant) -> Instant {
-        let turn = match &self.known {
+    pub(crate) fn changes_at(&self, now: Instant) -> Instant {
+        let change = match &self.known {
             Some(known) if now < known.until => known.until,
             Some(known) if now < known.old_until => known.old_until,
             _ => self.until,
         };
-        turn.min(self.until)
+        change.min(self.until)
     }
 
     /// Returns whether a background query is due.
@@ -162,7 +162,7 @@ impl CachedRecord {
 
     /// Returns whether the addresses changed. A failure, or the end of one, is not a change.
     pub(crate) fn differs_from(&self, before: &Self) -> bool {
-        let set = |heard: &Self| match (&heard.known, heard.failed()) {
+        let set = |latest: &Self| match (&latest.known, latest.failed()) {
             (Some(known), _) => Some(sorted(&known.addresses)),
             (None, Some(_)) => None,
             (None, None) => Some(Vec::new()),
@@ -180,7 +180,7 @@ impl CachedRecord {
     }
 }
 
-/// The settings of a cache.
+/// The config of a cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CachePolicy {
     pub(crate) floor: Duration,
@@ -205,7 +205,7 @@ impl CachePolicy {
         match outcome {
             QueryOutcome::Addresses { mut addresses, ttl } => {
                 addresses.truncate(ADDRESSES);
-                self.answered((addresses.into(), ttl), before, (now, luck))
+                self.resolved((addresses.into(), ttl), before, (now, luck))
             }
             QueryOutcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
                 self.denied((failure, ttl), before, now)
@@ -214,7 +214,7 @@ impl CachePolicy {
         }
     }
 
-    fn answered(
+    fn resolved(
         &self,
         (addresses, ttl): (Arc<[IpAddr]>, Duration),
         before: Option<&CachedRecord>,
@@ -282,7 +282,7 @@ impl CachePolicy {
             absent_until: self.stale.map(|stale| absent + stale),
             until,
             refresh,
-            ..CachedRecord::passing(failure, known, now)
+            ..CachedRecord::not_cached(failure, known, now)
         }
     }
 
@@ -306,24 +306,24 @@ impl CachePolicy {
             until: known.as_ref().map_or(retry, |known| known.until.max(retry)),
             refresh: retry,
             streak,
-            ..CachedRecord::passing(failure, known, now)
+            ..CachedRecord::not_cached(failure, known, now)
         }
     }
 
     /// Returns whether a new result for this family is worth waiting for. If it had no addresses, or has just failed,
     /// the query runs in the background.
-    pub(crate) fn is_hoped(&self, heard: Option<&CachedRecord>, now: Instant) -> bool {
-        let Some(heard) = heard else { return true };
-        match heard.failure {
+    pub(crate) fn is_worth_waiting(&self, latest: Option<&CachedRecord>, now: Instant) -> bool {
+        let Some(latest) = latest else { return true };
+        match latest.failure {
             None => true,
-            // An old failure says nothing about the present.
-            Some(_) => heard.old(now).is_some() && !self.is_in_a_row(heard, now),
+            // An old failure does not show the current state.
+            Some(_) => latest.old(now).is_some() && !self.is_in_a_row(latest, now),
         }
     }
 
     /// Returns whether the last query failed recently.
-    pub(crate) fn is_failing(&self, heard: &CachedRecord, now: Instant) -> bool {
-        heard.failed().is_some() && self.is_in_a_row(heard, now)
+    pub(crate) fn is_failing(&self, latest: &CachedRecord, now: Instant) -> bool {
+        latest.failed().is_some() && self.is_in_a_row(latest, now)
     }
 
     /// Returns the TTL within the bounds. A TTL of zero has a meaning of its own (RFC 1035 §3.2.1), so the floor does
@@ -366,10 +366,10 @@ fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {
     addresses
 }
 
-/// The maximum number of addresses of one family: more than any client tries, less than a hostile answer holds.
+/// The maximum number of addresses of one family: more than any client tries, less than a hostile answer contains.
 pub(super) const ADDRESSES: usize = 128;
 /// The share of its TTL after which a result is refreshed. It is late enough to save queries, and early enough for a
 /// query to end before the TTL does.
 const EARLY: f64 = 0.8;
-/// The range over which the refreshes of names received together are spread.
+/// The range over which the refreshes are spread of names that were received together.
 const EARLY_SPREAD: f64 = 0.1;

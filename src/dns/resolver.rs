@@ -41,14 +41,14 @@ use crate::timeout::Timeout;
 ///
 /// # Cancel safety
 ///
-/// Dropping a lookup is safe. Its query continues, at most for the limit, and the result is cached.
+/// Dropping a lookup is safe. Its query continues, at most for the timeout, and the result is cached.
 #[derive(Clone, Debug)]
 pub struct Resolver(Arc<ResolverInner>);
 
 #[derive(Debug)]
 pub(crate) struct ResolverInner {
     pub(crate) config: ArcSwap<ResolverConfig>,
-    pub(crate) board: Arc<QueryPool>,
+    pub(crate) pool: Arc<QueryPool>,
     pub(crate) watch: FileWatch,
     pub(crate) limit: Timeout,
 }
@@ -109,14 +109,14 @@ impl Resolve for Resolver {
         let mut written = config.before_dns(host);
         if written.is_none()
             && let Some(name) = config.search.as_is_first(host)
-            && let Some(hit) = inner.board.answer(name, now)
+            && let Some(hit) = inner.pool.answer(name, now)
         {
             if hit.due {
                 inner.ask_again(name, (RefreshReason::Due, now));
             }
             return Resolution::Cached(Ok(hit.answer));
         }
-        // Cached names stay cached. The files may hold other names by now.
+        // Cached names stay cached. The files may contain other names by now.
         if inner.reread(now) {
             config = inner.config.load();
             written = config.before_dns(host);
@@ -140,14 +140,14 @@ impl Resolve for Resolver {
         }
         let name = self.0.known_name(&config, (host, now))?;
         self.0.ask_again(&name, (RefreshReason::Doubted, now));
-        let landings = self.0.board.out(&name, now);
-        if landings.is_empty() {
+        let results = self.0.pool.pending(&name, now);
+        if results.is_empty() {
             return None;
         }
         Some(Box::pin(async move {
-            for mut landing in landings {
-                // A query that was dropped has no result: that is an end, too.
-                let _ = landing.wait_for(Option::is_some).await;
+            for mut result in results {
+                // A query that was dropped has no result, but it has ended.
+                let _ = result.wait_for(Option::is_some).await;
             }
         }))
     }
@@ -155,7 +155,7 @@ impl Resolve for Resolver {
     fn hold(&self, host: &str) -> Option<NameHold> {
         let (now, config) = (clock::now(), self.0.config.load());
         let name = self.0.known_name(&config, (host, now))?;
-        self.0.board.hold(&name)
+        self.0.pool.hold(&name)
     }
 }
 
@@ -165,7 +165,7 @@ impl ResolverInner {
             let failure = LookupFailure::because(DnsErrorReason::Unreachable, NoRuntime);
             return Resolution::Cached(Err(walk.error(failure)));
         };
-        let pair = match walk.on(&self.board, &runtime, now) {
+        let pair = match walk.on(&self.pool, &runtime, now) {
             SearchStep::Done(answer) => {
                 return Resolution::Cached(self.or_hosts(&walk.host, answer));
             }
@@ -175,7 +175,7 @@ impl ResolverInner {
         Resolution::Pending(Box::pin(async move {
             let host = walk.host.clone();
             let until = now + inner.limit.get();
-            let answer = timeout_at(until, walk.wait(pair, &inner.board, &runtime))
+            let answer = timeout_at(until, walk.wait(pair, &inner.pool, &runtime))
                 .await
                 .unwrap_or_else(|elapsed| {
                     let failure = LookupFailure::because(DnsErrorReason::Timeout, elapsed);
@@ -201,13 +201,13 @@ impl ResolverInner {
         (host, now): (&str, Instant),
     ) -> Option<Box<str>> {
         let mut names = config.search.names(host).into_iter();
-        names.find(|name| self.board.answer(name, now).is_some())
+        names.find(|name| self.pool.answer(name, now).is_some())
     }
 
-    /// Queries in the background. Without a runtime no query is sent, and the result stays until its end.
+    /// Queries in the background. Without a runtime no query is sent, and the result stays valid until its end.
     fn ask_again(&self, name: &str, (why, now): (RefreshReason, Instant)) {
         if let Ok(runtime) = Handle::try_current() {
-            self.board.refresh(name, (why, now), &runtime);
+            self.pool.refresh(name, (why, now), &runtime);
         }
     }
 
@@ -229,13 +229,13 @@ impl ResolverInner {
             search: search.unwrap_or_else(|| before.search.clone()),
         }));
         if let Some(source) = source {
-            self.board.turn_to(source, now);
+            self.pool.use_source(source, now);
         }
         true
     }
 }
 
-/// One lookup on its way through the names that its host may mean.
+/// One lookup: it tries the names that its host may mean, in order.
 #[derive(Debug)]
 struct Walk {
     names: VecDeque<Box<str>>,
@@ -270,15 +270,15 @@ impl Walk {
     }
 
     /// Continues to the first name that needs a wait, or to the end.
-    fn on(&mut self, board: &Arc<QueryPool>, runtime: &Handle, now: Instant) -> SearchStep {
+    fn on(&mut self, pool: &Arc<QueryPool>, runtime: &Handle, now: Instant) -> SearchStep {
         while let Some(name) = self.names.pop_front() {
             self.name = name;
-            let errand = LookupTerms {
+            let terms = LookupTerms {
                 begun: self.begun,
                 limit: self.limit,
                 last: self.names.is_empty(),
             };
-            let answer = match board.board(&self.name, (now, errand), runtime) {
+            let answer = match pool.lookup(&self.name, (now, terms), runtime) {
                 PoolAnswer::Known(answer) => answer,
                 PoolAnswer::Wait(pair) => return SearchStep::Wait(pair),
             };
@@ -294,7 +294,7 @@ impl Walk {
     async fn wait(
         mut self,
         mut pair: Box<DualStack>,
-        board: &Arc<QueryPool>,
+        pool: &Arc<QueryPool>,
         runtime: &Handle,
     ) -> Result<Answer, DnsError> {
         loop {
@@ -304,7 +304,7 @@ impl Walk {
             if let Some(end) = self.end(answer) {
                 return end;
             }
-            pair = match self.on(board, runtime, clock::now()) {
+            pair = match self.on(pool, runtime, clock::now()) {
                 SearchStep::Done(answer) => return answer,
                 SearchStep::Wait(pair) => pair,
             };
@@ -341,7 +341,7 @@ fn literal(host: &str) -> Option<IpAddr> {
     if let Ok(address) = bare.unwrap_or(host).parse() {
         return Some(address);
     }
-    // In any spelling of the URL standard: as a name, `0x7f.1` would be looked up in the search domains.
+    // An address in any spelling of the URL standard: as a name, `0x7f.1` would be looked up in the search domains.
     match Host::parse(host) {
         Ok(Host::Ipv4(address)) if ends_in_number(host) => Some(address.into()),
         _ => None,

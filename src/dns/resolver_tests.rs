@@ -32,7 +32,7 @@ async fn name_is_looked_up_once_in_its_ttl_and_again_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_a_timeout_and_the_next_try_comes_after_the_back_off() {
+async fn silence_is_a_timeout_and_the_next_query_comes_after_the_backoff() {
     let dns = Scripted::default();
     for family in [V4, V6] {
         dns.say(("a.test", family), 0, Say::Silence);
@@ -55,7 +55,7 @@ async fn silence_is_a_timeout_and_the_next_try_comes_after_the_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failure_is_no_query_storm() {
+async fn failure_does_not_cause_a_query_storm() {
     let dns = Scripted::default();
     for family in [V4, V6] {
         let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
@@ -73,7 +73,7 @@ async fn failure_is_no_query_storm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failure_says_when_asking_again_is_worth_it_and_absence_does_not() {
+async fn failure_says_when_a_new_query_is_possible_and_absence_does_not() {
     let dns = Scripted::default();
     let failed = || Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("a.test", V4), 0, failed());
@@ -94,7 +94,7 @@ async fn failure_says_when_asking_again_is_worth_it_and_absence_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_misses_ask_once_and_a_cancelled_asker_disturbs_nobody() {
+async fn a_hundred_misses_send_one_query_and_a_cancelled_lookup_does_not_affect_others() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 100, Say::Address("10.0.0.1", 60));
     dns.say(("a.test", V6), 100, Say::Address("fd00::1", 60));
@@ -113,7 +113,7 @@ async fn a_hundred_misses_ask_once_and_a_cancelled_asker_disturbs_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answer_is_remembered_though_every_asker_gave_up() {
+async fn answer_is_cached_although_every_lookup_was_dropped() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 100, Say::Address("10.0.0.1", 60));
     let resolver = dns.resolver();
@@ -125,7 +125,7 @@ async fn answer_is_remembered_though_every_asker_gave_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_names_do_not_put_more_queries_out_than_there_are_turns() {
+async fn many_names_do_not_run_more_queries_than_there_are_slots() {
     let dns = Scripted::default();
     let names: Vec<_> = (0..QUERIES).map(|n| format!("{n}.test")).collect();
     for name in &names {
@@ -150,7 +150,7 @@ async fn many_names_do_not_put_more_queries_out_than_there_are_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ttl_0_is_good_for_all_who_asked_meanwhile_and_nobody_after() {
+async fn ttl_0_serves_all_waiting_lookups_and_no_later_one() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 10, Say::Address("10.0.0.1", 0));
     dns.say(("a.test", V6), 10, Say::Address("fd00::1", 0));
@@ -169,7 +169,7 @@ async fn ttl_0_is_good_for_all_who_asked_meanwhile_and_nobody_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hanging_family_holds_the_other_up_for_the_resolution_delay_only() {
+async fn hanging_family_delays_the_other_only_for_the_resolution_delay() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 20, Say::Address("10.0.0.1", 60));
     dns.say(("a.test", V6), 500, Say::Address("fd00::1", 60));
@@ -188,7 +188,7 @@ async fn hanging_family_holds_the_other_up_for_the_resolution_delay_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn family_that_is_dead_for_good_is_asked_on_the_side() {
+async fn family_that_always_fails_is_queried_in_the_background() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 3_600));
     dns.say(("a.test", V6), 0, Say::Silence);
@@ -216,7 +216,8 @@ async fn family_whose_addresses_ran_out_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_family_does_not_spoil_the_other_and_without_addresses_the_worst_is_told() {
+async fn failed_family_does_not_affect_the_other_and_without_addresses_the_worst_failure_is_reported()
+ {
     let dns = Scripted::default();
     let failed = || Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("one.test", V4), 0, failed());
@@ -235,7 +236,7 @@ async fn failed_family_does_not_spoil_the_other_and_without_addresses_the_worst_
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_families_are_asked_on_each_name_of_the_list_in_turn() {
+async fn both_families_are_queried_for_each_name_of_the_search_list() {
     let dns = Scripted::default();
     dns.four("api.other.test", "10.0.0.1", 60);
     let resolver = dns.searching(&["corp.test", "other.test"], 2);
@@ -278,7 +279,7 @@ async fn failing_server_ends_the_walk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn name_without_records_is_walked_past_but_told_at_the_end() {
+async fn name_without_records_is_skipped_but_reported_at_the_end() {
     let dns = Scripted::default();
     dns.say(
         ("api.corp.test", V4),
@@ -294,7 +295,7 @@ async fn name_without_records_is_walked_past_but_told_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limit_bounds_the_whole_walk() {
+async fn timeout_bounds_the_whole_lookup() {
     let dns = Scripted::default();
     for name in ["api.a.test", "api.b.test", "api.c.test"] {
         for family in [V4, V6] {
@@ -314,7 +315,7 @@ async fn limit_bounds_the_whole_walk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ip_literal_and_localhost_and_impossible_names_ask_nobody() {
+async fn ip_literals_localhost_and_impossible_names_send_no_query() {
     let dns = Scripted::default();
     let resolver = dns.resolver();
 
@@ -343,7 +344,7 @@ async fn address_in_an_unusual_spelling_is_never_searched_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panicking_query_is_an_error_and_not_the_last_one() {
+async fn panicking_query_is_an_error_and_a_later_one_succeeds() {
     let dns = Scripted::default();
     for family in [V4, V6] {
         dns.say(("a.test", family), 0, Say::Panic);
@@ -358,7 +359,7 @@ async fn panicking_query_is_an_error_and_not_the_last_one() {
 }
 
 #[test]
-fn runtime_that_shuts_down_leaves_no_asker_hanging() {
+fn runtime_that_shuts_down_leaves_no_lookup_hanging() {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_time().start_paused(true).build().unwrap()
@@ -380,7 +381,7 @@ fn runtime_that_shuts_down_leaves_no_asker_hanging() {
 }
 
 #[test]
-fn look_up_outside_a_runtime_is_an_error() {
+fn lookup_outside_a_runtime_is_an_error() {
     let error = known(&Scripted::default().resolver(), "a.test").unwrap_err();
     assert_eq!(error.reason(), DnsErrorReason::Unreachable);
     assert!(error.source().unwrap().is::<NoRuntime>());

@@ -2,14 +2,14 @@
 //!
 //! | response | meaning |
 //! |---|---|
-//! | addresses at the end of the aliases | these, for the least TTL on the way |
+//! | addresses at the end of the aliases | these, for the lowest TTL of the chain |
 //! | NXDOMAIN | the name does not exist |
 //! | NOERROR, no address, with an SOA; or with AA and no alias | the name has no address of this family |
-//! | NOERROR, aliases whose end is not in it | the same server is asked for that end |
-//! | a referral; neither address nor SOA; another question; any other code | this server failed: ask the next |
+//! | NOERROR, aliases whose end is not in it | the same server is queried for that end |
+//! | a referral; neither address nor SOA; another question; any other code | this server failed: query the next one |
 //!
-//! A lame server does not resolve for its clients, and responds NOERROR without records. If that counted as a result,
-//! it would hide the servers that know the name.
+//! A server that does not resolve for its clients responds NOERROR without records. If that counted as a result, it
+//! would hide the servers that know the name.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -188,7 +188,9 @@ impl fmt::Display for Unusable {
             Self::Code(code) => write!(f, "the name server says: {code}"),
             Self::OtherQuestion => f.write_str("the response is to another question"),
             Self::LongChain => write!(f, "the chain of aliases is longer than {ALIASES}"),
-            Self::Referral => f.write_str("the name server refers to others: it does not resolve"),
+            Self::Referral => f.write_str(
+                "the name server sent a referral: it does not resolve names for clients",
+            ),
             Self::Empty => f.write_str("the response has neither records nor an SOA"),
         }
     }

@@ -30,7 +30,7 @@ fn response_is_negative_only_with_authority() {
         (
             "referral",
             ns(ok([])),
-            "failed: the name server refers to others: it does not resolve",
+            "failed: the name server sent a referral: it does not resolve names for clients",
         ),
         ("SOA beside NS", soa(ns(ok([]))), "no records 7"),
         (
@@ -105,7 +105,7 @@ fn chain_of_sixteen_aliases_is_followed_and_a_longer_one_is_not() {
 }
 
 #[test]
-fn chain_that_is_told_an_alias_at_a_time_has_the_same_bound() {
+fn chain_of_one_alias_in_each_response_has_the_same_bound() {
     let mut chain = chain();
     for aliases in 0..=16 {
         let target = format!("{aliases}.test");

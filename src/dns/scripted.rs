@@ -38,14 +38,14 @@ pub(super) enum Say {
 }
 
 impl Scripted {
-    /// Sets a response. Names without one do not exist, for an hour.
+    /// Sets a response. Names without one get NXDOMAIN with a TTL of an hour.
     pub(super) fn say(&self, (name, family): (&str, Family), after_millis: u64, say: Say) {
         let after = Duration::from_millis(after_millis);
         let mut script = self.0.lock().unwrap();
         script.says.insert((name.into(), family), (after, say));
     }
 
-    /// Sets an address of one family and none of the other, at once.
+    /// Sets an address of IPv4 and none of IPv6, without a delay.
     pub(super) fn four(&self, name: &str, address: &'static str, ttl: u64) {
         self.say((name, Family::V4), 0, Say::Address(address, ttl));
         let none = Say::Nothing(DnsErrorReason::NoRecords, Some(ttl));

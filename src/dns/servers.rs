@@ -1,8 +1,8 @@
 //! The walk over the name servers.
 //!
-//! The servers are asked in their order. If one fails, the next is asked at once. If one is silent, the next is asked
-//! too after a moment, and the silent one goes last for a while. The first usable response ends the walk. The walk
-//! fails when all servers were asked and all failed.
+//! The servers are queried in their order. If one fails, the next one is queried immediately. If one is silent, the
+//! next one is queried in addition after a moment, and the silent one goes last for a while. The first usable response
+//! ends the walk. The walk fails if all servers failed.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -38,7 +38,7 @@ pub(crate) enum Server {
     Encrypted(Encrypted),
 }
 
-/// How servers are asked.
+/// How servers are queried.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
     pub(crate) limit: Timeout,
@@ -105,11 +105,11 @@ struct ServersInner {
     list: Box<[ServerTransport]>,
     /// Until when each server goes last, because it was silent or could not be reached.
     silent: Mutex<Box<[Option<Instant>]>>,
-    /// How long a server may be silent before the next one is asked too.
+    /// How long a server may be silent before the next one is queried in addition.
     patience: Duration,
 }
 
-/// The way to one server.
+/// The transport to one server.
 #[derive(Debug)]
 enum ServerTransport {
     Udp(SocketAddr),
@@ -120,7 +120,7 @@ enum ServerTransport {
 
 impl QuerySource for Servers {
     fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = QueryOutcome> + Send>> {
-        // From labels, because a backslash in a text would be an escape.
+        // Made from labels, because a backslash in a text would be an escape.
         let mut name = match Name::from_labels(question.name.split('.').map(str::as_bytes)) {
             Ok(name) => name,
             Err(error) => {
@@ -236,7 +236,7 @@ fn mildest(before: Option<LookupFailure>, failure: LookupFailure) -> LookupFailu
     }
 }
 
-/// Returns the wait that leaves at least half of the limit to the last server.
+/// Returns the wait that leaves at least half of the timeout for the last server.
 fn patience(limit: Duration, servers: usize) -> Duration {
     let servers = u32::try_from(servers.max(1)).unwrap_or(u32::MAX);
     (limit / 2 / servers).min(PATIENCE)
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_limit_is_left_to_the_last_server() {
+    fn half_of_the_timeout_is_left_for_the_last_server() {
         let limit = Duration::from_secs(1);
         for (servers, millis) in [(1, 300), (2, 250), (5, 100)] {
             let expected = Duration::from_millis(millis);

@@ -1,9 +1,9 @@
 //! One query for many lookups: a lookup that comes while a query is in progress waits for that query.
 //!
 //! Cache and queries are under one lock, so that no query begins for a result that has just come. Results that need no
-//! query are on the [`HotCache`] beside them, which has no lock. The query runs in its own task. If a lookup is
-//! dropped, the others are not affected, and the result reaches the cache even if no lookup waits any more. A query
-//! whose runtime stands still is lost, and the next lookup begins another one.
+//! query are also in the [`HotCache`], which has no lock. The query runs in its own task. If a lookup is dropped, the
+//! others are not affected, and the result reaches the cache even if no lookup waits any more. A query whose runtime is
+//! not running is lost, and the next lookup begins another one.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -30,10 +30,10 @@ use crate::timeout::Timeout;
 /// The results, the queries in progress, and the servers.
 #[derive(Debug)]
 pub(crate) struct QueryPool {
-    shelf: HotCache,
+    hot: HotCache,
     memory: Mutex<PoolMemory>,
     limit: Timeout,
-    turns: Arc<QueryLimiter>,
+    limiter: Arc<QueryLimiter>,
 }
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ struct PoolMemory {
     cache: Cache,
     flights: [HashMap<Arc<str>, QueryInFlight>; 2],
     source: Arc<dyn QuerySource>,
-    /// The time after which a query counts as lost: its runtime stands still, or was busy for too long.
+    /// The time after which a query counts as lost: its runtime is not running, or was busy for too long.
     lost_after: Duration,
 }
 
@@ -49,9 +49,9 @@ struct PoolMemory {
 #[derive(Debug)]
 struct QueryInFlight {
     since: Instant,
-    hoped: bool,
+    worth_waiting: bool,
     failing: bool,
-    landing: QueryHandle,
+    result: QueryHandle,
 }
 
 /// Sends a query's result to the lookups that wait for it.
@@ -85,23 +85,23 @@ impl QueryPool {
             lost_after: limit.get() + LATE,
         });
         Self {
-            shelf: HotCache::default(),
+            hot: HotCache::default(),
             memory,
             limit,
-            turns: Arc::default(),
+            limiter: Arc::default(),
         }
     }
 
     /// Returns the DNS answer for `name`, if it needs no query. This is the hot path: it takes no lock.
     pub(crate) fn answer(&self, name: &str, now: Instant) -> Option<Hit> {
-        self.shelf.find(name, now)
+        self.hot.find(name, now)
     }
 
     /// Returns the state of `name`, and begins the queries that it needs.
-    pub(crate) fn board(
+    pub(crate) fn lookup(
         self: &Arc<Self>,
         name: &str,
-        (now, errand): (Instant, LookupTerms),
+        (now, terms): (Instant, LookupTerms),
         runtime: &Handle,
     ) -> PoolAnswer {
         let mut begun = Vec::new();
@@ -113,14 +113,14 @@ impl QueryPool {
                 leg
             });
             if begun.is_empty()
-                && self.shelf.find(name, now).is_none()
+                && self.hot.find(name, now).is_none()
                 && let Some(shown) = memory.cache.show(name, now)
             {
                 // The old result has become another valid one, such as old addresses.
-                self.shelf.put(&name.into(), Some(shown), None);
+                self.hot.put(&name.into(), Some(shown), None);
             }
             begun.extend(memory.renew(name, (RefreshReason::Due, now)));
-            DualStack::new(legs, errand)
+            DualStack::new(legs, terms)
         };
         self.begin(begun, runtime);
         match pair.verdict(now) {
@@ -143,7 +143,7 @@ impl QueryPool {
     ) {
         let begun = self.memory().renew(name, (why, now));
         if why == RefreshReason::Due {
-            self.shelf.claim(name, now);
+            self.hot.claim(name, now);
         }
         self.begin(begun, runtime);
     }
@@ -154,57 +154,57 @@ impl QueryPool {
     }
 
     /// Returns the receivers for the results of the queries in progress for `name`.
-    pub(crate) fn out(&self, name: &str, now: Instant) -> Vec<QueryHandle> {
+    pub(crate) fn pending(&self, name: &str, now: Instant) -> Vec<QueryHandle> {
         let memory = self.memory();
         let flights = Family::BOTH.into_iter();
-        let flights = flights.filter_map(|family| memory.out(name, family, now));
-        flights.map(|flight| flight.landing.clone()).collect()
+        let flights = flights.filter_map(|family| memory.pending(name, family, now));
+        flights.map(|flight| flight.result.clone()).collect()
     }
 
     /// Uses another source from now on. The results of the earlier one expire.
-    pub(crate) fn turn_to(&self, source: Arc<dyn QuerySource>, now: Instant) {
+    pub(crate) fn use_source(&self, source: Arc<dyn QuerySource>, now: Instant) {
         let before = {
             let mut memory = self.memory();
             memory.cache.expire(now);
             // Their results are only for the lookups that wait for them.
             memory.flights = Default::default();
-            self.shelf.clear();
+            self.hot.clear();
             std::mem::replace(&mut memory.source, source)
         };
         drop(before); // not under the lock: it may close sockets
     }
 
-    /// Starts queries, not under the lock. A runtime that is shutting down drops the task at once, and the end of the
-    /// query takes the lock.
+    /// Starts queries, not under the lock. A runtime that is shutting down drops the task immediately, and the end of
+    /// the query takes the lock.
     fn begin(self: &Arc<Self>, begun: Vec<QueryToStart>, runtime: &Handle) {
-        for (question, landing, source) in begun {
-            runtime.spawn(Arc::clone(self).query(question, landing, source));
+        for (question, result, source) in begun {
+            runtime.spawn(Arc::clone(self).query(question, result, source));
         }
     }
 
     fn query(
         self: Arc<Self>,
         question: Question,
-        landing: QuerySender,
+        result: QuerySender,
         source: Arc<dyn QuerySource>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let approach = RunningQuery {
-            board: self,
+        let running = RunningQuery {
+            pool: self,
             question,
-            landing,
+            result,
             source,
         };
         async move {
-            let board = &approach.board;
-            let outcome = timeout(board.limit.get(), approach.ask());
+            let pool = &running.pool;
+            let outcome = timeout(pool.limit.get(), running.ask());
             let outcome = outcome.await.unwrap_or_else(|elapsed| {
                 QueryOutcome::failed(LookupFailure::because(DnsErrorReason::Timeout, elapsed))
             });
-            approach.land(outcome);
+            running.finish(outcome);
         }
     }
 
-    // No code that can panic runs under the lock, so a poisoned one holds nothing half done.
+    // No code that can panic runs under the lock, so the content of a poisoned one is consistent.
     fn memory(&self) -> MutexGuard<'_, PoolMemory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -219,18 +219,18 @@ impl PoolMemory {
         family: Family,
         now: Instant,
     ) -> (FamilyLookup, Option<QueryToStart>) {
-        let heard = self.cache.heard(name, family).cloned();
-        let before = match heard {
-            Some(heard) if heard.stands(now) => {
+        let latest = self.cache.latest(name, family).cloned();
+        let before = match latest {
+            Some(latest) if latest.is_valid(now) => {
                 self.cache.mark_used(name);
-                return (FamilyLookup::Heard(heard), None);
+                return (FamilyLookup::Resolved(latest), None);
             }
             before => before,
         };
         if before.is_some() {
             self.cache.mark_used(name);
         }
-        if let Some(flight) = self.out(name, family, now) {
+        if let Some(flight) = self.pending(name, family, now) {
             return (flight.leg(before), None);
         }
         let (flight, begun) = self.flight(name, family, now);
@@ -248,12 +248,12 @@ impl PoolMemory {
         for family in Family::BOTH {
             let wanted = self
                 .cache
-                .heard(name, family)
-                .is_some_and(|heard| match why {
-                    RefreshReason::Due => heard.is_due(now),
-                    RefreshReason::Doubted => heard.may_be_doubted(now),
+                .latest(name, family)
+                .is_some_and(|latest| match why {
+                    RefreshReason::Due => latest.is_due(now),
+                    RefreshReason::Doubted => latest.may_be_doubted(now),
                 });
-            if !wanted || self.out(name, family, now).is_some() {
+            if !wanted || self.pending(name, family, now).is_some() {
                 continue;
             }
             let (flight, begun) = self.flight(name, family, now);
@@ -267,30 +267,30 @@ impl PoolMemory {
     }
 
     /// Returns the query in progress, unless it is lost: a wait for a lost query would never end.
-    fn out(&self, name: &str, family: Family, now: Instant) -> Option<&QueryInFlight> {
+    fn pending(&self, name: &str, family: Family, now: Instant) -> Option<&QueryInFlight> {
         let flight = self.flights[family.index()].get(name)?;
         (now < flight.since + self.lost_after).then_some(flight)
     }
 
     fn flight(&self, name: &str, family: Family, now: Instant) -> (QueryInFlight, QueryToStart) {
-        let (sender, landing) = watch::channel(None);
+        let (sender, result) = watch::channel(None);
         let flight = QueryInFlight {
             since: now,
-            hoped: self.cache.is_hoped(name, family, now),
+            worth_waiting: self.cache.is_worth_waiting(name, family, now),
             failing: self.cache.is_failing(name, family, now),
-            landing,
+            result,
         };
         let name = name.into();
         let question = Question { name, family };
         (flight, (question, sender, Arc::clone(&self.source)))
     }
 
-    /// Ends the query of this landing, unless another one has replaced it. Returns whether its result counts. The
+    /// Ends the query with this sender, unless another query has replaced it. Returns whether its result counts. The
     /// result of a lost query is old, or comes from a source that is no longer used.
-    fn end(&mut self, question: &Question, landing: &QuerySender, now: Instant) -> bool {
+    fn end(&mut self, question: &Question, result: &QuerySender, now: Instant) -> bool {
         let Question { name, family } = question;
-        let is_own = |flight: &QueryInFlight| flight.landing.same_channel(&landing.subscribe());
-        let counts = self.out(name, *family, now).is_some_and(is_own);
+        let is_own = |flight: &QueryInFlight| flight.result.same_channel(&result.subscribe());
+        let counts = self.pending(name, *family, now).is_some_and(is_own);
         let flights = &mut self.flights[family.index()];
         if flights.get(name).is_some_and(is_own) {
             flights.remove(name);
@@ -301,21 +301,21 @@ impl PoolMemory {
 
 impl QueryInFlight {
     fn leg(&self, before: Option<CachedRecord>) -> FamilyLookup {
-        FamilyLookup::Out {
+        FamilyLookup::Pending {
             since: self.since,
-            hoped: self.hoped,
+            worth_waiting: self.worth_waiting,
             failing: self.failing,
             before,
-            landing: self.landing.clone(),
+            result: self.result.clone(),
         }
     }
 }
 
 /// Ends a query when its task ends for any reason, so that no lookup waits for it any longer.
 struct RunningQuery {
-    board: Arc<QueryPool>,
+    pool: Arc<QueryPool>,
     question: Question,
-    landing: QuerySender,
+    result: QuerySender,
     source: Arc<dyn QuerySource>,
 }
 
@@ -324,57 +324,59 @@ impl RunningQuery {
         let dropped = |dropped| {
             QueryOutcome::failed(LookupFailure::because(DnsErrorReason::Timeout, dropped))
         };
-        let mut turn = match self.board.turns.turn(&self.question.name).await {
-            Ok(turn) => turn,
+        let mut slot = match self.pool.limiter.slot(&self.question.name).await {
+            Ok(slot) => slot,
             Err(lost) => return dropped(lost),
         };
         tokio::select! {
             outcome = self.source.ask(&self.question) => outcome,
-            lost = turn.dropped() => dropped(lost),
+            lost = slot.dropped() => dropped(lost),
         }
     }
 
-    fn land(self, outcome: QueryOutcome) {
+    fn finish(self, outcome: QueryOutcome) {
         let (now, luck, question) = (clock::now(), luck(), &self.question);
-        let Recorded { heard, changed, .. } = {
-            let mut memory = self.board.memory();
-            if !memory.end(question, &self.landing, now) {
-                let heard = memory
+        let Recorded {
+            latest, changed, ..
+        } = {
+            let mut memory = self.pool.memory();
+            if !memory.end(question, &self.result, now) {
+                let latest = memory
                     .cache
                     .weigh(question, outcome, (now, luck))
                     .forgotten();
                 drop(memory);
-                self.landing.send_replace(Some(heard));
+                self.result.send_replace(Some(latest));
                 return;
             }
             let recorded = memory.cache.record(question, outcome, (now, luck));
             let shown = memory.cache.show(&question.name, now);
-            // Under the lock, so that of two families that end at once, the later one is shown last.
-            let shelf = &self.board.shelf;
-            shelf.put(&question.name, shown, recorded.evicted.as_deref());
+            // Under the lock, so that of two families that end at the same time, the later one is shown last.
+            let hot = &self.pool.hot;
+            hot.put(&question.name, shown, recorded.evicted.as_deref());
             recorded
         };
         if changed {
             tracing::debug!(name = %question.name, family = ?question.family, "addresses changed");
         }
-        if let (Some(failure), Some(_)) = (heard.failure(), heard.old(now)) {
+        if let (Some(failure), Some(_)) = (latest.failure(), latest.old(now)) {
             let (name, reason) = (&question.name, failure.reason);
             tracing::debug!(%name, ?reason, "no newer addresses: expired ones are used");
         }
-        self.landing.send_replace(Some(heard));
+        self.result.send_replace(Some(latest));
     }
 }
 
 impl Drop for RunningQuery {
     fn drop(&mut self) {
-        if self.landing.borrow().is_none() {
+        if self.result.borrow().is_none() {
             let now = clock::now();
-            self.board.memory().end(&self.question, &self.landing, now);
+            self.pool.memory().end(&self.question, &self.result, now);
         }
     }
 }
 
-/// How much later than its limit a query may end on a busy runtime.
+/// How much later than its timeout a query may end on a busy runtime.
 const LATE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

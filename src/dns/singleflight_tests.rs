@@ -13,7 +13,7 @@ use crate::dns::{Resolve, Resolver};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn query_on_a_runtime_that_stands_still_is_put_again_by_another() {
+fn query_on_a_stopped_runtime_is_sent_again_by_another_runtime() {
     let dns = Scripted::default();
     let (resolver, stands_still, lives) = (dns.resolver(), runtime(), runtime());
     dns.say(("a.test", V4), 500, Say::Address("10.0.0.1", 60));
@@ -24,7 +24,10 @@ fn query_on_a_runtime_that_stands_still_is_put_again_by_another() {
     dns.say(("a.test", V4), 500, Say::Address("10.0.0.2", 60));
 
     lives.block_on(async {
-        assert!(address(&resolver).await.is_err(), "it may still land");
+        assert!(
+            address(&resolver).await.is_err(),
+            "its result may still come"
+        );
         advance(SECOND).await;
         assert_eq!(address(&resolver).await.unwrap(), "10.0.0.2");
     });
@@ -37,7 +40,7 @@ fn query_on_a_runtime_that_stands_still_is_put_again_by_another() {
 }
 
 #[test]
-fn lost_query_does_not_end_the_one_that_took_its_place() {
+fn lost_query_does_not_end_the_one_that_replaced_it() {
     let dns = Scripted::default();
     let (resolver, stands_still, lives) = (dns.resolver(), runtime(), runtime());
     dns.say(("a.test", V4), 500, Say::Address("10.0.0.1", 60));
@@ -55,7 +58,7 @@ fn lost_query_does_not_end_the_one_that_took_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answer_that_lands_too_late_is_for_those_who_waited_only() {
+async fn late_answer_is_only_for_the_waiting_lookups() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 500, Say::Address("10.0.0.1", 60));
     let resolver = dns.resolver();

@@ -68,11 +68,11 @@ pub(super) fn range(address: IpAddr) -> Option<AddressRange> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Embedded {
     pub(super) addresses: Vec<Ipv4Addr>,
-    /// Whether the address leads only to them.
+    /// Whether the address reaches only them.
     pub(super) stands_for_them: bool,
 }
 
-/// Returns the IPv4 addresses that `address` stands for, or leads through.
+/// Returns the IPv4 addresses that `address` stands for, or is routed through.
 pub(super) fn embedded(address: Ipv6Addr) -> Embedded {
     let bits = address.to_bits();
     let at = |shift: u32| {

@@ -22,11 +22,11 @@ async fn old_addresses_are_served_when_the_servers_fail() {
 
     assert!(stale.is_stale() && stale.is_cached());
     assert_eq!(stale.addresses()[0].to_string(), "10.0.0.1");
-    assert!(clock::now() - begun <= MILLI, "a failure is not waited out");
+    assert!(clock::now() - begun <= MILLI, "a failure causes no wait");
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_borne_for_half_of_the_limit() {
+async fn old_addresses_are_used_after_silence_of_half_the_timeout() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.is_silent("a.test");
     let begun = clock::now();
@@ -39,7 +39,7 @@ async fn silence_is_borne_for_half_of_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_borne_for_no_longer_than_1800_ms() {
+async fn old_addresses_are_used_after_silence_of_at_most_1800_ms() {
     let dns = Scripted::default();
     let resolver = dns.resolver_with(|builder| builder.timeout(Timeout::from_secs(60)));
     dns.four("a.test", "10.0.0.1", 60);
@@ -57,7 +57,7 @@ async fn silence_is_borne_for_no_longer_than_1800_ms() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_borne_for_half_of_what_the_asker_waits() {
+async fn old_addresses_are_used_after_half_of_the_callers_wait() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.is_silent("a.test");
     let (begun, limit) = (clock::now(), Timeout::from_millis(200));
@@ -71,7 +71,7 @@ async fn silence_is_borne_for_half_of_what_the_asker_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn known_failure_is_not_waited_for_and_retried_on_the_side_with_back_off() {
+async fn known_failure_is_not_waited_for_and_is_retried_in_the_background_with_backoff() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.is_silent("a.test");
     ask(&resolver).await.unwrap();
@@ -82,7 +82,7 @@ async fn known_failure_is_not_waited_for_and_retried_on_the_side_with_back_off()
         assert!(stale.is_stale());
         advance(Duration::from_millis(100)).await;
     }
-    // One at first. Then one minute, in which a try takes 2 s: 1, 2, 4, 8, 16 s apart.
+    // One query at first. Then queries for one minute, each of 2 s: 1, 2, 4, 8, 16 s apart.
     let asked = dns.asked(V4).len() - 1;
     assert!((5..=7).contains(&asked), "{asked}");
 
@@ -97,7 +97,7 @@ async fn known_failure_is_not_waited_for_and_retried_on_the_side_with_back_off()
 }
 
 #[tokio::test(start_paused = true)]
-async fn failure_of_long_ago_says_nothing_about_now() {
+async fn old_failure_does_not_count() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.fails("a.test", DnsErrorReason::ServerFailure);
     ask(&resolver).await.unwrap();
@@ -124,7 +124,7 @@ async fn stale_addresses_end_with_the_stale_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_stale_if_that_is_not_wanted() {
+async fn never_stale_serves_no_expired_address() {
     let dns = Scripted::default();
     let resolver = dns.resolver_with(ResolverBuilder::never_stale);
     dns.four("a.test", "10.0.0.1", 60);
@@ -137,7 +137,7 @@ async fn nothing_is_stale_if_that_is_not_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn family_that_still_answers_is_used_alone_and_marked() {
+async fn family_that_still_resolves_is_used_alone_and_marked() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 60));
     dns.say(("a.test", V6), 0, Say::Address("fd00::1", 60));
@@ -183,7 +183,7 @@ async fn search_list_is_walked_as_before_while_the_servers_fail_or_are_silent() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_word_that_there_is_nothing_does_not_answer_for_a_server_that_is_only_slow() {
+async fn old_denial_is_not_used_while_a_server_is_only_slow() {
     let dns = Scripted::default();
     for family in [V4, V6] {
         let missing = Say::Nothing(DnsErrorReason::NotFound, Some(60));
@@ -204,7 +204,7 @@ async fn old_word_that_there_is_nothing_does_not_answer_for_a_server_that_is_onl
 }
 
 #[tokio::test(start_paused = true)]
-async fn name_that_was_never_heard_of_is_not_walked_past() {
+async fn unknown_name_is_not_skipped() {
     let dns = Scripted::default();
     dns.four("api.test", "10.0.0.1", 3_600);
     let resolver = dns.searching(&["corp.test"], 5);

@@ -58,7 +58,7 @@ impl Resolve for StaticResolver {
     }
 }
 
-/// Returns a name without its trailing dot. There is no search list here that the dot could switch off.
+/// Returns a name without its trailing dot. There is no search list here, so the dot has no effect.
 fn absolute(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }

@@ -22,7 +22,7 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Reads `resolv_conf`, or the system's own settings if the system has no such file.
+    /// Reads `resolv_conf`, or the system's own configuration if the system has no such file.
     pub(crate) fn read(resolv_conf: &Path) -> Result<Self, NoServer> {
         let none = |cause: Option<BoxError>| NoServer {
             path: resolv_conf.to_owned(),
@@ -99,7 +99,7 @@ fn unique(servers: &mut Vec<SocketAddr>) {
     }
 }
 
-/// The system's DNS configuration cannot be read, or names no server.
+/// The error if the system's DNS configuration cannot be read, or names no server.
 ///
 /// As a [`QuerySource`] it fails each lookup that needs a name server, and its text says what to do.
 #[derive(Clone, Debug)]

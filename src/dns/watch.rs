@@ -92,7 +92,7 @@ impl Plan {
     }
 }
 
-/// The changes.
+/// The changes that a look has found.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     pub(crate) hosts: Option<Arc<Hosts>>,
@@ -143,8 +143,8 @@ impl FileWatch {
         }
     }
 
-    /// Looks for changes, if the last look is long enough ago and no other lookup does the same now. Files are read
-    /// under the lock, and no lookup waits for it.
+    /// Looks for changes, if the last look is long enough ago and no other lookup is looking now. Files are read under
+    /// the lock, and no lookup waits for it.
     pub(crate) fn look(&self, now: Instant) -> Option<News> {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
@@ -163,7 +163,7 @@ impl FileWatch {
         {
             let read = self.plan.hosts_file.read_again();
             let file = state.hosts_file.as_mut()?;
-            news.hosts = file.heed(read.map_err(BoxError::from)).map(Arc::new);
+            news.hosts = file.accept(read.map_err(BoxError::from)).map(Arc::new);
         }
         if state
             .nsswitch
@@ -179,9 +179,9 @@ impl FileWatch {
         {
             let asking = self.plan.asking().map_err(BoxError::from);
             let file = state.resolv_conf.as_mut()?;
-            if let Some(asking) = file.heed(asking) {
+            if let Some(asking) = file.accept(asking) {
                 if asking.servers != state.servers {
-                    // Plain servers only: a file names no others, and these cannot fail to open.
+                    // Plain servers only: a file cannot name others, and opening these cannot fail.
                     news.source = self.plan.upstream.source(&asking.servers).ok();
                 }
                 news.search = Some(asking.search);
@@ -224,11 +224,11 @@ impl WatchedFile {
     }
 
     /// Returns the content that was read. A file that cannot be used is reported once.
-    fn heed<T>(&mut self, read: Result<T, BoxError>) -> Option<T> {
+    fn accept<T>(&mut self, read: Result<T, BoxError>) -> Option<T> {
         let was_unusable = std::mem::replace(&mut self.unusable, read.is_err());
         match read {
             Ok(read) => {
-                tracing::info!(file = %self.path.display(), "read again, since it has changed");
+                tracing::info!(file = %self.path.display(), "read again, because it has changed");
                 Some(read)
             }
             Err(error) => {

@@ -15,18 +15,14 @@ async fn hosts_file_is_read_again_when_it_changes() {
     assert_eq!(
         written(&resolver),
         "10.0.0.1",
-        "it does not look again at once"
+        "it does not look again immediately"
     );
     advance(LOOK_AGAIN).await;
     assert_eq!(written(&resolver), "10.0.0.22");
 
     file.remove();
     advance(LOOK_AGAIN).await;
-    assert_eq!(
-        written(&resolver),
-        "10.0.0.22",
-        "the last that could be read"
-    );
+    assert_eq!(written(&resolver), "10.0.0.22", "the last readable content");
     std::fs::write(&file.0, "10.0.0.3 api.test\n").unwrap();
     advance(LOOK_AGAIN).await;
     assert_eq!(written(&resolver), "10.0.0.3");
@@ -97,7 +93,7 @@ fn files_are_looked_at_once_in_a_few_seconds() {
 }
 
 #[test]
-fn what_was_told_is_not_taken_from_a_file() {
+fn configured_values_are_not_read_from_a_file() {
     let file = Temporary::new("conf-told", "nameserver 127.0.0.1\n");
     let plan = Plan {
         servers: Some(vec![Server::Plain(SERVER.parse().unwrap())]),
@@ -111,7 +107,7 @@ fn what_was_told_is_not_taken_from_a_file() {
 
 #[cfg(feature = "testing")]
 #[tokio::test]
-async fn new_server_is_asked_and_what_the_old_one_said_has_ended() {
+async fn new_server_is_queried_and_the_old_ones_results_expire() {
     use crate::testing::{DnsScript, ScriptedDns};
     let first = ScriptedDns::start().await.unwrap();
     let port = first.addr().port();

@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer that is created at the first wait, and moved when it is needed later.
+/// A timer. It is created at the first wait, and reset if a later wait ends later.
 pub(super) struct Alarm<'a>(pub(super) Pin<&'a mut Option<Sleep>>);
 
 impl Alarm<'_> {
     /// Ready at the instant at the latest. It may be ready earlier, so the caller has to check the time.
     ///
-    /// An alarm that goes off too early costs less than moving one.
+    /// A timer that fires too early costs less than a reset.
     pub(super) fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match self.0.as_mut().as_pin_mut() {
             Some(sleep)
@@ -25,7 +25,7 @@ impl Alarm<'_> {
         }
     }
 
-    /// Ready when the timer goes off at the instant, not earlier.
+    /// Ready at the instant, not earlier.
     pub(super) fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(sleep) = self.0.as_mut().as_pin_mut()
             && sleep.deadline() != at

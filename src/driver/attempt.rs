@@ -28,11 +28,11 @@ use crate::telemetry::{AttemptSpans, Span};
 use crate::timeline::{keep_request, keep_response};
 use crate::timeout::{TimeoutKind, Timeouts};
 
-/// An attempt in flight. If it is dropped before its end, the breaker judges it by the time it had, and it is given
-/// up.
+/// An attempt in flight. If it is dropped before its end, the attempt is given up, and the breaker judges it by the
+/// time it had.
 #[derive(Default)]
 pub(super) struct AttemptInFlight {
-    // Dropped first: the breaker reads from the open stage where the attempt hung.
+    // Dropped first: the breaker reads the open stage, to know where the attempt hung.
     pub(super) admission: Option<Admission>,
     pub(super) attempt: Option<ActiveAttempt>,
 }
@@ -117,7 +117,8 @@ pub(super) struct ActiveAttempt {
     pub(super) tracker: Arc<Tracker>,
     /// How long the attempt may last.
     span: timeouts::Span,
-    /// The limits once a connection has taken the request. They differ if no attempt may follow from then on.
+    /// The timeouts that apply once a connection has taken the request. They differ if no attempt may follow from then
+    /// on.
     taken: Arc<Timeouts>,
     /// Whether the request carries a key, and whether the server honors it.
     keyed: Keyed,
@@ -213,7 +214,7 @@ impl ActiveAttempt {
         }
     }
 
-    /// Returns the current limits.
+    /// Returns the current timeouts.
     fn timeouts(&self, progress: &Progress) -> &Timeouts {
         match progress.taken || !progress.tracked {
             true => &self.taken,
@@ -221,13 +222,13 @@ impl ActiveAttempt {
         }
     }
 
-    /// Returns the timeout that passes next if no byte moves, and when.
+    /// Returns the timeout that expires next if no byte moves, and when.
     pub(super) fn due(&self) -> (Instant, TimeoutKind) {
         let progress = self.progress();
         due(&progress, self.timeouts(&progress), &self.span)
     }
 
-    /// Ready when a timeout has passed. Returns which one.
+    /// Ready when a timeout has expired. Returns which one.
     pub(super) fn poll_timeout(
         &self,
         alarm: &mut Alarm<'_>,
@@ -266,5 +267,5 @@ impl ActiveAttempt {
     }
 }
 
-/// The application's context about itself and its user (W3C Baggage).
+/// The header for data that the application passes on to other services (W3C Baggage).
 const BAGGAGE: &str = "baggage";

@@ -26,8 +26,8 @@ use crate::timeline::Timeline;
 use crate::timeout::TimeoutKind;
 
 pin_project! {
-    /// The response body of [`Driver`](super::Driver). It is still being received, or complete, or the kept beginning
-    /// of the last real response whose retry did not happen.
+    /// The response body of [`Driver`](super::Driver). It is still being received, or it is complete, or it is the kept
+    /// beginning of a response whose retry did not happen.
     ///
     /// # Cancel safety
     ///
@@ -59,13 +59,13 @@ pub(super) struct BodyWatch {
     tracker: Arc<Tracker>,
     /// How long the body may be silent.
     idle: Duration,
-    /// Whether the reader waits for more. A reader that leaves while it waits abandons the body. Otherwise it has all
-    /// it wanted.
+    /// Whether the reader waits for more. If the reader is dropped while it waits, the body is abandoned. Otherwise it
+    /// has all that it needs.
     is_waited_for: bool,
 }
 
 impl<R> DriverBody<R> {
-    /// Whether all of it is in memory.
+    /// Returns whether the whole body is in memory.
     pub(super) const fn is_here(&self) -> bool {
         matches!(self.source, BodySource::Here { .. })
     }
@@ -140,7 +140,7 @@ where
             Poll::Ready(frame) => reading.read(frame, now),
             Poll::Pending => {
                 let which = ready!(reading.poll_timeout((this.alarm, now), cx));
-                Some(Err(reading.timeout_kind(which)))
+                Some(Err(reading.expire(which)))
             }
         };
         let is_last = matches!(read, Some(Ok(_))) && this.source.is_end_stream();
@@ -285,7 +285,7 @@ impl Reading<'_> {
         }
     }
 
-    fn timeout_kind(&self, which: TimeoutKind) -> AttemptFailure {
+    fn expire(&self, which: TimeoutKind) -> AttemptFailure {
         match (&self.watch, &self.scope) {
             (Some(watch), _) => {
                 watch.tracker.give_up();

@@ -70,14 +70,14 @@ impl Choice {
     }
 }
 
-/// The route of a request: its own, or that of the call around it.
+/// Returns the route of a request: its own, or that of the call around it.
 fn route<B>(request: &Request<B>) -> Option<Arc<str>> {
     let own = request.extensions().get::<Options>();
     let own = own.and_then(|options| options.route.clone());
     own.or_else(|| Call::route_around(request))
 }
 
-/// The policies of a URL to which a redirect leads. The route of a call says nothing of it.
+/// Returns the policies of a URL to which a redirect leads. The route of the call does not apply to it.
 pub(super) fn of_leg(elsewhere: &Elsewhere, url: &Uri) -> Arc<Policies> {
     Arc::clone(elsewhere.find(url, None))
 }

@@ -42,7 +42,7 @@ impl Run {
         let Some(most_bytes) = self.call.options().whole_body else {
             return Wanted::Nothing;
         };
-        // A failure status decides by itself, whatever happens to its body.
+        // A failure status decides without the body.
         if attempt.is_some_and(|attempt| attempt.tracker.failure().is_none()) {
             return Wanted::Whole(most_bytes);
         }
@@ -123,7 +123,8 @@ impl Run {
         })
     }
 
-    /// Writes into the record of its attempt whether a 2xx failed, wherever that is kept: without one, into the call.
+    /// Records whether the classifier counts a 2xx as a failure: in the record of the attempt, or in the call if there
+    /// is none.
     fn record(&self, flight: &AttemptInFlight, failed: Option<Diagnosis>) {
         let has_more = self.call.has_attempted_since(self.from);
         let below = || has_more.then(|| self.call.last()).flatten();

@@ -15,7 +15,7 @@ pub(crate) struct Drain {
     bytes: BytesMut,
     trailers: Option<HeaderMap>,
     whole: bool,
-    /// Whether the body is in memory: then nothing is saved by leaving some of it.
+    /// Whether the body is in memory. Then it saves nothing to leave a part of it unread.
     is_here: bool,
 }
 
@@ -47,7 +47,7 @@ impl Drain {
         }
     }
 
-    /// Reads on; ready at the end of the body, or when it cannot be read or grows beyond the bound.
+    /// Continues to read. Ready at the end of the body, after an error, or when the body exceeds the bound.
     pub(crate) fn poll<R: Body>(
         &mut self,
         mut body: Pin<&mut R>,
@@ -89,7 +89,7 @@ impl Drain {
 
 /// A longer body costs more to read than a new connection.
 pub(crate) const DRAIN_BYTES: usize = 64 << 10;
-/// A slower body does, too.
+/// A slower body also costs more than a new connection.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

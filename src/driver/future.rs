@@ -37,8 +37,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit's permit
-    /// returns. So does the budget's payment for a retry that was not begun. The timeline says "cancelled".
+    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit gets its permit
+    /// back. The budget gets its token back if the retry has not begun. The timeline says "cancelled".
     #[must_use = "futures do nothing unless polled"]
     pub struct DriverFuture<N, R>
     where
@@ -72,7 +72,7 @@ pin_project! {
         Drain { #[pin] body: DriverBody<R>, drain: Drain, until: Instant },
         // The driver waits until the next attempt may begin.
         Backoff,
-        // The driver waits until the service below is ready for the next request.
+        // The driver waits until the inner service is ready for the next request.
         Ready,
         Done,
     }
@@ -189,7 +189,7 @@ impl<N: Resend> Polling<'_, N> {
                         self.head(response.into_response(), now, state.as_mut())
                     }
                     Err(Ended::Failed(failure)) => {
-                        // The inner future is dropped before any observer learns of the end.
+                        // The inner future is dropped before an observer is notified of the end.
                         state.set(DriverState::Done);
                         self.failed(failure)
                     }
@@ -207,7 +207,7 @@ impl<N: Resend> Polling<'_, N> {
                     (Ok(()), Some(head)) => {
                         let response = Response::from_parts(head, whole.take());
                         self.run
-                            .answered((self.flight, clock::now()), response, self.later)
+                            .on_response((self.flight, clock::now()), response, self.later)
                     }
                     (Err(failure), _) => {
                         state.set(DriverState::Done);
@@ -219,7 +219,7 @@ impl<N: Resend> Polling<'_, N> {
             StateProjected::Peek { peek } => match ready!(peeked(peek, &mut self.alarm, cx)) {
                 Some(response) => {
                     self.run
-                        .answered((self.flight, clock::now()), response, self.later)
+                        .on_response((self.flight, clock::now()), response, self.later)
                 }
                 None => return Poll::Pending,
             },
@@ -256,7 +256,9 @@ impl<N: Resend> Polling<'_, N> {
         match self.run.head((self.flight, now), &response) {
             Wanted::Nothing => {
                 let response = response.map(|body| BodySource::Live { body });
-                return self.run.answered((self.flight, now), response, self.later);
+                return self
+                    .run
+                    .on_response((self.flight, now), response, self.later);
             }
             Wanted::Whole(most_bytes) => {
                 let (head, body) = response.into_parts();
@@ -279,7 +281,7 @@ impl<N: Resend> Polling<'_, N> {
         self.run.failed(flight, failure, self.later)
     }
 
-    /// Sends the next request once the service below is ready for it.
+    /// Sends the next request once the inner service is ready for it.
     fn ready<R>(
         &mut self,
         state: Pin<&mut DriverState<N::Future, R>>,
@@ -333,7 +335,7 @@ enum Ended {
     Expired(AttemptFailure),
 }
 
-/// Polls the service below under the timeouts of the attempt, or of the call.
+/// Polls the inner service under the timeouts of the attempt, or of the call.
 fn poll_exchange<F, P, E>(
     inner: Pin<&mut F>,
     (flight, run): (&AttemptInFlight, &Run),

@@ -13,12 +13,12 @@ use crate::{Error, StandardLayer, clock};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn repeat_waits_until_asking_again_is_worth_it() {
+async fn retry_waits_until_another_lookup_is_useful() {
     let begun = clock::now();
     let (answer, notes) = call(move || SECOND.saturating_sub(clock::now() - begun)).await;
 
     answer.unwrap();
-    // No server asked for this wait.
+    // No server requested this wait.
     let [
         TimelineEventKind::Waited {
             wait,

@@ -1,4 +1,4 @@
-//! Handles the end of an attempt: the policies decide what comes next.
+//! Handles the end of an attempt: the policies decide the next step.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) enum NextStep<R> {
     Fail(AttemptFailure),
     /// The rest of the response is read until this instant. Then another request is sent.
     Drain(DriverBody<R>, Instant),
-    /// Another attempt follows at its time.
+    /// Another attempt follows when its wait is over.
     Backoff,
 }
 
@@ -63,7 +63,7 @@ impl SeenEffects {
 
 impl Run {
     /// Handles a response. Returns the next step.
-    pub(super) fn answered<N, R>(
+    pub(super) fn on_response<N, R>(
         &mut self,
         (flight, now): (&mut AttemptInFlight, Instant),
         response: Response<BodySource<R>>,
@@ -127,7 +127,7 @@ impl Run {
         }
     }
 
-    /// Decides whether a response is retried. Returns until when the rest of it is read.
+    /// Decides whether a response is retried. If so, returns the instant until which the rest of it is read.
     fn retry_response<N: Resend>(
         &mut self,
         (head, classified): (&Parts, Classified),
@@ -143,8 +143,8 @@ impl Run {
         // The record of the attempt has the meaning of its status. Without a record there is only the status.
         let judged = classified.failed.or_else(|| self.call.judged(status));
         let judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
-        // A redirect that was followed below may have led here. Then this status does not show the effect of the
-        // whole attempt.
+        // The inner service may have followed a redirect to this response. Then this status does not show the effect of
+        // the whole attempt.
         let since = self.call.effect_since(self.from);
         let before = self.seen.attempt(judged.effect.max(since)).max(since);
         let hint = Hint {
@@ -263,7 +263,7 @@ impl Run {
         self.deliver(head, body)
     }
 
-    /// Handles a service below that could not take the next request.
+    /// Handles an inner service that could not accept the next request.
     pub(super) fn unready<R>(&mut self, error: BoxError) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
@@ -287,7 +287,7 @@ impl Run {
         NextStep::Deliver(Response::from_parts(head, body))
     }
 
-    /// Handles a service below that was not ready for the next request in time.
+    /// Handles an inner service that was not ready for the next request in time.
     pub(super) fn out_of_time<R>(&mut self) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,

@@ -1,4 +1,4 @@
-//! Whether a driver may send a request later, or again. This is the only choice about a driver that is a type.
+//! Whether a driver may send a request later, or again. This is the only property of a driver that is a type.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use tower_service::Service;
 use crate::box_error::BoxError;
 use crate::replay::{BodyCloner, Saved, TraitCloner};
 
-/// A driver that sends immediately, and only once. It needs nothing of its service but a call.
+/// A driver that sends immediately, and only once. It calls its service once, so the service need not be `Clone`.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Now;
@@ -93,7 +93,7 @@ impl<B, F> Resend for Once<B, F> {
     }
 }
 
-/// Sends the kept request through a clone of the service. Empty if no request may follow.
+/// Sends the kept request through a clone of the service. It is empty if no request may follow.
 #[expect(
     unnameable_types,
     reason = "a driver's own part, seen in the type of its future"

@@ -19,7 +19,7 @@ pub(super) struct Legs {
     visited: Vec<(Method, Uri)>,
 }
 
-/// The result of a response for the way of the call.
+/// Where a response leads the call.
 pub(super) enum Lead {
     /// The response leads to no other URL: it is the response of the call.
     Nowhere,
@@ -67,7 +67,7 @@ impl Legs {
         if self.visited.contains(&to) {
             return self.reject(Kind::RedirectLoop, (status, &to.1));
         }
-        // The caller said that the request to the first URL is idempotent. That does not hold for the next URL.
+        // The caller said that the request to the first URL is idempotent. That does not apply to the next URL.
         let may_repeat = method.is_idempotent() || before.is_none() || before.is_declined();
         if leg.away && keeps_body && !may_repeat {
             return self.refuse(Kind::RedirectRefused, (status, &to.1), true);

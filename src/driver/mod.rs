@@ -1,9 +1,9 @@
-//! The service behind every layer: one loop that tells the story of a call, and policies that only decide.
+//! The service of every layer: one loop that runs a call from its beginning to its end, and policies that only decide.
 //!
 //! ```text
 //! call:      begin: deadline, key
 //!   leg:       redirect decides the next one
-//!     attempt:   admit (breaker) → exchange, one alarm → judge (breaker, budget)
+//!     attempt:   admit (breaker) → exchange, one timer → judge (breaker, budget)
 //!                → retry decides: done, wait, again
 //!   body:      received under its timeouts; the verdict settles at its last byte
 //! end:       one diagnosis, one effect, one timeline

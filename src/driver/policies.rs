@@ -27,7 +27,7 @@ pub(crate) struct Policies {
     pub(crate) attempt: Option<Attempts>,
     /// The user's classifier of attempts, for retry and breaker alike.
     pub(crate) classifier: Option<Classifier>,
-    /// Whether the service below is the wire. Then no layer of this crate is below, so none has to find the call.
+    /// Whether the inner service is the wire. Then there are no inner layers of this crate that have to find the call.
     pub(crate) is_at_wire: bool,
 }
 
@@ -42,16 +42,16 @@ pub(crate) struct Deadline {
 /// The timeouts of attempts, and the propagator of their context.
 #[derive(Clone)]
 pub(crate) struct Attempts {
-    /// The limits of a first attempt that another one may follow.
+    /// The timeouts of a first attempt that another one may follow.
     pub(crate) timeouts: Arc<Timeouts>,
-    /// The limits of a first attempt that none may follow.
+    /// The timeouts of a first attempt that is also the last one.
     pub(crate) alone: Arc<Timeouts>,
     pub(crate) propagate_deadline: bool,
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
 }
 
 impl Attempts {
-    /// Creates the policy of attempts under these limits.
+    /// Creates the policy of attempts with these timeouts.
     pub(crate) fn new(
         timeouts: Timeouts,
         propagate_deadline: bool,
@@ -65,12 +65,12 @@ impl Attempts {
         }
     }
 
-    /// Returns the same policy under other limits.
+    /// Returns the same policy with other timeouts.
     pub(crate) fn under(&self, timeouts: Timeouts, propagate_deadline: bool) -> Self {
         Self::new(timeouts, propagate_deadline, self.propagator.clone())
     }
 
-    /// Returns the limits of an attempt with this much time left. The limits of a first attempt are precomputed.
+    /// Returns the timeouts of an attempt with this much time left. The timeouts of a first attempt are precomputed.
     pub(super) fn timeouts(&self, left: Duration, may_follow: bool) -> Arc<Timeouts> {
         let deadline = self.timeouts.deadline().get();
         let is_first = left <= deadline && left >= deadline - deadline / FIRST;
@@ -82,11 +82,11 @@ impl Attempts {
     }
 }
 
-/// If a call uses less than a thousandth of its time before its first attempt, the precomputed limits stay.
+/// If a call uses less than a thousandth of its time before its first attempt, the precomputed timeouts are used.
 const FIRST: u32 = 1_000;
 
 impl Policies {
-    /// Returns the time limit of a call that this driver begins without a deadline policy.
+    /// Returns how long a call may last that this driver begins without a deadline policy.
     pub(super) fn longest(&self) -> Timeout {
         self.attempt
             .as_ref()
@@ -98,7 +98,7 @@ impl Policies {
         self.classifier.as_ref()
     }
 
-    /// Returns whether layers below have to find the call of this driver. A breaker alone does not share its call.
+    /// Returns whether inner layers have to find the call of this driver. A breaker alone does not share its call.
     pub(super) fn shares_call(&self) -> bool {
         let is_wanted = self.deadline.is_some()
             || self.idempotency.is_some()

@@ -25,7 +25,7 @@ pub(super) struct DestinationState {
 }
 
 impl DestinationState {
-    /// Finds them for the request's destination, or for the one that the user's function names.
+    /// Finds both for the request's destination, or for the key that the user's function returns.
     pub(super) fn of(policies: &Arc<Policies>, head: Head<'_>, now: Instant) -> Self {
         if policies.retry.is_none() && policies.breaker.is_none() {
             return Self::default();
@@ -36,7 +36,7 @@ impl DestinationState {
             return Self::lookup(policies, head, now);
         }
         let (_, uri, _) = head;
-        // A thread that is ending remembers nothing.
+        // A thread that is ending has no remembered destination.
         let recent = RECENT.try_with(|recent| {
             let recent = recent.try_borrow().ok()?;
             recent.as_ref()?.known(policies, uri, now)
@@ -73,7 +73,7 @@ struct Recent {
     authority: Authority,
     budget: Option<Weak<SharedBudget>>,
     circuit: Option<Weak<SharedCircuit>>,
-    /// Until this instant the registries need not learn that the entry is in use.
+    /// The registries record a use at most once a second: the next one is recorded after this instant.
     until: Instant,
     /// Whether the latest call went to another destination.
     was_missed: Cell<bool>,
@@ -100,8 +100,8 @@ impl Recent {
         is_whole.then_some(known)
     }
 
-    /// Remembers another destination, unless the remembered one is still in use. If calls go to many in turn, one
-    /// stays.
+    /// Remembers another destination, unless the remembered one is still in use. If calls go to many destinations in
+    /// turn, one of them remains remembered.
     fn replace(policies: &Arc<Policies>, uri: &Uri, (known, now): (&DestinationState, Instant)) {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return;
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_registry_keeps_is_not_remembered() {
+    fn entry_that_no_registry_keeps_is_not_remembered() {
         let (policies, now) = (policies(), clock::now());
         let uri = Uri::from_static("https://a.test");
         let headers = HeaderMap::new();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn function_of_the_users_is_asked_for_each_request() {
+    fn key_function_of_the_user_runs_for_each_request() {
         let by_path: DestinationKey =
             Arc::new(|_, uri, _| Ok(Some(Destination::named(uri.path()))));
         let (policies, now) = (keyed(Some(by_path)), clock::now());

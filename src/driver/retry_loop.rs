@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::call::{Call, Follows, Repeating};
+use crate::call::{Call, Follows, RetryClaim};
 use crate::clock;
 use crate::destination::Destination;
 use crate::hop::{Diagnosis, Kind, NoRetryReason, TimelineEventKind};
@@ -15,9 +15,9 @@ use crate::policy::retry::{Account, FailedAttempt, Remaining, RetryPolicy, Share
 pub(crate) struct RetryLoop {
     account: Account,
     /// The claim to retry. It is given back when this value is dropped, because only one driver retries a call.
-    repeating: Option<Repeating>,
+    claim: Option<RetryClaim>,
     left: Remaining,
-    /// When the next attempt may begin. `previous` is our own part of the wait before it.
+    /// When the next attempt may begin. `previous` is the latest backoff, without a server's hint.
     due: Instant,
     previous: Option<Duration>,
     /// Whether this driver has retried, in this leg or one before it.
@@ -32,7 +32,7 @@ pub(crate) struct Hint {
 }
 
 impl RetryLoop {
-    /// Begins the attempts of a leg. `destination` is called only if a setting needs it. `before` is the turn of the
+    /// Begins the attempts of a leg. `destination` is called only if the config needs it. `before` is the loop of the
     /// previous leg.
     pub(crate) fn new(
         policy: &RetryPolicy,
@@ -44,16 +44,16 @@ impl RetryLoop {
         // A driver that makes one attempt leaves the retries to others, until it has retried itself.
         let wanted = most > 1;
         let has_retried = before.as_ref().is_some_and(|before| before.has_retried);
-        let claim = before.and_then(|before| before.repeating);
+        let claim = before.and_then(|before| before.claim);
         let is_kept = off.is_none() && (wanted || has_retried);
-        let repeating = match claim.filter(|_| is_kept) {
+        let claim = match claim.filter(|_| is_kept) {
             Some(claim) => Some(claim.of(most)),
-            None => wanted.then(|| call.repeat(most)).flatten(),
+            None => wanted.then(|| call.claim_retries(most)).flatten(),
         };
-        let elsewhere = repeating.is_none() && (wanted || call.is_repeated());
+        let elsewhere = claim.is_none() && (wanted || call.is_retried());
         Self {
             account: Account::open(budget, call, now),
-            repeating,
+            claim,
             left: Remaining {
                 off: off.or_else(|| elsewhere.then_some(NoRetryReason::RetriedUpstream)),
                 sent: 0,
@@ -87,7 +87,7 @@ impl RetryLoop {
         })
     }
 
-    /// Returns whether retries are on for this leg.
+    /// Returns whether this leg may be retried.
     pub(crate) fn may_retry(&self) -> bool {
         self.left.off.is_none()
     }
@@ -142,7 +142,7 @@ impl RetryLoop {
         if let Some(off) = &self.left.off {
             return Err(off.clone());
         }
-        if self.repeating.is_none() && call.was_retried() {
+        if self.claim.is_none() && call.was_retried() {
             // A driver of one attempt leaves the retries to a driver below, which has made all attempts.
             let made = self.left.made();
             return Err(NoRetryReason::AttemptsExhausted { made });
@@ -156,10 +156,10 @@ impl RetryLoop {
             true => Kind::Throttled,
             false => diagnosis.kind,
         };
-        let told = (kind, hint.wait);
+        let cause = (kind, hint.wait);
         let deadline = call.deadline().saturating_duration_since(call.started());
         let times = (self.left.time, deadline);
-        let (own, wait) = policy.wait(told, (retry, self.previous), times);
+        let (own, wait) = policy.wait(cause, (retry, self.previous), times);
         let by_server = hint.wait.filter(|_| hint.by_server);
         let checked = by_server.map_or(Ok(()), |hint| policy.check_hint(hint, deadline));
         let wait = checked.map(|()| wait);
@@ -167,10 +167,10 @@ impl RetryLoop {
         let after_timeout = diagnosis.kind == Kind::Timeout;
         let withdraw = || account.withdraw(after_timeout, now);
         let wait = decide(&failed, &self.left, wait, withdraw)?;
-        if self.repeating.is_none() {
-            // This driver's one attempt was not sent, and it retries that. From now on, no stack around it or inside
+        if self.claim.is_none() {
+            // This driver's one attempt was not sent, so it retries that attempt. From now on, no outer or inner stack
             // retries.
-            self.repeating = call.repeat(self.left.most);
+            self.claim = call.claim_retries(self.left.most);
         }
         self.has_retried = true;
         call.stop(None);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn next_leg_says_how_many_attempts_it_makes() {
+    async fn next_leg_announces_the_number_of_its_attempts() {
         // The attempts of both legs, whether the first retried, and the attempts that are announced, if it claims.
         for (first, next, has_retried, expected) in [
             (3, 5, false, Some(5)),
@@ -213,11 +213,11 @@ mod tests {
             let call = Call::begin(&mut request, Timeout::MAX);
             let mut before = leg(&call, first, None);
             before.has_retried = has_retried;
-            let turn = leg(&call, next, Some(before));
-            let announced = turn.repeating.is_some().then(|| call.most_attempts());
+            let next_leg = leg(&call, next, Some(before));
+            let announced = next_leg.claim.is_some().then(|| call.most_attempts());
             assert_eq!(announced, expected, "{first} {next} {has_retried}");
-            assert_eq!(call.is_repeated(), expected.is_some());
-            assert!(turn.may_retry(), "{first} {next} {has_retried}");
+            assert_eq!(call.is_retried(), expected.is_some());
+            assert!(next_leg.may_retry(), "{first} {next} {has_retried}");
         }
     }
 }

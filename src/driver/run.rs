@@ -1,4 +1,4 @@
-//! One request on its way through the policies: their decisions, without any polling.
+//! One request in the policies: their decisions, without any polling.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) struct Run {
     pub(super) policies: Arc<Policies>,
     elsewhere: Option<Elsewhere>,
     pub(super) call: Call,
-    /// Whether layers below can find the call.
+    /// Whether inner layers can find the call.
     pub(super) is_shared: bool,
     pub(super) turn: Option<RetryLoop>,
     /// The circuit of a new leg, until its first attempt is admitted.
@@ -44,7 +44,7 @@ pub(super) struct Run {
     pub(super) seen: SeenEffects,
     /// The position in the call's log when this request began.
     pub(super) from: Since,
-    /// The attempts that may follow, according to a driver above.
+    /// The attempts that may follow, according to an outer driver.
     follows_above: Follows,
     // Dropped last: the call ends after everything else.
     pub(super) scope: Option<Scope>,
@@ -59,7 +59,7 @@ pub(super) enum Last {
 }
 
 impl Run {
-    /// Takes a new request: begins its call, or joins the existing one.
+    /// Begins the call of a new request, or joins the existing one.
     pub(super) fn of<B>((policies, elsewhere): Chosen, request: &mut Request<B>) -> Self {
         let Some(deadline) = &policies.deadline else {
             return Self::join(policies, request);
@@ -72,7 +72,7 @@ impl Run {
         call.listen(&span, deadline.observer.as_ref());
         #[cfg(feature = "reqwest-middleware")]
         call.begin_callers_try();
-        // Created before anything is sent: whatever happens then, the call has an end.
+        // Created before anything is sent, so that the end of the call is recorded in every case.
         let scope = Scope::new(&call);
         Self {
             elsewhere,
@@ -145,7 +145,7 @@ impl Run {
         }
     }
 
-    /// Begins the leg of a redirect. From here on, the policies of the new URL hold.
+    /// Begins the leg of a redirect. From here on, the policies of the new URL apply.
     pub(super) fn lead_to(&mut self, head: Head<'_>, now: Instant) {
         if let Some(elsewhere) = &self.elsewhere {
             let (_, uri, _) = head;
@@ -154,7 +154,7 @@ impl Run {
         self.turn_to(head, now);
     }
 
-    /// Begins a leg with this request: its retries, if there are any, and its circuit.
+    /// Begins a leg with this request: its retries, if they are on, and its circuit.
     fn turn_to(&mut self, head: Head<'_>, now: Instant) {
         let DestinationState { budget, circuit } = DestinationState::of(&self.policies, head, now);
         if let Some((policy, budget)) = self.policies.retry.as_ref().zip(budget) {
@@ -162,7 +162,7 @@ impl Run {
             let destination = || Some(Destination::of_request(uri));
             // The claim to retry passes to the next leg, or is given back.
             let call = (&self.call, self.turn.take());
-            // The statement about attempts that may follow is reset: the next leg may not be retried here.
+            // Resets whether another attempt may follow: this driver may not retry the next leg.
             self.call.set_follows(self.follows_above);
             self.turn = Some(RetryLoop::new(policy, call, (budget, now), destination));
         }
@@ -174,7 +174,7 @@ impl Run {
         self.scope.as_ref()?.call().live_span()
     }
 
-    /// Returns how many extensions of a request are the driver's.
+    /// Returns how many extensions of a request belong to the driver.
     pub(super) fn own_extensions(&self) -> usize {
         usize::from(self.is_shared)
     }
@@ -221,7 +221,7 @@ impl Run {
         Ok(AttemptInFlight { admission, attempt })
     }
 
-    /// Returns whether another attempt may follow this one, and tells the layers below.
+    /// Returns whether another attempt may follow this one, and records it for the inner layers.
     fn follows<B>(&self, request: &Request<B>, is_replayable: bool) -> Follows {
         let call = &self.call;
         let own = self.turn.as_ref().and_then(|turn| {
@@ -235,7 +235,7 @@ impl Run {
         own.unwrap_or_else(|| call.follows())
     }
 
-    /// Returns when the next attempt may begin. A new leg begins at once.
+    /// Returns when the next attempt may begin. A new leg begins immediately.
     pub(super) fn due(&self) -> Option<Instant> {
         let turn = self.turn.as_ref().filter(|_| self.last.is_some());
         turn.map(RetryLoop::due)
@@ -259,7 +259,7 @@ impl Run {
         Some(request)
     }
 
-    /// Diagnoses a failure of the service below, outside of an attempt of this driver.
+    /// Diagnoses a failure of the inner service, outside of an attempt of this driver.
     pub(super) fn diagnose(&self, error: BoxError) -> AttemptFailure {
         let view = View {
             call: self.is_shared.then_some(&self.call),
@@ -268,7 +268,7 @@ impl Run {
         AttemptFailure::below(error, view)
     }
 
-    /// Diagnoses a failure of the service below in an attempt.
+    /// Diagnoses a failure of the inner service in an attempt.
     pub(super) fn diagnose_in(&self, flight: &AttemptInFlight, error: BoxError) -> AttemptFailure {
         match &flight.attempt {
             Some(attempt) => attempt.diagnose(&self.call, error),
@@ -291,7 +291,7 @@ impl Run {
 
     /// Ends the call with a failure. Returns the error for the caller.
     pub(super) fn finish(&mut self, failure: AttemptFailure) -> Error {
-        // Dropped before the observer learns of the end of the call.
+        // Dropped before the observer is notified of the end of the call.
         self.turn = None;
         self.last = None;
         match self.scope.take() {

@@ -28,7 +28,7 @@ impl Scope {
         self.0.end(now);
     }
 
-    /// Returns whether a piece of the body that is here now comes too late.
+    /// Returns whether a piece of the body that comes now is too late.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         self.call().deadline() <= now && !self.call().options().streaming
     }

@@ -1,4 +1,4 @@
-//! The tower service. Each policy demands as little of the service below as it can.
+//! The tower service. It requires as little of the inner service as possible.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ mod sealed {
 
 /// The service of every layer of this crate: one loop that lets the policies decide.
 ///
-/// `K` says whether it may send a request again ([`Again`]) or not ([`Now`]).
+/// `K` is [`Again`] if it may send a request again, else [`Now`].
 #[derive(Clone)]
 pub struct Driver<S, K = Now> {
     inner: S,

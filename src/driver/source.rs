@@ -67,7 +67,7 @@ impl<R> BodySource<R> {
 }
 
 impl<R: Body<Error: Into<BoxError>>> BodySource<R> {
-    /// Polls the next piece, whatever its source.
+    /// Polls the next piece.
     pub(super) fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         match self.project() {
             SourceProjected::Live { body } => body

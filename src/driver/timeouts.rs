@@ -1,4 +1,4 @@
-//! Decides which limit runs out next: pure.
+//! Decides which timeout expires next. Pure.
 
 use tokio::time::Instant;
 
@@ -7,12 +7,12 @@ use crate::clock::after;
 use crate::hop::Stage;
 use crate::timeout::{TimeoutKind, Timeouts};
 
-/// The progress of an attempt, as far as its limits need it.
+/// The progress of an attempt, as its timeouts need it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
     /// The open stage; `None` while the attempt waits for a connection.
     pub(super) stage: Option<Stage>,
-    /// Whether the service below reports stages.
+    /// Whether the inner service reports stages.
     pub(super) tracked: bool,
     /// Whether a connection has taken the request.
     pub(super) taken: bool,
@@ -23,7 +23,7 @@ pub(super) struct Progress {
     pub(super) sent_bytes: u64,
 }
 
-/// How long an attempt may last, and what may follow it.
+/// How long an attempt may last, and whether another one may follow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) start: Instant,
@@ -33,7 +33,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Returns whether another attempt may follow if the attempt ended now. If the service below reports nothing, the
+    /// Returns whether another attempt may follow if the attempt ended now. If the inner service reports nothing, the
     /// request counts as taken.
     pub(super) const fn may_follow(&self, progress: &Progress) -> bool {
         match progress.taken || !progress.tracked {
@@ -42,8 +42,8 @@ impl Span {
         }
     }
 
-    /// Returns when the attempt ends if no byte moves, and by which limit. An explicit limit counts from the start. A
-    /// derived limit only makes room for another attempt, so time in which bytes move does not count.
+    /// Returns when the attempt ends if no byte moves, and by which timeout. An explicit timeout counts from the start.
+    /// A derived timeout only leaves time for another attempt, so time in which bytes move does not count.
     fn end(&self, progress: &Progress, timeouts: &Timeouts) -> (Instant, TimeoutKind) {
         let attempt = timeouts.attempt().get();
         let end = if timeouts.has_attempt() {
@@ -60,9 +60,9 @@ impl Span {
     }
 }
 
-/// Returns the limit that runs out next if no byte moves, and when.
+/// Returns the timeout that expires next if no byte moves, and when.
 ///
-/// The limits of dns, connect and tls are not here. The transport keeps those itself, because it may continue at
+/// The timeouts of dns, connect and tls are not here. The transport applies those itself, because it may continue at
 /// another address after a failed connect.
 pub(super) fn due(progress: &Progress, timeouts: &Timeouts, span: &Span) -> (Instant, TimeoutKind) {
     let Progress { entered, moved, .. } = *progress;
@@ -74,7 +74,7 @@ pub(super) fn due(progress: &Progress, timeouts: &Timeouts, span: &Span) -> (Ins
         ),
         Some(Stage::Wait) if progress.tracked => {
             let first_byte = after(entered, timeouts.first_byte_after(progress.sent_bytes));
-            // Both limits have the same length, and the first byte counts from the later moment.
+            // Both timeouts have the same length, and the first byte counts from the later moment.
             if end.1 == TimeoutKind::Attempt
                 && !timeouts.has_attempt()
                 && !timeouts.has_first_byte()
@@ -98,9 +98,9 @@ pub(super) fn due(progress: &Progress, timeouts: &Timeouts, span: &Span) -> (Ins
     }
 }
 
-/// Returns when the attempt has to check its limits again, at the latest. A connection's own task takes the request,
+/// Returns when the attempt has to check its timeouts again, at the latest. A connection's own task takes the request,
 /// ends the send stage and begins the wait without waking the attempt. So until the wait has begun, the attempt
-/// checks before the end of a stage that began right now. `taken` are the limits once the request is taken.
+/// checks before the end of a stage that began right now. `taken` are the timeouts once the request is taken.
 pub(super) fn look_again(
     progress: &Progress,
     (timeouts, taken): (&Timeouts, &Timeouts),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_stage_has_its_own_limit() {
+    async fn each_stage_has_its_own_timeout() {
         let start = crate::clock::now();
         let span = span(start, 10, RETRIED);
         for (stage, expected) in [
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_that_move_put_the_limits_off() {
+    async fn moving_bytes_postpone_derived_timeouts() {
         let start = crate::clock::now();
         let mut sending = at(Stage::Send, start);
         sending.moved = start + SEC(7);
@@ -191,11 +191,12 @@ mod tests {
             (until - start, which),
             (SEC(7) + SEC(5) / 2, TimeoutKind::Send)
         );
-        // Moving bytes put off all derived limits, so a body that takes longer than the attempt timeout is sent whole.
+        // Moving bytes postpone all derived timeouts, so a body that takes longer than the attempt timeout is sent
+        // whole.
         let patient = with(crate::timeout::TimeoutsConfig::new().send(SEC(5)));
         let (until, which) = due(&sending, &patient, &long);
         assert_eq!((until - start, which), (SEC(12), TimeoutKind::Send));
-        // They do not put off an explicit limit: it counts from the start.
+        // They do not postpone an explicit timeout: it counts from the start.
         let set = with(
             crate::timeout::TimeoutsConfig::new()
                 .attempt(SEC(8))
@@ -203,13 +204,13 @@ mod tests {
         );
         let (until, which) = due(&sending, &set, &long);
         assert_eq!((until - start, which), (SEC(8), TimeoutKind::Attempt));
-        // They do not put off the deadline.
+        // They do not postpone the deadline.
         let (until, which) = due(&sending, &patient, &span(start, 10, RETRIED));
         assert_eq!((until - start, which), (SEC(10), TimeoutKind::Deadline));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempt_that_none_may_follow_has_all_the_time_there_is() {
+    async fn last_attempt_has_all_the_time_left() {
         let start = crate::clock::now();
         let span = span(start, 10, UNSENT);
         // Until a connection takes the POST, another attempt may send it.
@@ -223,14 +224,14 @@ mod tests {
         (waiting.stage, waiting.tracked, waiting.taken) = (None, false, false);
         let (until, which) = due(&waiting, &alone(), &span);
         assert_eq!((until - start, which), (SEC(10), TimeoutKind::Deadline));
-        // An explicit limit holds for it, too.
+        // An explicit timeout applies to it, too.
         let set = with(crate::timeout::TimeoutsConfig::new().attempt(SEC(3)));
         let (until, which) = due(&waiting, &set, &span);
         assert_eq!((until - start, which), (SEC(3), TimeoutKind::Attempt));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn first_byte_limit_counts_from_the_last_request_byte_and_the_kernels_buffer() {
+    async fn first_byte_timeout_counts_from_the_last_request_byte_and_the_kernels_buffer() {
         let start = crate::clock::now();
         let mut waiting = at(Stage::Wait, start + SEC(3));
         waiting.moved = start + SEC(3);
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn while_sending_the_wait_that_may_begin_is_not_overslept() {
+    async fn attempt_that_sends_checks_its_timeouts_before_a_wait_could_expire() {
         let start = crate::clock::now();
         let timeouts = with(crate::timeout::TimeoutsConfig::new().first_byte(SEC(1)));
         let sending = at(Stage::Send, start);
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!(look(&sending, (&timeouts, &timeouts)), start + SEC(1));
         let waiting = at(Stage::Wait, start);
         assert_eq!(look(&waiting, (&timeouts, &timeouts)), far);
-        // The same holds for a send that may begin under shorter limits than the connect, and the other way round.
+        // The same is true for a send that may have a shorter timeout than the connect, and the reverse.
         let (long, short) = (alone(), self::timeouts());
         let connecting = at(Stage::Connect, start);
         for both in [(&long, &short), (&short, &long)] {

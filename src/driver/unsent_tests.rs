@@ -30,7 +30,7 @@ fn refused() -> Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn restart_of_a_third_of_a_second_is_bridged_at_a_hundred_calls_a_second() {
+async fn calls_outlast_a_restart_of_a_third_of_a_second_at_a_hundred_calls_a_second() {
     let start = clock::now();
     let (down, up) = (start + SECS(2), start + MS(2_300));
     let service = service_fn(move |_: Sent| async move {
@@ -55,7 +55,7 @@ async fn restart_of_a_third_of_a_second_is_bridged_at_a_hundred_calls_a_second()
 }
 
 #[tokio::test(start_paused = true)]
-async fn stack_of_one_attempt_does_not_multiply_what_the_one_inside_could_not_send() {
+async fn stack_of_one_attempt_does_not_multiply_the_unsent_attempts_of_an_inner_stack() {
     let sent = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&sent);
     let service = service_fn(move |_: Sent| {
@@ -70,7 +70,7 @@ async fn stack_of_one_attempt_does_not_multiply_what_the_one_inside_could_not_se
     let once = || StandardLayer::from_config(&config).unwrap();
     let error = once().layer(inner).oneshot(post()).await.unwrap_err();
     assert_eq!(sent.swap(0, Ordering::Relaxed), 10, "{error}");
-    // The outer stack retries nothing that another stack of one attempt could not send.
+    // If an inner stack of one attempt could not send its request, the outer stack does not retry that.
     let two = once().layer(once().layer(service.clone()));
     let error = two.oneshot(post()).await.unwrap_err();
     assert_eq!(sent.swap(0, Ordering::Relaxed), 10, "{error}");

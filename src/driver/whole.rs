@@ -24,9 +24,9 @@ pub(super) struct Whole {
 
 /// Why the body is not received to its end.
 pub(super) enum WholeBodyError {
-    /// The attempt's own timeout ran out, or the body exceeded its bound.
+    /// The attempt's own timeout expired, or the body exceeded its bound.
     Ours(AttemptFailure),
-    /// The service below failed.
+    /// The inner service failed.
     Foreign(BoxError),
 }
 

@@ -9,10 +9,10 @@ pub(crate) trait Addresses: fmt::Debug + Send + Sync {
     /// Returns whether the address is still one of the destination's.
     fn knows(&self, address: IpAddr) -> bool;
 
-    /// The addresses that the destination has now, in no order.
+    /// Returns the current addresses of the destination, in no order.
     fn known(&self) -> Vec<IpAddr>;
 
-    /// Takes over the addresses in the resolver's cache. If the resolver must send a query, that happens later. Never
-    /// waits.
+    /// Takes over the addresses in the resolver's cache. If the resolver must send a query, a task takes over its
+    /// answer. Does not wait.
     fn refresh(self: Arc<Self>);
 }

@@ -1,6 +1,6 @@
-//! How a tracker reaches the hooks of foreign clients, which pass nothing on for us: by the task that polls them. Only
-//! the tracker is passed in this way, never a setting. (`call/ambient.rs` explains what a call takes over from an
-//! operation around it, and why no more.)
+//! How a tracker reaches the hooks of foreign clients, which do not pass it on: by the task that polls them. Only the
+//! tracker is passed in this way, never a config. (`call/ambient.rs` explains what a call takes over from an operation
+//! around it, and why no more.)
 
 use std::sync::Arc;
 

@@ -25,12 +25,12 @@ pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
             None => Effect::Done,
         },
         (Some(_), Some(judged)) => judged.effect,
-        // Not a failure: a redirect.
+        // A redirect: not a failure.
         (Some(_), None) if is_declined => Effect::Declined,
         (Some(_), None) => Effect::Possible,
         _ if is_done => Effect::Done,
         _ if tracker.is_taken() => Effect::Possible,
-        // A foreign service may have sent it, whatever its error says.
+        // A foreign service may have sent it, even if its error says otherwise.
         _ if !tracker.is_tracked() => Effect::Possible,
         _ => Effect::None,
     };

@@ -31,7 +31,7 @@ pub(crate) struct Facts {
     pub(crate) is_declined: bool,
     /// The age of the connection that was used.
     pub(crate) connection_age: Option<Duration>,
-    /// Whether it had to wait for a connection because the bound was reached.
+    /// Whether it had to wait for a connection because a bound was reached.
     pub(crate) was_queued: bool,
     /// Whether it waits for a connection now.
     pub(crate) is_queued: bool,

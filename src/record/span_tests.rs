@@ -36,7 +36,7 @@ fn listened_to() -> Tracker {
 }
 
 #[test]
-fn stage_that_is_told_of_after_the_end_opens_no_span() {
+fn stage_reported_after_the_end_opens_no_span() {
     #[derive(Clone, Default)]
     struct Open(Arc<AtomicU32>);
     impl<S: tracing::Subscriber> Layer<S> for Open {
@@ -60,7 +60,7 @@ fn stage_that_is_told_of_after_the_end_opens_no_span() {
 }
 
 #[test]
-fn subscriber_that_blocks_keeps_nobody_else_waiting() {
+fn subscriber_that_blocks_does_not_delay_other_threads() {
     /// While it is notified of a stage, another thread reads the attempt's record.
     struct Blocks(Arc<OnceLock<Weak<Tracker>>>, mpsc::Sender<bool>);
     impl<S: tracing::Subscriber> Layer<S> for Blocks {
@@ -68,22 +68,22 @@ fn subscriber_that_blocks_keeps_nobody_else_waiting() {
             let Some(tracker) = self.0.get().and_then(Weak::upgrade) else {
                 return; // it is being made
             };
-            let (tell, told) = mpsc::channel();
+            let (tell, spans) = mpsc::channel();
             thread::spawn(move || tell.send(tracker.spans().attempt().is_disabled()));
             let _ = self
                 .1
-                .send(told.recv_timeout(Duration::from_secs(10)).is_ok());
+                .send(spans.recv_timeout(Duration::from_secs(10)).is_ok());
         }
     }
-    let (tell, told) = mpsc::channel();
-    let heard = Arc::new(OnceLock::new());
-    let blocks = Blocks(Arc::clone(&heard), tell);
+    let (tell, spans) = mpsc::channel();
+    let shared = Arc::new(OnceLock::new());
+    let blocks = Blocks(Arc::clone(&shared), tell);
     listening(blocks, || {
         let tracker = Arc::new(listened_to());
-        heard.set(Arc::downgrade(&tracker)).unwrap();
+        shared.set(Arc::downgrade(&tracker)).unwrap();
         tracker.spans().open(0, Stage::Wait, clock::now());
     });
-    assert!(told.try_recv().unwrap());
+    assert!(spans.try_recv().unwrap());
 }
 
 #[test]
@@ -102,21 +102,21 @@ fn span_of_a_stage_that_is_left_while_it_is_made_is_closed_then() {
             let _ = name.map(|name| self.1.send(name));
         }
     }
-    let (tell, told) = mpsc::channel();
-    let heard = Arc::new(OnceLock::new());
-    let sends = Sends(Arc::clone(&heard), tell);
+    let (tell, spans) = mpsc::channel();
+    let shared = Arc::new(OnceLock::new());
+    let sends = Sends(Arc::clone(&shared), tell);
     listening(sends, || {
         let tracker = Arc::new(listened_to());
-        heard.set(Arc::downgrade(&tracker)).unwrap();
+        shared.set(Arc::downgrade(&tracker)).unwrap();
         tracker.begin();
         tracker.queued();
-        assert_eq!(told.try_recv(), Ok("send"), "it is over, the wait goes on");
-        assert!(told.try_recv().is_err());
+        assert_eq!(spans.try_recv(), Ok("send"), "it is over, the wait goes on");
+        assert!(spans.try_recv().is_err());
     });
 }
 
 #[test]
-fn span_of_a_second_dial_stays_open_where_it_overtakes_the_first() {
+fn span_of_a_second_dial_stays_open_if_it_overtakes_the_first() {
     /// The first dial fails and the second begins while the span of the first is created.
     struct Fails(Arc<OnceLock<Weak<Tracker>>>, mpsc::Sender<u64>, AtomicU32);
     impl<S: tracing::Subscriber> Layer<S> for Fails {
@@ -133,17 +133,17 @@ fn span_of_a_second_dial_stays_open_where_it_overtakes_the_first() {
             let _ = self.1.send(id.into_u64());
         }
     }
-    let (tell, told) = mpsc::channel();
-    let heard = Arc::new(OnceLock::new());
-    let fails = Fails(Arc::clone(&heard), tell, AtomicU32::new(0));
+    let (tell, spans) = mpsc::channel();
+    let shared = Arc::new(OnceLock::new());
+    let fails = Fails(Arc::clone(&shared), tell, AtomicU32::new(0));
     listening(fails, || {
         let tracker = Arc::new(listened_to());
-        heard.set(Arc::downgrade(&tracker)).unwrap();
+        shared.set(Arc::downgrade(&tracker)).unwrap();
         tracker.begin();
         tracker.connecting(here());
-        let first = told.try_recv().expect("the first dial is over");
-        assert!(told.try_recv().is_err(), "the second dial goes on");
+        let first = spans.try_recv().expect("the first dial is over");
+        assert!(spans.try_recv().is_err(), "the second dial goes on");
         tracker.finish();
-        assert_ne!(told.try_recv(), Ok(first));
+        assert_ne!(spans.try_recv(), Ok(first));
     });
 }

@@ -109,8 +109,9 @@ impl Tracker {
     }
 
     /// Sets the time of the next dial: its share of the connect timeout.
-    pub(crate) fn set_dial_limit(&self, limit: Duration) {
-        self.dial_timeout.store(nanos_of(limit), Ordering::Release);
+    pub(crate) fn set_dial_timeout(&self, timeout: Duration) {
+        self.dial_timeout
+            .store(nanos_of(timeout), Ordering::Release);
     }
 
     /// Records that a connection is being made. Returns the number of the dial.
@@ -213,8 +214,8 @@ impl Tracker {
 
     /// Records a proof that a connection sent nothing of the request that it took. The next connection may take it.
     ///
-    /// If a service has called our transports twice in this attempt, it may have sent another request before. Then the
-    /// mark stays.
+    /// If a service has called transports of this crate twice in this attempt, it may have sent another request before.
+    /// Then the mark stays.
     #[cfg(feature = "client")]
     pub(crate) fn untake(&self) {
         let store = self.store();
@@ -253,7 +254,7 @@ impl Tracker {
         });
     }
 
-    /// Records a wait for something unspecified: the service inside is foreign.
+    /// Records an unspecified wait: the inner service is foreign.
     pub(crate) fn waiting(&self, now: Instant) {
         let mut store = self.store();
         let left = store.go_on(&self.marks);
@@ -273,7 +274,8 @@ impl Tracker {
         store.facts.judged = store.facts.judged.or(judged);
         let left = store.go_on(&self.marks);
         let at = (&self.marks, Some(now));
-        // The head may come before the request was sent. Then there was no wait before it, and the wait fails anyway.
+        // The head may come before the request was sent. Then there was no wait before it. A wait is added, so that it
+        // can fail.
         let waiting = store.step_at(
             at,
             |_| End::Left,
@@ -313,7 +315,7 @@ impl Tracker {
         self.marks.give_up()
     }
 
-    /// Ends the attempt as a success: the caller has all that it wanted.
+    /// Ends the attempt as a success: the caller has all that it needs.
     pub(crate) fn finish(&self) {
         self.end(End::Left, None);
     }
@@ -344,7 +346,7 @@ impl Tracker {
         self.end(End::Abandoned, None);
     }
 
-    /// Ends the attempt and its open stages in this way.
+    /// Ends the attempt and its open stages with this result.
     fn end(&self, how: End, now: Option<Instant>) {
         if self.marks.has(ENDED) {
             return;
@@ -359,7 +361,7 @@ impl Tracker {
         with(&mut self.store().facts)
     }
 
-    /// Changes the state in one step. The stages that this closes end in this way.
+    /// Changes the state in one step. The stages that this closes end with this result.
     fn change(&self, end: End, next: impl FnOnce(u32) -> Option<u32>) {
         let change = self.store().step(&self.marks, |_| end, next);
         self.tell(&change);

@@ -53,7 +53,7 @@ fn request_that_was_taken_stays_taken_when_it_is_given_up() {
 }
 
 #[test]
-fn answer_that_overtakes_the_request_leaves_no_wait() {
+fn response_before_the_end_of_the_request_leaves_no_wait() {
     let tracker = tracker();
     tracker.begin();
     tracker.queued();
@@ -75,7 +75,7 @@ fn connection_made_after_the_request_was_taken_is_not_this_attempts() {
 }
 
 #[test]
-fn connection_that_was_thought_ready_is_given_back_when_another_is_made() {
+fn connection_that_seemed_ready_is_released_when_another_is_made() {
     let tracker = tracker();
     tracker.begin();
     tracker.queued();
@@ -108,7 +108,7 @@ fn body_that_is_withheld_ends_the_sending_and_is_not_waited_for_once_the_head_is
 }
 
 #[test]
-fn nothing_is_queued_for_once_the_request_was_sent_answered_or_given_up() {
+fn attempt_does_not_queue_once_the_request_was_sent_answered_or_given_up() {
     let sent = |tracker: &Tracker| {
         tracker.take();
         tracker.sent_all();
@@ -127,7 +127,7 @@ fn nothing_is_queued_for_once_the_request_was_sent_answered_or_given_up() {
 }
 
 #[test]
-fn freed_connection_that_wins_leaves_the_set_up_behind() {
+fn freed_connection_that_comes_first_detaches_the_setup() {
     let tracker = tracker();
     tracker.begin();
     tracker.connecting(here());
@@ -180,7 +180,7 @@ fn first_failure_is_the_one_that_is_kept() {
 }
 
 #[test]
-fn each_connect_has_one_address_also_where_a_dial_overtakes_another() {
+fn each_connect_has_one_address_even_if_a_dial_overtakes_another() {
     let tracker = tracker();
     tracker.begin();
     let to = |last: u8| Some(([127, 0, 0, last], 80).into());
@@ -205,7 +205,7 @@ fn nothing_begins_once_the_attempt_is_over() {
 }
 
 #[test]
-fn stages_stand_in_the_order_of_their_times_whichever_task_reports() {
+fn stages_are_in_the_order_of_their_times_whichever_task_reports() {
     const DIALS: usize = 500;
     let tracker = tracker();
     tracker.begin();
@@ -282,13 +282,13 @@ fn each_failed_dial_keeps_the_kind_of_its_own_failure() {
 }
 
 #[test]
-fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
+fn wait_fails_by_the_status_whatever_happens_to_the_body() {
     let mut request = http::Request::new(());
     let attempt_timeout = Timeouts::new(Duration::from_secs(10)).unwrap().attempt();
     let call = Call::begin(&mut request, attempt_timeout);
     let unavailable = Diagnosis::new(Hop::Server, Kind::Unavailable, Effect::None);
     let timeout = Diagnosis::new(Hop::Receive, Kind::Timeout, Effect::Possible);
-    // It may also come before the request was sent: then there was no wait, and the attempt fails anyway.
+    // It may also come before the request was sent. Then there was no wait, and the attempt still fails.
     for is_sent in [true, false] {
         let tracker = tracker();
         tracker.begin();
@@ -374,7 +374,7 @@ fn response_of_another_client_does_not_undo_what_was_taken_before() {
 }
 
 #[test]
-fn failed_stage_is_told_as_failed_whatever_comes_next() {
+fn failed_stage_is_reported_as_failed_whatever_comes_next() {
     let next: [fn(&Tracker); 3] = [
         Tracker::begin,
         |tracker| tracker.waiting(clock::now()),
@@ -404,7 +404,7 @@ fn send_that_expired_is_named_send_even_if_the_last_byte_went_out_meanwhile() {
 }
 
 #[test]
-fn proof_of_one_transport_takes_nothing_back_of_what_another_has_sent() {
+fn proof_of_one_transport_does_not_undo_what_another_has_sent() {
     let tracker = tracker();
     tracker.begin();
     tracker.pooled();

@@ -1,5 +1,4 @@
-//! The request body on its way out: it tells when the request is taken, and refuses to be sent
-//! once its attempt was given up.
+//! The request body while it is sent. It reports when the request is taken, and fails if its attempt was given up.
 
 #![cfg_attr(
     not(feature = "hyper-util"),
@@ -24,22 +23,22 @@ use crate::hop::BodyFailed;
 use crate::record::tracker::Tracker;
 use crate::replay::UnsentBody;
 
-/// A request body that comes back when it was not taken, so that the next address can be tried; and
-/// that goes back to the call when no address took it, for the next attempt.
+/// A request body that returns if no connection took it, so that the next address can be tried. If no address took it,
+/// it returns to the call, for the next attempt.
 pub(super) struct ReturnableBody<B: Send + 'static> {
     slot: Arc<ReturnSlot<B>>,
     unsent: Option<UnsentBody<B>>,
     tracker: Arc<Tracker>,
-    /// A safe method does no harm when it arrives late (RFC 9110 §9.2.1).
+    /// Whether the method is safe: such a request does no harm if it arrives late (RFC 9110 §9.2.1).
     safe: bool,
-    /// The length that it is held to: see [`announced`](super::framing::announced).
+    /// The length that it must have: see [`announced`](super::framing::announced).
     announced: Option<u64>,
 }
 
 /// The part of a body that comes back.
 struct ReturnSlot<B> {
     unused: Mutex<Option<B>>,
-    /// Why its source failed: over HTTP/2 hyper does not pass that on.
+    /// Why its source failed: over HTTP/2 hyper does not report that.
     failed: Mutex<Option<BodyFailed>>,
 }
 
@@ -66,7 +65,7 @@ where
         }
     }
 
-    /// Why the request failed: the source of its body, or what the connection says.
+    /// Returns why the request failed: the error of the body's source, or that of the connection.
     pub(super) fn cause(&self, error: impl Into<BoxError>) -> BoxError {
         match lock(&self.slot.failed).take() {
             Some(failed) => Box::new(failed),
@@ -74,7 +73,7 @@ where
         }
     }
 
-    /// The body, unless it went out for good.
+    /// Returns the body, unless a connection has taken it.
     pub(super) fn lend(&self) -> Option<Lent<B>> {
         let body = lock(&self.slot.unused).take()?;
         let hint = body.size_hint();
@@ -103,10 +102,10 @@ impl<B: Send + 'static> Drop for ReturnableBody<B> {
     }
 }
 
-/// A body on its way to a connection. It is boxed once: a future that holds it is small.
+/// A body that is lent to a connection. It is boxed once, so a future that holds it is small.
 pub(super) type Lent<B> = Box<RequestBody<B>>;
 
-/// A body that was not read yet, or one that stays where it is.
+/// A body that was not polled yet, or one that is pinned.
 enum Held<B> {
     Whole(B),
     Polled(Polled<B>),
@@ -115,17 +114,16 @@ enum Held<B> {
 type Polled<B> = Measured<Pin<Box<B>>>;
 type Piece = Result<Frame<Bytes>, BoxError>;
 
-/// The request body as hyper gets to see it: it tells when it is taken and sent, and refuses to be once its
-/// attempt was given up.
+/// The request body as hyper sees it. It reports when it is taken and sent, and fails once its attempt was given up.
 // Over a foreign connection (`Wire::Foreign`), hyper asks whether the caller is gone, then calls `is_end_stream`, then
 // encodes the head: that call is where the request is *taken*. Over HTTP/2 the head may wait for a stream after that,
-// and goes out from there without another question. So an empty body of a method that is not safe does not claim to be
-// at its end: the end of the stream stays ours to give, and a request that was given up while it waited is reset, not
-// complete.
+// and then goes out without another check. So an empty body of a method that is not safe does not report its end in
+// advance. This crate then decides when the stream ends. A request that was given up while it waited is reset, not
+// completed.
 pub struct RequestBody<B> {
     inner: Option<SyncWrapper<Held<B>>>,
     hint: SizeHint,
-    /// The rest of a frame that was too large to be handed over at once.
+    /// The rest of a frame that was too large to be handed over in one step.
     rest: Bytes,
     empty: bool,
     done: bool,
@@ -137,17 +135,17 @@ pub struct RequestBody<B> {
     tracker: Arc<Tracker>,
 }
 
-/// The source is pinned in a box of its own, when it is polled first.
+/// The source is pinned in its own box, at its first poll.
 impl<B> Unpin for RequestBody<B> {}
 
-/// The party that knows when the request is taken and sent.
+/// How it is known when the request is taken and sent.
 #[derive(Debug)]
 enum Wire {
-    /// Of another client's connection, the body is all that is seen.
+    /// A connection of another client: only the body's own polls are visible.
     Foreign,
-    /// The connection itself, once the body has told its end.
+    /// A connection of this crate over HTTP/1. It knows both, once the body has reported its end.
     Http1(Arc<Lane>),
-    /// Taken by the connection; sent when the body has ended.
+    /// A connection of this crate over HTTP/2. It takes the request, which is sent when the body has ended.
     Http2,
 }
 
@@ -172,7 +170,7 @@ where
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => this.rest = data,
                     Err(frame) => {
-                        // Trailers end a message; hyper does not ask again.
+                        // Trailers end a message; hyper does not poll again.
                         this.is_whole();
                         return Poll::Ready(Some(Ok(frame)));
                     }
@@ -197,7 +195,7 @@ where
             this.done = true;
             this.is_whole();
         } else if this.announced == Some(this.tracker.sent_bytes()) {
-            // The message is whole; hyper does not ask for more than was announced.
+            // The message is complete; hyper does not poll for more than the announced length.
             this.is_whole();
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
@@ -220,7 +218,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         if matches!(self.wire, Wire::Foreign) && self.tracker.is_given_up() {
-            // HTTP/1 would drop a body of known length zero unpolled and send the head.
+            // Over HTTP/1, hyper would drop a body of known length zero without a poll, and send the head.
             return SizeHint::default();
         }
         self.hint
@@ -232,14 +230,14 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// Whether the end of the message is ours to give, since hyper would take it for whole when its head
-    /// is out: nothing is in it, or nothing should be.
+    /// Returns whether this body has to end the message itself, because hyper would count it as complete with its head:
+    /// the body is empty, or should be.
     #[cfg(feature = "hyper-util")]
     pub(super) fn has_no_length_of_its_own(&self) -> bool {
         self.hides_its_length() || self.empty && !self.safe
     }
 
-    /// Hands it to a connection of ours, which tells when the request is taken.
+    /// Hands it to a connection of this crate, which reports when the request is taken.
     pub(super) fn over(mut self: Box<Self>, lane: Option<&Arc<Lane>>) -> Pin<Box<Self>> {
         self.wire = match lane {
             Some(lane) => Wire::Http1(Arc::clone(lane)),
@@ -248,17 +246,17 @@ where
         Box::into_pin(self)
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether it is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.empty
     }
 
-    /// Whether its length is announced as zero, though its source may have more: hyper would not ask it.
+    /// Returns whether its length is announced as zero although its source may have more. hyper would not poll it.
     pub(super) fn hides_its_length(&self) -> bool {
         !self.empty && self.announced == Some(0)
     }
 
-    /// The last byte has come from its source.
+    /// Returns whether the last byte has come from its source.
     fn is_whole(&self) {
         match &self.wire {
             Wire::Http1(lane) => lane.body_ended(),
@@ -276,7 +274,7 @@ where
         }
     }
 
-    /// The body, to be polled: from here on it stays with this connection.
+    /// Returns the body, pinned for polls. From now on it stays with this connection.
     fn polled(&mut self) -> Option<&mut Polled<B>> {
         let body = match self.inner.take()?.into_inner() {
             Held::Whole(body) => Measured::new(Box::pin(body), self.announced),
@@ -302,12 +300,12 @@ where
 impl<B> Drop for RequestBody<B> {
     fn drop(&mut self) {
         if !self.tracker.is_taken() {
-            // Never taken: the next address may have it.
+            // It was not taken, so the next address may have it.
             if let Some(Held::Whole(body)) = self.inner.take().map(SyncWrapper::into_inner) {
                 *lock(&self.home.unused) = Some(body);
             }
         } else if matches!(self.wire, Wire::Foreign) && self.empty && *self.seen.get_mut() {
-            // HTTP/1 encodes an empty body with the head and drops it unpolled.
+            // Over HTTP/1, hyper encodes an empty body with the head, and drops it without a poll.
             self.tracker.sent_all();
         }
     }
@@ -326,5 +324,5 @@ fn lock<T>(slot: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One large frame would read as sent at once.
+/// A large frame would otherwise count as sent in one step.
 const PIECE_BYTES: usize = 64 << 10;

@@ -62,7 +62,7 @@ impl TransportBuilder {
         }
     }
 
-    /// Brings one's own DNS; by default the system's name servers are asked, through a cache.
+    /// Sets the resolver. By default, a cache queries the system's name servers.
     pub fn resolver(mut self, resolver: impl Resolve) -> Self {
         self.resolver = Some(Arc::new(ContainedResolver::new(resolver)));
         self
@@ -92,28 +92,27 @@ impl TransportBuilder {
     /// Sends everything through a proxy: `http://`, `https://` or `socks5h://`, with credentials if it
     /// requires them (`http://user:password@proxy:3128`). Replaces an earlier choice of proxies.
     ///
-    /// The proxy's name is looked up here, the destination's by the proxy. The hops dns and connect
-    /// are those of the way to the proxy and of its tunnel, and [`Attempt::via`](crate::timeline::Attempt)
-    /// says so; a tunnel that is refused failed at connect.
+    /// The proxy's name is looked up here, the destination's by the proxy. The hops dns and connect are then those of
+    /// the proxy and its tunnel, and [`Attempt::via`](crate::timeline::Attempt) names the proxy. A refused tunnel is a
+    /// failure at connect.
     ///
     /// # Defaults
     ///
-    /// No proxy: the environment is not read unless [`proxy_from_env`](Self::proxy_from_env) says so.
+    /// No proxy. The environment is read only after [`proxy_from_env`](Self::proxy_from_env).
     ///
     /// # How people get it wrong
     ///
-    /// `socks5://` asks the client to look the destination up and `socks5h://` asks the proxy. The
-    /// first is refused at [`build`](Self::build): a proxy usually stands where names mean something
-    /// else.
+    /// `socks5://` asks the client to look the destination up and `socks5h://` asks the proxy. [`build`](Self::build)
+    /// refuses the first: names often resolve differently in the proxy's network.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Choice::Through(url.into());
         self
     }
 
-    /// Takes the proxies from the environment, once, when the transport is built: `HTTP_PROXY` and
-    /// `HTTPS_PROXY` by the destination's scheme, else `ALL_PROXY`; none for what `NO_PROXY` lists.
-    /// Each also in lower case; the upper case goes first, and what is empty is not set. In a CGI
-    /// program (`REQUEST_METHOD` is set) `HTTP_PROXY` is a header of the request, and is not believed.
+    /// Reads the proxies from the environment, once, when the transport is built: `HTTP_PROXY` or `HTTPS_PROXY` by the
+    /// destination's scheme, else `ALL_PROXY`. Destinations in `NO_PROXY` have no proxy. Each name is also read in
+    /// lower case; the upper case has priority, and an empty variable counts as not set. In a CGI program
+    /// (`REQUEST_METHOD` is set) `HTTP_PROXY` comes from a header of the request, and is ignored.
     ///
     /// Off by default, unlike in curl and reqwest. Otherwise a variable that was set for another program could send the
     /// requests elsewhere, and failures would name hops that are not in the code.
@@ -132,7 +131,7 @@ impl TransportBuilder {
     /// | `*.api.test` | only the names below it |
     /// | `10.1.2.3`, `::1`, `[::1]` | that address |
     /// | `10.0.0.0/8`, `fd00::/8` | the addresses of that network |
-    /// | any of these with `:8080` (`[::1]:8080`) | the same, at that port alone |
+    /// | any of these with `:8080` (`[::1]:8080`) | the same, at that port only |
     ///
     /// Case and trailing dots do not matter. Names are not looked up: an address matches only a URL that
     /// holds an address. An unreadable entry, here or in `NO_PROXY`, is an error at [`build`](Self::build).
@@ -141,30 +140,30 @@ impl TransportBuilder {
         self
     }
 
-    /// Says whether the proxy itself refuses the addresses that the [`filter`](Self::filter) refuses. Without
-    /// this, a filter together with a proxy is an error at [`build`](Self::build).
+    /// Declares that the proxy itself refuses the addresses that the [`filter`](Self::filter) refuses. Without this, a
+    /// filter together with a proxy is an error at [`build`](Self::build).
     ///
-    /// Destinations that are reached without the proxy, and addresses in URLs, are filtered here all the
-    /// same. The proxy's own address is not filtered.
+    /// Destinations that are reached without the proxy, and addresses in URLs, are still filtered here. The proxy's own
+    /// address is not filtered.
     pub fn proxy_filters(mut self, filters: bool) -> Self {
         self.proxy_filters = filters;
         self
     }
 
-    /// Lets some of the requests fail on purpose: see [the module](crate::chaos). None do by default.
+    /// Injects faults into some of the requests: see [the module](crate::chaos). The default is none.
     pub fn chaos(mut self, chaos: ChaosLayer) -> Self {
         self.chaos = Some(chaos);
         self
     }
 
-    /// Makes the transport.
+    /// Builds the transport.
     ///
     /// # Errors
     ///
-    /// Fails if the system's name servers or roots cannot be read where they are needed, if the
-    /// proxy's URL is none (the error names the variable, not its value), if an entry of
-    /// [`no_proxy`](Self::no_proxy) or `NO_PROXY` is unreadable, or if there are a filter and a proxy without
-    /// [`proxy_filters`](Self::proxy_filters).
+    /// Fails if the system's name servers or roots are needed and cannot be read, if the proxy's URL is invalid (the
+    /// error names the variable, not its value), or if an entry of [`no_proxy`](Self::no_proxy) or `NO_PROXY` is
+    /// unreadable. Fails also if there are a filter and a proxy without [`proxy_filters`](Self::proxy_filters), and if
+    /// an option of connections is invalid.
     pub fn build(mut self) -> Result<Transport, ConfigError> {
         let chaos = self.chaos.take();
         self.options.check()?;
@@ -193,7 +192,7 @@ impl TransportBuilder {
         Ok(Transport {
             shared: Arc::new(TransportInner {
                 connector: Arc::new(connector(&timeouts, options, &tls)),
-                places: DestinationPools::new(most_leases, Bounds::new(most)),
+                destinations: DestinationPools::new(most_leases, Bounds::new(most)),
                 timeouts,
                 anonymous: tls.as_ref().ok().and_then(tls::without_identity),
                 tls,
@@ -208,7 +207,7 @@ impl TransportBuilder {
     pub(super) fn parts(self) -> Result<Parts, ConfigError> {
         if self.chaos.is_some() {
             let why =
-                "the client is not of this crate: put the ChaosLayer over the transport instead";
+                "the client is from another crate: put the ChaosLayer around the transport instead";
             return Err(ConfigError::refused("transport.chaos", why));
         }
         let resolver = match self.resolver {
@@ -236,7 +235,7 @@ impl TransportBuilder {
 
 /// The parts of a client with connections of its own.
 pub(super) struct Parts {
-    /// Or why there is none: only a call that needs it fails.
+    /// The error if there is none: only a call that needs it fails.
     pub(super) tls: Result<ClientConfig, ConfigError>,
     pub(super) timeouts: Timeouts,
     pub(super) options: Options,
@@ -247,7 +246,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Refuses a filter whose word a proxy would pass by.
+    /// Refuses a filter that a proxy would bypass.
     pub(super) fn refuse_unfiltered(&self) -> Result<(), ConfigError> {
         if self.proxy_filters || !self.filter.is_on() || !self.proxies.is_some() {
             return Ok(());
@@ -255,7 +254,7 @@ impl Parts {
         Err(ConfigError::refused("filter and proxy", UNFILTERED))
     }
 
-    /// Refuses parts that have no address to work on.
+    /// Refuses parts that need an address, if there is none.
     fn refuse_addresses(&self, has_resolver: bool) -> Result<(), ConfigError> {
         let parts = [
             ("resolver", has_resolver),
@@ -270,7 +269,7 @@ impl Parts {
     }
 }
 
-/// How connections are made.
+/// Returns the connector of the transport.
 fn connector(
     timeouts: &Timeouts,
     options: Options,
@@ -283,10 +282,10 @@ fn connector(
         .max_header_list_size(options.http2_header_bytes.unwrap_or(MOST_HEADERS))
         .enable_push(false)
         .initial_max_send_streams(UNTOLD)
-        // Responses that nothing waits for any more cost a reset each, and never a bystander.
+        // Each abandoned response costs one reset, and must not break the other requests of its connection.
         .max_local_error_reset_streams(None);
     let proxy_tls = tls.as_ref().map_err(Arc::clone).map(|tls| {
-        // A proxy is not the origin that the certificate belongs to.
+        // The client's certificate is not for the proxy.
         let mut tls = tls::without_identity(tls).unwrap_or_else(|| tls.clone());
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(tls)
@@ -302,7 +301,7 @@ fn connector(
         http1.max_buf_size(bytes.max(HYPER_BUFFER));
     }
     Connector {
-        patience: Mutex::new(DeadPeerTimeouts::with(timeouts, options.keep_alive)),
+        dead_peer: Mutex::new(DeadPeerTimeouts::with(timeouts, options.keep_alive)),
         options,
         http1,
         http2,
@@ -310,9 +309,9 @@ fn connector(
     }
 }
 
-/// HTTP/1 connections of one destination that are in use at once.
+/// The number of HTTP/1 connections of one destination that may be in use at once.
 const MOST_LEASES: usize = 256;
-/// As much as a path of 100 ms carries at 640 Mbit/s.
+/// The bytes in flight on a path of 100 ms at 640 Mbit/s.
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const MOST_HEADERS: u32 = 64 << 10;

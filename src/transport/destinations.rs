@@ -1,4 +1,4 @@
-//! Where requests go: for each destination a book of its addresses, and a pool of connections to each address.
+//! The destinations: for each one the balancer of its addresses, and a pool of connections to each address.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use crate::registry::{self, Registry};
 
 /// The destinations in use, bounded in number.
 pub(super) struct DestinationPools {
-    /// How many HTTP/1 connections of one destination may be in use.
+    /// The number of HTTP/1 connections of one destination that may be in use.
     most_leases: usize,
     bounds: Bounds,
     known: Registry<DestinationPool>,
@@ -41,15 +41,15 @@ impl DestinationPools {
         Self {
             most_leases: most_leases.min(Semaphore::MAX_PERMITS),
             bounds,
-            known: Registry::bounded(MOST_PLACES, clock::now()),
+            known: Registry::bounded(MOST_DESTINATIONS, clock::now()),
         }
     }
 
-    /// The place of a request. If it is not known yet, `routing` works out the way there.
+    /// Returns the destination of a request. If it is not known yet, `routing` computes its route.
     ///
     /// # Errors
     ///
-    /// Fails as `routing` does: then nothing is kept.
+    /// Fails if `routing` fails. Then nothing is kept.
     pub(super) fn of<E>(
         &self,
         uri: &Uri,
@@ -59,19 +59,19 @@ impl DestinationPools {
         if let Some(recent) = self.recent(uri, now) {
             return Ok(recent);
         }
-        let place = self.lookup(uri, now, routing)?;
-        Recent::replace(&place, uri, now);
-        Ok(place)
+        let destination = self.lookup(uri, now, routing)?;
+        Recent::replace(&destination, uri, now);
+        Ok(destination)
     }
 
-    /// The place of the thread's latest request, if this request goes there, too.
+    /// Returns the destination of the thread's latest request, if this request goes there, too.
     fn recent(&self, uri: &Uri, now: Instant) -> Option<Arc<DestinationPool>> {
-        // A thread that ends remembers nothing.
+        // A thread that is ending has no remembered destination.
         let recent = RECENT.try_with(|recent| {
             let recent = recent.try_borrow().ok()?;
             let recent = recent.as_ref().filter(|recent| recent.is_of(uri, now))?;
-            let place = recent.place.upgrade()?;
-            place.bounds.is(&self.bounds).then_some(place)
+            let destination = recent.destination.upgrade()?;
+            destination.bounds.is(&self.bounds).then_some(destination)
         });
         recent.ok().flatten()
     }
@@ -94,40 +94,40 @@ impl DestinationPools {
         })
     }
 
-    /// Closes the idle connection that was used least recently, of whatever destination.
+    /// Closes the idle connection that was used least recently, of any destination.
     pub(super) fn close_idlest(&self) {
-        let idle = self.known.each(|_, place| place.idlest());
+        let idle = self.known.each(|_, destination| destination.idlest());
         let idlest = idle.into_iter().flatten().min_by_key(|(since, _)| *since);
         if let Some((since, pool)) = idlest {
             pool.close_idlest(since);
         }
     }
 
-    /// How many connections are open to each destination.
+    /// Returns the number of open connections to each destination.
     #[cfg(feature = "otel")]
     pub(super) fn open_connections(&self) -> Vec<(Destination, u64)> {
-        self.known.each(|destination, place| {
-            let inside = place.inside();
+        self.known.each(|name, destination| {
+            let inside = destination.inside();
             let open = inside.pools().map(|pool| pool.open() as u64).sum();
-            (destination.clone(), open)
+            (name.clone(), open)
         })
     }
 }
 
 impl fmt::Debug for DestinationPools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.known.each(|destination, _| destination.to_string());
+        let names = self.known.each(|name, _| name.to_string());
         f.debug_set().entries(names).finish()
     }
 }
 
-/// A destination that is not looked up for each request. It is held weakly: the registry forgets it as it would
-/// without this.
+/// A destination that is not looked up for each request. The reference is weak, so the registry can remove the
+/// destination.
 struct Recent {
     scheme: Scheme,
     authority: Authority,
-    place: Weak<DestinationPool>,
-    /// Until then the registry need not hear that it is in use.
+    destination: Weak<DestinationPool>,
+    /// The registry records a use at most once a second: the next one is recorded after this instant.
     until: Instant,
 }
 
@@ -138,14 +138,14 @@ impl Recent {
             && uri.scheme() == Some(&self.scheme)
     }
 
-    fn replace(place: &Arc<DestinationPool>, uri: &Uri, now: Instant) {
+    fn replace(destination: &Arc<DestinationPool>, uri: &Uri, now: Instant) {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return;
         };
         let recent = Self {
             scheme: scheme.clone(),
             authority: authority.clone(),
-            place: Arc::downgrade(place),
+            destination: Arc::downgrade(destination),
             until: clock::after(now, LOOK_AGAIN),
         };
         let _ = RECENT.try_with(|kept| kept.try_borrow_mut().ok()?.replace(recent));
@@ -162,16 +162,16 @@ pub(super) struct DestinationPool {
     inside: Mutex<PoolsInner>,
     bounds: Bounds,
     pub(super) leases: Arc<Semaphore>,
-    /// Has the resolver keep the name.
+    /// Makes the resolver keep the name.
     hold: OnceLock<NameHold>,
-    /// None where an address stands in the URL.
+    /// `None` if the URL holds an address.
     name: OnceLock<Name>,
 }
 
 #[derive(Default)]
 struct PoolsInner {
-    book: Balancer,
-    /// None is the transport's unix socket.
+    balancer: Balancer,
+    /// `None` stands for the transport's unix socket.
     pools: BTreeMap<Option<IpAddr>, Pools>,
 }
 
@@ -192,7 +192,7 @@ impl DestinationPool {
         }
     }
 
-    /// The addresses to be tried, in order. The connections to those that are gone end.
+    /// Returns the addresses to try, in order. Closes the connections to addresses that have left DNS.
     pub(super) fn order(
         &self,
         given: &ResolvedAddresses<'_>,
@@ -201,19 +201,19 @@ impl DestinationPool {
     ) -> Vec<IpAddr> {
         let mut inside = self.inside();
         let gone = inside.update(given, now);
-        let order = inside.book.order(given.addresses, most, now);
+        let order = inside.balancer.order(given.addresses, most, now);
         drop(inside);
         gone.iter().for_each(|pool| pool.close());
         order
     }
 
-    /// Takes in a DNS answer that no request asked for.
+    /// Takes over a DNS answer that no request has asked for.
     fn take_in(&self, given: &ResolvedAddresses<'_>) {
         let gone = self.inside().update(given, clock::now());
         gone.iter().for_each(|pool| pool.close());
     }
 
-    /// The pool of an address, or of the transport's unix socket.
+    /// Returns the pool of an address, or of the transport's unix socket.
     pub(super) fn pool(&self, address: Option<IpAddr>, identity: Identity) -> Arc<Pool> {
         let owner = (identity, runtime::Handle::current().id());
         let mut inside = self.inside();
@@ -222,8 +222,8 @@ impl DestinationPool {
             return Arc::clone(pool);
         }
         let fresh = Arc::new(Pool::new(self.bounds.clone()));
-        if address.is_some_and(|address| !inside.book.knows(address)) {
-            // It left while its siblings were tried: it serves this one request.
+        if address.is_some_and(|address| !inside.balancer.knows(address)) {
+            // The address left DNS while others were tried: the pool serves this one request.
             return fresh;
         }
         if inside.pools().count() >= MOST_POOLS {
@@ -237,37 +237,37 @@ impl DestinationPool {
         fresh
     }
 
-    /// Has the resolver keep the name of this destination, as long as the destination lives.
+    /// Makes the resolver keep the name of this destination, as long as the destination exists.
     pub(super) fn hold(&self, hold: impl FnOnce() -> Option<NameHold>) {
         if self.hold.get().is_none()
             && let Some(hold) = hold()
         {
-            // Another request may have been quicker: its hold is as good.
+            // Another request may have set it first: its hold is equivalent.
             let _ = self.hold.set(hold);
         }
     }
 
-    /// Learns how its name is looked up.
+    /// Sets how its name is looked up.
     pub(super) fn named(&self, name: impl FnOnce() -> Name) {
         self.name.get_or_init(name);
     }
 
-    /// A request goes to an address; what comes back tells how it fared when it is dropped.
+    /// Begins a request to an address. The returned value reports the outcome when it is dropped.
     pub(super) fn begin(
         self: &Arc<Self>,
         (address, now): (IpAddr, Instant),
         tracker: &Arc<Tracker>,
     ) -> AddressVisit {
-        let entry = self.inside().book.begin(address, now);
+        let entry = self.inside().balancer.begin(address, now);
         AddressVisit {
-            place: Arc::clone(self),
+            destination: Arc::clone(self),
             entry,
             tracker: Arc::clone(tracker),
-            fared: None,
+            outcome: None,
         }
     }
 
-    /// Does not use the connections to an address again that were there by then.
+    /// Does not use connections to an address again that existed at `used`.
     pub(super) fn forget(&self, address: IpAddr, used: Instant) {
         let inside = self.inside();
         let pools = inside.pools.get(&Some(address)).cloned();
@@ -289,9 +289,10 @@ impl DestinationPool {
 }
 
 impl PoolsInner {
-    /// Takes in what DNS gives now. Returns the pools of the addresses that are gone, to be closed without the lock.
+    /// Takes over a DNS answer. Returns the pools of the addresses that have left DNS. The caller closes them without
+    /// the lock.
     fn update(&mut self, given: &ResolvedAddresses<'_>, now: Instant) -> Vec<Arc<Pool>> {
-        let gone = self.book.update(given, now);
+        let gone = self.balancer.update(given, now);
         let pools = gone
             .into_iter()
             .filter_map(|gone| self.pools.remove(&Some(gone)));
@@ -305,21 +306,21 @@ impl PoolsInner {
 
 impl Addresses for DestinationPool {
     fn knows(&self, address: IpAddr) -> bool {
-        self.inside().book.knows(address)
+        self.inside().balancer.knows(address)
     }
 
     fn known(&self) -> Vec<IpAddr> {
-        self.inside().book.addresses()
+        self.inside().balancer.addresses()
     }
 
     fn refresh(self: Arc<Self>) {
         let Some(name) = self.name.get() else {
             return;
         };
-        let place = Arc::downgrade(&self);
+        let destination = Arc::downgrade(&self);
         name.lookup(move |answer| {
-            if let Some(place) = place.upgrade() {
-                place.take_in(&given(answer));
+            if let Some(destination) = destination.upgrade() {
+                destination.take_in(&given(answer));
             }
         });
     }
@@ -329,13 +330,13 @@ impl fmt::Debug for DestinationPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("DestinationPool");
         shown
-            .field("book", &self.inside().book)
+            .field("balancer", &self.inside().balancer)
             .finish_non_exhaustive()
     }
 }
 
 impl registry::Entry for DestinationPool {
-    /// Never: what is forgotten is looked up and connected to again.
+    /// Never pinned: a removed destination is looked up and connected to again.
     fn is_pinned(&self, _now: Instant) -> bool {
         false
     }
@@ -348,39 +349,39 @@ impl Drop for DestinationPool {
     }
 }
 
-/// A request on its way to an address.
+/// A request in flight to an address.
 pub(super) struct AddressVisit {
-    place: Arc<DestinationPool>,
+    destination: Arc<DestinationPool>,
     entry: Option<RequestInFlight>,
     tracker: Arc<Tracker>,
-    /// How it fared, and when that was known.
-    fared: Option<(AddressOutcome, Instant)>,
+    /// Its outcome, and when that was known.
+    outcome: Option<(AddressOutcome, Instant)>,
 }
 
 impl AddressVisit {
-    pub(super) fn fared(mut self, fared: AddressOutcome, now: Instant) {
-        self.fared = Some((fared, now));
+    pub(super) fn finish(mut self, outcome: AddressOutcome, now: Instant) {
+        self.outcome = Some((outcome, now));
     }
 }
 
 impl Drop for AddressVisit {
     fn drop(&mut self) {
-        let (fared, now) = self.fared.unwrap_or_else(|| {
-            // Given up and not ended: a limit ran out. A caller that goes away ends it first.
+        let (outcome, now) = self.outcome.unwrap_or_else(|| {
+            // Given up and not ended: a timeout expired. If the caller goes away, it ends the attempt first.
             let expired = self.tracker.is_given_up() && self.tracker.ended().is_none();
-            let fared = match self.tracker.open() {
+            let outcome = match self.tracker.open() {
                 _ if !expired => AddressOutcome::Unknown,
                 _ if self.tracker.facts(|facts| facts.is_queued) => AddressOutcome::Unknown,
                 Some(Stage::Connect) => AddressOutcome::Unreachable,
                 _ => AddressOutcome::Failed,
             };
-            (fared, clock::now())
+            (outcome, clock::now())
         });
         let Some(entry) = self.entry.take() else {
             return;
         };
         let address = entry.address;
-        let set_aside = self.place.inside().book.end(entry, fared, now);
+        let set_aside = self.destination.inside().balancer.end(entry, outcome, now);
         if set_aside {
             self.tracker.spans().set_aside(address);
         }
@@ -389,8 +390,8 @@ impl Drop for AddressVisit {
 
 /// The registry counts uses by the second.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-const MOST_PLACES: usize = 1_024;
-/// Of one destination, before those without a connection are forgotten.
+const MOST_DESTINATIONS: usize = 1_024;
+/// The number of pools of one destination above which those without a connection are removed.
 const MOST_POOLS: usize = 64;
 
 #[cfg(test)]

@@ -4,23 +4,23 @@ use super::*;
 use crate::transport::proxy::{Choice, Proxies};
 use crate::transport::target::Target;
 
-fn places() -> DestinationPools {
+fn destinations() -> DestinationPools {
     DestinationPools::new(1, Bounds::new(1))
 }
 
-fn of(places: &DestinationPools, uri: &str, now: Instant) -> Arc<DestinationPool> {
+fn of(destinations: &DestinationPools, uri: &str, now: Instant) -> Arc<DestinationPool> {
     let uri: Uri = uri.parse().unwrap();
     let routing = || {
         let target = Target::of(&uri, &mut HeaderMap::new()).unwrap();
         let straight = Proxies::of(&Choice::Straight, "", |_| None).unwrap();
         Routing::new(target, &straight)
     };
-    places.of(&uri, now, routing).unwrap()
+    destinations.of(&uri, now, routing).unwrap()
 }
 
 #[test]
 fn destination_that_is_remembered_is_the_one_that_the_registry_keeps() {
-    let (one, other, now) = (places(), places(), clock::now());
+    let (one, other, now) = (destinations(), destinations(), clock::now());
     let (a, b) = (
         of(&one, "http://a.test/1", now),
         of(&one, "http://b.test/", now),
@@ -47,33 +47,41 @@ fn destination_that_is_remembered_is_the_one_that_the_registry_keeps() {
 
 #[test]
 fn destination_that_is_remembered_is_not_held() {
-    let (places, now) = (places(), clock::now());
-    let held = Arc::downgrade(&of(&places, "http://a.test/", now));
+    let (destinations, now) = (destinations(), clock::now());
+    let held = Arc::downgrade(&of(&destinations, "http://a.test/", now));
     assert!(held.upgrade().is_some(), "the registry has it");
-    drop(places);
+    drop(destinations);
     assert!(held.upgrade().is_none());
 }
 
 #[test]
-fn destination_without_a_way_there_is_not_kept() {
-    let (places, now) = (places(), clock::now());
+fn destination_without_a_route_is_not_kept() {
+    let (destinations, now) = (destinations(), clock::now());
     let uri = Uri::from_static("http://a.test/");
-    assert_eq!(places.of(&uri, now, || Err("no way")).err(), Some("no way"));
-    assert_eq!(places.known.each(|_, _| ()).len(), 0);
+    assert_eq!(
+        destinations.of(&uri, now, || Err("no way")).err(),
+        Some("no way")
+    );
+    assert_eq!(destinations.known.each(|_, _| ()).len(), 0);
 }
 
 #[test]
-fn way_to_a_destination_is_worked_out_once() {
-    let (places, now) = (places(), clock::now());
-    let place = of(&places, "http://127.0.0.1:8080/1", now);
-    assert_eq!(place.routing.host, "127.0.0.1:8080");
-    let literal = place.routing.literal.as_ref().unwrap();
+fn route_to_a_destination_is_computed_once() {
+    let (destinations, now) = (destinations(), clock::now());
+    let destination = of(&destinations, "http://127.0.0.1:8080/1", now);
+    assert_eq!(destination.routing.host, "127.0.0.1:8080");
+    let literal = destination.routing.literal.as_ref().unwrap();
     assert_eq!(literal.addresses(), [IpAddr::from([127, 0, 0, 1])]);
     let none = Arc::new(crate::config_error::ConfigError::refused("tls", "none"));
-    let route = || place.routing.route(Err(&none), Identity::Shown).unwrap();
+    let route = || {
+        destination
+            .routing
+            .route(Err(&none), Identity::Shown)
+            .unwrap()
+    };
     assert!(Arc::ptr_eq(route(), route()));
     let uri = Uri::from_static("http://127.0.0.1:8080/2");
-    assert!(places.of(&uri, now, || Err("asked again")).is_ok());
-    let secure = of(&places, "https://127.0.0.1:8080/", now);
+    assert!(destinations.of(&uri, now, || Err("asked again")).is_ok());
+    let secure = of(&destinations, "https://127.0.0.1:8080/", now);
     assert!(secure.routing.route(Err(&none), Identity::Shown).is_err());
 }

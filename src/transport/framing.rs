@@ -1,4 +1,4 @@
-//! The framing of a request that its caller set by hand: checked before anything is sent.
+//! The framing of a request that its caller set manually. It is checked before anything is sent.
 
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{HeaderValue, Version};
@@ -6,13 +6,13 @@ use http_body::{Body, SizeHint};
 
 use crate::error::ReasonText;
 
-/// The number of bytes that the body has to have: what `Content-Length` says, or else the body's own
-/// exact length. `None`: unknown.
+/// Returns the number of bytes that the body must have: the `Content-Length`, or else the body's own exact length.
+/// `None` if it is not known.
 ///
 /// # Errors
 ///
-/// Fails where the headers and the body contradict each other, or where the client cannot send what a
-/// header says (RFC 9112 §6).
+/// Fails if the headers and the body contradict each other, or if the client cannot send a framing that a header
+/// announces (RFC 9112 §6).
 pub(crate) fn announced<B: Body>(
     version: Version,
     headers: &HeaderMap,
@@ -46,7 +46,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ReasonText> {
     }
 }
 
-/// Digits and nothing else (RFC 9110 §8.6): `u64::from_str` would take a sign, too.
+/// Reads digits only (RFC 9110 §8.6): `u64::from_str` would also accept a sign.
 pub(crate) fn number(value: &HeaderValue) -> Option<u64> {
     let text = value.to_str().ok()?;
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -66,7 +66,7 @@ fn fits(length: u64, size: &SizeHint) -> Result<(), ReasonText> {
     Err(ReasonText::new(text))
 }
 
-/// Only `chunked` can be sent, and only where the client would choose it, too.
+/// Only `chunked` can be sent, and only if the client would choose it anyway.
 fn transfer_encoding(
     version: Version,
     headers: &HeaderMap,
@@ -76,7 +76,7 @@ fn transfer_encoding(
     let chunked = values.all(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
     let once = headers.get_all(TRANSFER_ENCODING).iter().count() == 1;
     let wrong = if headers.contains_key(CONTENT_LENGTH) {
-        "it is set beside content-length"
+        "content-length is set, too"
     } else if version == Version::HTTP_2 {
         "HTTP/2 does not have it"
     } else if !(chunked && once) {

@@ -8,7 +8,7 @@ use http_body::Frame;
 
 use super::*;
 
-/// A body that knows this much of its length.
+/// A body with this size hint.
 struct Sized(SizeHint);
 
 impl Body for Sized {
@@ -57,7 +57,7 @@ const CL: &str = "content-length";
 const TE: &str = "transfer-encoding";
 
 #[test]
-fn length_set_by_hand_has_to_be_that_of_the_body() {
+fn manual_length_has_to_be_that_of_the_body() {
     for (value, size, expected) in [
         ("6", exact(6), Ok(Some(6))),
         ("0", exact(0), Ok(Some(0))),
@@ -153,7 +153,7 @@ fn transfer_encoding_is_refused_where_the_client_cannot_send_it() {
             HTTP_1,
             &[(TE, "chunked"), (CL, "6")],
             unknown(),
-            Some("it is set beside content-length"),
+            Some("content-length is set, too"),
         ),
         (
             Version::HTTP_2,

@@ -1,4 +1,4 @@
-//! How a transport leaves an attempt without a response, and what it reports to where no attempt watches over it.
+//! How a transport leaves an attempt without a response, and the record of a request that has no attempt around it.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::record::tracker::Tracker;
 use crate::telemetry::AttemptSpans;
 use crate::timeout::Timeouts;
 
-/// Tells the record of an attempt that is watched over above when the transport leaves it without a response, because
-/// the service around it may go on.
+/// Reports to the record of an outer attempt when the transport leaves it without a response, because the service
+/// around it may continue.
 pub(super) struct Leaving<'a>(Option<&'a Tracker>);
 
 impl<'a> Leaving<'a> {
@@ -36,7 +36,7 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Gives a request up that no attempt watches over, when its future is dropped.
+/// Gives up a request without an attempt when its future is dropped.
 pub(super) struct Abandon(pub(super) Arc<Tracker>);
 
 impl Drop for Abandon {
@@ -47,14 +47,14 @@ impl Drop for Abandon {
     }
 }
 
-/// The record of a request or a setup that no attempt watches over.
+/// Returns the record of a request or a setup that has no attempt around it.
 pub(super) fn alone(timeouts: &Timeouts) -> Arc<Tracker> {
     let spans = AttemptSpans::default();
     Arc::new(Tracker::new(*timeouts, spans, clock::now()))
 }
 
-/// The effect of a failure, settled: what was not taken until now never will be, and what was taken
-/// since the failure was diagnosed may have happened.
+/// Gives the request up, and returns the error with its final effect. A request that is not taken by now will never be
+/// taken. If it was taken after the diagnosis, it may have been processed.
 pub(super) fn settled(error: Error, tracker: &Tracker, taken: bool) -> Error {
     match tracker.give_up() && !taken {
         true => {

@@ -94,30 +94,30 @@ use crate::timeout::Timeouts;
 ///   blames the service.
 ///
 /// A body that the server refuses is not sent: with `Expect: 100-continue` the body goes out when the server asks for
-/// it, or after 1 s without a word (at most half of the send timeout; RFC 9110 §10.1.1). If the response comes first,
-/// the body is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails at
-/// encode.
+/// it, or after 1 s without a response (at most half of the send timeout; RFC 9110 §10.1.1). If the response comes
+/// first, the body is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails
+/// at encode.
 ///
 /// # Reports
 ///
-/// Its errors are [`Error`]s. Alone it keeps the limits of dns, connect and tls. The attempt and the call around it
-/// keep the others.
+/// Its errors are [`Error`]s. It applies the timeouts of dns, connect and tls itself. The attempt and the call around
+/// it apply the others.
 ///
 /// # Trade-offs
 ///
-/// One box for each request: it lets the walk over the addresses be read from top to bottom.
+/// One box for each request: it lets the loop over the addresses be read from top to bottom.
 ///
 /// A peer that acknowledges but reads no byte for longer than the send timeout loses the connection. So does an HTTP/2
-/// peer that stands still for that long. An idle connection costs a packet every few seconds.
+/// peer that does not respond for that long. An idle connection costs a packet every few seconds.
 #[derive(Clone)]
 pub struct Transport {
     shared: Arc<TransportInner>,
 }
 
 struct TransportInner {
-    places: DestinationPools,
+    destinations: DestinationPools,
     connector: Arc<Connector>,
-    /// Or why there is none: the system has no roots.
+    /// The error if there is none: the system has no roots.
     tls: Result<ClientConfig, Arc<ConfigError>>,
     /// The same without the client's certificate, if it has one.
     anonymous: Option<ClientConfig>,
@@ -129,8 +129,8 @@ struct TransportInner {
 }
 
 impl TransportInner {
-    /// The place of a request. A userinfo in its URL moves to its headers.
-    fn place(
+    /// Returns the destination of a request. Moves a userinfo in its URL to its headers.
+    fn destination(
         &self,
         uri: &Uri,
         headers: &mut HeaderMap,
@@ -140,7 +140,7 @@ impl TransportInner {
             .authority()
             .is_some_and(|all| all.as_str().contains('@'));
         let read = has_userinfo.then(|| Target::of(uri, headers)).transpose()?;
-        self.places.of(uri, now, || {
+        self.destinations.of(uri, now, || {
             let target = match read {
                 Some(target) => target,
                 None => Target::of(uri, headers)?,
@@ -150,7 +150,7 @@ impl TransportInner {
         })
     }
 
-    /// A certificate belongs to the origin that the caller named.
+    /// The certificate is only for the origin that the caller named.
     fn identity(&self, extensions: &Extensions) -> Identity {
         match &self.anonymous {
             Some(_) if extensions.get::<OtherOrigin>().is_some() => Identity::Withheld,
@@ -167,7 +167,7 @@ impl TransportInner {
 }
 
 impl Transport {
-    /// Trusts what the system trusts, and asks the name servers of the system.
+    /// Creates a transport with the roots and the name servers of the system.
     ///
     /// # Errors
     ///
@@ -176,18 +176,19 @@ impl Transport {
         Self::builder(timeouts).build()
     }
 
-    /// Begins a transport; `timeouts` hold where no attempt above brings its own.
+    /// Returns a builder. `timeouts` apply unless an outer attempt has its own.
     pub fn builder(timeouts: Timeouts) -> TransportBuilder {
         TransportBuilder::new(timeouts)
     }
 
-    /// Whether some of the requests fail on purpose.
+    /// Returns whether faults are injected into some requests.
     pub(crate) fn is_amid_chaos(&self) -> bool {
         self.shared.chaos.is_some()
     }
 
-    /// Returns what makes new connections follow other limits, until the transport is gone.
-    pub(crate) fn follow_limits(&self) -> impl Fn(&[Timeouts]) -> bool + Send + 'static {
+    /// Returns a function that makes new connections follow other timeouts. It returns false once the transport is
+    /// gone.
+    pub(crate) fn follow_timeouts(&self) -> impl Fn(&[Timeouts]) -> bool + Send + 'static {
         let connector = Arc::downgrade(&self.shared.connector);
         move |timeouts| {
             let connector = connector.upgrade();
@@ -198,11 +199,11 @@ impl Transport {
         }
     }
 
-    /// Shows how many connections are open.
+    /// Returns a function that reads the number of open connections.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<u64> {
         let shared = Arc::downgrade(&self.shared);
-        Box::new(move || Some(shared.upgrade()?.places.open_connections()))
+        Box::new(move || Some(shared.upgrade()?.destinations.open_connections()))
     }
 }
 
@@ -227,13 +228,15 @@ where
         let shared = Arc::clone(&self.shared);
         match &self.shared.chaos {
             None => TransportFuture(Box::pin(send::send(shared, request))),
-            Some(chaos) => TransportFuture(Box::pin(send_amid(chaos.clone(), shared, request))),
+            Some(chaos) => {
+                TransportFuture(Box::pin(send_with_chaos(chaos.clone(), shared, request)))
+            }
         }
     }
 }
 
-/// Sends a request, unless it is its turn to fail on purpose: chaos befalls it where the network begins.
-async fn send_amid<B>(
+/// Sends a request, or injects a fault in its place: chaos acts where the network begins.
+async fn send_with_chaos<B>(
     chaos: ChaosLayer,
     shared: Arc<TransportInner>,
     request: Request<B>,
@@ -248,7 +251,7 @@ where
     }));
     match service.call(request).await {
         Ok(answer) => Ok(answer.map(Incoming::other)),
-        // Chaos plays what a transport of ours would meet.
+        // Chaos imitates the failures of this transport.
         Err(error) => Err(Error::ours(error).unwrap_or_else(|played| {
             let diagnosis = match attempt_of_request() {
                 Some(tracker) => diagnose(&tracker, &*played),
@@ -282,7 +285,7 @@ impl fmt::Debug for TransportFuture {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
-            .field("places", &self.shared.places)
+            .field("destinations", &self.shared.destinations)
             .field("resolver", &self.shared.resolver)
             .field("proxies", &self.shared.proxies)
             .finish_non_exhaustive()
@@ -297,7 +300,7 @@ mod tests {
     use crate::dns;
     use crate::hop::Effect;
 
-    /// As where the system has no certificates to trust.
+    /// Returns a transport as on a system without trusted certificates.
     fn without_roots() -> Transport {
         let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
         let builder = Transport::builder(timeouts).resolver(dns::StaticResolver::new());
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_call_over_tls_needs_roots_and_says_what_to_do() {
+    async fn only_a_call_over_tls_needs_roots_and_its_error_says_what_to_do() {
         let secure = get("https://127.0.0.1:9/").await;
         assert_eq!(
             (secure.hop(), secure.effect()),

@@ -1,4 +1,4 @@
-//! Which destinations are reached without the proxy: pure.
+//! Decides which destinations are reached without the proxy. Pure.
 //!
 //! | entry | matches |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | `*.api.test` | only the names below it, as in Go |
 //! | `10.1.2.3`, `::1`, `[::1]` | that address |
 //! | `10.0.0.0/8`, `fd00::/8` | the addresses in that network |
-//! | any of these with `:8080` | the same, at that port alone |
+//! | any of these with `:8080` | the same, at that port only |
 //!
 //! Names are compared without regard to case and trailing dots, and are never looked up: an address
 //! matches a destination only if the URL itself holds an address. An IPv4-mapped IPv6 address is the
@@ -29,7 +29,7 @@ pub(super) struct NoProxy(Vec<NoProxyEntry>);
 #[derive(Debug, PartialEq, Eq)]
 struct NoProxyEntry {
     target: NoProxyTarget,
-    /// `None`: every port.
+    /// `None` stands for every port.
     port: Option<u16>,
 }
 
@@ -67,7 +67,7 @@ impl NoProxy {
         }
     }
 
-    /// Returns whether no destination takes the proxy.
+    /// Returns whether no destination uses the proxy.
     pub(super) fn is_everything(&self) -> bool {
         let everything = NoProxyEntry {
             target: NoProxyTarget::Everything,
@@ -113,7 +113,7 @@ impl NoProxyTarget {
             return read_name(name).map(Self::Name);
         }
         match Host::parse(text).ok()? {
-            // Spelled otherwise, as in `0x7f.1`: the URL of a destination is read in the same way.
+            // Another spelling, as in `0x7f.1`: the URL of a destination is read in the same way.
             Host::Ipv4(address) => Some(Self::Network(IpAddr::from(address).into())),
             Host::Domain(_) | Host::Ipv6(_) => read_name(text).map(Self::Name),
         }
@@ -173,7 +173,7 @@ fn read_name(text: &str) -> Option<String> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         !label.is_empty() && label.bytes().all(allowed)
     };
-    // A `%` in the text is an escape, which nothing here writes.
+    // A `%` in the text is an escape, which no list of this kind uses.
     let is_name = !text.contains('%') && name.split('.').all(is_label);
     is_name.then(|| name.to_owned())
 }
@@ -182,7 +182,7 @@ fn read_port(text: &str) -> Option<u16> {
     read_number(text).filter(|port| *port != 0)
 }
 
-/// Reads digits alone: `parse` would take a sign.
+/// Reads digits only: `parse` would also accept a sign.
 fn read_number<T: std::str::FromStr>(text: &str) -> Option<T> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)

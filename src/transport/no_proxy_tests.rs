@@ -3,7 +3,7 @@ use super::*;
 const DIRECT: bool = true;
 const PROXIED: bool = false;
 
-/// Whether `list` sends `url` past the proxy.
+/// Returns whether `list` excludes `url` from the proxy.
 fn is_direct(list: &str, url: &str) -> bool {
     let mut no_proxy = NoProxy::default();
     let read = no_proxy.add(list);

@@ -1,4 +1,4 @@
-//! The options of connections: the transport honors each, or refuses it by name.
+//! The options of connections. The transport honors each, or refuses it and names it.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::Path;
@@ -10,29 +10,29 @@ use crate::config_error::ConfigError;
 /// The options of connections, as the user sets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
-    /// How many connections there may be, in all and of one destination.
+    /// The maximum number of connections, in total and to one destination.
     pub(super) most: Option<usize>,
     pub(super) most_leases: Option<usize>,
     /// How long a connection may be idle.
     pub(super) idle_timeout: Duration,
     pub(super) http1_only: bool,
-    /// HTTP/2 without TLS, known beforehand (RFC 9113 §3.3).
+    /// Whether HTTP/2 is used without TLS, by prior knowledge (RFC 9113 §3.3).
     pub(super) prior_knowledge: bool,
     pub(super) title_case: bool,
     /// The bounds of a response head.
     pub(super) http1_headers: Option<usize>,
     pub(super) http1_header_bytes: Option<usize>,
     pub(super) http2_header_bytes: Option<u32>,
-    /// This end of the connections.
+    /// The local end of the connections.
     pub(super) local_address: Option<IpAddr>,
     pub(super) interface: Option<String>,
     pub(super) scope_id: Option<u32>,
     pub(super) keep_alive: Option<KeepAlive>,
-    /// Where all connections lead, instead of to addresses.
+    /// The unix socket of all connections, instead of addresses.
     pub(super) unix_socket: Option<Arc<Path>>,
 }
 
-/// When the kernel asks an idle peer whether it is there, how often from then, and how many times.
+/// The silence before the kernel's first probe of a peer, the interval of further probes, and their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeepAlive {
     pub(crate) time: Duration,
@@ -88,7 +88,7 @@ impl Options {
             .filter_map(|(name, set)| set.then_some(name))
     }
 
-    /// Refuses all of them, for a client with connections of its own.
+    /// Refuses all options, for a client with its own connections.
     #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
     pub(super) fn refuse_all(&self) -> Result<(), ConfigError> {
         match self.names().next() {
@@ -138,7 +138,7 @@ impl Options {
         }
     }
 
-    /// A link-local address together with the link that it is on.
+    /// Returns a link-local address together with the link that it is on.
     pub(super) fn scoped(&self, address: SocketAddr) -> SocketAddr {
         match (address, self.scope_id) {
             (SocketAddr::V6(v6), Some(id)) if v6.ip().is_unicast_link_local() => {
@@ -150,7 +150,7 @@ impl Options {
 }
 
 impl KeepAlive {
-    /// After what silence the kernel takes the peer for gone.
+    /// Returns the silence after which the kernel considers the peer gone.
     pub(crate) fn whole(self) -> Duration {
         self.time + self.interval * self.retries
     }
@@ -211,19 +211,18 @@ fn check_interface(_: &str) -> Result<(), ConfigError> {
     Err(ConfigError::refused(named("interface"), why))
 }
 
-/// Load balancers drop idle connections at 60 s: ours are gone before.
+/// Load balancers drop idle connections after 60 s: this timeout is shorter.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// hyper makes room for so many fields whenever it reads a head. A `HeaderMap` has room for no more.
+/// hyper allocates space for this number of fields whenever it reads a head. A `HeaderMap` cannot hold more.
 const MOST_FIELDS: usize = 32_768;
-/// Of Linux.
+/// The limit of Linux.
 const MOST_SECONDS: u64 = 32_767;
 const MOST_RETRIES: u32 = 127;
-/// They mean nothing without an address.
+/// These options have no meaning without an address.
 const OF_ADDRESSES: &[&str] = &["local_address", "interface", "scope_id", "tcp_keepalive"];
-pub(super) const NO_ADDRESS: &str =
-    "it means nothing beside unix_socket(..), which has no address: leave one of the two out";
+pub(super) const NO_ADDRESS: &str = "it has no meaning together with unix_socket(..), which has no address: leave one of the two out";
 #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
-const FOREIGN: &str = "a client that is not ours has connections of its own: set it there";
+const FOREIGN: &str = "the client has its own connections: set the option there";
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Which way a request takes: straight, or through a proxy.
+//! Decides whether a request goes directly or through a proxy.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -20,7 +20,7 @@ pub(super) enum Choice {
     Environment,
 }
 
-/// The proxies, and the destinations that are reached without.
+/// The proxies, and the destinations that are reached without them.
 pub(super) struct Proxies {
     exceptions: NoProxy,
     http: Option<Arc<Via>>,
@@ -28,7 +28,7 @@ pub(super) struct Proxies {
 }
 
 impl Proxies {
-    /// Carries the caller's choice out; `except` is a list like that of `NO_PROXY`, and is added to it.
+    /// Creates the proxies of the caller's choice. `except` is a list like `NO_PROXY`, and is added to that.
     pub(super) fn of(
         choice: &Choice,
         except: &str,
@@ -83,20 +83,20 @@ impl Proxies {
         }
     }
 
-    /// Whether there is any.
+    /// Returns whether there is a proxy.
     pub(super) fn is_some(&self) -> bool {
         self.http.is_some() || self.https.is_some()
     }
 
-    /// The proxies as they are dialled.
+    /// Returns the hosts of the proxies.
     #[cfg(feature = "reqwest")]
     pub(super) fn dials(&self) -> Arc<[Dial]> {
         let all = [&self.http, &self.https].into_iter().flatten();
         all.map(|via| via.dial.clone()).collect()
     }
 
-    /// The proxy for a destination; none if it is reached straight.
-    pub(super) fn way_to(&self, is_secure: bool, dial: &Dial, port: u16) -> Option<Arc<Via>> {
+    /// Returns the proxy for a destination. `None` if the destination is reached directly.
+    pub(super) fn proxy_for(&self, is_secure: bool, dial: &Dial, port: u16) -> Option<Arc<Via>> {
         let via = match is_secure {
             true => self.https.as_ref()?,
             false => self.http.as_ref()?,
@@ -116,9 +116,9 @@ impl fmt::Debug for Proxies {
 
 /// A proxy.
 pub(super) struct Via {
-    /// With its credentials, if it wants any.
+    /// The URL with the credentials, if there are any.
     url: Url,
-    /// Without.
+    /// The URL without the credentials.
     pub(super) shown: String,
     pub(super) dial: Dial,
     pub(super) port: u16,
@@ -127,14 +127,14 @@ pub(super) struct Via {
     pub(super) host: Arc<str>,
     /// User and password.
     pub(super) credentials: Option<Credentials>,
-    /// The same, for a proxy that speaks HTTP.
+    /// The credentials as a header, for a proxy that speaks HTTP.
     pub(super) authorization: Option<HeaderValue>,
 }
 
 /// User and password.
 pub(super) type Credentials = (Vec<u8>, Vec<u8>);
 
-/// How a proxy is asked.
+/// The protocol of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Speaks {
     Http,
@@ -144,7 +144,7 @@ pub(super) enum Speaks {
 impl Via {
     fn parse(variable: &Variable, text: &str) -> Result<Self, ConfigError> {
         let bad = |reason| ConfigError::failed(variable.name, Unfit(reason));
-        // As everywhere: a host and a port alone mean a proxy that speaks HTTP.
+        // As in other tools, a host and a port alone mean a proxy that speaks HTTP.
         let full = if text.contains("://") {
             text.to_owned()
         } else {
@@ -165,11 +165,11 @@ impl Via {
         };
         let port = url.port().unwrap_or(usual);
         if url.port().is_none() {
-            // Other schemes than http have no well-known port.
+            // Schemes other than http have no well-known port.
             let _ = url.set_port(Some(port));
         }
         let dial = match url.host().ok_or_else(|| bad("the url has no host"))? {
-            // A scheme that is none of the web's keeps its host as it is written.
+            // The URL standard leaves the host of other schemes as it is written.
             Host::Domain(name) => read_host(name)
                 .map_err(|_| bad("the url's host is neither a name nor an address"))?,
             Host::Ipv4(address) => Dial::Address(address.into()),
@@ -199,13 +199,13 @@ impl Via {
         Ok(via)
     }
 
-    /// The proxy's URL, with its credentials.
+    /// Returns the proxy's URL, with its credentials.
     #[cfg(feature = "reqwest")]
     pub(super) fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Whether the proxy is reached over TLS.
+    /// Returns whether the proxy is reached over TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.url.scheme() == "https"
     }
@@ -217,7 +217,8 @@ impl fmt::Debug for Via {
     }
 }
 
-/// Where a proxy's URL was read, for errors: those never hold the value, which may hold a password.
+/// The variable or setter that a proxy's URL came from, for errors. An error never shows the value, which may contain a
+/// password.
 struct Variable {
     name: &'static str,
     scheme: &'static str,
@@ -248,7 +249,7 @@ static HTTP: [Variable; 2] = [variable!("HTTP_PROXY"), variable!("http_proxy")];
 static HTTPS: [Variable; 2] = [variable!("HTTPS_PROXY"), variable!("https_proxy")];
 static ALL: [Variable; 2] = [variable!("ALL_PROXY"), variable!("all_proxy")];
 
-/// Why a proxy's URL is none.
+/// Why a proxy's URL is invalid.
 #[derive(Debug)]
 struct Unfit(&'static str);
 

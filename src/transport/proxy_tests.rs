@@ -15,51 +15,54 @@ fn through(url: &str) -> Result<Proxies, ConfigError> {
     Proxies::of(&Choice::Through(url.to_owned()), "", |_| None)
 }
 
-fn way(proxies: &Proxies, url: &str) -> Option<String> {
+fn proxy(proxies: &Proxies, url: &str) -> Option<String> {
     let url: Url = url.parse().unwrap();
     let (dial, port) = dial(&url).unwrap();
-    let via = proxies.way_to(url.scheme() == "https", &dial, port)?;
+    let via = proxies.proxy_for(url.scheme() == "https", &dial, port)?;
     Some(via.shown.clone())
 }
 
 #[test]
-fn environment_is_not_read_unless_that_was_said() {
+fn environment_is_not_read_by_default() {
     let proxies = Proxies::of(&Choice::Straight, "", |_| Some("http://proxy:1".into()));
-    assert_eq!(way(&proxies.unwrap(), "https://api.test/"), None);
+    assert_eq!(proxy(&proxies.unwrap(), "https://api.test/"), None);
 }
 
 #[test]
 fn each_scheme_has_its_variable_and_all_is_for_the_rest() {
     let both = from(&[("HTTP_PROXY", "http://a:1"), ("all_proxy", "socks5h://b")]).unwrap();
-    assert_eq!(way(&both, "http://api.test/").unwrap(), "http://a:1");
-    assert_eq!(way(&both, "https://api.test/").unwrap(), "socks5h://b:1080");
+    assert_eq!(proxy(&both, "http://api.test/").unwrap(), "http://a:1");
+    assert_eq!(
+        proxy(&both, "https://api.test/").unwrap(),
+        "socks5h://b:1080"
+    );
     let one = from(&[("https_proxy", "https://c")]).unwrap();
-    assert_eq!(way(&one, "http://api.test/"), None);
-    assert_eq!(way(&one, "https://api.test/").unwrap(), "https://c:443");
+    assert_eq!(proxy(&one, "http://api.test/"), None);
+    assert_eq!(proxy(&one, "https://api.test/").unwrap(), "https://c:443");
 }
 
 #[test]
 fn upper_case_goes_first_and_an_empty_value_is_none() {
     let both = from(&[("HTTPS_PROXY", "a:1"), ("https_proxy", "b:2")]).unwrap();
-    assert_eq!(way(&both, "https://api.test/").unwrap(), "http://a:1");
+    assert_eq!(proxy(&both, "https://api.test/").unwrap(), "http://a:1");
     let empty = from(&[("HTTPS_PROXY", ""), ("https_proxy", "b:2")]).unwrap();
-    assert_eq!(way(&empty, "https://api.test/").unwrap(), "http://b:2");
-    assert_eq!(way(&from(&[]).unwrap(), "https://api.test/"), None);
+    assert_eq!(proxy(&empty, "https://api.test/").unwrap(), "http://b:2");
+    assert_eq!(proxy(&from(&[]).unwrap(), "https://api.test/"), None);
 }
 
 #[test]
-fn httpoxy_upper_case_is_not_believed_in_a_cgi_program() {
+fn httpoxy_upper_case_is_ignored_in_a_cgi_program() {
     let cgi = from(&[
         ("REQUEST_METHOD", "POST"),
         ("HTTP_PROXY", "http://evil:1"),
         ("HTTPS_PROXY", "http://a:1"),
     ]);
     let cgi = cgi.unwrap();
-    assert_eq!(way(&cgi, "http://api.test/"), None);
-    assert_eq!(way(&cgi, "https://api.test/").unwrap(), "http://a:1");
+    assert_eq!(proxy(&cgi, "http://api.test/"), None);
+    assert_eq!(proxy(&cgi, "https://api.test/").unwrap(), "http://a:1");
     let lower = from(&[("REQUEST_METHOD", "POST"), ("http_proxy", "http://b:1")]);
     assert_eq!(
-        way(&lower.unwrap(), "http://api.test/").unwrap(),
+        proxy(&lower.unwrap(), "http://api.test/").unwrap(),
         "http://b:1"
     );
 }
@@ -75,21 +78,21 @@ fn exceptions_are_names_with_all_below_them_addresses_and_networks() {
         "https://x.corp.test/",
         "http://10.1.2.3/",
         "http://[::1]/",
-        // Spelt otherwise it is the same address.
+        // Another spelling of the same address.
         "http://0x7f.1/",
         "http://2130706433/",
     ] {
-        assert_eq!(way(&proxies, straight), None, "{straight}");
+        assert_eq!(proxy(&proxies, straight), None, "{straight}");
     }
     for proxied in [
         "http://notinternal.test/",
         "http://11.0.0.1/",
         "http://[::2]/",
     ] {
-        assert!(way(&proxies, proxied).is_some(), "{proxied}");
+        assert!(proxy(&proxies, proxied).is_some(), "{proxied}");
     }
     let star = from(&[("ALL_PROXY", "http://a:1"), ("NO_PROXY", "*")]).unwrap();
-    assert_eq!(way(&star, "https://api.test/"), None);
+    assert_eq!(proxy(&star, "https://api.test/"), None);
 }
 
 #[test]
@@ -127,16 +130,16 @@ fn own_exceptions_are_added_to_those_of_the_environment() {
         _ => None,
     };
     let proxies = Proxies::of(&Choice::Environment, "two.test", read).unwrap();
-    assert_eq!(way(&proxies, "https://one.test/"), None);
-    assert_eq!(way(&proxies, "https://two.test/"), None);
-    assert!(way(&proxies, "https://three.test/").is_some());
+    assert_eq!(proxy(&proxies, "https://one.test/"), None);
+    assert_eq!(proxy(&proxies, "https://two.test/"), None);
+    assert!(proxy(&proxies, "https://three.test/").is_some());
 }
 
 #[test]
 fn explicit_proxy_is_for_both_schemes() {
     let proxies = through("http://us%65r:p%40ss@10.0.0.1:3128/path").unwrap();
     for url in ["http://api.test/", "https://api.test/"] {
-        assert_eq!(way(&proxies, url).unwrap(), "http://10.0.0.1:3128");
+        assert_eq!(proxy(&proxies, url).unwrap(), "http://10.0.0.1:3128");
     }
     let via = proxies.https.as_deref().unwrap();
     assert_eq!(via.dial, Dial::Address([10, 0, 0, 1].into()));

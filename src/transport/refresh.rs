@@ -1,4 +1,4 @@
-//! A lookup on behalf of no request: while a circuit is open, no request comes here to look the name up.
+//! A lookup without a request: while a circuit is open, no request reaches the transport to look the name up.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) struct Name {
     resolver: Arc<dyn Resolve>,
     filter: AddressFilter,
     limit: Timeout,
-    /// Until then the resolver is not asked again: it had to ask others.
+    /// Until this instant the resolver is not called again, because it had to send a query.
     look_again: Mutex<Option<Instant>>,
 }
 
@@ -32,8 +32,8 @@ impl Name {
         }
     }
 
-    /// Hands over the addresses that the resolver remembers, at once. If it has to ask, a task waits for them. That
-    /// happens once a second at most.
+    /// Passes on the cached addresses immediately. If the resolver has to send a query, a task waits for the result.
+    /// That happens at most once a second.
     pub(super) fn lookup(&self, take_in: impl FnOnce(&Answer) + Send + 'static) {
         let now = clock::now();
         if self.look_again().is_some_and(|at| now < at) {
@@ -70,5 +70,5 @@ impl Name {
     }
 }
 
-/// A resolver that remembers nothing is asked no more often than this.
+/// The shortest interval between the queries of a resolver without a cache.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

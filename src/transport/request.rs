@@ -1,4 +1,4 @@
-//! The head of a request as it goes over the wire.
+//! The head of a request as it is sent.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
@@ -17,17 +17,17 @@ use crate::error::ReasonText;
 pub(super) struct Form<'a> {
     pub(super) head: &'a Parts,
     pub(super) routing: &'a Routing,
-    /// Whether a length that the caller announced may go out.
+    /// Whether a length that the caller announced may be sent.
     pub(super) has_length: bool,
 }
 
-/// The request for an HTTP/1 connection (RFC 9112 §3.2).
+/// Returns the request for an HTTP/1 connection (RFC 9112 §3.2).
 pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, ExchangeError> {
     let Form { head, routing, .. } = form;
     if head.version == Version::HTTP_2 {
         return Err(invalid(ReasonText::new("the server does not speak HTTP/2")));
     }
-    // With room for one more: a clone of the map would grow at once.
+    // With space for one more: a clone of the map would grow immediately.
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 2);
     if !head.headers.contains_key(HOST) {
         headers.insert(HOST, routing.host.clone());
@@ -58,7 +58,7 @@ pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
     ))
 }
 
-/// The request for an HTTP/2 stream (RFC 9113 §8.2.2, §8.3).
+/// Returns the request for an HTTP/2 stream (RFC 9113 §8.2.2, §8.3).
 pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, ExchangeError> {
     let Form { head, routing, .. } = form;
     let mut headers = head.headers.clone();
@@ -129,7 +129,7 @@ fn absolute(
     Uri::from_parts(parts).map_err(invalid)
 }
 
-/// Whether a request of this method means something by having no content (RFC 9110 §8.6).
+/// Returns whether a request of this method announces that it has no content (RFC 9110 §8.6).
 fn announces_no_content(method: &Method) -> bool {
     !matches!(
         *method,
@@ -144,7 +144,7 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> ExchangeErr
     }
 }
 
-/// HTTP/2 has no headers for a connection.
+/// HTTP/2 has no headers about the connection.
 const OF_CONNECTIONS: [HeaderName; 5] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),

@@ -1,4 +1,4 @@
-//! From a host to its addresses: by DNS, or as it stands in the URL; and past the filter.
+//! Finds the addresses of a host, by DNS or in the URL, and applies the filter.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ use crate::hop::{Diagnosis, Hop, Kind, Stage, TimeoutElapsed};
 use crate::record::tracker::Tracker;
 use crate::timeout::TimeoutKind;
 
-/// The addresses of whom to dial, as far as they pass the filter.
+/// Returns the addresses to dial that the filter permits.
 pub(super) async fn lookup(
     resolver: &dyn Resolve,
     dial: &Dial,
@@ -52,7 +52,7 @@ pub(super) async fn lookup(
                 tracker.spans().stale_dns();
             }
             tracker.facts(|facts| {
-                // A connector that looks the name up again finds it cached: that is not news.
+                // If a connector looks the name up again, it finds it cached: that is not recorded again.
                 if facts.dns.is_none() || !answer.is_cached() {
                     facts.dns = Some((answer.ttl(), answer.is_cached()));
                     facts.stale = answer.is_stale();
@@ -77,7 +77,7 @@ pub(super) fn given(answer: &Answer) -> ResolvedAddresses<'_> {
     }
 }
 
-/// Refuses an address that stands in the URL itself.
+/// Refuses an address in the URL if the filter refuses it.
 pub(super) fn filter_literal(
     filter: &AddressFilter,
     dial: &Dial,
@@ -89,7 +89,7 @@ pub(super) fn filter_literal(
     }
 }
 
-/// Returns the error of a lookup. A remembered failure says how long its backoff still lasts.
+/// Returns the error of a lookup. A cached failure says how long its backoff still lasts.
 fn failed(error: BoxError, tracker: &Tracker) -> Error {
     let again = error
         .downcast_ref::<dns::DnsError>()
@@ -107,6 +107,6 @@ fn filtered(refused: AddressDenied, tracker: &Tracker) -> Error {
     Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).because(refused)
 }
 
-/// Any address of each family.
+/// An arbitrary address of each family.
 const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

@@ -1,4 +1,4 @@
-//! The way to a destination, worked out once for all of its requests.
+//! The route to a destination, computed once for all of its requests.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,22 +13,22 @@ use super::tls;
 use crate::config_error::ConfigError;
 use crate::dns::Answer;
 
-/// Whether a connection may show the client's certificate. None is used for the other kind.
+/// Whether a connection may show the client's certificate. A connection of one kind is not used for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
     Shown,
     Withheld,
 }
 
-/// The way to a destination (RFC 9110 §7.3).
+/// The route to a destination (RFC 9110 §7.3).
 #[derive(Debug)]
 pub(super) struct Routing {
     pub(super) target: Target,
-    /// The proxy that leads there.
+    /// The proxy, if there is one.
     pub(super) via: Option<Arc<Via>>,
     /// The `Host` field of its requests.
     pub(super) host: HeaderValue,
-    /// The address to be dialed, if it needs no lookup.
+    /// The address to dial, if no lookup is needed.
     pub(super) literal: Option<Answer>,
     route: OnceLock<Arc<Route>>,
     /// The same without the client's certificate.
@@ -37,7 +37,7 @@ pub(super) struct Routing {
 
 impl Routing {
     pub(super) fn new(target: Target, proxies: &Proxies) -> Result<Self, InvalidHeaderValue> {
-        let via = proxies.way_to(target.is_secure, &target.dial, target.port);
+        let via = proxies.proxy_for(target.is_secure, &target.dial, target.port);
         let mut routing = Self {
             host: HeaderValue::from_str(target.authority.as_str())?,
             target,
@@ -52,7 +52,7 @@ impl Routing {
         Ok(routing)
     }
 
-    /// Whom to dial: the destination, or the proxy, which looks the destination up itself.
+    /// Returns the host to dial: the destination, or the proxy, which looks the destination up itself.
     pub(super) fn dialled(&self) -> (&Dial, u16) {
         match &self.via {
             Some(via) => (&via.dial, via.port),
@@ -60,11 +60,11 @@ impl Routing {
         }
     }
 
-    /// The route of its connections, which share the session tickets of the destination.
+    /// Returns the route of its connections, which share the session tickets of the destination.
     ///
     /// # Errors
     ///
-    /// Fails if there is no TLS configuration, and one is needed.
+    /// Fails if a TLS configuration is needed and there is none.
     pub(super) fn route(
         &self,
         config: Result<&ClientConfig, &Arc<ConfigError>>,

@@ -1,4 +1,4 @@
-//! The way of one request: look the name up, then try its addresses until one connects.
+//! Sends one request: looks the name up, then tries its addresses until one connects.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::wire::expect::asks;
 use super::wire::incoming::Incoming;
 use crate::body::unprepared;
 use crate::box_error::BoxError;
-use crate::call::{attempt_of_request, heard_alone};
+use crate::call::{attempt_of_request, record_request_alone};
 use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::{AddressFilter, Answer, Refresh};
@@ -34,7 +34,7 @@ use crate::hop::{Diagnosis, Hop, Kind, Stage};
 use crate::record::tracker::Tracker;
 use crate::record::{MOST_DIALS, effect_of};
 
-/// Sends a request on behalf of the attempt that polls this, or of none.
+/// Sends a request for the attempt that polls this, or without an attempt.
 pub(super) fn send<B>(
     shared: Arc<TransportInner>,
     request: Request<B>,
@@ -45,7 +45,7 @@ where
     B::Error: Into<BoxError>,
 {
     let (mut head, body) = request.into_parts();
-    // An `async fn` would have room for its arguments twice.
+    // An `async fn` would store its arguments twice.
     async move {
         if let Some(tracker) = attempt_of_request() {
             let leaving = Leaving::of(&tracker);
@@ -53,7 +53,7 @@ where
             return leaving.ended(sent);
         }
         let tracker = alone(&shared.timeouts);
-        heard_alone(&head.method, &tracker);
+        record_request_alone(&head.method, &tracker);
         let _abandon = Abandon(Arc::clone(&tracker));
         Box::pin(journey(&shared, (&mut head, body), &tracker)).await
     }
@@ -80,8 +80,8 @@ where
         return Err(Error::invalid().because(ReasonText::new(NOTHING_TO_ASK)));
     }
     let now = clock::now();
-    let place = shared.place(&head.uri, &mut head.headers, now)?;
-    let Routing { target, via, .. } = &place.routing;
+    let destination = shared.destination(&head.uri, &mut head.headers, now)?;
+    let Routing { target, via, .. } = &destination.routing;
     let is_known = shared.connector.options.prior_knowledge;
     if head.version == Version::HTTP_2 && !target.is_secure && !is_known {
         return Err(Error::invalid().because(ReasonText::new(NOT_KNOWN)));
@@ -89,19 +89,19 @@ where
     if let Some(via) = via {
         tracker.facts(|facts| facts.via = Some(via.shown.clone()));
     }
-    // A proxy is dialled wherever it is, and filters names itself: without that word nothing was built.
-    // Of its destination, an address in the URL is judged here.
+    // The filter does not apply to the proxy's own address. The proxy filters names itself: `build()` required that
+    // declaration. An address in the destination's URL is judged here.
     filter_literal(&shared.filter, &target.dial, tracker)?;
     let none = AddressFilter::new();
     let filter = if via.is_some() { &none } else { &shared.filter };
     let identity = shared.identity(&head.extensions);
-    let route = place.routing.route(shared.tls(identity), identity);
+    let route = destination.routing.route(shared.tls(identity), identity);
     let route = route.map_err(|none| Error::invalid().because(none))?;
     let way = SendPlan {
         shared,
         filter,
         head,
-        place: &place,
+        destination: &destination,
         identity,
         route,
         tracker,
@@ -118,7 +118,7 @@ where
 impl SendPlan<'_> {
     /// Returns the current addresses in the order in which to try them, without those in `tried`, and the time.
     async fn addresses(&self, tried: &[IpAddr], now: Instant) -> Result<Candidates, Error> {
-        let routing = &self.place.routing;
+        let routing = &self.destination.routing;
         if let Some(answer) = &routing.literal {
             return Ok((self.order(answer, tried, now), now));
         }
@@ -126,8 +126,8 @@ impl SendPlan<'_> {
         let resolver = &*self.shared.resolver;
         let answer = lookup(resolver, dial, self.filter, self.tracker).await?;
         if let Dial::Name(name) = dial {
-            self.place.hold(|| resolver.hold(name));
-            self.place
+            self.destination.hold(|| resolver.hold(name));
+            self.destination
                 .named(|| Name::new(name, self.shared, self.filter));
         }
         let now = clock::now();
@@ -135,7 +135,7 @@ impl SendPlan<'_> {
     }
 
     fn order(&self, answer: &Answer, tried: &[IpAddr], now: Instant) -> Vec<IpAddr> {
-        let mut order = self.place.order(&given(answer), MOST_DIALS, now);
+        let mut order = self.destination.order(&given(answer), MOST_DIALS, now);
         order.retain(|address| !tried.contains(address));
         order.truncate(MOST_DIALS - tried.len().min(MOST_DIALS));
         order
@@ -152,13 +152,13 @@ impl SendPlan<'_> {
         B::Error: Into<BoxError>,
     {
         let tracker = self.tracker;
-        let (_, port) = self.place.routing.dialled();
+        let (_, port) = self.destination.routing.dialled();
         let connect = tracker.timeouts().connect().get();
         let left = |now: Instant| connect.saturating_sub(now.saturating_duration_since(began));
         let (mut now, mut tried, mut last) = (began, 0, None);
         while let Some(ip) = order.get(tried) {
             let Some(body) = loan.lend() else {
-                // A connection that came at the last moment may have taken it. From now on no other one can.
+                // A connection that came at the last moment may have taken the request. From now on no other one can.
                 tracker.give_up();
                 last = last.map(|last: Error| {
                     let effect = last.effect().max(effect_of(tracker));
@@ -168,22 +168,22 @@ impl SendPlan<'_> {
             };
             tried += 1;
             let (address, rest) = (SocketAddr::new(*ip, port), &order[tried..]);
-            tracker.set_dial_limit(share(left(now), rest.len() + 1));
-            // Where it fails on a pooled connection, nothing else tells to whom.
-            let addresses = Arc::downgrade(self.place);
+            tracker.set_dial_timeout(share(left(now), rest.len() + 1));
+            // If the request fails on a pooled connection, only this tells which peer it was.
+            let addresses = Arc::downgrade(self.destination);
             tracker.facts(|facts| {
                 facts.peer = Some(address);
                 facts.addresses = Some(addresses);
             });
             tracker.spans().peer(address);
-            let visit = self.place.begin((address.ip(), now), tracker);
+            let visit = self.destination.begin((address.ip(), now), tracker);
             let went = self.visit((address, now), (loan, body), rest).await;
-            // Before anything is made of the failure: a take that comes later makes it worse.
+            // Read before the diagnosis: a connection that takes the request later makes the effect greater.
             let taken = tracker.is_taken();
             let error = match went {
                 VisitOutcome::Answered(response) => {
                     let now = clock::now();
-                    visit.fared(self.fared(&response, now), now);
+                    visit.finish(self.outcome_of(&response, now), now);
                     return Ok(response);
                 }
                 VisitOutcome::Failed(failed) => {
@@ -205,7 +205,7 @@ impl SendPlan<'_> {
             }
             tracker.overcome(error.kind());
             if let Some(second) = second.filter(|_| is_last) {
-                // Nothing else is left to try, but DNS may know better by now.
+                // No address is left to try, but DNS may have new ones by now.
                 let more = Box::pin(self.look_again(second, &order, left(now))).await;
                 now = clock::now();
                 if left(now).is_zero() || more.is_empty() || tracker.is_taken() {
@@ -219,7 +219,8 @@ impl SendPlan<'_> {
         Err(last.unwrap_or_else(none))
     }
 
-    /// Writes down how an address fared. Where nothing can be connected to it, its name is in doubt.
+    /// Records the outcome of a request for its address. If the connect failed, the resolver is told that the address
+    /// is unreachable.
     fn judge(
         &self,
         (visit, now): (AddressVisit, Instant),
@@ -227,15 +228,15 @@ impl SendPlan<'_> {
         error: &Error,
     ) -> Option<Refresh> {
         if error.kind().is_local() {
-            // It says nothing of the address, nor of its name.
-            visit.fared(AddressOutcome::Unknown, now);
+            // The failure does not concern the address or its name.
+            visit.finish(AddressOutcome::Unknown, now);
             return None;
         }
         let dark = error.kind() == Kind::Unacknowledged;
         if dark {
-            // Whatever else the pool holds to there went the same dark way.
+            // All connections of the pool to this address use the same dark path.
             let used = self.tracker.entered(Stage::Send);
-            self.place.forget(address.ip(), used);
+            self.destination.forget(address.ip(), used);
         }
         // A proxy that refuses a tunnel is reachable.
         let refuses = matches!(
@@ -243,21 +244,21 @@ impl SendPlan<'_> {
             Kind::ProxyRefused | Kind::ProxyDenied | Kind::ProxyUnauthorized
         );
         if refuses || !dark && error.hop() != Some(Hop::Connect) {
-            visit.fared(AddressOutcome::Failed, now);
+            visit.finish(AddressOutcome::Failed, now);
             return None;
         }
-        visit.fared(AddressOutcome::Unreachable, now);
-        match self.place.routing.dialled() {
+        visit.finish(AddressOutcome::Unreachable, now);
+        match self.destination.routing.dialled() {
             (Dial::Name(name), _) => self.shared.resolver.report_unreachable(name),
             (Dial::Address(_), _) => None,
         }
     }
 
-    /// The addresses that a second look brings within the time left.
+    /// Returns the new addresses that a second lookup finds within the time left.
     async fn look_again(&self, second: Refresh, tried: &[IpAddr], left: Duration) -> Vec<IpAddr> {
         let limit = self.tracker.timeouts().dns().get().min(left);
         self.tracker.enter(Stage::Dns);
-        if let (Dial::Name(name), _) = self.place.routing.dialled() {
+        if let (Dial::Name(name), _) = self.destination.routing.dialled() {
             self.tracker.spans().asking(name);
         }
         let looking = async {
@@ -276,7 +277,7 @@ impl SendPlan<'_> {
         Vec::new()
     }
 
-    fn fared(&self, response: &Response<Incoming>, now: Instant) -> AddressOutcome {
+    fn outcome_of(&self, response: &Response<Incoming>, now: Instant) -> AddressOutcome {
         if response.status().as_u16() >= 500 {
             return AddressOutcome::Failed;
         }
@@ -288,7 +289,7 @@ impl SendPlan<'_> {
 /// Addresses in the order in which to try them, and when they were chosen.
 type Candidates = (Vec<IpAddr>, Instant);
 
-/// Whether another address may be tried: the connect failed, and nothing was sent.
+/// Returns whether another address may be tried: the connect failed, and nothing was sent.
 fn may_go_on(tracker: &Tracker) -> bool {
     tracker.open() == Some(Stage::Connect) && !tracker.is_taken()
 }

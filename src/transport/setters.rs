@@ -8,8 +8,8 @@ use super::builder::TransportBuilder;
 use super::options::KeepAlive;
 
 impl TransportBuilder {
-    /// Sets how many connections there may be in all. A call that needs another one waits until one is free or can be
-    /// closed; it is in `connect` meanwhile.
+    /// Sets the maximum number of connections. A call that needs another one waits until one is free or can be closed.
+    /// Meanwhile it is in `connect`.
     ///
     /// # Defaults
     ///
@@ -19,8 +19,8 @@ impl TransportBuilder {
         self
     }
 
-    /// Sets how many HTTP/1 connections of one destination may be in use at once. A call that needs another one waits
-    /// until one is free; it is in `connect` meanwhile.
+    /// Sets the maximum number of HTTP/1 connections of one destination in use at once. A call that needs another one
+    /// waits until one is free. Meanwhile it is in `connect`.
     ///
     /// # Defaults
     ///
@@ -30,8 +30,8 @@ impl TransportBuilder {
         self
     }
 
-    /// Sets how long a connection may be idle. A server that announces a shorter time (`Keep-Alive: timeout=5`) is
-    /// believed, less one second.
+    /// Sets how long a connection may be idle. If a server announces a shorter time (`Keep-Alive: timeout=5`), that
+    /// time less one second applies.
     ///
     /// # Defaults
     ///
@@ -41,7 +41,7 @@ impl TransportBuilder {
         self
     }
 
-    /// Speaks HTTP/2 to `http://` URLs, without asking (RFC 9113 §3.3).
+    /// Speaks HTTP/2 to `http://` URLs, by prior knowledge (RFC 9113 §3.3).
     ///
     /// # Defaults
     ///
@@ -61,8 +61,8 @@ impl TransportBuilder {
         self
     }
 
-    /// Writes the names of HTTP/1 header fields in title case (`Content-Length`), for servers that mistake the case
-    /// for a meaning (RFC 9110 §5.1).
+    /// Writes the names of HTTP/1 header fields in title case (`Content-Length`), for servers that wrongly treat the
+    /// case as significant (RFC 9110 §5.1).
     ///
     /// # Defaults
     ///
@@ -73,7 +73,7 @@ impl TransportBuilder {
     }
 
     /// Sets how many header fields an HTTP/1 response may have. Above that the call fails with
-    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It holds for the trailers of a chunked body, too. A value
+    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It also applies to the trailers of a chunked body. A value
     /// above 32,768 is refused at [`build`](Self::build).
     ///
     /// # Defaults
@@ -85,7 +85,7 @@ impl TransportBuilder {
     }
 
     /// Sets how many bytes the head of an HTTP/1 response may have. Above that the call fails with
-    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It holds for the trailers of a chunked body, too. A value
+    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It also applies to the trailers of a chunked body. A value
     /// above 417,792 also lets a connection buffer that much.
     ///
     /// # Defaults
@@ -97,9 +97,9 @@ impl TransportBuilder {
     }
 
     /// Sets the bytes that the header fields of an HTTP/2 response stay below, with 32 more for each field (RFC 9113
-    /// §6.5.2). The server is told. Above that the call fails with
-    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol), and so does a call with a malformed head: h2 does not tell
-    /// the two apart.
+    /// §6.5.2). The client announces it to the server. Above that the call fails with
+    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol), and so does a call with a malformed head: h2 does not
+    /// distinguish the two.
     ///
     /// # Defaults
     ///
@@ -133,9 +133,9 @@ impl TransportBuilder {
         self
     }
 
-    /// Sets the link of link-local IPv6 addresses (`fe80::/10`): the index of a network interface, as `ip link`
-    /// shows it. A URL cannot say it: the URL standard has no zone ids (`http://[fe80::1%25eth0]/`, RFC 6874).
-    /// On Linux, [`interface`](Self::interface) names the link, too.
+    /// Sets the link of link-local IPv6 addresses (`fe80::/10`): the index of a network interface, as `ip link` shows
+    /// it. A URL cannot contain it: the URL standard has no zone ids (`http://[fe80::1%25eth0]/`, RFC 6874). On Linux,
+    /// [`interface`](Self::interface) names the link, too.
     ///
     /// # Defaults
     ///
@@ -145,8 +145,8 @@ impl TransportBuilder {
         self
     }
 
-    /// Has the kernel ask an idle peer whether it is there: after a silence of `time`, again after each `interval`, and
-    /// `retries` times. `time` and `interval` are whole seconds, for that is how kernels count.
+    /// Makes the kernel probe an idle peer: after a silence of `time`, again after each `interval`, and `retries`
+    /// times. `time` and `interval` are whole seconds, because kernels count in seconds.
     ///
     /// It replaces the client's own times for a path that goes dark. A connection is dead when nothing was
     /// acknowledged for `time + retries * interval`, whether it is idle or not (on Linux by `TCP_USER_TIMEOUT`, which
@@ -154,11 +154,11 @@ impl TransportBuilder {
     ///
     /// # Defaults
     ///
-    /// The times follow from the send and the connect timeout, so that a dark path is told before a silent service.
+    /// The times follow from the send and the connect timeout, so that a dark path is reported before a silent service.
     ///
     /// # How people get it wrong
     ///
-    /// A minute of patience means that the first-byte timeout ends a request on a dark path: the service is blamed.
+    /// They set a minute. Then the first-byte timeout ends a request on a dark path, and the error blames the service.
     pub fn tcp_keepalive(mut self, time: Duration, interval: Duration, retries: u32) -> Self {
         self.options.keep_alive = Some(KeepAlive {
             time,
@@ -168,15 +168,15 @@ impl TransportBuilder {
         self
     }
 
-    /// Sends everything through a unix socket, as Docker and other local services offer one. The URL gives scheme,
-    /// `Host` and path as ever (`http://docker/v1.47/info`). Its host is not looked up, and no address is dialed. The
+    /// Sends everything through a unix socket, as Docker and other local services have it. The URL gives scheme, `Host`
+    /// and path as usual (`http://docker/v1.47/info`). Its host is not looked up, and no address is dialed. The
     /// connections are pooled and bounded by destination.
     ///
     /// [`Attempt::unix_socket`](crate::timeline::Attempt) names the path. Redirects to other origins go through the
     /// same socket.
     ///
-    /// A resolver, a filter, a proxy, or an option of addresses beside it is refused at [`build`](Self::build), and so
-    /// is the socket where the operating system has none.
+    /// [`build`](Self::build) refuses it together with a resolver, a filter, a proxy, or an option of addresses. It
+    /// also refuses it if the operating system has no unix sockets.
     ///
     /// If the process may not open the socket, the call fails at connect with
     /// [`Kind::LocalResources`](crate::Kind::LocalResources).
@@ -257,10 +257,11 @@ mod tests {
         let most = most.max_connections_per_destination(usize::MAX);
         let transport = most.build().unwrap();
         let uri = http::Uri::from_static("http://api.test/");
-        let place = transport
-            .shared
-            .place(&uri, &mut http::HeaderMap::new(), crate::clock::now());
-        assert!(place.is_ok());
+        let destination =
+            transport
+                .shared
+                .destination(&uri, &mut http::HeaderMap::new(), crate::clock::now());
+        assert!(destination.is_ok());
     }
 
     #[test]

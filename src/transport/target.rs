@@ -1,4 +1,4 @@
-//! Where a request goes: its URL, its host, and whom to dial for it.
+//! The target of a request: its URL, its host, and the host to dial.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(super) enum Dial {
 }
 
 impl Dial {
-    /// As a TLS server name, without the brackets of an IPv6 literal.
+    /// Returns it as a TLS server name, without the brackets of an IPv6 literal.
     pub(super) fn shown(&self) -> Arc<str> {
         match self {
             Self::Name(name) => name.as_str().into(),
@@ -26,7 +26,7 @@ impl Dial {
     }
 }
 
-/// Where a request goes.
+/// The target of a request.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) is_secure: bool,
@@ -34,13 +34,13 @@ pub(super) struct Target {
     pub(super) host: Arc<str>,
     pub(super) dial: Dial,
     pub(super) port: u16,
-    /// Host and port as the `Host` field has them, without a default port (RFC 9110 §7.2).
+    /// Host and port for the `Host` field, without a default port (RFC 9110 §7.2).
     pub(super) authority: Authority,
 }
 
 impl Target {
-    /// Reads the URL of a request, and moves its userinfo into the headers (RFC 9110 §4.2.4 wants
-    /// none on the wire).
+    /// Reads the URL of a request, and moves its userinfo into the headers (RFC 9110 §4.2.4 does not permit it on the
+    /// wire).
     pub(super) fn of(uri: &Uri, headers: &mut HeaderMap) -> Result<Self, Error> {
         match Self::plain(uri) {
             Some(target) => Ok(target),
@@ -48,8 +48,8 @@ impl Target {
         }
     }
 
-    /// Of a URL that reads the same in every way: no userinfo, and a host that is an address in its usual spelling or
-    /// a name of lower-case ASCII letters.
+    /// Reads a URL that has only one reading: no userinfo, and a host that is an address in its usual spelling or a
+    /// name of lower-case ASCII letters.
     fn plain(uri: &Uri) -> Option<Self> {
         let is_secure = match uri.scheme_str()? {
             "https" => true,
@@ -85,7 +85,7 @@ impl Target {
             Url::parse(&uri.to_string()).map_err(|error| Error::invalid().because(error))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(
-                Error::invalid().because(ReasonText::new("only http and https can be spoken"))
+                Error::invalid().because(ReasonText::new("only http and https are supported"))
             );
         }
         if let Some(credentials) = take_userinfo(&mut url) {
@@ -111,7 +111,7 @@ const fn default_port(is_secure: bool) -> u16 {
     if is_secure { 443 } else { 80 }
 }
 
-/// A host that the URL standard leaves as it is written. Of others, `None`.
+/// Returns a host that the URL standard leaves as it is written. `None` for other hosts.
 fn plain_host(host: &str) -> Option<Dial> {
     if let Some(literal) = host.strip_prefix('[') {
         let address: Ipv6Addr = literal.strip_suffix(']')?.parse().ok()?;
@@ -124,23 +124,23 @@ fn plain_host(host: &str) -> Option<Dial> {
         return Some(Dial::Address(address.into()));
     }
     let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
-    // "xn--" holds letters of other alphabets, which have rules of their own.
+    // "xn--" encodes letters of other alphabets, which have their own rules.
     let is_name = !host.is_empty() && host.bytes().all(is_plain) && !host.contains("xn--");
     is_name.then(|| Dial::Name(host.to_owned()))
 }
 
-/// Refuses versions of HTTP that are not spoken here. HTTP/1.0 is one of them: its request ends where
-/// the head does, so that nothing could be held back once it was given up.
+/// Refuses versions of HTTP that this crate does not support. HTTP/1.0 is one of them: an empty request ends with its
+/// head, so nothing could be held back once it was given up.
 pub(super) fn speakable(version: Version) -> Result<(), Error> {
     match version {
         Version::HTTP_11 | Version::HTTP_2 => Ok(()),
         _ => {
-            Err(Error::invalid().because(ReasonText::new("only HTTP/1.1 and HTTP/2 can be spoken")))
+            Err(Error::invalid().because(ReasonText::new("only HTTP/1.1 and HTTP/2 are supported")))
         }
     }
 }
 
-/// Returns the host and port that a URL says to dial.
+/// Returns the host and port to dial for a URL.
 pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
     let dial = host(url)?;
     let port = url
@@ -149,11 +149,11 @@ pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
     Ok((dial, port))
 }
 
-/// The host or the address of a URL.
+/// Returns the host or the address of a URL.
 pub(super) fn host(url: &Url) -> Result<Dial, Error> {
     match url.host() {
         Some(Host::Domain(name)) if url.is_special() => Ok(Dial::Name(name.to_owned())),
-        // Of other schemes, the host is kept as it is written.
+        // For other schemes, the host is kept as it is written.
         Some(Host::Domain(name)) => read_host(name),
         Some(Host::Ipv4(address)) => Ok(Dial::Address(address.into())),
         Some(Host::Ipv6(address)) => Ok(Dial::Address(address.into())),
@@ -161,8 +161,8 @@ pub(super) fn host(url: &Url) -> Result<Dial, Error> {
     }
 }
 
-/// Reads a host as the URL standard does, whatever the scheme: `0x7f.1` is an address. As a name it would
-/// be looked up, in search domains too.
+/// Reads a host by the URL standard, for any scheme: `0x7f.1` is an address. As a name it would be looked up, also in
+/// search domains.
 pub(super) fn read_host(text: &str) -> Result<Dial, Error> {
     if let Ok(address) = text.parse() {
         return Ok(Dial::Address(address));
@@ -189,7 +189,7 @@ fn take_userinfo(url: &mut Url) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The value of an `Authorization` header for user and password (RFC 7617), marked as sensitive.
+/// Returns the value of an `Authorization` header for user and password (RFC 7617), marked as sensitive.
 pub(crate) fn basic(user: &[u8], password: Option<&[u8]>) -> HeaderValue {
     use base64::Engine;
     let mut pair = user.to_vec();

@@ -64,7 +64,7 @@ fn plain_urls_are_read_as_the_url_standard_reads_them() {
 }
 
 #[test]
-fn literals_of_any_spelling_are_dialled_without_a_look_up() {
+fn literals_of_any_spelling_are_dialed_without_a_lookup() {
     for uri in ["http://127.0.0.1/", "http://0x7f.1/", "http://2130706433/"] {
         let dial = target(uri).0.unwrap().dial;
         assert_eq!(dial, Dial::Address([127, 0, 0, 1].into()), "{uri}");
@@ -90,7 +90,7 @@ fn host_of_any_scheme_is_read_as_the_url_standard_reads_it() {
 }
 
 #[test]
-fn version_that_cannot_be_spoken_is_refused_at_encode() {
+fn unsupported_version_is_refused_at_encode() {
     for version in [Version::HTTP_09, Version::HTTP_10, Version::HTTP_3] {
         let error = speakable(version).unwrap_err();
         assert_eq!(
@@ -102,7 +102,7 @@ fn version_that_cannot_be_spoken_is_refused_at_encode() {
 }
 
 #[test]
-fn what_cannot_be_spoken_is_refused_at_encode() {
+fn unsupported_scheme_is_refused_at_encode() {
     for uri in ["ftp://api.test/", "/v1/charges", "api.test"] {
         let error = target(uri).0.unwrap_err();
         assert_eq!(

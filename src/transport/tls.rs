@@ -6,7 +6,7 @@ use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
 
-/// The same configuration without the client's certificate, if it has any.
+/// Returns the same configuration without the client's certificate. `None` if it has none.
 pub(super) fn without_identity(config: &ClientConfig) -> Option<ClientConfig> {
     config.client_auth_cert_resolver.has_certs().then(|| {
         let mut config = config.clone();
@@ -15,7 +15,7 @@ pub(super) fn without_identity(config: &ClientConfig) -> Option<ClientConfig> {
     })
 }
 
-/// A client that shows no certificate.
+/// A resolver that has no client certificate.
 #[derive(Debug)]
 struct NoIdentity;
 
@@ -29,15 +29,15 @@ impl ResolvesClientCert for NoIdentity {
     }
 }
 
-/// The same configuration with tickets of its own: those of one destination say nothing at another.
+/// Returns the same configuration with its own tickets: those of one destination are useless at another.
 pub(super) fn with_tickets(config: &ClientConfig) -> ClientConfig {
     let mut config = config.clone();
     config.resumption = Resumption::in_memory_sessions(SESSIONS_OF_ONE);
     config
 }
 
-/// Offers both versions of HTTP unless ALPN is set: rustls offers none by itself, and HTTP/2 would silently never
-/// happen.
+/// Offers both versions of HTTP unless ALPN is set. rustls offers none by itself, so HTTP/2 would silently never be
+/// used.
 pub(super) fn with_alpn(mut config: ClientConfig) -> ClientConfig {
     if config.alpn_protocols.is_empty() {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -45,5 +45,5 @@ pub(super) fn with_alpn(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
-/// Of one destination: its address may lead to several servers.
+/// The number of tickets for one destination: one address may have several servers behind it.
 const SESSIONS_OF_ONE: usize = 8;

@@ -1,4 +1,4 @@
-//! One address: take a connection to it, send the request, and wait for the head of the response.
+//! Sends the request to one address: takes a connection, sends, and waits for the head of the response.
 
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
@@ -38,15 +38,16 @@ pub(super) struct SendPlan<'a> {
     /// The filter of the addresses.
     pub(super) filter: &'a AddressFilter,
     pub(super) head: &'a Parts,
-    pub(super) place: &'a Arc<DestinationPool>,
+    pub(super) destination: &'a Arc<DestinationPool>,
     pub(super) identity: Identity,
     pub(super) route: &'a Arc<Route>,
     pub(super) tracker: &'a Arc<Tracker>,
 }
 
 impl SendPlan<'_> {
-    /// Sends the request to one address. If connecting takes long, the next addresses are tried meanwhile, and this
-    /// one is left as soon as another accepts (RFC 8305 §5, but the request goes to one address only).
+    /// Sends the request to one address. If the connect takes long, test connections to the next addresses are opened.
+    /// As soon as one of them is accepted, this address is given up (as in RFC 8305 §5, but the request goes to one
+    /// address only).
     pub(super) async fn visit<B>(
         &self,
         (address, now): (SocketAddr, Instant),
@@ -60,8 +61,8 @@ impl SendPlan<'_> {
         let queue = Queue::default();
         let end = End::Address(address);
         let mut sending = pin!(self.send((&end, now, &queue), loan, body));
-        // A tunnel is slow for reasons of its own.
-        let is_alone = rest.is_empty() || self.place.routing.via.is_some();
+        // A tunnel may be slow for other reasons.
+        let is_alone = rest.is_empty() || self.destination.routing.via.is_some();
         let mut overtaking = (!is_alone).then(|| Box::pin(self.overtake(rest, &queue)));
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
@@ -81,11 +82,11 @@ impl SendPlan<'_> {
         .await
     }
 
-    /// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
+    /// Ready when one of the next addresses accepts a connection while the attempt still waits for its own.
     async fn overtake(&self, rest: &[IpAddr], queue: &Queue) {
         let (tracker, connector) = (self.tracker, &self.shared.connector);
         let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
-        let (_, port) = self.place.routing.dialled();
+        let (_, port) = self.destination.routing.dialled();
         for ip in rest {
             tokio::time::sleep(OVERTAKE_AFTER).await;
             while queue.has_waited() {
@@ -127,7 +128,7 @@ impl SendPlan<'_> {
             None => Err(ReasonText::new("the request body is gone").into()),
         };
         sent.map_err(|failed| {
-            // Before anything is made of the failure: a take that comes later makes it worse.
+            // Read before the diagnosis: a connection that takes the request later makes the effect greater.
             let taken = tracker.is_taken();
             let cause = loan.cause(failed);
             let error = Error::new(diagnose(tracker, &*cause)).because(cause);
@@ -135,8 +136,8 @@ impl SendPlan<'_> {
         })
     }
 
-    /// Takes a connection to an address and sends the request. A connection that had rested may turn out dead: if it
-    /// is certain that nothing went out, the next one is taken.
+    /// Takes a connection to an address and sends the request. An idle connection may be found dead. If it is certain
+    /// that nothing went out, the next one is used.
     async fn send<B>(
         &self,
         (end, now, queue): (&End, Instant, &Queue),
@@ -148,14 +149,14 @@ impl SendPlan<'_> {
         B::Error: Into<BoxError>,
     {
         let address = end.address().map(|address| address.ip());
-        let pool = self.place.pool(address, self.identity);
+        let pool = self.destination.pool(address, self.identity);
         let checkout = Checkout {
             pool: &pool,
-            leases: &self.place.leases,
+            leases: &self.destination.leases,
             tracker: self.tracker,
             queue,
             dial: &|| self.dial(end),
-            make_room: &|| self.shared.places.close_idlest(),
+            make_room: &|| self.shared.destinations.close_idlest(),
         };
         let (mut body, mut now, mut resends) = (body, now, 0);
         loop {
@@ -175,7 +176,7 @@ impl SendPlan<'_> {
         }
     }
 
-    /// Begins a connection.
+    /// Returns the dial of a new connection, and its watch.
     fn dial(&self, end: &End) -> (Dial, SetupWatch) {
         let tracker = self.tracker;
         let watch = SetupWatch::begin(tracker, end);
@@ -203,7 +204,7 @@ impl SendPlan<'_> {
         let wait = patience(&self.head.headers, self.tracker.timeouts().send().get());
         let form = Form {
             head: self.head,
-            routing: &self.place.routing,
+            routing: &self.destination.routing,
             has_length: !body.hides_its_length(),
         };
         let response = match lease {
@@ -232,15 +233,15 @@ impl SendPlan<'_> {
     }
 }
 
-/// How a visit to an address ended.
+/// How the request to one address ended.
 pub(super) enum VisitOutcome {
     Answered(Response<Incoming>),
     Failed(BoxError),
-    /// Another address is there, and this one is not.
+    /// Another address accepts connections, and this one did not.
     Overtaken,
 }
 
 /// RFC 8305 §8: the Connection Attempt Delay.
 const OVERTAKE_AFTER: Duration = Duration::from_millis(250);
-/// How many connections that rested are tried for one request, each of them dead.
+/// How many dead idle connections one request may try.
 const MOST_RESENDS: usize = 8;

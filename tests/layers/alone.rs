@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repeat_that_never_gets_ready_leaves_the_last_answer_as_it_was() {
+    async fn retry_that_never_gets_ready_leaves_the_last_response_unchanged() {
         let mock = Mock::new([status(503)]);
         let once = Once {
             inner: mock.clone(),
@@ -201,7 +201,7 @@ mod tests {
 
     // A redirect policy below the retry rejects the redirect of attempt 2. That redirect is the last real response.
     #[tokio::test(start_paused = true)]
-    async fn refusal_that_came_after_an_attempt_is_the_last_answer() {
+    async fn refused_redirect_after_an_attempt_is_the_result() {
         let mock = Mock::new([status(503), with(303, "location", "http://api.test/done")]);
         let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         let retry = RetryLayer::new(steady()).unwrap();
@@ -213,7 +213,7 @@ mod tests {
 
     // DeadlineLayer without AttemptLayer.
     #[tokio::test(start_paused = true)]
-    async fn call_whose_attempts_nobody_follows_ends_as_it_was_answered() {
+    async fn call_without_an_attempt_layer_ends_with_its_response() {
         let mock = Mock::new([status(200), status(500)]);
         let service = DeadlineLayer::new(SECS(10)).unwrap().layer(mock);
         let answered = async || {

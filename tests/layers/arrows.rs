@@ -65,7 +65,7 @@ const EFFECT_PLACES: [&str; 10] = [
 type Arrow<'m> = (&'m str, &'m str);
 
 #[test]
-fn every_module_has_its_place() {
+fn every_module_is_in_one_line_of_the_table() {
     let listed: Vec<_> = LINES.concat();
     let modules: BTreeSet<_> = sources().into_iter().map(|source| source.module).collect();
     let mut places: BTreeSet<_> = listed.iter().map(|module| (*module).to_owned()).collect();

@@ -3,7 +3,7 @@
 // `cfg(test)` tells clippy that the modules below are tests, too.
 mod callers;
 mod handle;
-mod judging;
 mod mock;
-mod patience;
-mod refusal;
+mod rejections;
+mod short_deadlines;
+mod verdicts;

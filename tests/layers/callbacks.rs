@@ -3,5 +3,5 @@
 mod calls;
 mod client;
 mod listed;
+mod log;
 mod nested;
-mod told;

@@ -1,7 +1,7 @@
 //! Tests fault injection: faults are diagnosed like real failures, with the true effect.
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
-mod befalling;
-mod luck;
-mod telling;
+mod faults;
+mod rates;
+mod reporting;
 mod wire;

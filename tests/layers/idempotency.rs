@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn three_sends_one_key() {
+    async fn three_attempts_have_one_key() {
         let mock = Mock::new([status(500), status(500)]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn key_that_the_caller_brought_is_kept_on_every_attempt() {
+    async fn key_of_the_caller_is_kept_on_every_attempt() {
         let mock = Mock::new([LOST, status(503)]);
         let mut request = request(Method::POST);
         let mine = "mine".parse().unwrap();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn two_keys_in_one_request_permit_no_repeat() {
+    async fn two_keys_in_one_request_permit_no_retry() {
         let mock = Mock::new([LOST]);
         let mut request = request(Method::POST);
         for key in ["mine", "another"] {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn key_is_bare_or_quoted_under_the_name_that_is_wanted() {
+    async fn key_is_bare_or_quoted_under_the_configured_name() {
         let mock = Mock::default();
         let name = HeaderName::from_static("x-request-key");
         let settings = IdempotencyConfig::new().quoted(true).header(name);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn still_in_progress_is_asked_again_with_the_same_key() {
+    async fn still_in_progress_is_retried_with_the_same_key() {
         let mock = Mock::new([LOST, status(409)]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn key_that_was_used_otherwise_or_is_missing_is_the_callers_mistake() {
+    async fn reused_or_missing_key_is_a_client_error() {
         let given = || Options::new().idempotency_key(IdempotencyKey::new("mine").unwrap());
         for (code, options, kind) in [
             (422, given(), Kind::KeyReused),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn replayed_answer_is_a_success_and_says_so() {
+    async fn replayed_response_is_a_success_and_is_marked() {
         let mock = Mock::new([LOST, with(200, "idempotent-replayed", "true")]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn post_without_a_key_whose_answer_was_lost_is_not_repeated() {
+    async fn post_without_a_key_whose_response_was_lost_is_not_retried() {
         let mock = Mock::new([LOST]);
         let service = stack(vouched().generate_keys(false), &mock);
         let error = service.oneshot(request(Method::POST)).await.unwrap_err();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn far_side_can_be_vouched_for_by_client_destination_or_request() {
+    async fn keys_can_be_declared_honored_by_client_destination_or_request() {
         let all = IdempotencyConfig::new().honored_by_all(true);
         let other = IdempotencyConfig::new().honored_by("https://other.test".parse().unwrap());
         for (settings, options, sent) in [
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn derived_key_is_a_licence_and_the_same_everywhere() {
+    async fn derived_key_permits_a_retry_and_is_the_same_everywhere() {
         let derive = || IdempotencyKey::derive("charge", "order-4711", now(), DAY).unwrap();
         let mut seen = Vec::new();
         for _ in 0..2 {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn call_later_than_the_far_side_remembers_is_refused() {
+    async fn call_with_an_expired_key_is_rejected() {
         let yesterday = now() - DAY;
         let key = IdempotencyKey::derive("charge", "order-4711", yesterday, DAY).unwrap();
         let mock = Mock::default();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn key_that_expires_before_the_deadline_permits_no_repeat() {
+    async fn key_that_expires_before_the_deadline_permits_no_retry() {
         let made_at = now() - DAY + SECS(5);
         let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
         let mock = Mock::new([LOST]);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn status_is_the_word_of_the_party_that_wrote_it() {
+    async fn status_is_a_claim_of_its_sender() {
         for (code, expected) in [
             (400, Effect::Declined),
             (403, Effect::Declined),
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn status_after_a_lost_response_may_be_the_trace_of_the_earlier_attempt() {
+    async fn status_after_a_lost_response_may_result_from_the_earlier_attempt() {
         for code in [400, 404, 410, 412] {
             let told = effect([LOST, status(code)], request(Method::POST)).await;
             assert_eq!(told, Effect::Possible, "{code}");

@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_that_no_attempt_may_follow_ends_at_the_deadline_and_may_have_had_an_effect() {
+    async fn silence_in_the_last_attempt_ends_at_the_deadline_with_effect_possible() {
         let start = Instant::now();
         let error = standard()
             .layer(service_fn(never))
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn deadline_that_comes_first_is_the_one_that_is_named() {
+    async fn earlier_deadline_is_the_one_named() {
         let timeouts = TimeoutsConfig::new().attempt(Duration::from_secs(10));
         let settings = sevenhops::Config::new(Duration::from_secs(10)).timeouts(timeouts);
         let service = StandardLayer::from_config(&settings).unwrap();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_request_can_ask_for_a_shorter_deadline() {
+    async fn request_can_set_a_shorter_deadline() {
         let start = Instant::now();
         let mut request = post();
         let options = Options::new().deadline(Timeout::from_millis(100));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn cancellation_is_no_timeout_and_no_failure() {
+    async fn cancellation_is_neither_a_timeout_nor_a_failure() {
         let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
             let body = StreamBody::new(stalled());
             Ok::<_, Infallible>(Response::new(body))
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn body_goes_on_after_the_attempt_is_over() {
+    async fn body_continues_after_the_attempt_is_over() {
         let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
             Ok::<_, Infallible>(Response::new(StreamBody::new(slow(3))))
         }));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn body_that_stops_ends_at_the_idle_limit() {
+    async fn stalled_body_ends_at_the_idle_timeout() {
         let layer = StandardLayer::new(Duration::from_secs(30)).unwrap();
         let service = layer.layer(service_fn(async |_request: Request<Full<Bytes>>| {
             Ok::<_, Infallible>(Response::new(StreamBody::new(stalled())))
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn url_of_a_wrapped_reqwest_error_is_withheld() {
+    async fn url_of_a_wrapped_reqwest_error_is_removed() {
         let error = wrapped("ftp://api.test/?key=canary").await;
         let cause = std::error::Error::source(&error).unwrap();
         let told = format!("{error} {error:?} {cause} {cause:?}");

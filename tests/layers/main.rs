@@ -39,6 +39,6 @@ mod retry;
 #[cfg(test)]
 mod retry_rules;
 #[cfg(test)]
-mod said;
+mod server_report;
 #[cfg(test)]
-mod written;
+mod timeline_json;

@@ -37,7 +37,7 @@ mod tests {
 
     // A key that an outer layer generated must not look like a caller's key to the inner stack: it permits no retry.
     #[tokio::test(start_paused = true)]
-    async fn made_key_is_no_licence_for_a_stack_inside() {
+    async fn generated_key_permits_no_retry_in_an_inner_stack() {
         let mock = Mock::new([LOST]);
         let service = IdempotencyLayer::default().layer(stack(steady(), &mock));
         let _ = service.oneshot(request(Method::POST)).await;
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn made_key_no_licence_nested_standard_stacks_no_retry() {
+    async fn generated_key_permits_no_retry_in_nested_standard_stacks() {
         let mock = Mock::new([LOST]);
         let outer = StandardLayer::new(SECS(10)).unwrap();
         let service = outer.layer(stack(steady(), &mock));
@@ -89,7 +89,7 @@ mod tests {
 
     // A retries, B inherits, and C must learn that A retries.
     #[tokio::test(start_paused = true)]
-    async fn third_process_hears_that_the_first_repeats() {
+    async fn third_process_learns_that_the_first_one_retries() {
         let settings = sevenhops::Config::new(SECS(10))
             .retry(steady())
             .propagate_deadline(true);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn empty_key_is_no_licence() {
+    async fn empty_key_permits_no_retry() {
         let mock = Mock::new([LOST]);
         let mut post = request(Method::POST);
         post.headers_mut()
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempt_header_never_counts_beyond_its_most() {
+    async fn attempt_header_never_exceeds_its_maximum() {
         let mock = Mock::new([
             status(503),
             status(503),
@@ -187,7 +187,7 @@ mod tests {
 
     // Two different keys: neither may decide.
     #[tokio::test(start_paused = true)]
-    async fn two_keys_are_no_licence() {
+    async fn two_keys_are_no_permission_to_retry() {
         let mock = Mock::new([LOST]);
         let mut post = request(Method::POST);
         post.headers_mut()
@@ -201,7 +201,7 @@ mod tests {
     // Two facts in one: the wait of a server's hint must not hide that the next attempt is after the expiry of a key
     // from an outer layer.
     #[tokio::test(start_paused = true)]
-    async fn stack_inside_forgets_when_the_key_expires() {
+    async fn inner_stack_knows_when_the_key_expires() {
         #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
         let made_at = SystemTime::now() - DAY + SECS(5);
         let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
@@ -215,7 +215,7 @@ mod tests {
 
     // A call that its caller streams is not cut by an inner stack.
     #[tokio::test(start_paused = true)]
-    async fn streaming_holds_through_two_stacks() {
+    async fn streaming_applies_in_two_nested_stacks() {
         struct Slow(Pin<Box<tokio::time::Sleep>>, u32);
         impl http_body::Body for Slow {
             type Data = Bytes;

@@ -2,7 +2,7 @@
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
 mod calls;
-mod guarding;
+mod policies;
+mod reporting;
 mod retrying;
-mod telling;
 mod work;

@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn body_and_method_go_along_or_do_not() {
+    async fn status_decides_whether_body_and_method_are_kept() {
         for (code, method, expected, body) in [
             (301, Method::POST, Method::GET, ""),
             (302, Method::POST, Method::GET, ""),
@@ -68,7 +68,7 @@ mod tests {
     struct Theirs(&'static str);
 
     #[tokio::test(start_paused = true)]
-    async fn body_of_another_make_is_copied_and_emptied_by_functions() {
+    async fn foreign_body_type_is_cloned_and_emptied_by_functions() {
         for (code, legs) in [
             (303, [(Method::POST, "amount=100"), (Method::GET, "")]),
             (
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn key_left_at_home_is_no_licence_there() {
+    async fn removed_key_permits_no_retry_at_the_other_origin() {
         let mock = Mock::new([to(307, "https://other.test/"), LOST]);
         let mut post = request(Method::POST);
         post.extensions_mut()
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_leg_has_its_own_attempts_and_its_line_in_the_timeline() {
+    async fn each_leg_has_its_own_attempts_and_timeline_event() {
         let mock = Mock::new([
             status(503),
             to(302, "https://other.test/b?key=s"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn loop_is_named() {
+    async fn redirect_loop_is_named() {
         let mock = Mock::new([to(302, "/a"), to(302, "/b"), to(302, "/a")]);
         let service = stack(RedirectConfig::new(), &mock);
         let error = service.oneshot(request(Method::GET)).await.unwrap_err();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn ten_redirects_are_followed_and_not_one_more() {
+    async fn ten_redirects_are_followed_and_no_more() {
         for (redirects, expected) in [(10, None), (11, Some(Kind::TooManyRedirects))] {
             let mock = Mock::new((0..redirects).map(|leg| to(302, &format!("/{leg}"))));
             let service = stack(RedirectConfig::new(), &mock);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn redirect_is_returned_as_it_is_where_that_is_wanted_or_it_leads_nowhere() {
+    async fn redirect_is_returned_unchanged_if_disabled_or_without_a_location() {
         let off = Options::new().no_redirects();
         for (settings, options, location) in [
             (RedirectConfig::new().enabled(false), Options::new(), "/v2"),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn header_that_is_named_goes_along_and_a_credential_never_does() {
+    async fn configured_header_is_kept_and_a_credential_never_is() {
         let tenant = HeaderName::from_static("x-tenant");
         let settings = RedirectConfig::new()
             .keep_header_cross_origin(tenant)
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn layer_follows_alone_and_over_a_retry_alike() {
+    async fn redirect_layer_works_alone_and_over_a_retry() {
         let mock = Mock::new([to(307, "/a"), to(307, "/b")]);
         let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         redirect
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn redirected_post_leaves_open_what_it_did() {
+    async fn redirected_post_has_effect_possible() {
         let mock = Mock::new([to(303, "/done"), status(404)]);
         let response = stack(RedirectConfig::new(), &mock)
             .oneshot(request(Method::POST))
@@ -276,7 +276,7 @@ mod tests {
 
     // A server's response to one attempt says nothing about the attempt before.
     #[tokio::test(start_paused = true)]
-    async fn request_that_may_have_been_processed_is_not_sent_on_without_its_key() {
+    async fn possibly_processed_request_is_not_redirected_without_its_key() {
         let away = "https://other.test/";
         for (first, location, count) in [
             (LOST, away, 2),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn retry_above_a_redirect_does_not_count_on_a_key_that_stayed_at_home() {
+    async fn outer_retry_does_not_rely_on_a_key_that_a_redirect_removed() {
         let mock = Mock::new([to(307, "https://other.test/"), status(503)]);
         let inner = stack(RedirectConfig::new(), &mock);
         let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answered_get_of_a_stack_inside_does_not_say_that_the_post_was_done() {
+    async fn get_response_of_an_inner_stack_does_not_prove_the_post() {
         let mock = Mock::new([to(303, "/done")]);
         let inner = stack(RedirectConfig::new(), &mock);
         let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rejection_of_a_later_leg_does_not_hide_the_leg_before() {
+    async fn rejection_of_a_later_leg_does_not_hide_the_previous_leg() {
         let mock = Mock::new([status(429), to(303, "https://other.test/")]);
         let layer = StandardLayer::new(DEADLINE).unwrap();
         layer
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answered_get_of_a_layer_above_the_attempt_does_not_say_that_the_post_was_done() {
+    async fn get_response_of_an_outer_layer_does_not_prove_the_post() {
         let mock = Mock::new([status(200), LOST]);
         let attempt = AttemptLayer::new(timeouts()).layer(mock.clone());
         let asks_first = service_fn(move |post: Request<Full<Bytes>>| {
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn effect_of_a_stack_inside_is_that_of_the_call() {
+    async fn effect_of_an_inner_stack_is_that_of_the_call() {
         let mock = Mock::new([to(303, "/done"), status(404)]);
         let inner = stack(RedirectConfig::new(), &mock);
         let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn request_is_not_sent_on_without_its_key_where_nobody_records_the_attempts() {
+    async fn request_is_not_redirected_without_its_key_if_attempts_have_no_record() {
         let steps = || [status(503), to(307, "https://other.test/")];
         let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         let keyed = IdempotencyLayer::default();

@@ -26,7 +26,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn get_is_repeated_until_it_succeeds() {
+    async fn get_is_retried_until_it_succeeds() {
         let mock = Mock::new([status(500), Step::Fail(ErrorKind::ConnectionReset)]);
         let response = stack(steady(), &mock)
             .oneshot(request(Method::GET))
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn statuses_that_pass_are_repeated_and_others_are_not() {
+    async fn transient_statuses_are_retried_and_others_are_not() {
         for code in [408, 425, 429, 500, 502, 503, 504] {
             let mock = Mock::new([status(code)]);
             let answer = stack(steady(), &mock).oneshot(request(Method::GET)).await;
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn unvouched_post_whose_answer_was_lost_is_sent_once_and_says_why() {
+    async fn post_with_a_lost_response_and_no_honored_key_is_sent_once_and_says_why() {
         let mock = Mock::new([Step::Fail(ErrorKind::ConnectionReset)]);
         let error = stack(steady(), &mock)
             .oneshot(request(Method::POST))
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn unkeyed_post_is_repeated_on_425_and_429_only() {
+    async fn post_without_a_key_is_retried_on_425_and_429_only() {
         for code in [408, 425, 429, 500, 502, 503, 504] {
             let mock = Mock::new([status(code)]);
             let options = Options::new().no_idempotency_key();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn last_real_answer_wins_when_attempts_are_spent() {
+    async fn last_real_response_is_returned_when_attempts_are_used_up() {
         let mock = Mock::new([
             saying(503, "first"),
             Step::Fail(ErrorKind::ConnectionReset),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn empty_budget_returns_the_last_real_answer() {
+    async fn empty_budget_returns_the_last_real_response() {
         let mock = Mock::new([saying(503, "down")]);
         let nothing = Budget::new().ratio(0.0).min_retries_per_second(0);
         let service = stack(steady().budget(nothing), &mock);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refused_call_pays_nothing_into_the_budget() {
+    async fn rejected_call_deposits_nothing_into_the_budget() {
         let one_each = Budget::new().ratio(1.0).min_retries_per_second(0);
         let layer = standard(steady().budget(one_each));
         let (breaker, api) = (layer.breaker_handle(), "https://api.test".parse().unwrap());
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repeat_is_identical_in_what_matters() {
+    async fn retry_has_the_same_method_uri_headers_and_body() {
         let mock = Mock::new([status(503), status(503)]);
         let options = Options::new().honors_idempotency_keys(true);
         let post = optional(Method::POST, options);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn two_calls_never_share_a_sequence_of_waits() {
+    async fn two_calls_have_different_waits() {
         let mut seen = std::collections::HashSet::new();
         for _ in 0..200 {
             let mock = Mock::new([status(503), status(503)]);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn cancelled_wait_sends_nothing_more_and_is_no_failure() {
+    async fn cancelled_wait_sends_nothing_more_and_is_not_a_failure() {
         let mock = Mock::new([status(503)]);
         let service = stack(steady(), &mock);
         let calling = tokio::time::timeout(MS(50), service.oneshot(request(Method::GET)));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn cancelled_wait_gives_back_what_the_budget_paid() {
+    async fn cancelled_wait_returns_its_token_to_the_budget() {
         let mock = Mock::new([status(503), status(503)]);
         let service = stack(steady().budget(one_token()), &mock);
         let calling = service.clone().oneshot(request(Method::GET));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repeat_that_was_begun_is_paid_for_though_its_caller_goes_away() {
+    async fn begun_retry_costs_its_token_even_if_the_caller_goes_away() {
         let mock = Mock::new([status(503), Step::Hang, status(503)]);
         let service = stack(steady().budget(one_token()), &mock);
         let calling = service.clone().oneshot(request(Method::GET));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stack_around_that_makes_one_attempt_leaves_the_repeating_to_the_one_inside() {
+    async fn outer_stack_of_one_attempt_leaves_the_retries_to_the_inner_one() {
         let mock = Mock::new((0..9).map(|_| status(503)));
         let outer = standard(steady().attempts(1));
         let service = outer.layer(stack(steady(), &mock));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_repeat_has_its_own_attempt_limit() {
+    async fn each_retry_has_its_own_attempt_timeout() {
         let mock = Mock::new([Step::Hang, Step::Hang, Step::Hang]);
         let short = optional(Method::GET, Options::new().deadline(Timeout::from_secs(4)));
         let start = Instant::now();

@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn status_429_with_a_hint_has_the_usual_back_off() {
+    async fn status_429_with_a_hint_has_the_usual_backoff() {
         let mock = Mock::new([with(429, "retry-after", "0")]);
         let service = stack(steady(), &mock);
         service.oneshot(request(Method::GET)).await.unwrap();
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hint_is_never_undercut_and_hardly_exceeded() {
+    async fn wait_is_never_shorter_than_the_hint_and_hardly_longer() {
         for code in [429, 503, 500] {
             let mock = Mock::new([with(code, "retry-after", "2")]);
             let response = stack(steady(), &mock)
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hint_that_fits_is_never_refused_by_luck() {
+    async fn hint_within_the_deadline_is_never_refused_by_jitter() {
         for _ in 0..50 {
             let mock = Mock::new([with(503, "retry-after", "1")]);
             let short = Options::new().deadline(Timeout::from_millis(1_050));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hint_that_does_not_fit_is_the_answer_at_once() {
+    async fn hint_beyond_the_deadline_returns_the_response_immediately() {
         let day = SECS(86_400);
         for (hint, retry, fits) in [
             ("11", steady().max_hint(day), true),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn deadline_includes_back_off() {
+    async fn deadline_includes_backoff() {
         // 2.7 s of 3 s are gone when the first attempt fails: 0.3 s are left for everything else.
         let timeouts = sevenhops::timeout::TimeoutsConfig::new().attempt(SECS(3));
         for (base, sent) in [(MS(299), 2), (MS(300), 1)] {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_request_may_want_it_otherwise() {
+    async fn options_of_a_request_override_the_retry_config() {
         let off = Options::new().no_retry();
         let more = Options::new().attempts(NonZeroU8::new(5).unwrap());
         let only = Options::new().retry_statuses([StatusCode::NOT_FOUND]);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn servers_word_overrides_the_status_either_way() {
+    async fn should_retry_header_overrides_the_status_both_ways() {
         let name = http::HeaderName::from_static("stripe-should-retry");
         for (code, word, sent) in [(503, "false", 1), (400, "true", 2), (400, "maybe", 1)] {
             let mock = Mock::new([with(code, "stripe-should-retry", word)]);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn users_classifier_is_asked_first() {
+    async fn users_classifier_comes_first() {
         let layer = standard(steady());
         let layer = layer.classify(|failure| {
             let found = failure.headers()?.get("x-passing")?;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_host_than_the_policy_was_made_for_is_not_repeated_even_once() {
+    async fn host_outside_of_the_retry_config_is_not_retried() {
         let mock = Mock::new([status(503), status(503)]);
         let only = steady().only_for("https://api.test".parse().unwrap());
         let service = stack(only, &mock);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempt_and_time_left_travel_to_the_next_process_where_switched_on() {
+    async fn attempt_and_time_left_are_passed_to_the_next_process_if_enabled() {
         let mock = Mock::new([Step::FailAfter(SECS(1)), status(503)]);
         let settings = sevenhops::Config::new(SECS(10)).retry(steady());
         let layer = StandardLayer::from_config(&settings.clone().propagate_deadline(true)).unwrap();

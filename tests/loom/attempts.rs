@@ -191,7 +191,7 @@ fn no_stage_opens_after_the_end() {
 }
 
 #[test]
-fn response_that_overtakes_the_request_leaves_no_wait() {
+fn response_before_the_end_of_the_request_leaves_no_wait() {
     loom::model(|| {
         let tracker = Arc::new(Tracker::new());
         tracker.queued();

@@ -179,7 +179,7 @@ fn request_that_is_called_unsent_is_never_written_afterwards() {
 }
 
 #[test]
-fn end_of_the_writing_and_giving_up_agree_with_the_wire() {
+fn end_of_the_writes_and_giving_up_agree_with_the_wire() {
     loom::model(|| {
         let armed = Armed::new();
         let gate = armed.gate();
@@ -197,7 +197,7 @@ fn end_of_the_writing_and_giving_up_agree_with_the_wire() {
 }
 
 #[test]
-fn request_was_written_if_the_kernel_took_a_byte_of_it_however_often_that_is_asked() {
+fn request_counts_as_written_if_the_kernel_took_a_byte_of_it() {
     loom::model(|| {
         for (taken, is_written) in [(0, false), (1, true)] {
             let armed = Armed::new();
@@ -215,7 +215,7 @@ fn request_was_written_if_the_kernel_took_a_byte_of_it_however_often_that_is_ask
 }
 
 #[test]
-fn call_that_leaves_ends_the_writing_of_its_own_request_alone() {
+fn dropped_call_ends_the_writes_of_its_own_request_only() {
     loom::model(|| {
         let armed = Armed::new();
         let leaving = {

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn quiet_client_reuses_the_warm_connection_and_tells_its_age() {
+    async fn client_with_few_calls_reuses_the_open_connection_and_reports_its_age() {
         let net = Net::new().await;
         let (first, second, url) = two().await;
         net.dns
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn address_that_swallows_syns_costs_a_quarter_of_a_second_once() {
+    async fn address_that_drops_syns_costs_250_ms_once() {
         let net = Net::new().await;
         let hole = BlackHole::start_at(SocketAddr::new(host(3), 0))
             .await
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn address_that_left_the_answers_is_not_used_again_though_it_answers() {
+    async fn address_that_left_dns_is_not_used_again_although_it_works() {
         let net = Net::new().await;
         let (old, new, url) = two().await;
         // With TTL 0, every call sees the current records.
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn request_in_flight_to_an_address_that_is_gone_finishes() {
+    async fn request_in_flight_to_an_address_that_left_dns_finishes() {
         let net = Net::new().await;
         let (old, _new, url) = two().await;
         let says = |address: IpAddr| DnsScript::addresses([address]).ttl(0);

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn alert_after_the_request_was_read_fails_the_wait_and_leaves_the_effect_open() {
+    async fn alert_after_the_request_was_read_fails_the_wait_with_effect_possible() {
         let net = Net::new().await;
         let server = Server::start(plain(&net.authority), charge_and_alert).await;
         let error = post(&net.client(), &server).await;

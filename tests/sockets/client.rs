@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failed_look_up_that_is_remembered_does_not_use_up_the_attempts() {
+    async fn cached_lookup_failure_does_not_use_up_the_attempts() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let url = url(&server, "http");
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn client_certificate_that_is_missing_is_tls_without_effect() {
+    async fn missing_client_certificate_is_tls_without_effect() {
         let net = Net::new().await;
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let config = identity.server_config_with_client_auth(&net.authority, &[]);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn response_turns_into_reqwests_and_back() {
+    async fn response_converts_to_reqwests_and_back() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let url = url(&server, "http");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stream_of_an_announced_length_is_not_still_sending_while_the_service_thinks() {
+    async fn complete_stream_is_not_in_send_during_the_wait() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(Reply::Silent);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn redirect_that_is_no_json_does_not_claim_that_it_is_done() {
+    async fn redirect_without_json_does_not_claim_effect_done() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(CannedResponse::new(StatusCode::FOUND).body("elsewhere"));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn redirects_are_followed_on_the_connection_they_came_on() {
+    async fn redirects_are_followed_on_the_same_connection() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let moved = CannedResponse::new(StatusCode::FOUND).header("location", "/v2");

@@ -19,7 +19,7 @@ const V4: &str = "127.0.0.1";
 const V6: &str = "::1";
 
 #[tokio::test]
-async fn second_look_up_is_known_without_a_query() {
+async fn second_lookup_needs_no_query() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
@@ -34,7 +34,7 @@ async fn second_look_up_is_known_without_a_query() {
 }
 
 #[tokio::test]
-async fn name_is_asked_for_after_its_ttl_and_only_a_change_is_one() {
+async fn name_is_queried_after_its_ttl_and_only_a_change_is_reported() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
@@ -77,7 +77,7 @@ async fn old_addresses_are_served_while_the_server_fails_or_is_silent() {
 }
 
 #[tokio::test]
-async fn name_that_is_gone_is_served_until_that_is_confirmed() {
+async fn deleted_name_is_served_until_the_denial_is_confirmed() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
@@ -100,7 +100,7 @@ async fn name_that_is_gone_is_served_until_that_is_confirmed() {
 }
 
 #[tokio::test]
-async fn answer_in_use_is_refreshed_before_it_ends_and_nobody_waits() {
+async fn answer_in_use_is_refreshed_before_it_expires_without_a_wait() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(600));
     let resolver = dns.resolver();
@@ -116,7 +116,7 @@ async fn answer_in_use_is_refreshed_before_it_ends_and_nobody_waits() {
 }
 
 #[tokio::test]
-async fn suspected_name_is_asked_for_early() {
+async fn suspected_name_is_queried_early() {
     let dns = start().await;
     dns.set(
         "api.test",
@@ -134,7 +134,7 @@ async fn suspected_name_is_asked_for_early() {
 }
 
 #[tokio::test]
-async fn a_hundred_misses_are_one_query_a_family() {
+async fn a_hundred_misses_send_one_query_for_each_family() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]));
     let resolver = dns.resolver();
@@ -149,7 +149,7 @@ async fn a_hundred_misses_are_one_query_a_family() {
 }
 
 #[tokio::test]
-async fn ttl_0_is_asked_for_each_time() {
+async fn ttl_0_is_queried_each_time() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(0));
     let resolver = dns.resolver();
@@ -162,7 +162,7 @@ async fn ttl_0_is_asked_for_each_time() {
 }
 
 #[tokio::test]
-async fn endless_ttl_is_clamped() {
+async fn very_long_ttl_is_clamped() {
     let dns = start().await;
     for (name, ttl) in [("a.test", u32::MAX >> 1), ("b.test", u32::MAX)] {
         dns.set(name, DnsScript::addresses([ip(V4), ip(V6)]).ttl(ttl));
@@ -172,7 +172,7 @@ async fn endless_ttl_is_clamped() {
 }
 
 #[tokio::test]
-async fn chain_is_good_for_its_least_ttl_wherever_that_stands() {
+async fn chain_is_valid_for_its_lowest_ttl_at_any_position() {
     let dns = start().await;
     for ttls in [[7, 300, 60], [300, 7, 60], [300, 60, 7]] {
         dns.set("a.test", DnsScript::cname("b.test", ttls[0]));
@@ -190,7 +190,7 @@ async fn chain_is_good_for_its_least_ttl_wherever_that_stands() {
 }
 
 #[tokio::test]
-async fn missing_name_and_missing_records_are_told_apart_and_remembered() {
+async fn missing_name_and_missing_records_differ_and_are_cached() {
     let dns = start().await;
     dns.set("empty.test", DnsScript::NoRecords.soa(30, 60));
     dns.set("bare.test", DnsScript::NxDomain.without_soa());
@@ -210,7 +210,7 @@ async fn missing_name_and_missing_records_are_told_apart_and_remembered() {
 }
 
 #[tokio::test]
-async fn alias_to_nowhere_is_not_found() {
+async fn alias_to_a_missing_name_is_not_found() {
     let dns = start().await;
     dns.set("a.test", DnsScript::cname("nowhere.test", 60));
 
@@ -219,7 +219,7 @@ async fn alias_to_nowhere_is_not_found() {
 }
 
 #[tokio::test]
-async fn silent_family_does_not_hold_the_other_up() {
+async fn silent_family_does_not_delay_the_other() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4)]));
     dns.set_type("api.test", RecordType::Aaaa, DnsScript::Silent);
@@ -231,7 +231,7 @@ async fn silent_family_does_not_hold_the_other_up() {
 }
 
 #[tokio::test]
-async fn failures_are_told_apart_and_remembered() {
+async fn failures_differ_and_are_cached() {
     let dns = start().await;
     dns.set("failed.test", DnsScript::ServFail);
     dns.set("refused.test", DnsScript::Refused);
@@ -291,7 +291,7 @@ async fn search_list_is_walked_and_silence_on_it_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn query_goes_on_when_its_asker_gives_up() {
+async fn query_continues_after_its_lookup_is_dropped() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]));
     let resolver = dns.resolver();
@@ -325,7 +325,7 @@ fn resolver_outlives_the_runtime_it_was_first_used_in() {
 }
 
 #[test]
-fn look_up_does_not_wait_for_a_runtime_that_stands_still() {
+fn lookup_does_not_wait_for_a_stopped_runtime() {
     let lives = Builder::new_multi_thread().enable_all().build().unwrap();
     let stands_still = Builder::new_current_thread().enable_all().build().unwrap();
     let dns = lives.block_on(start());

@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn server_with_another_certificate_is_not_believed_and_nobody_else_is_asked() {
+    async fn server_with_a_wrong_certificate_is_not_trusted_and_no_other_server_is_queried() {
         for speaks in [Speaks::Tls, Speaks::Https] {
             let far = Far::start(speaks).await;
             let builder = Resolver::builder().timeout(Timeout::from_secs(1));

@@ -12,7 +12,7 @@ mod tests {
     use crate::net::{Net, url};
 
     #[tokio::test]
-    async fn name_that_resolves_to_what_is_not_public_is_refused() {
+    async fn name_with_a_private_address_is_refused() {
         let net = Net::new().await;
         let client = filtering(&net, AddressFilter::public_only());
         for (name, address, range) in [
@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn literal_in_any_spelling_is_refused_and_asks_nobody() {
+    async fn literal_in_any_spelling_is_refused_without_a_query() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let client = filtering(&net, AddressFilter::public_only());
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn name_is_dialled_at_the_address_that_passes() {
+    async fn name_is_dialed_at_the_permitted_address() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let client = filtering(
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn proxy_is_dialled_wherever_it_is_but_not_sent_to_a_literal() {
+    async fn proxy_is_not_filtered_but_a_literal_destination_is() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let proxy = ProxyServer::builder()

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn version_of_tls_is_told_on_new_reused_and_resumed_connections() {
+    async fn tls_version_is_recorded_on_new_reused_and_resumed_connections() {
         let net = Net::new().await;
         let server = tls_server(&net).await;
         let url = url(&server, "https");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn body_dropped_unread_ends_receive_with_the_bytes_delivered() {
+    async fn unread_body_ends_receive_with_the_delivered_bytes() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let stall = Reply::StallInBody {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn freed_connection_that_wins_the_race_is_followed_with_its_limits() {
+    async fn freed_connection_that_comes_first_has_the_timeouts_of_its_stage() {
         let net = Net::new().await;
         let server = tls_server(&net).await;
         let timeouts = TimeoutsConfig::new().first_byte(Duration::from_millis(400));
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn caller_that_goes_away_while_connecting_is_no_failure() {
+    async fn caller_that_goes_away_while_connecting_is_not_a_failure() {
         let net = Net::new().await;
         let server = tls_server(&net).await;
         server.on_connection([ConnFault::Silent]);
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn deadline_goes_to_the_last_byte_of_the_body() {
+    async fn deadline_covers_the_last_byte_of_the_body() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::StallInBody {

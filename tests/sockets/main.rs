@@ -14,19 +14,17 @@ mod net;
 mod partition;
 
 #[cfg(test)]
+mod adapters;
+#[cfg(test)]
 mod addresses;
 #[cfg(test)]
 mod alerts;
-#[cfg(test)]
-mod answers;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
-mod corners;
-#[cfg(test)]
-mod dark;
+mod dark_paths;
 #[cfg(test)]
 mod dns;
 #[cfg(test)]
@@ -38,6 +36,8 @@ mod filter;
 #[cfg(test)]
 mod guide;
 #[cfg(test)]
+mod interactions;
+#[cfg(test)]
 mod journey;
 #[cfg(test)]
 mod kit;
@@ -46,6 +46,6 @@ mod proof;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
-mod resending;
+mod responses;
 #[cfg(test)]
-mod ways;
+mod retrying;

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn request_that_a_layer_makes_by_itself_proves_nothing_for_the_one_that_went_through() {
+    async fn own_request_of_a_layer_proves_nothing_about_the_forwarded_one() {
         let shop = Shop::new().await;
         let (transport, audits) = (shop.transport(), shop.audits());
         let audited = service_fn(|charge: Charge| {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn second_place_that_refuses_proves_nothing_for_the_first_one() {
+    async fn refused_failover_target_proves_nothing_about_the_first_target() {
         let shop = Shop::new().await;
         let lost = || shop.server.on_request([Reply::CloseAfterRequest]);
         let places = [shop.charges(), shop.audits()].map(|url| url.parse::<Uri>().unwrap());
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stack_inside_that_refuses_proves_nothing_for_the_transport_before_it() {
+    async fn rejecting_inner_stack_proves_nothing_about_the_earlier_transport() {
         let shop = Shop::new().await;
         shop.server.on_request([Reply::CloseAfterRequest]);
         let (transport, audits) = (shop.transport(), shop.audits().parse::<Uri>().unwrap());
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn transport_that_was_refused_proves_nothing_for_the_client_after_it() {
+    async fn refused_transport_proves_nothing_about_the_later_client() {
         for reply in [
             Reply::CloseAfterRequest,
             Reply::ResetAfterRequest,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn transport_that_was_dropped_proves_nothing_for_the_client_after_it() {
+    async fn dropped_transport_proves_nothing_about_the_later_client() {
         let shop = Shop::new().await;
         shop.server.on_request([Reply::Silent]);
         shop.net.dns.set("slow.test", DnsScript::Silent);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn second_place_that_refuses_a_client_proves_nothing_for_the_first_one() {
+    async fn refused_client_of_a_failover_proves_nothing_about_the_first_one() {
         let shop = Shop::new().await;
         shop.server.on_request([Reply::CloseAfterRequest]);
         let fails_over = service_fn(|_: Charge| {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn call_from_where_nobody_follows_the_attempts_proves_nothing() {
+    async fn call_without_records_of_its_attempts_proves_nothing() {
         let shop = Shop::new().await;
         let charges = AtomicU32::new(0);
         let service = ServiceBuilder::new()
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn request_that_no_stack_inside_could_send_is_repeated_by_the_one_around() {
+    async fn outer_stack_retries_a_request_that_inner_stacks_could_not_send() {
         let shop = Shop::new().await;
         let made = AtomicU32::new(0);
         let inner = standard().layer(shop.transport());
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn receipt_that_was_not_sent_proves_nothing_for_the_charge_however_it_went() {
+    async fn unsent_second_request_proves_nothing_about_the_first_one() {
         let shop = Shop::new().await;
         let transport = shop.transport();
         let error = with_receipt(&shop, async |charge| {
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn call_in_a_task_that_the_operation_never_heard_of_proves_nothing() {
+    async fn call_in_an_unrecorded_task_proves_nothing() {
         let shop = Shop::new().await;
         let operation = Operation::new("payments", DEADLINE).unwrap();
         let run = operation.run(async |_| {
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn key_that_was_made_up_is_no_licence_wherever_it_is_handed_on_to() {
+    async fn generated_key_permits_no_retry_where_it_is_passed_on() {
         let once = RetryConfig::new().attempts(1);
         let settings = || OperationConfig::new(DEADLINE).retry(once.clone());
         let unvouched = Operation::from_config("payments", settings()).unwrap();
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answer_that_led_to_an_app_proves_nothing_for_the_request() {
+    async fn redirect_to_another_scheme_proves_nothing_about_the_request() {
         let server = FaultServer::start().await.unwrap();
         let paid = CannedResponse::new(http::StatusCode::FOUND).header("location", "myapp://paid");
         server.on_request([paid.into()]);

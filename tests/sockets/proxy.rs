@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn exception_is_reached_straight_and_the_rest_through_the_proxy() {
+    async fn exception_is_reached_directly_and_the_rest_through_the_proxy() {
         let net = Net::new().await;
         let server = server(&net, false).await;
         let proxy = proxy(&server).await;
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn exceptions_of_every_form_are_reached_straight() {
+    async fn exceptions_of_every_form_are_reached_directly() {
         let net = Net::new().await;
         let server = server(&net, false).await;
         let proxy = proxy(&server).await;
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn proxy_that_refuses_is_connect_by_http_and_by_socks() {
+    async fn refusal_of_the_proxy_fails_at_connect_for_http_and_socks() {
         let net = Net::new().await;
         let rude = ProxyServer::builder().refuse(StatusCode::FORBIDDEN);
         let rude = rude.start().await.unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn name_of_a_proxy_that_refuses_is_not_in_doubt() {
+    async fn refusing_proxy_does_not_make_its_name_suspect() {
         let net = Net::new().await;
         let rude = ProxyServer::builder().refuse(StatusCode::FORBIDDEN);
         let rude = rude.start().await.unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn proxy_that_wants_credentials_is_named_and_its_password_is_not() {
+    async fn proxy_that_requires_credentials_is_named_without_its_password() {
         let net = Net::new().await;
         let strict = ProxyServer::builder().credentials("user", "open sesame");
         let strict = strict.start().await.unwrap();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn credentials_of_the_url_are_given_to_the_proxy_and_to_nobody_else() {
+    async fn credentials_of_the_proxy_url_are_sent_to_the_proxy_only() {
         let net = Net::new().await;
         for tls in [false, true] {
             let server = server(&net, tls).await;
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn proxy_that_is_not_there_is_connect_refused() {
+    async fn missing_proxy_is_connect_refused() {
         let net = Net::new().await;
         let closed = ClosedPort::new().unwrap();
         for scheme in ["http", "socks5h"] {

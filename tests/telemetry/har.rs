@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn entry_is_exactly_what_is_known_of_its_attempt() {
+    async fn entry_has_exactly_the_facts_of_its_attempt() {
         let service = service_fn(|_: Request<Full<Bytes>>| async {
             tokio::time::sleep(MS(43)).await;
             let answer = Response::builder().status(503);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_and_redirects_lie_between_the_entries() {
+    async fn waits_and_redirects_are_between_the_entries() {
         let mock = Mock::new([
             with(303, "location", "https://api.test/v2?key=canary"),
             Step::FailAfter(MS(20)),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connection_is_told_in_parts_where_it_was_made() {
+    async fn connection_setup_is_split_in_the_entry_that_made_it() {
         let net = Net::new().await;
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answer_that_breaks_off_keeps_its_status_and_says_so() {
+    async fn response_that_breaks_off_keeps_its_status_and_says_so() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let sent = Bytes::from_static(b"abc");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn call_without_an_attempt_is_an_entry_all_the_same() {
+    async fn call_without_an_attempt_is_still_an_entry() {
         let client = Net::new().await.client();
         let error = client.get("no url").send().await.unwrap_err();
         let entries = entries(error.timeline().unwrap());
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn call_that_is_still_under_way_can_be_shown() {
+    async fn call_that_is_still_in_flight_can_be_shown() {
         let layer = StandardLayer::new(SECS(10)).unwrap();
         let service = layer.layer(Mock::default());
         let response = service.oneshot(request(Method::GET)).await.unwrap();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn headers_are_kept_only_where_they_are_asked_for_and_named() {
+    async fn headers_are_kept_only_if_enabled_and_listed() {
         let answer = [
             ("content-type", "application/json"),
             ("x-request-id", "req-7"),

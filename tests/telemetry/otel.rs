@@ -22,12 +22,12 @@ mod tree;
 #[path = "otel"]
 pub(crate) mod by_tracing {
     pub(crate) const DIRECT: bool = false;
+    pub(crate) mod collected;
     mod context;
     mod edges;
     mod operations;
     mod propagation;
     mod spans;
-    pub(crate) mod told;
 }
 
 /// The same spans, created directly with the OpenTelemetry API.
@@ -35,11 +35,11 @@ pub(crate) mod by_tracing {
 #[path = "otel"]
 mod direct {
     pub(crate) const DIRECT: bool = true;
+    mod collected;
     mod context;
     mod edges;
     mod operations;
     mod propagation;
     mod spans;
-    mod told;
     mod without_tracing;
 }

@@ -11,7 +11,7 @@ mod tests {
     use sevenhops::testing::{CannedResponse, FaultServer, Reply};
 
     use crate::net::{Net, url};
-    use crate::otel::by_tracing::told::{Heard, Told};
+    use crate::otel::by_tracing::collected::{Heard, Told};
 
     const CANARY: &str = "canary-91c2";
 
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_secret_is_in_anything_that_is_said_of_a_call() {
+    async fn no_secret_is_in_any_output_of_a_call() {
         for how in [(false, false), (false, true), (true, false), (true, true)] {
             let listening = Told::listen();
             let (timelines, errors) = calls(how).await;
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn body_of_an_error_is_where_it_was_asked_for_and_nowhere_else() {
+    async fn body_of_an_error_is_only_where_it_was_requested() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         for direct in [false, true] {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_said_is_there_without_its_secrets() {
+    async fn server_report_is_shown_without_secrets() {
         let (timelines, _) = calls((true, false)).await;
         let attempts = timelines[0].attempts();
         let said = attempts[1].server_report().cloned().unwrap();

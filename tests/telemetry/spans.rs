@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_that_are_emitted_are_those_of_the_table() {
+    async fn emitted_names_are_those_of_the_table() {
         let names = Names::default();
         let subscriber = tracing_subscriber::registry().with(names.clone());
         let _guard = crate::listen::listen(subscriber);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connect_span_of_a_call_that_waits_for_a_connection_says_so() {
+    async fn connect_span_of_a_queued_call_is_marked() {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
         let _guard = crate::listen::listen(subscriber);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn good_call_opens_and_closes_its_spans_in_order() {
+    async fn successful_call_opens_and_closes_its_spans_in_order() {
         let (tape, error) = taped(None).await;
         assert!(error.is_none());
         assert_eq!(
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn call_cancelled_between_two_attempts_is_no_error() {
+    async fn call_cancelled_between_two_attempts_is_not_an_error() {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
         let _guard = crate::listen::listen(subscriber);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cancelled_call_closes_its_spans_and_is_no_error() {
+    async fn cancelled_call_closes_its_spans_and_is_not_an_error() {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
         let _guard = crate::listen::listen(subscriber);
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn operation_opens_its_spans_and_calls_inside_stand_below_its_attempt() {
+    async fn operation_opens_its_spans_and_inner_calls_are_children_of_its_attempt() {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
         let _guard = crate::listen::listen(subscriber);

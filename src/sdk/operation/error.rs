@@ -146,7 +146,7 @@ impl FailedWork {
             (EffectClaim::FromError, Some(ours)) => {
                 let call = ours.timeline().map(|of| &of.0);
                 // If the attempt does not know this call, it may have missed other calls in the same way.
-                let others = match operation.has_heard_of(attempt, call) {
+                let others = match operation.has_recorded(attempt, call) {
                     true => operation.effect_of_calls(attempt),
                     false => Effect::Possible,
                 };

@@ -1,4 +1,4 @@
-//! How one address has fared: pure.
+//! The health of one address. Pure.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use tokio::time::Instant;
 /// The state of one address of a destination.
 #[derive(Clone, Debug)]
 pub(crate) struct AddressHealth {
-    /// Tells it from an earlier entry of the same address.
+    /// Distinguishes it from an earlier entry of the same address.
     pub(super) entry: u64,
-    /// Requests that are on their way.
+    /// The number of requests in flight.
     pub(super) in_flight: u32,
     pub(super) used: Option<Instant>,
-    /// How long answers take, and how many attempts fail: averages that forget.
+    /// The latency of responses and the share of failed attempts: moving averages.
     latency: Average,
     failures: Average,
-    /// Nothing can be connected to it; tried last until then.
+    /// Connects to it failed; until this instant it is tried last.
     refuses_until: Option<Instant>,
     refused_in_a_row: u32,
-    /// Much worse than its siblings: only trials go there until it is as good as they are.
+    /// Set if it is much worse than its siblings. Then it gets only trial requests, until it is as good as they are.
     pub(super) aside: Option<Aside>,
-    /// When it left DNS, if the addresses of the name come back.
+    /// When it left DNS, if the addresses of this name tend to come back.
     pub(super) absent_since: Option<Instant>,
 }
 
@@ -33,16 +33,16 @@ pub(super) struct Aside {
     good_trials: u32,
 }
 
-/// How an attempt ended, as far as its address goes.
+/// How an attempt ended, for the health of its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddressOutcome {
-    /// Answered, the head coming after so long.
+    /// A response came. Holds the time until its head.
     Answered(Duration),
-    /// Failed on the way: at tls, send, gateway, server or receive.
+    /// The attempt failed at tls, send, gateway, server or receive.
     Failed,
-    /// No connection could be made.
+    /// The connect failed.
     Unreachable,
-    /// Says nothing: the caller went away.
+    /// Not known: the caller went away.
     Unknown,
 }
 
@@ -61,8 +61,8 @@ impl AddressHealth {
         }
     }
 
-    pub(super) fn record(&mut self, fared: AddressOutcome, now: Instant) {
-        match fared {
+    pub(super) fn record(&mut self, outcome: AddressOutcome, now: Instant) {
+        match outcome {
             AddressOutcome::Answered(latency) => {
                 self.refuses_until = None;
                 self.refused_in_a_row = 0;
@@ -83,18 +83,18 @@ impl AddressHealth {
         }
     }
 
-    /// Until when it is tried last, if at all.
+    /// Returns until when it is tried last, if a connect to it failed.
     pub(super) fn refuses_until(&self, now: Instant) -> Option<Instant> {
         self.refuses_until.filter(|until| now < *until)
     }
 
-    /// Whether there may be siblings that it is much worse than: it fails, or takes its time.
+    /// Returns whether it may be much worse than its siblings: some attempts fail, or its latency is high.
     pub(super) fn may_be_worse(&self) -> bool {
         let is_slow = self.latency.is_known() && self.latency.value > SLOWER_BY.as_secs_f64();
         self.failures.is_known() && (self.failures.value > FAILS_MORE || is_slow)
     }
 
-    /// Whether it is much worse than its siblings; `None` while too little is known.
+    /// Compares it with its siblings. `None` while there are too few samples.
     pub(super) fn compare(&self, siblings: &Siblings) -> Option<Standing> {
         if !self.failures.is_known() {
             return None;
@@ -112,7 +112,7 @@ impl AddressHealth {
         })
     }
 
-    /// Sets it aside; what it did before is forgotten, so that its trials speak for themselves.
+    /// Sets it aside. Its earlier samples are removed, so that only its trials count.
     pub(super) fn set_aside(&mut self, now: Instant) {
         self.aside = Some(Aside {
             next_trial: now + TRIAL_EVERY,
@@ -123,7 +123,7 @@ impl AddressHealth {
         self.failures = Average::new();
     }
 
-    /// Whether a trial of it is due; if so, it is counted as made.
+    /// Returns whether a trial of it is due. If so, counts the trial as made.
     pub(super) fn try_again(&mut self, now: Instant) -> bool {
         let Some(aside) = &mut self.aside else {
             return false;
@@ -137,12 +137,12 @@ impl AddressHealth {
         due
     }
 
-    /// A trial ended: enough good ones in a row bring it back.
-    pub(super) fn tried(&mut self, fared: AddressOutcome, siblings: &Siblings) {
+    /// Records the end of a trial. Enough good trials in a row end the time aside.
+    pub(super) fn tried(&mut self, outcome: AddressOutcome, siblings: &Siblings) {
         let Some(aside) = &mut self.aside else {
             return;
         };
-        match fared {
+        match outcome {
             AddressOutcome::Answered(latency) if siblings.is_as_good(latency) => {
                 aside.good_trials += 1;
                 if aside.good_trials >= GOOD_TRIALS {
@@ -190,7 +190,7 @@ impl Siblings {
     }
 }
 
-/// An average that gives the latest tenth of the weight.
+/// A moving average: the latest sample has a tenth of the weight.
 #[derive(Clone, Copy, Debug)]
 struct Average {
     value: f64,
@@ -205,7 +205,7 @@ impl Average {
         }
     }
 
-    /// The first samples weigh alike, so that none of them stands for all.
+    /// The first samples have equal weights, so that the first one does not dominate.
     fn add(&mut self, sample: f64) {
         self.samples = self.samples.saturating_add(1);
         let weight = NEWEST.max(1.0 / f64::from(self.samples));
@@ -218,19 +218,19 @@ impl Average {
 }
 
 const NEWEST: f64 = 0.1;
-/// Fewer say nothing.
+/// Fewer samples are not meaningful.
 const SAMPLES: u32 = 10;
-/// Half of it is noise.
+/// Differences below this factor may be noise.
 const SLOWER_TIMES: f64 = 2.0;
-/// On one machine everything is fast, and twice of nothing is nothing.
+/// On one machine all latencies are tiny, so a ratio alone is not meaningful.
 const SLOWER_BY: Duration = Duration::from_millis(5);
 const FAILS_TIMES: f64 = 3.0;
 const FAILS_MORE: f64 = 0.15;
-/// A trial every so often, and never more than one in so many requests: a tenth of the traffic at
-/// the most, and far less where there is much.
+/// The interval between trials, and the minimum number of requests between them. Trials are at most a tenth of the
+/// traffic, and far less under high traffic.
 const TRIAL_EVERY: Duration = Duration::from_secs(2);
 const TRIAL_SHARE: u32 = 20;
 const GOOD_TRIALS: u32 = 3;
-/// An address that refuses is tried again soon, then less and less often.
+/// An address that refuses connections is tried again soon, then with growing intervals.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

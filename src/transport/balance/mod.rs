@@ -1,10 +1,10 @@
-//! The addresses of a destination: which one next, which one is gone. Pure: time is an argument.
+//! The addresses of a destination: chooses the next one, and notices those that left DNS. Pure: time is an argument.
 //!
 //! ```text
-//!  what DNS gives now ──┬─ healthy: fewest requests in flight, the warm one on a tie
-//!                       ├─ set aside: much worse than its siblings; only trials, and when all else fails
-//!                       └─ refusing: nothing could be connected to it of late; tried last
-//!  what it gave before ──── gone: not chosen again, its connections are dropped
+//!  current DNS answer ──┬─ healthy: fewest requests in flight; on a tie, one with an open connection
+//!                       ├─ set aside: much worse than its siblings; gets trials, and requests if all others fail
+//!                       └─ refusing: recent connects to it failed; tried last
+//!  earlier answers ──────── gone: not chosen again, its connections are closed
 //! ```
 
 mod health;
@@ -22,11 +22,11 @@ use self::health::{AddressHealth, Siblings, Standing};
 #[derive(Debug, Default)]
 pub(crate) struct Balancer {
     known: BTreeMap<IpAddr, AddressHealth>,
-    /// How many addresses were written down so far: an address that comes back is another entry.
+    /// The number of entries made so far. An address that comes back gets a new entry.
     entries: u64,
-    /// The generation of the last DNS answer, and whether it was whole. Most calls bring the same one.
+    /// The generation of the last DNS answer, and whether it was authoritative. Most calls have the same answer.
     current: Option<(u64, bool)>,
-    /// Addresses of this name have come back before: a CDN, say, that turns through a large set.
+    /// Whether addresses of this name have come back before, for example because a CDN rotates a large set.
     rotates: bool,
     /// The addresses that left DNS a short time ago, to notice when they come back.
     left: HashMap<IpAddr, Instant>,
@@ -36,10 +36,11 @@ pub(crate) struct Balancer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResolvedAddresses<'a> {
     pub(crate) addresses: &'a [IpAddr],
-    /// The same number, the same addresses.
+    /// Answers with the same generation have the same addresses.
     pub(crate) generation: u64,
     pub(crate) ttl: Duration,
-    /// Of which families it speaks: what is absent of them is absent. Of none if it is stale.
+    /// The families for which the DNS result is complete: an absent address of such a family has left DNS. Neither, if
+    /// the result is stale.
     pub(crate) speaks_for: (V4, V6),
 }
 
@@ -56,7 +57,7 @@ impl ResolvedAddresses<'_> {
     }
 }
 
-/// A request that is on its way to an address.
+/// A request in flight to an address.
 #[derive(Debug)]
 pub(crate) struct RequestInFlight {
     pub(crate) address: IpAddr,
@@ -64,8 +65,7 @@ pub(crate) struct RequestInFlight {
 }
 
 impl Balancer {
-    /// Takes in what DNS gives now. Returns the addresses that are gone: their connections are to be
-    /// dropped.
+    /// Takes over a DNS answer. Returns the addresses that have left DNS: the caller drops their connections.
     pub(crate) fn update(&mut self, given: &ResolvedAddresses<'_>, now: Instant) -> Vec<IpAddr> {
         let current = Some((given.generation, given.speaks_for == (true, true)));
         if self.current == current && !self.rotates {
@@ -113,8 +113,8 @@ impl Balancer {
         self.left.insert(address, now);
     }
 
-    /// The addresses in the order in which they are tried, `most` at the most. The first is counted
-    /// as chosen by [`begin`](Self::begin).
+    /// Returns the addresses in the order in which they are tried, at most `most`. [`begin`](Self::begin) counts the
+    /// request to the first one.
     pub(crate) fn order(&mut self, addresses: &[IpAddr], most: usize, now: Instant) -> Vec<IpAddr> {
         if let [only] = addresses {
             return vec![*only];
@@ -143,18 +143,18 @@ impl Balancer {
         order.take(most).collect()
     }
 
-    /// Whether `address` is still one of this destination's.
+    /// Returns whether `address` still belongs to this destination.
     pub(crate) fn knows(&self, address: IpAddr) -> bool {
         self.known.contains_key(&address)
     }
 
-    /// The addresses that it knows, in no order.
+    /// Returns the known addresses, in no order.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         self.known.keys().copied().collect()
     }
 
-    /// Notes that a request goes to `address`. Returns an entry for [`end`](Self::end), or `None` if the address is not
-    /// known any more.
+    /// Records that a request goes to `address`. Returns an entry for [`end`](Self::end), or `None` if the address is
+    /// not known any more.
     pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Option<RequestInFlight> {
         let health = self.known.get_mut(&address)?;
         health.in_flight = health.in_flight.saturating_add(1);
@@ -163,12 +163,12 @@ impl Balancer {
         Some(RequestInFlight { address, number })
     }
 
-    /// Notes the end of a request. If the address has left DNS since then, the result does not count for an address
+    /// Records the end of a request. If the address has left DNS since then, the result does not count for an address
     /// that came back. Returns true if the address is set aside because of it.
     pub(crate) fn end(
         &mut self,
         entry: RequestInFlight,
-        fared: AddressOutcome,
+        outcome: AddressOutcome,
         now: Instant,
     ) -> bool {
         let health = self.known.get_mut(&entry.address);
@@ -178,7 +178,7 @@ impl Balancer {
         health.in_flight = health.in_flight.saturating_sub(1);
         let is_aside = health.aside.is_some();
         if !is_aside {
-            health.record(fared, now);
+            health.record(outcome, now);
             if !health.may_be_worse() {
                 return false;
             }
@@ -189,7 +189,7 @@ impl Balancer {
             return false;
         };
         if is_aside {
-            health.tried(fared, &siblings);
+            health.tried(outcome, &siblings);
             return false;
         }
         let worse = may_go && health.compare(&siblings) == Some(Standing::Worse);
@@ -223,7 +223,7 @@ impl Balancer {
         }
     }
 
-    /// At most a third of the addresses, and never the last one.
+    /// Returns whether another address may be set aside: at most a third of them, and never the last one.
     fn may_set_aside(&self) -> bool {
         let present = self.known.values().filter(|h| h.absent_since.is_none());
         let (all, aside) = present.fold((0, 0), |(all, aside), health| {
@@ -238,8 +238,8 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len().checked_sub(1)? / 2).copied()
 }
 
-/// How long the next address may take to connect: an equal share of what is left, so that one that
-/// swallows SYNs does not use up the time of the others.
+/// Returns how long the next address may take to connect: an equal share of the time left. So an address that drops
+/// SYNs does not use up the time of the others.
 pub(crate) fn share(left: Duration, addresses: usize) -> Duration {
     let addresses = u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
     (left / addresses).max(LEAST_SHARE.min(left))
@@ -247,9 +247,9 @@ pub(crate) fn share(left: Duration, addresses: usize) -> Duration {
 
 /// One round trip around half of the world.
 const LEAST_SHARE: Duration = Duration::from_millis(300);
-/// An address of a name that turns through many is not gone before this.
+/// If the addresses of a name come back, an absent address is kept for this time.
 const ROTATION: Duration = Duration::from_secs(60);
-/// More than a rotating name shows within a minute.
+/// More than the addresses that a rotating name shows within a minute.
 const MOST_LEFT: usize = 256;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! How long a connection may stay unanswered by the machine at its other end: pure.
+//! How long the peer may stay silent before a connection counts as dead. Pure.
 //!
-//! A path that goes dark (a partition, a firewall that forgot the connection, a host that lost its
-//! power) looks like a slow service. Three mechanisms below HTTP detect it:
+//! A path that goes dark (a partition, a firewall that dropped its state, a host that lost its power) looks like a slow
+//! service. Three mechanisms below HTTP detect it:
 //!
 //! - the kernel, for bytes that were sent and not acknowledged,
 //! - its keep-alive, for a connection on which nothing is sent,
@@ -17,15 +17,15 @@ use crate::timeout::Timeouts;
 use crate::transport::options::KeepAlive;
 use crate::transport::wire::watch::PingTimes;
 
-/// When a connection is taken for dead.
+/// When a connection counts as dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeadPeerTimeouts {
-    /// How long what was sent may stay unacknowledged.
+    /// How long sent bytes may stay unacknowledged.
     unacknowledged: Duration,
-    /// After how long a silence the kernel asks whether the peer is there, and how often from then.
+    /// The silence after which the kernel sends its first probe, and the interval of further probes.
     probe: Duration,
     probe_again: Duration,
-    /// How many times, where the kernel does not go by the time above instead.
+    /// The number of probes, on systems where the kernel does not use the time above instead.
     probes: u32,
     /// The silence before a PING of HTTP/2, and the time for its acknowledgment.
     ping: Duration,
@@ -33,17 +33,16 @@ pub(crate) struct DeadPeerTimeouts {
 }
 
 impl DeadPeerTimeouts {
-    /// No byte acknowledged for the send timeout: dead. With the defaults that is half of the attempt,
-    /// and the first byte timeout is four fifths of it, so that a dark path is told before a silent
-    /// service would be. (The kernel counts from its first retransmission, 0.2 to 0.4 s after the request: told
-    /// after 3 s of the 4 s that a deadline of ten seconds leaves.)
+    /// A connection is dead if no byte was acknowledged for the send timeout. With the defaults that is half of the
+    /// attempt timeout, and the first byte timeout is longer. So a dark path is reported before a silent service would
+    /// be. (The kernel counts from its first retransmission, 0.2 to 0.4 s after the request. So it reports after 3 s of
+    /// the 4 s that a deadline of ten seconds leaves.)
     ///
-    /// Two things keep it from being shorter. The kernel applies it to the connect as well, whose
-    /// limit is kept above this, with a name of its own. It follows the limits of an attempt that another one may
-    /// follow, although the connection may serve one with more time: with those, a dark path would be told after a
-    /// silent service. And it counts a peer that acknowledges but
-    /// has no room for more: below the send timeout, a server that stops reading would be taken for
-    /// a path that is dark.
+    /// It cannot be shorter, for two reasons. The kernel applies it to the connect as well, and the connect timeout
+    /// must expire first, because it names its hop. And the kernel also counts a peer that acknowledges but has no room
+    /// for more: below the send timeout, a server that stops reading would look like a dark path. It follows the
+    /// timeouts of an attempt that another one may follow, although a connection may also serve a last attempt with
+    /// more time. With the timeouts of a last attempt, a dark path would be reported after a silent service.
     pub(crate) fn of(timeouts: &Timeouts) -> Self {
         let connect = timeouts.connect().get() + AFTER_CONNECT;
         let unacknowledged = timeouts.send().get().max(connect).max(SHORTEST);
@@ -55,21 +54,21 @@ impl DeadPeerTimeouts {
             probe_again: whole_seconds(half / 2),
             probes: PROBES,
             ping: third.max(SHORTEST_PING),
-            // Longer than that: a peer that collects its garbage is not dead.
+            // Longer than a pause for garbage collection: such a peer is not dead.
             pong: third * 2,
         }
     }
 
-    /// The same, or with a keep-alive of the user's.
+    /// Returns these times, or those of the user's keep-alive.
     pub(crate) fn with(timeouts: &Timeouts, keep_alive: Option<KeepAlive>) -> Self {
-        let patience = Self::of(timeouts);
+        let times = Self::of(timeouts);
         match keep_alive {
-            Some(keep_alive) => patience.by(keep_alive, timeouts),
-            None => patience,
+            Some(keep_alive) => times.by(keep_alive, timeouts),
+            None => times,
         }
     }
 
-    /// The longest that any of these limits needs. A connection serves calls under all of them.
+    /// Returns the longest times that any of these timeouts needs. A connection serves calls with all of them.
     pub(crate) fn longest(timeouts: &[Timeouts], keep_alive: Option<KeepAlive>) -> Option<Self> {
         let all = timeouts
             .iter()
@@ -77,7 +76,7 @@ impl DeadPeerTimeouts {
         all.reduce(Self::or_longer)
     }
 
-    /// The longer one of each time. Under a keep-alive of the user's, some are the same and others differ.
+    /// Returns the longer value of each time. With a keep-alive of the user, some are equal and others differ.
     fn or_longer(self, other: Self) -> Self {
         Self {
             unacknowledged: self.unacknowledged.max(other.unacknowledged),
@@ -89,8 +88,8 @@ impl DeadPeerTimeouts {
         }
     }
 
-    /// The same with a keep-alive of the user's, which decides when a connection is dead, idle or not. The connect has
-    /// its own limit all the same.
+    /// Returns the times with the user's keep-alive, which then decides when a connection is dead, idle or not. The
+    /// connect still has its own timeout.
     fn by(self, keep_alive: KeepAlive, timeouts: &Timeouts) -> Self {
         let connect = timeouts.connect().get() + AFTER_CONNECT;
         Self {
@@ -115,8 +114,9 @@ impl DeadPeerTimeouts {
         socket.set_tcp_keepalive(&keepalive)
     }
 
-    /// When HTTP/2 asks. The kernel's probes watch idle connections without waking anything, and servers count
-    /// pings on connections without streams as abuse (gRPC: two, then GOAWAY).
+    /// Returns the times of HTTP/2's PINGs, which are sent only while requests wait. The kernel's probes watch idle
+    /// connections without waking a task. Servers count PINGs on connections without streams as abuse (gRPC: two, then
+    /// GOAWAY).
     pub(super) const fn pings(self) -> PingTimes {
         PingTimes {
             after: self.ping,
@@ -124,7 +124,7 @@ impl DeadPeerTimeouts {
         }
     }
 
-    /// The same for the connections of a bare reqwest client.
+    /// Sets the same options for the connections of a bare reqwest client.
     #[cfg(feature = "reqwest")]
     pub(crate) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
@@ -132,7 +132,7 @@ impl DeadPeerTimeouts {
         builder
             .tcp_keepalive(self.probe)
             .tcp_keepalive_interval(self.probe_again)
-            // Linux goes by the time above instead.
+            // Linux uses the time above instead.
             .tcp_keepalive_retries(PROBES)
             .http2_keep_alive_interval(self.ping)
             .http2_keep_alive_timeout(self.pong)
@@ -140,20 +140,20 @@ impl DeadPeerTimeouts {
     }
 }
 
-/// Rounded up: the kernel counts its probes in seconds, and takes zero for a mistake.
+/// Rounds up: the kernel counts its probes in seconds, and rejects zero.
 fn whole_seconds(time: Duration) -> Duration {
     let up = u64::from(time.subsec_nanos() > 0);
     Duration::from_secs((time.as_secs() + up).max(1))
 }
 
-/// Our own limit of the connect runs out first.
+/// The crate's own connect timeout expires first.
 const AFTER_CONNECT: Duration = Duration::from_millis(100);
-/// The kernel sends again after 200 ms at the earliest; that needs time to be acknowledged.
+/// The kernel retransmits after 200 ms at the earliest, and the retransmission needs time to be acknowledged.
 const SHORTEST: Duration = Duration::from_millis(300);
-/// A call waits for a few of them at the most; more often is what servers call a flood.
+/// A call waits for a few PINGs at most. Servers treat more frequent PINGs as a flood.
 const SHORTEST_PING: Duration = Duration::from_secs(1);
 const PROBES: u32 = 2;
-/// Linux refuses a longer `TCP_USER_TIMEOUT`: it takes the milliseconds for negative.
+/// Linux refuses a longer `TCP_USER_TIMEOUT`: it reads the milliseconds as a negative number.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
@@ -162,48 +162,45 @@ mod tests {
     use super::*;
     use crate::timeout::TimeoutsConfig;
 
-    /// When the kernel sends again what was not acknowledged, at the latest on a path of 100 ms.
-    const FIRST_REPEAT: Duration = Duration::from_millis(400);
+    /// The latest time at which the kernel retransmits unacknowledged bytes on a path of 100 ms.
+    const FIRST_RETRANSMISSION: Duration = Duration::from_millis(400);
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     #[test]
-    fn dark_path_is_told_before_a_silent_service_for_every_deadline_from_four_seconds() {
+    fn dark_path_is_reported_before_a_silent_service_for_every_deadline_from_four_seconds() {
         for deadline in [4, 5, 10, 30, 60, 600, 3_600, 86_400].map(Duration::from_secs) {
             let timeouts = Timeouts::new(deadline).unwrap();
-            let patience = DeadPeerTimeouts::of(&timeouts);
-            let told = patience.unacknowledged + FIRST_REPEAT;
-            assert!(told < timeouts.first_byte().get(), "{deadline:?}");
-            assert!(patience.unacknowledged >= timeouts.send().get());
-            assert!(patience.unacknowledged > timeouts.connect().get());
+            let times = DeadPeerTimeouts::of(&timeouts);
+            let reported = times.unacknowledged + FIRST_RETRANSMISSION;
+            assert!(reported < timeouts.first_byte().get(), "{deadline:?}");
+            assert!(times.unacknowledged >= timeouts.send().get());
+            assert!(times.unacknowledged > timeouts.connect().get());
         }
     }
 
     #[test]
-    fn path_that_goes_dark_during_the_wait_is_told_before_a_silent_service_from_six_seconds() {
+    fn path_that_goes_dark_during_the_wait_is_reported_before_a_silent_service_from_six_seconds() {
         for deadline in [6, 10, 30, 60, 600].map(Duration::from_secs) {
             let timeouts = Timeouts::new(deadline).unwrap();
-            let patience = DeadPeerTimeouts::of(&timeouts);
-            let by_ping = patience.ping + patience.pong;
+            let times = DeadPeerTimeouts::of(&timeouts);
+            let by_ping = times.ping + times.pong;
             assert!(by_ping < timeouts.first_byte().get(), "{deadline:?}");
-            let by_probe = patience.probe + patience.probe_again;
+            let by_probe = times.probe + times.probe_again;
             assert!(by_probe < timeouts.first_byte().get(), "{deadline:?}");
         }
     }
 
     #[test]
-    fn ten_seconds_make_two_and_a_half() {
-        let patience = DeadPeerTimeouts::of(&Timeouts::new(MS(10_000)).unwrap());
-        assert_eq!(patience.unacknowledged, MS(2_600));
-        assert_eq!(
-            (patience.probe, patience.probe_again),
-            (MS(2_000), MS(1_000))
-        );
-        assert_eq!(patience.ping, MS(1_000));
-        assert_eq!(patience.pong.as_millis(), 1_733);
+    fn deadline_of_ten_seconds_gives_two_and_a_half() {
+        let times = DeadPeerTimeouts::of(&Timeouts::new(MS(10_000)).unwrap());
+        assert_eq!(times.unacknowledged, MS(2_600));
+        assert_eq!((times.probe, times.probe_again), (MS(2_000), MS(1_000)));
+        assert_eq!(times.ping, MS(1_000));
+        assert_eq!(times.pong.as_millis(), 1_733);
     }
 
     #[test]
-    fn connect_limit_is_never_cut_short() {
+    fn connect_timeout_always_expires_first() {
         let long = TimeoutsConfig::new().connect(MS(4_000)).send(MS(500));
         let timeouts = Timeouts::from_config(MS(10_000), long).unwrap();
         assert_eq!(DeadPeerTimeouts::of(&timeouts).unacknowledged, MS(4_100));
@@ -219,9 +216,9 @@ mod tests {
             retries: 3,
         };
         let own = DeadPeerTimeouts::of(&timeouts);
-        let set = |patience: DeadPeerTimeouts| {
+        let set = |times: DeadPeerTimeouts| {
             let socket = TcpSocket::new_v4().unwrap();
-            patience.set(&socket).unwrap();
+            times.set(&socket).unwrap();
             let socket = SockRef::from(&socket);
             (
                 socket.tcp_keepalive_time().unwrap(),
@@ -251,12 +248,9 @@ mod tests {
 
     #[test]
     fn kernel_is_given_the_time_to_send_again_and_whole_seconds() {
-        let patience = DeadPeerTimeouts::of(&Timeouts::new(MS(10)).unwrap());
-        assert_eq!(patience.unacknowledged, SHORTEST);
-        assert_eq!(
-            (patience.probe, patience.probe_again),
-            (MS(1_000), MS(1_000))
-        );
+        let times = DeadPeerTimeouts::of(&Timeouts::new(MS(10)).unwrap());
+        assert_eq!(times.unacknowledged, SHORTEST);
+        assert_eq!((times.probe, times.probe_again), (MS(1_000), MS(1_000)));
         assert_eq!(whole_seconds(MS(1_000)), MS(1_000));
         assert_eq!(whole_seconds(MS(1_001)), MS(2_000));
     }

@@ -1,4 +1,4 @@
-//! A new connection: TCP, the way through a proxy, TLS, and the protocol that the server chose.
+//! A new connection: TCP, a tunnel through a proxy, TLS, and the protocol that the server chose.
 
 pub(super) mod dead_peer;
 mod socks;
@@ -34,11 +34,11 @@ use crate::hop::{SocketFailed, TimeoutElapsed};
 use crate::record::Tickets;
 use crate::timeout::{TimeoutKind, Timeouts};
 
-/// How connections are made, the same for all destinations.
+/// Makes connections, in the same way for all destinations.
 #[derive(Debug)]
 pub(super) struct Connector {
-    /// Of connections from now on.
-    pub(super) patience: Mutex<DeadPeerTimeouts>,
+    /// The times of new connections.
+    pub(super) dead_peer: Mutex<DeadPeerTimeouts>,
     pub(super) options: Options,
     pub(super) http1: hyper::client::conn::http1::Builder,
     pub(super) http2: h2::client::Builder,
@@ -47,25 +47,31 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    fn patience(&self) -> DeadPeerTimeouts {
-        *self.patience.lock().unwrap_or_else(PoisonError::into_inner)
+    fn dead_peer_times(&self) -> DeadPeerTimeouts {
+        *self
+            .dead_peer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes new connections wait for as long as any of these limits needs.
+    /// Makes new connections wait as long as any of these timeouts needs.
     pub(super) fn follow(&self, timeouts: &[Timeouts]) {
         if let Some(longest) = DeadPeerTimeouts::longest(timeouts, self.options.keep_alive) {
-            *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = longest;
+            *self
+                .dead_peer
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = longest;
         }
     }
 
-    /// Connects to an address, as the options say.
+    /// Connects to an address with the user's options.
     pub(super) async fn tcp(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }?;
         socket.set_nodelay(true)?;
-        self.patience().set(&socket)?;
+        self.dead_peer_times().set(&socket)?;
         let options = &self.options;
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         if let Some(interface) = &options.interface {
@@ -79,13 +85,13 @@ impl Connector {
     }
 }
 
-/// One connection to be made. It owns all that it needs: the call that began it may leave it behind.
+/// One connection to make. It owns all that it needs, because the call that began it may end earlier.
 pub(super) struct Dial {
     pub(super) connector: Arc<Connector>,
     pub(super) end: End,
     pub(super) target: Arc<Route>,
     pub(super) watch: SetupWatch,
-    /// How long it may take to connect, and to shake hands.
+    /// The time for the connect, and for the TLS handshake.
     pub(super) timeouts: (Duration, Duration),
 }
 
@@ -106,18 +112,18 @@ impl End {
     }
 }
 
-/// The destination of a connection, and the way there.
+/// The destination of a connection, and its route.
 #[derive(Debug)]
 pub(super) struct Route {
     /// The host as a TLS server name, without the brackets of an IPv6 literal.
     pub(super) host: Arc<str>,
     pub(super) port: u16,
-    /// None for `http`.
+    /// `None` for `http`.
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) via: Option<Arc<Via>>,
 }
 
-/// A connection that stands.
+/// An established connection.
 #[derive(Debug)]
 pub(super) enum Connected {
     Http1(Arc<Http1>),
@@ -125,7 +131,7 @@ pub(super) enum Connected {
 }
 
 impl Dial {
-    /// Makes the connection. It rests in the pool; `hold` lives as long as its task.
+    /// Makes the connection. It belongs to `pool`. `hold` is dropped with the connection's task.
     pub(super) async fn run<P: Home + Watcher>(
         self,
         pool: Weak<P>,
@@ -163,7 +169,11 @@ impl Dial {
             true => {
                 let Connector { http2, options, .. } = &*self.connector;
                 let bounds_heads = options.http2_header_bytes.is_some();
-                let how = (http2, bounds_heads, self.connector.patience().pings());
+                let how = (
+                    http2,
+                    bounds_heads,
+                    self.connector.dead_peer_times().pings(),
+                );
                 let home: Weak<dyn Watcher> = pool;
                 let opened = Http2::open(stream, made, how, Attachment { home, hold });
                 let (limit, which) = match self.target.tls {
@@ -174,8 +184,8 @@ impl Dial {
             }
             false => {
                 let home: Weak<dyn Home> = pool;
-                let place = Attachment { home, hold };
-                let opened = Http1::open(stream, made, &self.connector.http1, place);
+                let attachment = Attachment { home, hold };
+                let opened = Http1::open(stream, made, &self.connector.http1, attachment);
                 Connected::Http1(opened.await?)
             }
         };
@@ -183,7 +193,7 @@ impl Dial {
         Ok(connected)
     }
 
-    /// A stream to the destination, through a proxy if there is one.
+    /// Returns a stream to the destination, through a proxy if there is one.
     async fn reach(&self) -> Result<(Socket, Stream), BoxError> {
         let socket = match &self.end {
             End::Address(address) => Socket::new(self.connector.tcp(*address).await?)?,
@@ -210,7 +220,7 @@ impl Dial {
         Ok((socket, stream))
     }
 
-    /// Whether a proxy passes the requests on, without a tunnel.
+    /// Returns whether a proxy forwards the requests, without a tunnel.
     fn is_forwarded(&self) -> bool {
         let via = self.target.via.as_deref();
         via.is_some_and(|via| via.speaks == Speaks::Http) && self.target.tls.is_none()
@@ -224,13 +234,13 @@ async fn unix(path: &Path) -> std::io::Result<Socket> {
         .map(Socket::unix)
 }
 
-/// No transport was built with one.
+/// Never called: `build()` refuses a unix socket here.
 #[cfg(not(unix))]
 async fn unix(_: &Path) -> std::io::Result<Socket> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-/// Shakes hands.
+/// Makes the TLS handshake.
 async fn secure(
     stream: Stream,
     config: &Arc<ClientConfig>,
@@ -254,7 +264,7 @@ async fn within<T, E: Into<BoxError>>(
     }
 }
 
-/// The system has no certificates to trust.
+/// The error if the system has no trusted certificates.
 #[derive(Debug)]
 pub(super) struct NoRoots(pub(super) Arc<ConfigError>);
 

@@ -21,7 +21,7 @@ pub(super) async fn connect(
     Ok(stream)
 }
 
-/// Agrees on a way to log in, and logs in (RFC 1929).
+/// Negotiates the authentication method, and logs in (RFC 1929).
 async fn log_in(stream: &mut Stream, credentials: Option<Credentials>) -> Result<(), SocksFailure> {
     let greeting: &[u8] = match credentials {
         None => &[VERSION, 1, NO_LOGIN],
@@ -47,7 +47,9 @@ async fn log_in(stream: &mut Stream, credentials: Option<Credentials>) -> Result
                 _ => Err(SocksFailure::Login("it does not accept the credentials")),
             }
         }
-        ([VERSION, _], _) => Err(SocksFailure::Login("it wants another login")),
+        ([VERSION, _], _) => Err(SocksFailure::Login(
+            "it requires another authentication method",
+        )),
         _ => Err(SocksFailure::Refused("it does not speak SOCKS5")),
     }
 }
@@ -84,7 +86,7 @@ async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), SocksFail
         2 => return Err(SocksFailure::Denied),
         code => return Err(SocksFailure::Refused(reason(code))),
     }
-    // The proxy's own end of the connection, which nothing asks for.
+    // The address of the proxy's own end of the connection. It is not used.
     let address = match kind {
         V4 => 4,
         V6 => 16,

@@ -62,7 +62,7 @@ pub(super) fn request(
 }
 
 fn refused<B>(response: &Response<B>) -> TunnelRefused {
-    // A proxy's own word for what went wrong (RFC 9209).
+    // The proxy's own reason (RFC 9209).
     let said = response.headers().get("proxy-status");
     let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
     TunnelRefused {
@@ -85,7 +85,7 @@ fn broken(error: impl Into<BoxError>) -> BoxError {
     })
 }
 
-/// Polls what drives a connection beside the future that waits for it.
+/// Polls the future that drives a connection together with the future that waits for it.
 async fn alongside<T>(waiting: impl Future<Output = T>, driver: impl Future) -> T {
     let mut waiting = pin!(waiting);
     let mut driver = pin!(driver);
@@ -97,5 +97,5 @@ async fn alongside<T>(waiting: impl Future<Output = T>, driver: impl Future) -> 
     .await
 }
 
-/// Of a header's value, in an error.
+/// The number of bytes of a header's value that an error shows.
 const MOST_SAID: usize = 200;

@@ -1,4 +1,4 @@
-//! The attempt that waits for a connection: its record hears how the setup goes, until the call leaves it.
+//! Reports the setup of a connection to the attempt that waits for it, until the call uses another connection.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,15 +13,15 @@ pub(crate) struct SetupWatch(Arc<Watched>);
 
 #[derive(Debug)]
 struct Watched {
-    /// None once the call has left.
+    /// `None` once the call uses another connection.
     tracker: Mutex<Option<Arc<Tracker>>>,
-    /// Which of the attempt's dials it is.
+    /// The number of this dial in its attempt.
     number: u32,
     link: Option<Link>,
 }
 
 impl SetupWatch {
-    /// A setup begins.
+    /// Records that a setup begins.
     pub(crate) fn begin(tracker: &Arc<Tracker>, end: &End) -> Self {
         let number = tracker.connecting(end.address());
         if let End::Socket(path) = end {
@@ -56,7 +56,7 @@ impl SetupWatch {
         }
     }
 
-    /// Notes that the call has another connection: from here on, events are not part of its attempt.
+    /// Records that the call has another connection: from now on, the setup's events are not part of its attempt.
     pub(crate) fn leave(&self) {
         let left = self
             .0

@@ -1,4 +1,4 @@
-//! Clients of reqwest's that nothing of ours stands in front of.
+//! Bare reqwest clients: no layer of this crate is around them.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use tower_service::Service;
 use url::Url;
 
 use super::connector_layer::{ConnectorFuture, ConnectorLayer};
-use super::current::with_ear;
+use super::current::with_observer;
 use super::judge::Seen;
 use super::resolver_service::{Others, ResolverService};
 use crate::box_error::BoxError;
@@ -27,15 +27,14 @@ use crate::transport::target::dial;
 use crate::transport::tls;
 
 impl TransportBuilder {
-    /// Makes a bare [`reqwest::Client`] for an SDK that takes nothing else: see
-    /// [`sdk::bare`](crate::sdk::bare). Every request ends within the deadline of the limits, to the last
-    /// byte of its body, unless it brings a timeout of its own (`RequestBuilder::timeout`), which then holds
-    /// instead. (Feature `reqwest`.)
+    /// Builds a bare [`reqwest::Client`] for an SDK that accepts nothing else: see [`sdk::bare`](crate::sdk::bare).
+    /// Every request ends within the deadline of the timeouts, to the last byte of its body. A request's own timeout
+    /// (`RequestBuilder::timeout`) replaces that deadline. (Feature `reqwest`.)
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build). Fails too if there is chaos, or an option of connections: they have no place in a
-    /// client that is not ours.
+    /// Fails like [`build`](Self::build). Fails also if there is chaos, or an option of connections: a client of
+    /// another crate cannot apply them.
     pub fn build_reqwest(self) -> Result<reqwest::Client, ConfigError> {
         self.options.refuse_all()?;
         let parts = self.parts()?;
@@ -65,27 +64,27 @@ impl TransportBuilder {
         let repeat = reqwest::retry::for_host(Everywhere)
             .max_retries_per_request(MOST_REPEATS)
             .classify_fn(|answered| match answered.error() {
-                // The driver of an attempt retries it, and pays for it.
+                // The driver of the attempt retries it, from its budget.
                 Some(error) if is_unprocessed(error) && tracker::current().is_none() => {
                     answered.retryable()
                 }
                 _ => answered.success(),
             });
-        let tls = tls::with_alpn(with_ear(tls?));
+        let tls = tls::with_alpn(with_observer(tls?));
         let built = begin(tls, &timeouts)
-            // Both the time that a connector divides among the addresses, and an end of the whole setup.
+            // This is both the time that the connector divides among the addresses, and the timeout of the whole setup.
             .connect_timeout(set_up_within(&timeouts))
             .dns_resolver(names)
             .connector_layer(BareLayer(connector))
             .retry(repeat)
-            .proxy(way(proxies))
+            .proxy(proxy_of(proxies))
             .timeout(timeouts.deadline().get())
             .build();
         built.map_err(|error| ConfigError::failed("tls", error.without_url()))
     }
 }
 
-/// A client without what reqwest would do out of sight.
+/// Returns a builder without the parts of reqwest that this crate could not see.
 fn begin(tls: ClientConfig, timeouts: &Timeouts) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -97,28 +96,28 @@ fn begin(tls: ClientConfig, timeouts: &Timeouts) -> reqwest::ClientBuilder {
     DeadPeerTimeouts::of(timeouts).apply(builder)
 }
 
-/// Finds the way for reqwest, and keeps the URL that reqwest asks for. The connector layer gets it in a type that has
+/// Chooses the proxy for reqwest, and keeps the URL that reqwest passes. The connector layer gets it in a type that has
 /// no name and no accessor.
-fn way(proxies: Proxies) -> reqwest::Proxy {
+fn proxy_of(proxies: Proxies) -> reqwest::Proxy {
     reqwest::Proxy::custom(move |url| {
         note(url);
         let (dial, port) = dial(url).ok()?;
-        let via = proxies.way_to(url.scheme() == "https", &dial, port)?;
+        let via = proxies.proxy_for(url.scheme() == "https", &dial, port)?;
         Some(via.url().clone())
     })
 }
 
 fn note(url: &Url) {
-    // reqwest asks elsewhere, too: for the headers of a proxy.
+    // reqwest also calls this elsewhere, for the headers of a proxy.
     let _ = ASKED.try_with(|asked| asked.set(Some(url.clone())));
 }
 
 tokio::task_local! {
-    /// Where the connector that begins right here is asked to go.
+    /// The URL for which the connector that is being called right here must connect.
     static ASKED: Cell<Option<Url>>;
 }
 
-/// The [`ConnectorLayer`] as reqwest takes it.
+/// The [`ConnectorLayer`] in the form that reqwest accepts.
 #[derive(Clone)]
 struct BareLayer(ConnectorLayer);
 
@@ -152,8 +151,8 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    /// reqwest's connector asks for the way while it is called, and goes there only when its future is polled. One that
-    /// asks later has not told where it goes, and is refused if there is a filter.
+    /// reqwest's connector asks for the proxy while it is called, and connects only when its future is polled. If a
+    /// connector asks later, its destination is not known here, and a filter refuses it.
     fn call(&mut self, target: T) -> Self::Future {
         let (connecting, asked) = ASKED.sync_scope(Cell::default(), || {
             (self.inner.call(target), ASKED.with(Cell::take))
@@ -163,14 +162,14 @@ where
     }
 }
 
-/// A time after which every setup has ended by one of the three limits. They name their hop, and reqwest's own
-/// timeout would not. A stack above may give them more time than these limits do.
+/// Returns a time within which one of the three timeouts has ended every setup. Those name their hop, and reqwest's own
+/// timeout would not. An outer stack may give them more time than these timeouts do.
 fn set_up_within(timeouts: &Timeouts) -> Duration {
     let own = [timeouts.dns(), timeouts.connect(), timeouts.tls()];
     own.map(Timeout::get).iter().sum::<Duration>() + SPARE
 }
 
-/// Equal to every host.
+/// A value that is equal to every host.
 struct Everywhere;
 
 impl PartialEq<&str> for Everywhere {
@@ -179,9 +178,9 @@ impl PartialEq<&str> for Everywhere {
     }
 }
 
-/// The three limits together are 8 s at most, unless a stack above sets longer ones.
+/// The three timeouts together are at most 8 s, unless an outer stack sets longer ones.
 const SPARE: Duration = Duration::from_secs(30);
-/// As many as reqwest makes by default.
+/// The default of reqwest.
 const MOST_REPEATS: u32 = 2;
 
 #[cfg(test)]

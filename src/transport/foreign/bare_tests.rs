@@ -1,4 +1,4 @@
-//! The layer around reqwest's connector, over connectors of the tests' own.
+//! The layer around reqwest's connector, over connectors made by the tests.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::dns::AddressFilter;
 use crate::error::Error;
 use crate::hop::Kind;
 
-/// The kind of the failure of a connector that is refused. It asks for the way as it is called, or later.
+/// Returns the kind of the failure of a refused connector. It asks for the proxy when it is called, or later.
 async fn refused(filter: AddressFilter, url: &str, asks_later: bool) -> Kind {
     let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     let layer = BareLayer(ConnectorLayer {
@@ -33,7 +33,7 @@ async fn refused(filter: AddressFilter, url: &str, asks_later: bool) -> Kind {
 }
 
 #[tokio::test(start_paused = true)]
-async fn filter_judges_the_url_that_the_connector_asks_a_way_for() {
+async fn filter_judges_the_url_for_which_the_connector_asks_a_proxy() {
     let public = AddressFilter::public_only;
     let private = "http://127.0.0.1/";
     assert_eq!(refused(public(), private, false).await, Kind::Filtered);
@@ -52,7 +52,7 @@ async fn connector_that_asks_too_late_is_refused_where_there_is_a_filter() {
     );
 }
 
-/// A connection that there never is.
+/// The type of a connection that is never made.
 #[derive(Debug)]
 enum Nothing {}
 

@@ -1,5 +1,5 @@
-//! The setup of a connection in a foreign client (bare, hyper): connect begins, TLS begins, the connection stands. It
-//! keeps the limits of both, also for a setup that hyper finishes in the background.
+//! The setup of a connection in a foreign client (bare, hyper): connect begins, TLS begins, the connection is
+//! established. It enforces the timeouts of both, also for a setup that hyper finishes in the background.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -25,17 +25,17 @@ tokio::task_local! {
     static SETUP: Arc<Setup>;
 }
 
-/// The connection that is being made right here.
+/// Returns the setup that is being polled right here.
 pub(super) fn setup() -> Option<Arc<Setup>> {
     SETUP.try_with(Arc::clone).ok()
 }
 
-/// A handshake begins, on the connection that is being made right here.
+/// Records that a handshake begins on the connection that is being made right here.
 pub(super) fn handshake_begins(name: &ServerName<'_>, tickets: impl FnOnce() -> Tickets) {
     let _ = SETUP.try_with(|setup| setup.handshake_begins(name, tickets));
 }
 
-/// The handshake on the connection that is being made right here was one of TLS 1.3.
+/// Records that the handshake on the connection that is being made right here is a TLS 1.3 handshake.
 pub(super) fn handshake_was_1_3(name: &ServerName<'_>) {
     let _ = SETUP.try_with(|setup| setup.handshake_was_1_3(name));
 }
@@ -68,7 +68,7 @@ impl<F: Future> Connecting<F> {
 
 /// The state that the hooks of one setup share.
 pub(super) struct Setup {
-    /// Whose handshake counts; none: everybody's.
+    /// The name whose handshake counts; `None` if every handshake counts.
     host: Option<Arc<str>>,
     /// The port, for spans.
     pub(super) port: Option<u16>,
@@ -83,10 +83,10 @@ struct Watched {
     which: TimeoutKind,
     /// `None` once the setup has no request: its request went out on another connection.
     tracker: Option<Arc<Tracker>>,
-    /// The tracker is the setup's own: there is no attempt that could leave it behind.
+    /// Whether the tracker belongs to the setup itself: then there is no attempt that could abandon it.
     own: bool,
     asked: bool,
-    /// Which of its attempt's dials it is.
+    /// The number of this dial in its attempt.
     dial: u32,
 }
 
@@ -149,7 +149,7 @@ impl Setup {
         }
     }
 
-    /// It begins, and looks the name up by itself.
+    /// Records that it begins, and that the connector itself looks the name up.
     pub(super) fn watch_look_up(&self, tracker: Arc<Tracker>, own: bool) {
         let limit = tracker.timeouts().dns().get();
         let mut watched = self.watched();
@@ -159,17 +159,17 @@ impl Setup {
         watched.own = own;
     }
 
-    /// Our resolver was asked: it tells when it is done.
+    /// Records that this crate's resolver was called, which reports when the lookup is done.
     pub(super) fn asked(&self) {
         self.watched().asked = true;
     }
 
-    /// Whether our resolver was asked.
+    /// Returns whether this crate's resolver was called.
     pub(super) fn was_asked(&self) -> bool {
         self.watched().asked
     }
 
-    /// The name is known, or there was none to look up.
+    /// Records that the lookup is done, or that there was no name to look up.
     pub(super) fn dialling(&self, address: Option<SocketAddr>) {
         let tracker = {
             let mut watched = self.watched();
@@ -183,7 +183,7 @@ impl Setup {
         }
     }
 
-    /// Enters the connect, unless our resolver is asked: everything else is part of the connect.
+    /// Enters the connect, unless this crate's resolver was called: everything else is part of the connect.
     fn dialling_unless_asked(&self) {
         let waits = {
             let watched = self.watched();
@@ -233,7 +233,7 @@ impl Setup {
         }
     }
 
-    /// Of a connection that stands. rustls speaks two versions, and tells of the newer one.
+    /// Returns the session of an established connection. rustls supports two versions, and reports only the newer one.
     fn tls_session(&self) -> Option<TlsSession> {
         let is_tls = self.watched().which == TimeoutKind::Tls;
         is_tls.then(|| TlsSession {
@@ -246,7 +246,7 @@ impl Setup {
         })
     }
 
-    /// Whether `name` is the destination, not a proxy on the way.
+    /// Returns whether `name` is the destination, not a proxy.
     pub(super) fn is_to(&self, name: &str) -> bool {
         let host = self.host.as_deref();
         host.is_none_or(|host| name.eq_ignore_ascii_case(host))

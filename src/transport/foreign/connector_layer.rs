@@ -1,4 +1,5 @@
-//! The ear around a foreign connector. A failed connection becomes an error of this crate.
+//! The layer around a foreign connector. It reports the setup of a connection, and turns a failed one into an error of
+//! this crate.
 
 #![cfg_attr(
     not(feature = "hyper-util"),
@@ -25,20 +26,20 @@ use crate::record::tracker::{self, Tracker};
 use crate::timeout::Timeouts;
 use crate::transport::leave::alone;
 
-/// Listens to the connections of a client, keeps the limits of dns, connect and tls on them, and refuses
-/// what the filter refuses: addresses in URLs, and whatever it cannot judge. That is a scheme other than
-/// http and https, a host that is an address in an unusual spelling (`0x7f.1`), and a connection whose
-/// address came neither from the URL nor from our resolver.
+/// Reports the connection setups of a client, and applies the timeouts of dns, connect and tls to them. It refuses an
+/// address in a URL if the filter refuses it, and each destination that the filter cannot judge. That is a scheme other
+/// than http and https, a host that is an address in an unusual spelling (`0x7f.1`), and a connection whose address
+/// came neither from the URL nor from this crate's resolver.
 #[derive(Clone, Debug)]
 pub struct ConnectorLayer {
     pub(super) filter: AddressFilter,
     pub(super) timeouts: Timeouts,
-    /// Whether connections may go to a proxy, which is not judged.
+    /// Whether connections may go to a proxy, which the filter does not judge.
     pub(super) proxied: bool,
 }
 
 impl ConnectorLayer {
-    /// Begins a connection, unless the filter refuses where it leads.
+    /// Begins a connection, unless the filter refuses its destination.
     pub(super) fn begin<F: Future>(
         &self,
         seen: Option<Seen>,
@@ -85,7 +86,7 @@ impl ConnectorLayer {
     }
 }
 
-/// A connection on its way. In a box, because hyper-util wants to move it.
+/// The future of a connection. It is in a box, because hyper-util moves it.
 #[must_use = "futures do nothing unless polled"]
 pub struct ConnectorFuture<F> {
     connecting: Option<Pin<Box<Connecting<F>>>>,
@@ -143,7 +144,7 @@ fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
         false => Effect::unsent(),
     };
     match Error::ours(error) {
-        // It was refused by name: there is nothing to add.
+        // The refusal names its reason: there is nothing to add.
         Ok(ours) => ours,
         Err(other) => Error::new(diagnosis).because(other),
     }
@@ -152,7 +153,7 @@ fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
 /// The facts by which a connection of any connector is judged.
 struct Arrival {
     filter: AddressFilter,
-    /// The URL held an address, so there was nothing to look up.
+    /// Whether the URL holds an address, so that there was nothing to look up.
     is_literal: bool,
 }
 
@@ -179,7 +180,7 @@ impl Arrival {
     }
 }
 
-const NOT_ASKED: &str = "the connector chose the address without our resolver";
+const NOT_ASKED: &str = "the connector chose the address without this crate's resolver";
 
 #[cfg(test)]
 #[path = "connector_layer_tests.rs"]

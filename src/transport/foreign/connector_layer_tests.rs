@@ -1,4 +1,4 @@
-//! The connector layer over connectors of the tests' own; its journeys are in `tests/ways`.
+//! The connector layer over connectors made by the tests. Its tests with sockets are in `tests/sockets/adapters`.
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ fn layer(filter: AddressFilter) -> ConnectorLayer {
     }
 }
 
-/// The error of a connector that is refused.
+/// Returns the error of a refused connector.
 async fn refused(filter: AddressFilter, seen: Option<Seen>) -> Error {
     let refuses = async || Err::<Nothing, _>(io::Error::from(io::ErrorKind::ConnectionRefused));
     let error = layer(filter).begin(seen, refuses).await.unwrap_err();
@@ -33,7 +33,7 @@ fn seen() -> Option<Seen> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_connected_to_had_no_effect() {
+async fn failed_connect_had_no_effect() {
     let error = refused(AddressFilter::new(), seen()).await;
     assert_eq!(
         (error.hop(), error.kind()),
@@ -44,7 +44,7 @@ async fn what_cannot_be_connected_to_had_no_effect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_connected_to_after_a_wait_may_be_the_next_leg_of_a_redirect() {
+async fn failed_connect_after_a_wait_may_be_the_next_leg_of_a_redirect() {
     let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     for (waited, effect) in [(false, Effect::None), (true, Effect::Possible)] {
         let spans = AttemptSpans::default();
@@ -59,7 +59,7 @@ async fn what_cannot_be_connected_to_after_a_wait_may_be_the_next_leg_of_a_redir
 }
 
 #[tokio::test(start_paused = true)]
-async fn filter_refuses_what_it_cannot_see() {
+async fn filter_refuses_a_destination_that_it_cannot_see() {
     let error = refused(AddressFilter::public_only(), None).await;
     assert_eq!(
         (error.hop(), error.kind()),
@@ -72,7 +72,7 @@ async fn filter_refuses_what_it_cannot_see() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn set_up_that_nobody_asks_our_resolver_for_is_a_connect_and_ends() {
+async fn setup_without_our_resolver_is_a_connect_and_ends() {
     let hangs = || std::future::pending::<Result<Nothing, io::Error>>();
     let begun = clock::now();
     let arriving = layer(AddressFilter::new()).begin(seen(), hangs);
@@ -86,7 +86,7 @@ async fn set_up_that_nobody_asks_our_resolver_for_is_a_connect_and_ends() {
     assert_eq!(clock::now() - begun, connect);
 }
 
-/// A connection that there never is.
+/// The type of a connection that is never made.
 #[derive(Debug)]
 enum Nothing {}
 

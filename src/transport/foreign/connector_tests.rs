@@ -8,19 +8,19 @@ use crate::telemetry::AttemptSpans;
 use crate::timeout::Timeouts;
 
 #[tokio::test(start_paused = true)]
-async fn set_up_that_is_polled_by_somebody_else_is_left_behind() {
+async fn setup_that_another_task_polls_is_detached() {
     let tracker = tracker();
     let mut left = Box::pin(dial(&tracker).await);
     assert_eq!(tracker.open(), Some(Stage::Connect));
 
-    // hyper spawned it, because another connection was freed; that one has no room yet.
+    // hyper spawned the setup, because another connection was freed; that one has no room yet.
     let mut context = Context::from_waker(std::task::Waker::noop());
     assert!(left.as_mut().poll(&mut context).is_pending());
     assert_eq!(tracker.open(), Some(Stage::Send));
 }
 
 #[tokio::test(start_paused = true)]
-async fn set_up_that_is_left_behind_does_not_close_a_later_one() {
+async fn detached_setup_does_not_close_a_later_one() {
     let tracker = tracker();
     let mut left = Box::pin(dial(&tracker).await);
     // The connection that was freed had died, and handed the request back.
@@ -32,7 +32,7 @@ async fn set_up_that_is_left_behind_does_not_close_a_later_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn set_up_that_is_left_behind_queues_for_nothing_once_a_later_one_has_failed() {
+async fn detached_setup_does_not_queue_once_a_later_one_has_failed() {
     let tracker = tracker();
     let mut left = Box::pin(dial(&tracker).await);
     drop(dial(&tracker).await);
@@ -43,7 +43,7 @@ async fn set_up_that_is_left_behind_queues_for_nothing_once_a_later_one_has_fail
     assert_eq!(tracker.open(), None);
 }
 
-/// A connection that never stands, begun by the attempt.
+/// A connection that is never established, begun by the attempt.
 async fn dial(tracker: &Arc<Tracker>) -> Connecting<impl Future<Output = Made> + use<>> {
     let setup = Setup::new(Some("api.test".into()), tracker.timeouts());
     setup.watch_look_up(Arc::clone(tracker), false);

@@ -1,4 +1,4 @@
-//! The start of a TLS handshake, heard in clients with connections of their own.
+//! Detects the start of a TLS handshake in clients with connections of their own.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use rustls::{ClientConfig, NamedGroup};
 use super::connector;
 use crate::record::Tickets;
 
-/// Puts the ear in. rustls asks for a session to resume as a handshake begins, so the store is
-/// where that can be heard; sessions are resumed as before.
-pub(super) fn with_ear(mut config: ClientConfig) -> ClientConfig {
-    config.resumption = Resumption::store(Arc::new(Ear {
+/// Wraps the session store. rustls asks the store for a session at the start of a handshake, so the store sees that
+/// start. Sessions are resumed as before.
+pub(super) fn with_observer(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::store(Arc::new(ObservedSessions {
         sessions: ClientSessionMemoryCache::new(SESSIONS),
         tickets: std::array::from_fn(|_| Arc::default()),
     }));
@@ -25,13 +25,13 @@ pub(super) fn with_ear(mut config: ClientConfig) -> ClientConfig {
 }
 
 #[derive(Debug)]
-struct Ear {
+struct ObservedSessions {
     sessions: ClientSessionMemoryCache,
-    /// How many tickets have come, by the hash of the server's name.
+    /// The number of tickets that have come, by the hash of the server's name.
     tickets: [Arc<AtomicU32>; COUNTERS],
 }
 
-impl Ear {
+impl ObservedSessions {
     fn tickets(&self, name: &ServerName<'_>) -> &Arc<AtomicU32> {
         let mut hasher = DefaultHasher::new();
         name.to_str().hash(&mut hasher);
@@ -40,9 +40,9 @@ impl Ear {
     }
 }
 
-impl ClientSessionStore for Ear {
+impl ClientSessionStore for ObservedSessions {
     fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
-        // Called when a handshake of TLS 1.3 is over, and by no other version.
+        // Called only by TLS 1.3, at the end of a handshake.
         connector::handshake_was_1_3(&name);
         self.sessions.set_kx_hint(name, group);
     }
@@ -64,8 +64,8 @@ impl ClientSessionStore for Ear {
     }
 
     fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
-        // Told on the task of its connection, which does not know the attempt: who began a handshake with
-        // this name compares.
+        // Called on the connection's task, which does not know the attempt. The attempt that began a handshake with
+        // this name compares the counts.
         self.tickets(&name).fetch_add(1, Ordering::AcqRel);
         self.sessions.insert_tls13_ticket(name, value);
     }
@@ -76,9 +76,9 @@ impl ClientSessionStore for Ear {
     }
 }
 
-/// rustls keeps as many by default.
+/// The default of rustls.
 const SESSIONS: usize = 256;
-/// So many that the tickets of other servers seldom count as this one's.
+/// Large enough that the tickets of other servers seldom count as this server's.
 const COUNTERS: usize = 64;
 
 #[cfg(all(test, feature = "testing"))]
@@ -89,7 +89,7 @@ mod tests {
     use crate::box_error::BoxError;
     use crate::testing::TestCa;
 
-    /// Carries everything between the two.
+    /// Carries all bytes between the two.
     fn carry(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), BoxError> {
         for _ in 0..4 {
             let (mut there, mut back) = (Vec::new(), Vec::new());
@@ -111,7 +111,7 @@ mod tests {
     fn ticket_that_comes_is_counted_for_its_server() {
         let authority = TestCa::new().unwrap();
         let identity = authority.issue(&["api.test"]).unwrap();
-        let ear = Arc::new(Ear {
+        let ear = Arc::new(ObservedSessions {
             sessions: ClientSessionMemoryCache::new(SESSIONS),
             tickets: std::array::from_fn(|_| Arc::default()),
         });

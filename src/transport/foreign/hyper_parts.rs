@@ -1,4 +1,4 @@
-//! The pieces of a client of hyper-util's own.
+//! The parts for a client of hyper-util.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::connector_layer::{ConnectorFuture, ConnectorLayer};
-use super::current::with_ear;
+use super::current::with_observer;
 use super::judge::Seen;
 use super::pool_layer::PoolLayer;
 use super::resolver_service::{Others, ResolverService};
@@ -22,7 +22,7 @@ use crate::box_error::BoxError;
 use crate::config_error::ConfigError;
 use crate::transport::builder::{Parts, TransportBuilder};
 
-/// The pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).
+/// The parts for a client of hyper-util: see [`sdk::hyper`](crate::sdk::hyper).
 #[derive(Clone, Debug)]
 pub struct HyperParts {
     names: ResolverService,
@@ -38,7 +38,7 @@ impl HyperParts {
         self.names.clone()
     }
 
-    /// The TLS configuration, for the connector that speaks TLS. Its ALPN protocols are left to that one.
+    /// The TLS configuration, for the connector that speaks TLS. That connector sets the ALPN protocols.
     #[must_use]
     pub fn tls(&self) -> ClientConfig {
         self.tls.clone()
@@ -56,11 +56,11 @@ impl HyperParts {
         self.pool.clone()
     }
 
-    /// Makes the connector that goes inside the TLS connector: with the resolver, and with the connect timeout divided
+    /// Returns the connector that goes inside the TLS connector. It has the resolver, and divides the connect timeout
     /// among the addresses of a name. It connects for `https` URLs, too.
     ///
     /// A connector made by `HttpConnector::new_with_resolver` waits for the first address until the connect timeout
-    /// runs out, unless `set_connect_timeout` divides that time.
+    /// expires, unless `set_connect_timeout` divides that time.
     #[must_use]
     pub fn http_connector(&self) -> HttpConnector<ResolverService> {
         let names = self.resolver();
@@ -74,14 +74,14 @@ impl HyperParts {
 }
 
 impl TransportBuilder {
-    /// Makes the pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper). (Feature `hyper-util`.)
+    /// Builds the parts for a client of hyper-util: see [`sdk::hyper`](crate::sdk::hyper). (Feature `hyper-util`.)
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build). Fails too if there is chaos, an option of connections, or a proxy: the
-    /// connector is yours. If yours leads to a proxy and there is a filter,
-    /// [`proxy_filters`](Self::proxy_filters) has to say that the proxy filters: else the connector layer
-    /// refuses what it connects to.
+    /// Fails like [`build`](Self::build). Fails also if there is chaos, an option of connections, or a proxy: the
+    /// connector is yours. If it connects to a proxy and there is a filter, declare with
+    /// [`proxy_filters`](Self::proxy_filters) that the proxy filters. Otherwise the connector layer refuses its
+    /// connections.
     pub fn build_hyper(self) -> Result<HyperParts, ConfigError> {
         self.options.refuse_all()?;
         let Parts {
@@ -117,7 +117,7 @@ impl TransportBuilder {
             pool: PoolLayer::new(names.clone()),
             names,
             connector,
-            tls: with_ear(tls?),
+            tls: with_observer(tls?),
         })
     }
 }

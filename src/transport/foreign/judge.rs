@@ -1,4 +1,4 @@
-//! The URL that a connector is asked for, judged by the filter. A URL that the filter cannot judge is refused.
+//! Applies the filter to the URL that a connector gets. A URL that the filter cannot judge is refused.
 
 use std::net::SocketAddr;
 
@@ -13,17 +13,17 @@ use crate::error::Error;
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::transport::target::{Dial, host};
 
-/// Where a connector is asked to go.
+/// The destination that a connector gets.
 pub(super) struct Seen {
     pub(super) dial: Dial,
     pub(super) port: Option<u16>,
     is_judged: bool,
-    /// Whether the host is written as it is read here: else the connector may read it in another way.
+    /// Whether the host has its canonical spelling. Otherwise the connector may read it in another way.
     is_canonical: bool,
 }
 
 impl Seen {
-    /// Reads what hyper-util asks with.
+    /// Reads the destination that hyper-util passes.
     #[cfg(feature = "hyper-util")]
     pub(super) fn of_uri(uri: &Uri) -> Option<Self> {
         let mut seen = Self::of_url(&Url::parse(&uri.to_string()).ok()?)?;
@@ -31,7 +31,7 @@ impl Seen {
         Some(seen)
     }
 
-    /// Reads what reqwest asks with. Its URLs are of this type from the start: a host has one spelling only.
+    /// Reads the destination that reqwest passes. Its URLs always have this type: a host has one spelling only.
     pub(super) fn of_url(url: &Url) -> Option<Self> {
         Some(Self {
             dial: host(url).ok()?,
@@ -49,12 +49,12 @@ impl Seen {
     }
 }
 
-/// Refuses what the filter refuses, and what it cannot judge. ResolverService are judged when they are looked up.
+/// Refuses a destination that the filter refuses or cannot judge. Names are judged when they are looked up.
 pub(super) fn judge(filter: &AddressFilter, seen: Option<&Seen>) -> Result<(), Error> {
     if !filter.is_on() {
         return Ok(());
     }
-    let seen = seen.ok_or_else(|| unseen("the connector does not tell where it is asked to go"))?;
+    let seen = seen.ok_or_else(|| unseen("the connector does not show its destination"))?;
     if !seen.is_judged {
         return Err(unseen(OTHER_SCHEME));
     }
@@ -72,29 +72,29 @@ pub(super) fn filtered(refused: AddressDenied) -> Error {
     Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).because(refused)
 }
 
-/// Whether a filter can judge where a URL leads: of other schemes, only their connectors know.
+/// Returns whether a filter can judge a URL. For other schemes, only their connectors know the destination.
 pub(super) fn is_judged(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
 }
 
-/// The filter is on, and cannot see where a request goes.
+/// The error if the filter is on and cannot see where a request goes.
 #[derive(Debug)]
 struct Unseen(&'static str);
 
 impl std::fmt::Display for Unseen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the filter cannot judge where this goes: {}", self.0)
+        write!(f, "the filter cannot check the destination: {}", self.0)
     }
 }
 
 impl std::error::Error for Unseen {}
 
-/// The refusal of a filter that is on.
+/// Returns the refusal of a filter that is on.
 pub(super) fn unseen(why: &'static str) -> Error {
     Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).caused_by(Unseen(why))
 }
 
-/// Of a scheme that is not [judged](is_judged).
+/// The reason for a scheme that is not [judged](is_judged).
 pub(super) const OTHER_SCHEME: &str = "its scheme is not http or https";
 
 #[cfg(all(test, feature = "hyper-util"))]

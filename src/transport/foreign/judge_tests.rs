@@ -2,7 +2,7 @@ use super::*;
 use crate::hop::Effect;
 
 #[test]
-fn destination_is_read_from_what_hyper_util_and_reqwest_ask_with() {
+fn destination_is_read_from_the_forms_of_hyper_util_and_reqwest() {
     let text = "https://api.test:8443/v1?key=secret";
     let uri = Seen::of_uri(&Uri::from_static(text));
     let url = Seen::of_url(&text.parse().unwrap());
@@ -31,7 +31,7 @@ fn filter_judges_the_address_that_a_host_of_any_spelling_means() {
         ("http://0x7f.1/", true),
         ("http://0177.0.0.1/", true),
         ("http://2130706433/", true),
-        // A public address, but what the connector makes of it is not known.
+        // A public address, but it is not known how the connector reads it.
         ("http://84281096/", true),
         ("http://0x05060708/", true),
         ("http://5.6.7.8./", true),

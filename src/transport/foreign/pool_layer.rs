@@ -1,5 +1,5 @@
-//! hyper-util's own client, with the hops in front of it and behind it: the name is looked up first, pooled
-//! connections that DNS has left are not used again, and the request tells when it is taken and sent.
+//! The layer around hyper-util's own client. It looks the name up first, takes connections out of use whose address has
+//! left DNS, and reports when the request is taken and sent.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +24,7 @@ use super::resolver_service::ResolverService;
 use super::spelling::canonicalize;
 use crate::body::unprepared;
 use crate::box_error::BoxError;
-use crate::call::{attempt_of_request, heard_alone};
+use crate::call::{attempt_of_request, record_request_alone};
 use crate::clock;
 use crate::destination::Origin;
 use crate::diagnose::diagnose;
@@ -39,7 +39,7 @@ use crate::transport::leave::{Abandon, Leaving, alone, settled};
 use crate::transport::resolve::{given, lookup};
 use crate::transport::target::{dial, speakable};
 
-/// Puts the hops around hyper-util's own client.
+/// Adds the record of hops to hyper-util's own client.
 #[derive(Clone)]
 pub struct PoolLayer {
     shared: Arc<PoolLayerInner>,
@@ -114,7 +114,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was polled ready takes it, a clone of it the next one.
+        // The service that was polled ready gets this request, and a clone of it gets the next one.
         let next = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, next);
         let shared = Arc::clone(&self.shared);
@@ -124,7 +124,7 @@ where
                 return leaving.ended(send(&shared, inner, request, &tracker).await);
             }
             let tracker = alone(&shared.names.timeouts);
-            heard_alone(request.method(), &tracker);
+            record_request_alone(request.method(), &tracker);
             let _abandon = Abandon(Arc::clone(&tracker));
             let sending = send(&shared, inner, request, &tracker);
             tracker::scope(Arc::clone(&tracker), sending).await
@@ -171,7 +171,7 @@ where
         return Err(Error::invalid());
     };
     if body.has_no_length_of_its_own() {
-        // With the caller's own, hyper would send the head of what was given up, and be done.
+        // With the caller's own body, hyper would send the head of a request that was given up, and complete it.
         head.headers.remove(CONTENT_LENGTH);
     }
     let mut request = Request::from_parts(head, *body);
@@ -181,14 +181,14 @@ where
         poll_fn(|cx| {
             let polled = sending.as_mut().poll(cx);
             if polled.is_pending() {
-                // No connection is being made for it: it waits for one of the pool to take it.
+                // No connection is being made for it: it waits until a pooled one takes it.
                 tracker.queued();
             }
             polled
         })
         .await
     };
-    // Before anything is made of the failure: a take that comes later makes it worse.
+    // Read before the diagnosis: a connection that takes the request later makes the effect greater.
     let taken = tracker.is_taken();
     match answered {
         Ok(response) => {
@@ -216,14 +216,14 @@ impl PoolLayerInner {
     }
 }
 
-/// The connections of one destination, as far as they have answered.
+/// The connections of one destination that have received a response.
 #[derive(Default)]
 struct TrackedPool(Mutex<TrackedPoolState>);
 
 #[derive(Default)]
 struct TrackedPoolState {
-    book: Balancer,
-    /// By our end of them.
+    balancer: Balancer,
+    /// By their local address.
     open: HashMap<SocketAddr, OpenConnections>,
 }
 
@@ -234,11 +234,11 @@ struct OpenConnections {
 }
 
 impl TrackedPool {
-    /// Takes in the current addresses. Connections to an address that is gone are not used again. Requests in flight on
-    /// them finish.
+    /// Takes over the current addresses. Connections to an address that has left DNS are not used again. Requests in
+    /// flight on them finish.
     fn leave(&self, given: &ResolvedAddresses<'_>) {
         let mut inside = self.inside();
-        let gone = inside.book.update(given, clock::now());
+        let gone = inside.balancer.update(given, clock::now());
         if gone.is_empty() {
             return;
         }
@@ -250,7 +250,7 @@ impl TrackedPool {
         }
     }
 
-    /// A connection has answered.
+    /// Records that a connection has received a response.
     fn note<R>(&self, response: &Response<R>, connection: CaptureConnection, tracker: &Tracker) {
         let known = response.extensions().get::<HttpInfo>();
         tracker.facts(|facts| facts.version = Some(response.version()));
@@ -259,8 +259,8 @@ impl TrackedPool {
         tracker.facts(|facts| facts.peer = Some(known.remote_addr()));
         let (peer, since) = (known.remote_addr().ip(), clock::now());
         let mut inside = self.inside();
-        if !inside.book.knows(peer) {
-            // It was left while it answered.
+        if !inside.balancer.knows(peer) {
+            // Its address left DNS while it received the response.
             drop(inside);
             return poison(&connection);
         }
@@ -283,7 +283,7 @@ impl TrackedPool {
 }
 
 impl registry::Entry for TrackedPool {
-    /// Never: what is forgotten is only used for longer.
+    /// Never pinned: the connections of a removed destination are only used for longer.
     fn is_pinned(&self, _now: Instant) -> bool {
         false
     }
@@ -296,10 +296,10 @@ fn poison(connection: &CaptureConnection) {
 }
 
 const MOST_POOLS: usize = 1_024;
-/// Of one destination.
+/// The bound for one destination.
 const MOST_CONNECTIONS: usize = 256;
 
-/// The error of a client that was not ready: nothing was sent.
+/// Returns the error of a client that was not ready: nothing was sent.
 fn unready<E: Into<BoxError>>(error: E) -> Error {
     Error::ours(error.into()).unwrap_or_else(|other| {
         let diagnosis = Diagnosis::foreign(&*other).or_at(Hop::Server);

@@ -1,4 +1,4 @@
-//! Our resolver, as reqwest and hyper-util take one: it reports to the setup that asks.
+//! This crate's resolver in the form that reqwest and hyper-util accept. It reports to the setup that calls it.
 
 #![cfg_attr(
     not(feature = "hyper-util"),
@@ -33,7 +33,7 @@ pub struct ResolverService {
 type Looking = Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>, BoxError>> + Send>>;
 
 impl ResolverService {
-    /// The addresses of a name, without a port.
+    /// Returns the addresses of a name, without a port.
     pub(super) fn lookup(&self, name: &str) -> Looking {
         let (this, dial) = (self.clone(), read_host(name));
         Box::pin(async move {
@@ -54,7 +54,7 @@ impl ResolverService {
             if is_other && this.filter.is_on() && !this.others.contain(&dial) {
                 return Err(unseen(OTHER_NAME).into());
             }
-            // A proxy is dialled wherever it is.
+            // The filter does not apply to the address of a proxy.
             let none = AddressFilter::new();
             let filter = if is_other { &none } else { &this.filter };
             let answer = lookup(&*this.resolver, &dial, filter, &tracker).await?;
@@ -72,8 +72,9 @@ impl ResolverService {
     }
 }
 
-/// The addresses, and behind them so many unusable ones that none of the usable ones gets more than its share of
-/// `connect` from a connector that divides `divided`. It does so for each family alone, and two families race.
+/// Returns the addresses, and after them enough unusable ones. So a connector that divides `divided` gives no usable
+/// address more than its share of `connect`. The connector divides the time for each family alone, and two families
+/// race.
 fn padded(
     addresses: &[IpAddr],
     divided: Duration,
@@ -86,7 +87,7 @@ fn padded(
         let usable = family.count() as u128;
         let wanted = (usable * divided.as_nanos()).div_ceil(connect.as_nanos().max(1));
         let pads = match usable {
-            // There is nothing to divide: the setup's own limit holds.
+            // There is nothing to divide: the setup's own timeout applies.
             0 | 1 => 0,
             _ => wanted.saturating_sub(usable).min(MOST_PADS),
         };
@@ -95,12 +96,12 @@ fn padded(
     addresses.iter().copied().chain(pads)
 }
 
-/// Which names a connector may ask for besides the URL's, where the filter is on.
+/// The names that a connector may look up besides the URL's, if the filter is on.
 #[derive(Clone, Debug)]
 pub(super) enum Others {
-    /// Those of the proxies; none, where there is no proxy.
+    /// Those of the proxies, if there are any.
     These(Arc<[Dial]>),
-    /// All: the connector leads to a proxy that filters.
+    /// All names: the connector connects to a proxy that filters.
     #[cfg(feature = "hyper-util")]
     All,
 }
@@ -118,13 +119,14 @@ impl Others {
 const OTHER_NAME: &str = "the connector asks for a name that is not the URL's (where it leads to a proxy \
                           that filters, say proxy_filters(true))";
 
-/// Multicast: TCP has none, so every kernel refuses it at once and sends nothing. A connector that comes here has
-/// tried all others, and reports the failure of the first.
+/// Multicast: TCP does not support it, so every kernel refuses it immediately and sends nothing. A connector that
+/// reaches it has tried all others, and reports the failure of the first.
 const UNUSABLE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
     IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
 ];
-/// A connect timeout of a millisecond below a long one: then the shares are longer than they should be.
+/// Reached only if the connect timeout is about a millisecond and the whole setup is long. Then the shares are longer
+/// than they should be.
 const MOST_PADS: u128 = 1_000;
 
 #[cfg(feature = "reqwest")]
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn share_of_an_address_is_never_more_than_its_part_of_the_connect_limit() {
+    fn share_of_an_address_is_never_more_than_its_part_of_the_connect_timeout() {
         let v4 = |last| IpAddr::from([127, 0, 0, last]);
         let v6 = |last| IpAddr::from([0, 0, 0, 0, 0, 0, 0, last]);
         assert_eq!(counted(&[], S(60), S(2)), (0, 0));

@@ -1,4 +1,4 @@
-//! The spelling of a host, for clients below that would read `0x7f.1` as a name.
+//! The spelling of a host, for inner clients that would read `0x7f.1` as a name.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use http::uri::InvalidUri;
 use crate::error::Error;
 use crate::transport::target::Dial;
 
-/// Whether a URI's host is written as the client reads it.
+/// Returns whether a URI's host is written as the client reads it.
 pub(super) fn is_canonical(uri: &Uri, dial: &Dial) -> bool {
     let host = uri.host().unwrap_or_default();
     match dial {
@@ -20,7 +20,7 @@ pub(super) fn is_canonical(uri: &Uri, dial: &Dial) -> bool {
     }
 }
 
-/// Writes a URI's host as it is dialled.
+/// Writes a URI's host in the form that is dialed.
 pub(super) fn canonicalize(uri: &mut Uri, dial: &Dial) -> Result<(), Error> {
     if is_canonical(uri, dial) {
         return Ok(());
@@ -49,7 +49,7 @@ mod tests {
     use crate::transport::target::host;
 
     #[test]
-    fn uri_is_written_with_the_address_that_is_dialled() {
+    fn uri_is_written_with_the_dialed_address() {
         for (uri, written) in [
             ("http://api.test/v1?a=b", "http://api.test/v1?a=b"),
             ("http://API.test/", "http://API.test/"),

@@ -1,26 +1,26 @@
-//! How many connections there may be in all: each takes a descriptor of the process.
+//! Bounds the number of connections: each needs a descriptor of the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The room for connections of one transport.
+/// The permits for the connections of one transport.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds(Arc<BoundsState>);
 
 #[derive(Debug)]
 struct BoundsState {
     free: Arc<Semaphore>,
-    /// How many calls wait for room.
+    /// The number of calls that wait for a permit.
     waiting: AtomicUsize,
 }
 
-/// Room for one connection, until its task is over.
+/// The permit of one connection, until its task ends.
 #[derive(Debug)]
 pub(crate) struct ConnectionRoom {
     _room: OwnedSemaphorePermit,
-    /// How many connections of its pool are open.
+    /// The number of open connections of its pool.
     open: Arc<AtomicUsize>,
 }
 
@@ -38,18 +38,19 @@ impl Bounds {
         }))
     }
 
-    /// Whether these are the bounds of the same transport.
+    /// Returns whether these are the bounds of the same transport.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Takes room for a connection, if there is any.
+    /// Takes a permit for a connection, if there is one.
     pub(super) fn try_hold(&self, open: &Arc<AtomicUsize>) -> Option<ConnectionRoom> {
         let room = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
         Some(ConnectionRoom::new(room, open))
     }
 
-    /// A call begins to wait for room: first of all, so that a connection that becomes idle meanwhile makes room.
+    /// Records that a call begins to wait for a permit. This comes first, so that a connection that becomes idle
+    /// meanwhile is closed for it.
     pub(super) fn wait<'a>(&'a self, here: &'a AtomicUsize) -> Waiting<'a> {
         here.fetch_add(1, Ordering::SeqCst);
         self.0.waiting.fetch_add(1, Ordering::SeqCst);
@@ -59,13 +60,13 @@ impl Bounds {
         }
     }
 
-    /// Waits for room.
+    /// Waits for a permit.
     pub(super) async fn hold(&self, open: &Arc<AtomicUsize>) -> Option<ConnectionRoom> {
         let room = Arc::clone(&self.0.free).acquire_owned().await.ok()?;
         Some(ConnectionRoom::new(room, open))
     }
 
-    /// How many calls wait for room.
+    /// Returns the number of calls that wait for a permit.
     pub(super) fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::SeqCst)
     }
@@ -81,9 +82,9 @@ impl ConnectionRoom {
     }
 }
 
-/// A call that waits for room.
+/// A call that waits for a permit.
 pub(super) struct Waiting<'a> {
-    /// How many wait in all, and how many for a connection to the same address.
+    /// The number of waiting calls in total, and of those for the same address.
     all: &'a AtomicUsize,
     here: &'a AtomicUsize,
 }
@@ -95,7 +96,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A quarter of the descriptors that the process may have, and no more than 1,024: the rest is for others.
+/// Returns a quarter of the descriptors that the process may have, at most 1,024. The rest is for other uses.
 pub(crate) fn most_connections() -> usize {
     let most = descriptors().map_or(MOST, |timeout| usize::try_from(timeout / 4).unwrap_or(MOST));
     most.clamp(LEAST, MOST)

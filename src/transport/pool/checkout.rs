@@ -1,4 +1,4 @@
-//! How a call comes to a connection: an idle one, a stream of one, or a new one.
+//! Gets a connection for a call: an idle one, a stream of one, or a new one.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -24,7 +24,7 @@ use crate::transport::wire::socket::Sight;
 /// A connection, or a stream of one, for one request.
 #[derive(Debug)]
 pub(crate) enum ConnectionLease {
-    /// To be closed if its request is never sent.
+    /// Closed if its request is never sent.
     Http1(Arc<Http1>, OwnedSemaphorePermit),
     Http2(StreamLease),
 }
@@ -32,10 +32,10 @@ pub(crate) enum ConnectionLease {
 /// A call in need of a connection.
 pub(crate) struct Checkout<'a> {
     pub(crate) pool: &'a Arc<Pool>,
-    /// How many HTTP/1 connections of the destination may be in use.
+    /// The permits of the destination's HTTP/1 connections in use.
     pub(crate) leases: &'a Arc<Semaphore>,
     pub(crate) tracker: &'a Arc<Tracker>,
-    /// Whether a bound keeps the call from dialing.
+    /// Records whether the call waits because of a bound.
     pub(crate) queue: &'a Queue,
     /// Begins a dial.
     pub(crate) dial: &'a (dyn Fn() -> (Dial, SetupWatch) + Sync),
@@ -44,7 +44,7 @@ pub(crate) struct Checkout<'a> {
 }
 
 impl Checkout<'_> {
-    /// Gets a connection. An idle one is taken first, then a stream, then a new one is made.
+    /// Returns a connection: an idle one if possible, else a stream, else a new one.
     pub(crate) async fn lease(&self, now: Instant) -> Result<ConnectionLease, BoxError> {
         let mut permit = Arc::clone(self.leases).try_acquire_owned().ok();
         if let Some(ready) = self.ready(&mut permit, now).await {
@@ -55,7 +55,7 @@ impl Checkout<'_> {
         Box::pin(self.slowly(permit)).await
     }
 
-    /// The same where nothing was ready.
+    /// Does the same if nothing was ready.
     async fn slowly(
         &self,
         permit: Option<OwnedSemaphorePermit>,
@@ -63,9 +63,10 @@ impl Checkout<'_> {
         let pool = &**self.pool;
         let failed = pool.failed();
         let mut permit = permit;
-        // One place in the queue, however often something changes meanwhile.
+        // One position in the queue, even if the pool changes many times meanwhile.
         let mut queued = pin!(Arc::clone(self.leases).acquire_owned());
-        // Each listener ends with its round. One that is not polled would take a change away from a call that waits.
+        // Each listener is dropped at the end of its round. A listener that is not polled would consume a notification
+        // that a waiting call needs.
         let permit = loop {
             let mut change = pin!(pool.change.notified());
             change.as_mut().enable();
@@ -92,7 +93,7 @@ impl Checkout<'_> {
         self.make(permit).await
     }
 
-    /// Takes a stream or an idle connection, if there is one. An HTTP/1 connection needs the permit.
+    /// Returns a stream or an idle connection, if there is one. An HTTP/1 connection needs the permit.
     async fn ready(
         &self,
         permit: &mut Option<OwnedSemaphorePermit>,
@@ -109,7 +110,7 @@ impl Checkout<'_> {
         Some(ConnectionLease::Http1(connection, permit))
     }
 
-    /// Makes a connection. If another one is there before, that one is used.
+    /// Makes a connection. If another one is available earlier, that one is used.
     async fn make(&self, permit: OwnedSemaphorePermit) -> Result<ConnectionLease, BoxError> {
         let mut permit = Some(permit);
         let hold = match self.hold(&mut permit).await {
@@ -141,7 +142,7 @@ impl Checkout<'_> {
                     return Ok(ConnectionLease::Http1(connection, permit));
                 }
                 (Some(Ok(connected)), None) => {
-                    // Never: the permit goes with an idle connection alone, and there was none.
+                    // Not reached: the permit is taken only with an idle connection, and there was none.
                     self.pool.keep(&connected);
                     return Err(io::Error::from(io::ErrorKind::NotConnected).into());
                 }
@@ -155,7 +156,7 @@ impl Checkout<'_> {
         }
     }
 
-    /// Waits for room for another connection. `Err`: meanwhile there was no need for one.
+    /// Waits for a permit for another connection. `Err` if the call does not need one any more.
     async fn hold(
         &self,
         permit: &mut Option<OwnedSemaphorePermit>,
@@ -199,11 +200,11 @@ async fn unless<T>(
     .await
 }
 
-/// Whether a call waits because of a bound of ours ([`Wait`]): that says nothing of the address.
+/// Whether a call waits because of a bound of this crate ([`Wait`]): such a wait does not count against the address.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(AtomicU8);
 
-/// A wait for room, or for a connection that is in use.
+/// A wait for a permit, or for a connection that is in use.
 struct Queued<'a>(&'a AtomicU8);
 
 impl Queue {
@@ -212,7 +213,7 @@ impl Queue {
         Queued(&self.0)
     }
 
-    /// Whether the call has waited since this was asked last.
+    /// Returns whether the call has waited since the last call of this method.
     pub(crate) fn has_waited(&self) -> bool {
         let over = |wait| (wait == Wait::Over as u8).then_some(Wait::None as u8);
         let before = self
@@ -233,7 +234,7 @@ impl Drop for Queued<'_> {
 enum Wait {
     None,
     Now,
-    /// Nothing has asked for it yet.
+    /// Not read yet by `has_waited`.
     Over,
 }
 
@@ -265,7 +266,7 @@ impl<'a> Dialing<'a> {
         made
     }
 
-    /// The call has another connection: the pool gets this one, unless it gets many.
+    /// Leaves the dial, because the call has another connection. The dial continues for the pool, unless many do.
     fn leave(mut self, leases: &Arc<Semaphore>) {
         let Some(making) = self.making.take() else {
             return;
@@ -286,7 +287,7 @@ impl Drop for Dialing<'_> {
         inside.dialing -= 1;
         inside.failed += u64::from(self.is_failed);
         drop(inside);
-        // The calls that wait for this dial look again: all of them, if it has failed.
+        // Wakes the calls that wait for this dial: all of them, if it has failed.
         match self.is_failed {
             true => self.pool.change.notify_waiters(),
             false => self.pool.change.notify_one(),
@@ -305,11 +306,11 @@ impl Drop for AbandonedDial {
 
 async fn finish(left: AbandonedDial, making: Making, permit: OwnedSemaphorePermit) {
     if let Ok(connected) = making.await {
-        // First, so that it can be used.
+        // First, so that the connection can be used.
         drop(permit);
         left.0.keep(&connected);
     }
 }
 
-/// How many dials of one address go on without a call.
+/// The maximum number of dials to one address that continue without a call.
 const MOST_LEFT: usize = 8;

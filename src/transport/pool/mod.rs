@@ -1,4 +1,4 @@
-//! The connections to one address, as far as they can take another request.
+//! The connections to one address that can take another request.
 
 pub(super) mod bounds;
 mod checkout;
@@ -16,16 +16,16 @@ use super::wire::http1::{Home, Http1, Leased};
 use super::wire::http2::{Http2, StreamLease, Watcher};
 use crate::clock;
 
-/// A pool. Its connections are used last in, first out: those that are not needed grow idle and end.
+/// A pool. The connection that was used last is used first, so surplus connections become idle and are closed.
 #[derive(Debug)]
 pub(super) struct Pool {
     inside: Mutex<PoolState>,
-    /// A connection became idle, or an HTTP/2 connection has another number of streams.
+    /// Notified when a connection becomes idle, or the number of streams of an HTTP/2 connection changes.
     change: Notify,
     bounds: Bounds,
-    /// How many connections are open, idle and in use.
+    /// The number of open connections, idle or in use.
     open: Arc<AtomicUsize>,
-    /// How many calls wait for room for another connection.
+    /// The number of calls that wait for a permit for another connection.
     waiting: AtomicUsize,
 }
 
@@ -33,15 +33,15 @@ pub(super) struct Pool {
 struct PoolState {
     idle: Vec<Arc<Http1>>,
     http2: Vec<Arc<Http2>>,
-    /// How many calls dial.
+    /// The number of calls that dial.
     dialing: usize,
-    /// How many dials have failed.
+    /// The number of failed dials.
     failed: u64,
-    /// The server chose HTTP/2 when it was asked last.
+    /// Whether the server chose HTTP/2 in the latest handshake.
     speaks_http2: bool,
-    /// How many dials go on whose calls have other connections.
+    /// The number of dials that continue although their calls have other connections.
     left: usize,
-    /// Nothing rests here any more.
+    /// Whether the pool is closed: it does not keep connections any more.
     is_closed: bool,
 }
 
@@ -56,18 +56,18 @@ impl Pool {
         }
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Closes what is idle, and lets the rest end with what is under way.
+    /// Closes the idle connections. The others end after their requests in flight.
     pub(super) fn close(&self) {
         self.close_before(None);
         self.inside().is_closed = true;
     }
 
-    /// The same for the connections that were made before.
+    /// Does the same for the connections that existed at `made`, and for all connections if it is `None`.
     pub(super) fn close_before(&self, made: Option<Instant>) {
         let is_meant = |at: Instant| made.is_none_or(|made| at <= made);
         let (idle, http2) = {
@@ -81,7 +81,7 @@ impl Pool {
         http2.iter().for_each(|connection| connection.close());
     }
 
-    /// Since when the connection has been idle that was used least recently.
+    /// Returns since when the least recently used connection has been idle.
     pub(super) fn idlest(&self) -> Option<Instant> {
         let inside = self.inside();
         let http2 = inside
@@ -96,7 +96,7 @@ impl Pool {
         idle.chain(http2).min()
     }
 
-    /// Closes a connection that has been idle since then. False if there is none any more.
+    /// Closes a connection that has been idle since then. Returns false if there is none any more.
     pub(super) fn close_idlest(&self, since: Instant) -> bool {
         let mut inside = self.inside();
         let is_it = |connection: &Arc<Http1>| connection.life.idle_since() <= since;
@@ -115,7 +115,7 @@ impl Pool {
         idle.is_some() || http2.is_some()
     }
 
-    /// A stream of a connection that has room.
+    /// Returns a stream of a connection that has one free.
     fn stream(&self, now: Instant) -> Option<StreamLease> {
         let mut inside = self.inside();
         if inside.http2.is_empty() {
@@ -126,7 +126,7 @@ impl Pool {
         leases.find_map(|lease| lease)
     }
 
-    /// The idle connection that was used last.
+    /// Returns the idle connection that was used last.
     async fn idle(&self, now: Instant) -> Option<Arc<Http1>> {
         for round in 0..=PATIENCE {
             let mut later = Vec::new();
@@ -140,7 +140,7 @@ impl Pool {
             if found.is_some() || !waits {
                 return found;
             }
-            // Their tasks read meanwhile.
+            // Meanwhile their tasks read.
             tokio::task::yield_now().await;
         }
         None
@@ -157,14 +157,14 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection that has just been made. The lease is the caller's.
+    /// Keeps a new connection. The returned lease is for the caller.
     fn adopt(&self, connection: &Arc<Http2>) -> Option<StreamLease> {
         let now = clock::now();
         let mut inside = self.inside();
         inside.speaks_http2 = true;
         inside.http2.retain(|connection| !connection.is_closed());
         let lease = connection.lease(now);
-        // Calls that dialed at once have made several. One is enough, until it is known to be full.
+        // Calls that dialed at the same time have made several. One is enough, until it is known to be full.
         let is_needed = inside.http2.iter().all(|other| other.is_full());
         if is_needed && !inside.is_closed {
             inside.http2.push(Arc::clone(connection));
@@ -175,7 +175,7 @@ impl Pool {
         lease
     }
 
-    /// Keeps the connection of a dial that its call has left.
+    /// Keeps the connection of a dial whose call has another connection.
     fn keep(&self, connected: &Connected) {
         match connected {
             Connected::Http1(connection) => {
@@ -190,14 +190,14 @@ impl Pool {
         }
     }
 
-    /// Whether a call had better wait for the dial of another one: it may bring a stream for both.
+    /// Returns whether a call should wait for the dial of another call, which may give streams to both.
     fn is_awaited(&self, failed: u64) -> bool {
         let inside = self.inside();
         let is_dialing = inside.dialing > 0 && inside.failed == failed;
         inside.speaks_http2 && (is_dialing || inside.http2.iter().any(|one| one.is_new()))
     }
 
-    /// A call that has waited has a stream: if there is another one, so has the next call that waits.
+    /// After a waiting call got a stream: if there is another one, wakes the next waiting call.
     fn pass_on(&self, lease: &ConnectionLease) {
         let has_room = || self.inside().http2.iter().any(|one| one.has_room());
         if matches!(lease, ConnectionLease::Http2(_)) && has_room() {
@@ -205,7 +205,7 @@ impl Pool {
         }
     }
 
-    /// The server has chosen HTTP/1: calls that wait for a stream need connections of their own.
+    /// Records that the server chose HTTP/1: calls that wait for a stream need their own connections.
     fn speaks_http1(&self) {
         let was_http2 = std::mem::take(&mut self.inside().speaks_http2);
         if was_http2 {
@@ -213,7 +213,7 @@ impl Pool {
         }
     }
 
-    /// Whether calls to other addresses wait for room, which an idle connection of this one takes.
+    /// Returns whether calls to other addresses wait for a permit that an idle connection of this pool holds.
     fn is_in_the_way(&self) -> bool {
         self.bounds.waiting() > self.waiting.load(Ordering::SeqCst)
     }
@@ -236,11 +236,11 @@ impl Home for Pool {
             }
             inside.idle.push(Arc::clone(connection));
         }
-        // Asked now that it can be found: a call that begins to wait from here on finds it.
+        // Checked after the connection is in the pool: a call that begins to wait from now on finds it.
         if self.is_in_the_way() && self.expire(connection) {
             return false;
         }
-        // The one that hears of it may not be the one that can use it, if several wait for different things.
+        // Wakes all: if calls wait for different things, a single woken call may not be able to use it.
         self.change.notify_waiters();
         self.change.notify_one();
         true
@@ -271,5 +271,5 @@ impl Drop for Pool {
     }
 }
 
-/// How often a TLS connection with unread bytes is given the time to read them.
+/// How often a TLS connection gets time to read its unread bytes.
 const PATIENCE: usize = 3;

@@ -1,4 +1,4 @@
-//! The input and the output of both protocols.
+//! The types that both protocols use.
 
 use std::pin::Pin;
 use std::sync::Weak;
@@ -11,15 +11,15 @@ use crate::box_error::BoxError;
 /// Attaches a new connection to its pool.
 pub(crate) struct Attachment<H: ?Sized, T> {
     pub(crate) home: Weak<H>,
-    /// Lives as long as the connection's task: the connection counts as open until then.
+    /// Dropped with the connection's task: until then the connection counts as open.
     pub(crate) hold: T,
 }
 
-/// A request that has no response.
+/// The failure of a request that has no response.
 #[derive(Debug)]
 pub(crate) struct ExchangeError {
     pub(crate) error: BoxError,
-    /// It is certain that not a byte of the request went out.
+    /// Whether it is certain that no byte of the request went out.
     pub(crate) is_unsent: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The wait for `100 Continue` before the body of a request goes out (RFC 9110 §10.1.1).
+//! The wait for `100 Continue` before the body of a request is sent (RFC 9110 §10.1.1).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use super::exchange::SendBody;
 use crate::box_error::BoxError;
 use crate::record::Tracker;
 
-/// Whether a request asks the server before it sends its body.
+/// Returns whether a request asks the server before it sends its body.
 pub(crate) fn asks(headers: &HeaderMap) -> bool {
     let mut expectations = headers.get_all(EXPECT).iter();
     expectations.any(|value| {
@@ -27,12 +27,13 @@ pub(crate) fn asks(headers: &HeaderMap) -> bool {
     })
 }
 
-/// How long the body waits if the server says nothing. It is less than the send timeout, which counts meanwhile.
+/// Returns how long the body waits if the server does not respond. It is less than the send timeout, which runs
+/// meanwhile.
 pub(crate) fn patience(headers: &HeaderMap, send: Duration) -> Option<Duration> {
     asks(headers).then(|| LONGEST.min(send / 2))
 }
 
-/// Keeps the body of an HTTP/1 request back until the server asks for it, or says nothing for so long.
+/// Keeps the body of an HTTP/1 request back until the server asks for it, or until this time is over.
 pub(crate) fn keep_back(
     request: Request<SendBody>,
     timeout: Duration,
@@ -57,7 +58,7 @@ pub(crate) fn keep_back(
     request
 }
 
-/// The end of the wait, from when it is first asked for.
+/// The timer of the wait. It starts at the first poll.
 struct Alarm {
     timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -88,7 +89,7 @@ struct KeptBack {
 enum State {
     Waits(oneshot::Receiver<()>, Alarm),
     Released,
-    /// The response came first. The connection ends with it, for the body is never sent.
+    /// The response came first. The connection ends with it, because the body is never sent.
     Withheld,
 }
 
@@ -133,7 +134,7 @@ impl Body for KeptBack {
     }
 }
 
-/// The same wait on a stream of HTTP/2.
+/// The same wait on an HTTP/2 stream.
 pub(super) struct Wait(Alarm);
 
 impl Wait {
@@ -141,7 +142,7 @@ impl Wait {
         Self(Alarm::new(timeout))
     }
 
-    /// Ready when the body may go out. Pending if a response is there.
+    /// Ready when the body may be sent. Pending if the response has come.
     pub(super) fn poll(&mut self, response: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match response.poll_informational(cx) {
@@ -157,7 +158,7 @@ impl Wait {
     }
 }
 
-/// Servers that know nothing of it say nothing: a client need not wait for long.
+/// Servers that do not support it do not respond to it, so a client does not have to wait for long.
 const LONGEST: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_request_that_asks_waits_for_a_second_or_half_of_the_send_limit() {
+    fn only_a_request_that_asks_waits_for_a_second_or_half_of_the_send_timeout() {
         let wait = |value: &'static str, send| {
             let headers = HeaderMap::from_iter([(EXPECT, HeaderValue::from_static(value))]);
             patience(&headers, Duration::from_millis(send))

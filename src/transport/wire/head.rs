@@ -1,10 +1,10 @@
-//! The fields of a response head that tell about its HTTP/1 connection.
+//! Reads the fields of a response head about its HTTP/1 connection.
 
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
-/// The server's timeout for idle connections.
+/// Returns the server's timeout for idle connections.
 pub(super) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("keep-alive")?.to_str().ok()?;
     let mut parameters = value
@@ -25,12 +25,12 @@ pub(crate) fn fuzz(headers: &HeaderMap) {
     let _ = misframed(headers);
 }
 
-/// Why the end of the body cannot be told from the head (RFC 9112 §6.3).
+/// Returns why the head does not determine the end of the body (RFC 9112 §6.3).
 pub(super) fn misframed(headers: &HeaderMap) -> Option<&'static str> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next()?;
     if headers.contains_key(CONTENT_LENGTH) {
-        return Some("the response has transfer-encoding beside content-length");
+        return Some("the response has both transfer-encoding and content-length");
     }
     let is_chunked = coding
         .as_bytes()
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn only_chunked_alone_tells_the_end_of_a_body() {
+    fn only_chunked_alone_delimits_a_body() {
         let chunked = ("transfer-encoding", "chunked");
         let length = ("content-length", "3");
         for (lines, is_wrong) in [

@@ -33,9 +33,9 @@ type Driven = Connection<TokioIo<Gate<Stream>>, SendBody>;
 pub(crate) struct Http1 {
     pub(crate) life: Life,
     pub(crate) lane: Arc<Lane>,
-    /// None once it is closed.
+    /// `None` once it is closed.
     sender: Mutex<Sender>,
-    /// The server closes it after this response.
+    /// Whether the server closes it after this response.
     is_spent: AtomicBool,
     task: OnceLock<AbortHandle>,
 }
@@ -46,16 +46,16 @@ struct Sender {
     use_: Use,
 }
 
-/// Where connections rest between two requests. Their tasks report to it.
+/// The pool that keeps connections between two requests. Their tasks report to it.
 pub(crate) trait Home: Send + Sync + 'static {
-    /// Takes a connection that is idle. False if it is not wanted.
+    /// Takes an idle connection. Returns false if the pool does not keep it.
     fn rest(&self, connection: &Arc<Http1>) -> bool;
 
-    /// Lets go of a connection that has been idle for too long. False if it is in use.
+    /// Removes a connection that has been idle for too long. Returns false if it is in use.
     fn expire(&self, connection: &Arc<Http1>) -> bool;
 }
 
-/// Whether a call got a connection.
+/// The result of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leased {
     Yes,
@@ -67,19 +67,19 @@ pub(crate) enum Leased {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     Idle,
-    /// A call has it, and has not sent.
+    /// A call has it, and has not sent its request.
     Leased,
     /// A request was handed to hyper. The connection is idle again once hyper wants the next one.
     Sent,
 }
 
 impl Http1 {
-    /// Begins to speak HTTP/1 over a stream. The connection is the caller's own until its first response is over.
+    /// Opens an HTTP/1 connection over a stream. The connection belongs to the caller until its first response is over.
     pub(crate) async fn open(
         stream: Stream,
         made: Made,
         builder: &Builder,
-        place: Attachment<dyn Home, impl Send + 'static>,
+        attachment: Attachment<dyn Home, impl Send + 'static>,
     ) -> Result<Arc<Self>, BoxError> {
         let lane = Arc::new(Lane::new(made.socket.clone()));
         let gate = TokioIo::new(Gate::new(stream, Arc::clone(&lane)));
@@ -95,15 +95,15 @@ impl Http1 {
             is_spent: AtomicBool::new(false),
             task: OnceLock::new(),
         });
-        let task = tokio::spawn(drive(driven, Arc::clone(&connection), place));
+        let task = tokio::spawn(drive(driven, Arc::clone(&connection), attachment));
         let _ = connection.task.set(task.abort_handle());
         Ok(connection)
     }
 
-    /// Takes it for a call, if it can carry another request. If it cannot, it is closed.
+    /// Leases it to a call, if it can carry another request. If it cannot, it is closed.
     ///
-    /// Unread bytes are nothing that was asked for: a FIN, a late 408. In TLS they may be a ticket, which the
-    /// connection's task reads: while there is `patience`, such a connection is left alone.
+    /// Unread bytes are not a response: they may be a FIN or a late 408. In TLS they may be a ticket, which the
+    /// connection's task reads. With `patience`, such a connection is not closed yet.
     pub(crate) fn lease(&self, now: Instant, patience: bool) -> Leased {
         let is_fit = {
             let mut sender = self.sender();
@@ -126,7 +126,7 @@ impl Http1 {
         leased
     }
 
-    /// Gives back what was leased and not used. True if it may rest.
+    /// Gives back a leased connection that was not used. Returns true if it may be kept.
     pub(crate) fn release(&self) -> bool {
         let mut sender = self.sender();
         let was_leased = sender.use_ == Use::Leased && sender.requests.is_some();
@@ -137,13 +137,13 @@ impl Http1 {
         was_leased
     }
 
-    /// Lets it end: hyper closes it when nothing is under way.
+    /// Lets it end: hyper closes it once no request is in flight.
     pub(crate) fn close(&self) {
         let requests = self.sender().requests.take();
         drop(requests);
     }
 
-    /// Ends the connection if this request is still going out: its response is over, and nothing waits for the rest.
+    /// Ends the connection if this request is still being sent: its response is over, so the rest is not needed.
     pub(super) fn stop_upload(&self, number: u64) {
         if self.lane.abandon(number) {
             self.life.end(ConnectionEnd::Over);
@@ -182,7 +182,7 @@ impl Http1 {
         })
     }
 
-    /// The request has no response.
+    /// Returns the failure of a request that has no response.
     fn failed(&self, error: hyper::Error, tracker: &Tracker) -> ExchangeError {
         let is_unsent = !self.lane.shut();
         if is_unsent {
@@ -194,13 +194,13 @@ impl Http1 {
         }
     }
 
-    /// Why a request or a response broke.
+    /// Returns why a request or a response failed.
     pub(super) fn cause(&self, error: BoxError) -> BoxError {
         self.life.cause(self.lane.cause(error))
     }
 
-    /// Takes in what the head says of the connection.
-    fn heard(
+    /// Reads the fields of the head about the connection.
+    fn read_head(
         &self,
         response: Response<hyper::body::Incoming>,
     ) -> Result<Response<hyper::body::Incoming>, ExchangeError> {
@@ -212,7 +212,7 @@ impl Http1 {
         match misframed(response.headers()) {
             None => Ok(response),
             Some(why) => {
-                // Where one party frames it otherwise, its rest would be the next response.
+                // If a party on the path frames it differently, its rest would be read as the next response.
                 self.is_spent.store(true, Ordering::Release);
                 self.close();
                 Err(ExchangeError {
@@ -223,7 +223,7 @@ impl Http1 {
         }
     }
 
-    /// If the response that was under way is over, the connection rests until it is used again.
+    /// Returns the connection to its pool if its response is over.
     fn settle(self: &Arc<Self>, home: &Weak<dyn Home>) {
         {
             let mut sender = self.sender();
@@ -250,11 +250,11 @@ impl Http1 {
 }
 
 pin_project! {
-    /// A request under way.
+    /// A request in flight.
     struct Exchange<'a, F> {
         #[pin]
         sending: F,
-        // Dropped before the response, nothing of the request goes out later.
+        // If this is dropped before the response, nothing more of the request is sent.
         leaving: Leaving<'a>,
         connection: &'a Http1,
         number: u64,
@@ -274,7 +274,7 @@ impl<F: Future<Output = Sent>> Future for Exchange<'_, F> {
         Poll::Ready(match ready!(this.sending.poll(cx)) {
             Ok(response) => {
                 this.leaving.0 = None;
-                let response = this.connection.heard(response);
+                let response = this.connection.read_head(response);
                 response.map(|response| (response, *this.number))
             }
             Err(failed) => Err(this.connection.failed(failed.into_error(), this.tracker)),
@@ -282,7 +282,7 @@ impl<F: Future<Output = Sent>> Future for Exchange<'_, F> {
     }
 }
 
-/// Shuts the lane of a request whose call leaves before the response.
+/// Shuts the lane of a request whose call is dropped before the response.
 struct Leaving<'a>(Option<(&'a Lane, u64)>);
 
 impl Drop for Leaving<'_> {
@@ -294,10 +294,10 @@ impl Drop for Leaving<'_> {
 }
 
 /// Drives a connection to its end.
-async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Attachment<dyn Home, T>) {
-    let Attachment { home, hold: _hold } = place;
+async fn drive<T>(driven: Driven, connection: Arc<Http1>, attachment: Attachment<dyn Home, T>) {
+    let Attachment { home, hold: _hold } = attachment;
     let mut driven = driven;
-    // Dropped first, if this is dropped: it then knows before hyper tells.
+    // Dropped first, if this is dropped: the connection is then marked as ended before hyper reports it.
     let task = Task(&connection.life);
     let mut alarm = pin!(sleep_until(connection.life.idle_until()));
     std::future::poll_fn(|cx| {
@@ -313,7 +313,7 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Attachment<dyn 
             if is_over {
                 connection.close();
             }
-            // A busy one is asked again later, one that was used since in time.
+            // A connection in use is checked again later, and one that was used meanwhile is checked at its new time.
             let again = connection.life.idle_timeout();
             let next = match now < until {
                 true => until,
@@ -330,6 +330,6 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Attachment<dyn 
     }
 }
 
-/// How often a busy connection is asked whether it is idle.
+/// The interval at which a connection in use is checked.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN_FIRST: Duration = Duration::from_secs(1);

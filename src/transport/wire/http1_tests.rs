@@ -18,7 +18,7 @@ use super::stream::Stream;
 use crate::box_error::BoxError;
 use crate::clock;
 
-/// Counts the connections that came to rest.
+/// Counts the connections that became idle.
 #[derive(Default)]
 struct Rests(AtomicUsize);
 
@@ -39,8 +39,8 @@ async fn open(tls: Option<&'static str>) -> (Arc<Http1>, Pair, Arc<Rests>) {
     let home: Weak<dyn Home> = Arc::downgrade(&(Arc::clone(&rests) as Arc<dyn Home>));
     let builder = hyper::client::conn::http1::Builder::new();
     let stream = Stream::Plain(pair.socket.clone());
-    let place = Attachment { home, hold: () };
-    let opened = Http1::open(stream, pair.made(tls), &builder, place).await;
+    let attachment = Attachment { home, hold: () };
+    let opened = Http1::open(stream, pair.made(tls), &builder, attachment).await;
     settle().await;
     (opened.unwrap(), pair, rests)
 }
@@ -69,7 +69,7 @@ async fn request_on_a_connection_that_was_closed_before_it_is_unsent() {
 
 #[tokio::test]
 async fn request_that_the_server_has_read_is_not_called_unsent() {
-    // It answers nothing; or it answers what cannot be delimited.
+    // It sends no response, or a response that cannot be delimited.
     let misframed = b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n";
     for response in [&b""[..], misframed] {
         let (connection, mut pair, rests) = open(None).await;
@@ -112,7 +112,7 @@ async fn bytes_that_go_out_are_a_sign_of_life() {
     assert!(tracker.moved() > tracker.started());
 }
 
-/// A body in pieces, as they come.
+/// A body whose pieces come from a channel.
 struct Pieces(mpsc::Receiver<Bytes>);
 
 impl Body for Pieces {
@@ -142,7 +142,7 @@ async fn lease_needs_a_quiet_connection() {
 }
 
 #[tokio::test]
-async fn lease_leaves_tls_the_time_to_read_a_ticket_as_long_as_there_is_patience() {
+async fn lease_with_patience_gives_tls_time_to_read_a_ticket() {
     let (connection, mut pair, _) = open(Some("1.3")).await;
     let now = clock::now();
     pair.server.write_all(b"ticket").await.unwrap();
@@ -167,7 +167,7 @@ async fn connection_that_was_idle_for_too_long_or_is_closed_is_not_leased() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_was_leased_and_not_used_is_released() {
+async fn only_a_leased_connection_that_was_not_used_is_released() {
     let (connection, mut pair, rests) = open(None).await;
     tokio::time::advance(Duration::from_secs(5)).await;
     assert!(connection.release());

@@ -27,14 +27,14 @@ use crate::record::Tracker;
 /// A connection.
 pub(crate) struct Http2 {
     pub(crate) life: Life,
-    /// None once new requests go elsewhere.
+    /// `None` once new requests use other connections.
     requests: Mutex<Option<SendRequest<Bytes>>>,
-    /// How many streams are leased, or were and are not reset yet.
+    /// The number of streams that are leased, or that were leased and are not reset yet.
     pub(super) leased: AtomicUsize,
-    /// How many streams wait for the connection's task to reset them.
+    /// The number of streams that wait until the connection's task resets them.
     cancelled: AtomicUsize,
     task: Mutex<Option<Waker>>,
-    /// An option bounds the heads of responses.
+    /// Whether an option bounds the heads of responses.
     bounds_heads: bool,
     pub(super) home: Weak<dyn Watcher>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Http2 {
 pub(crate) struct StreamLease {
     pub(crate) connection: Arc<Http2>,
     requests: SendRequest<Bytes>,
-    /// Both sides have ended the stream.
+    /// Whether both sides have ended the stream.
     pub(crate) is_over: bool,
 }
 
@@ -68,7 +68,7 @@ impl Drop for StreamLease {
 }
 
 impl StreamLease {
-    /// Sends a request. The future waits for the head of the response: the upload may still be under way then.
+    /// Sends a request. The future waits for the head of the response. The upload may still continue after that.
     pub(crate) fn exchange<'a>(
         &'a mut self,
         request: Request<SendBody>,
@@ -108,7 +108,7 @@ impl StreamLease {
     }
 
     fn failed(&self, error: h2::Error, before: u64, tracker: &Tracker) -> ExchangeError {
-        // The connection broke, its task is over, and the kernel took nothing since.
+        // The connection broke, its task is over, and the kernel took no byte since.
         let life = &self.connection.life;
         let is_unsent = error.is_io() && life.is_over() && life.socket.written() == before;
         if is_unsent {
@@ -130,18 +130,18 @@ impl StreamLease {
 /// The head of a response, and the rest of the request's body.
 type Answered = Result<(Response<RecvStream>, Rest), ExchangeError>;
 
-/// Hears when a connection has more room, or less.
+/// Is notified when the number of free streams of a connection changes.
 pub(crate) trait Watcher: Send + Sync + 'static {
     fn changed(&self);
 }
 
 impl Http2 {
-    /// Begins to speak HTTP/2 over a stream.
+    /// Opens an HTTP/2 connection over a stream.
     pub(crate) async fn open(
         stream: Stream,
         made: Made,
         (builder, bounds_heads, pings): (&Builder, bool, PingTimes),
-        place: Attachment<dyn Watcher, impl Send + 'static>,
+        attachment: Attachment<dyn Watcher, impl Send + 'static>,
     ) -> Result<Arc<Self>, h2::Error> {
         let (requests, driven) = builder.handshake(stream).await?;
         let connection = Arc::new(Self {
@@ -151,14 +151,19 @@ impl Http2 {
             cancelled: AtomicUsize::new(0),
             task: Mutex::default(),
             bounds_heads,
-            home: Weak::clone(&place.home),
+            home: Weak::clone(&attachment.home),
         });
-        tokio::spawn(drive(driven, Arc::clone(&connection), pings, place.hold));
+        tokio::spawn(drive(
+            driven,
+            Arc::clone(&connection),
+            pings,
+            attachment.hold,
+        ));
         Ok(connection)
     }
 
-    /// Takes a stream for a call, if there is one: no request waits for one inside h2, where it would go out even
-    /// after its call was given up.
+    /// Leases a stream to a call, if one is free. So no request waits inside h2, which would send it even after its
+    /// call was given up.
     pub(crate) fn lease(self: &Arc<Self>, now: Instant) -> Option<StreamLease> {
         let mut guard = self.requests();
         let requests = guard.as_mut()?;
@@ -170,7 +175,7 @@ impl Http2 {
             drop(over);
             return None;
         }
-        let most = told(requests).unwrap_or(BEFORE_SETTINGS);
+        let most = announced_streams(requests).unwrap_or(BEFORE_SETTINGS);
         if self.leased.load(Ordering::SeqCst) >= most {
             return None;
         }
@@ -182,48 +187,49 @@ impl Http2 {
         })
     }
 
-    /// Whether it is known that the server allows no more streams.
+    /// Returns whether it is known that the server allows no more streams.
     pub(crate) fn is_full(&self) -> bool {
         let guard = self.requests();
         guard.as_ref().is_none_or(|requests| {
-            told(requests).is_some_and(|most| self.leased.load(Ordering::SeqCst) >= most)
+            announced_streams(requests)
+                .is_some_and(|most| self.leased.load(Ordering::SeqCst) >= most)
         })
     }
 
-    /// Whether another request may have a stream at once.
+    /// Returns whether a stream is free.
     pub(crate) fn has_room(&self) -> bool {
         let guard = self.requests();
         guard.as_ref().is_some_and(|requests| {
-            let most = told(requests).unwrap_or(BEFORE_SETTINGS);
+            let most = announced_streams(requests).unwrap_or(BEFORE_SETTINGS);
             self.leased.load(Ordering::SeqCst) < most
         })
     }
 
-    /// Whether the server is yet to tell how many streams it allows.
+    /// Returns whether the server has not yet announced how many streams it allows.
     pub(crate) fn is_new(&self) -> bool {
         let guard = self.requests();
         guard
             .as_ref()
-            .is_some_and(|requests| told(requests).is_none())
+            .is_some_and(|requests| announced_streams(requests).is_none())
     }
 
-    /// Whether new requests go elsewhere.
+    /// Returns whether new requests use other connections.
     pub(crate) fn is_closed(&self) -> bool {
         self.requests().is_none()
     }
 
-    /// Whether no stream of it is leased.
+    /// Returns whether no stream of it is leased.
     pub(crate) fn is_idle(&self) -> bool {
         self.leased.load(Ordering::SeqCst) == 0
     }
 
-    /// Lets it end once the requests that are under way have their responses.
+    /// Lets it end once the requests in flight have their responses.
     pub(crate) fn close(&self) {
         let requests = self.requests().take();
         drop(requests);
     }
 
-    /// Streams have ended.
+    /// Records that streams have ended.
     fn give_back(&self, streams: usize) {
         self.leased.fetch_sub(streams, Ordering::SeqCst);
         if let Some(home) = self.home.upgrade() {
@@ -238,7 +244,7 @@ impl Http2 {
         }
     }
 
-    /// The task to be woken is the one that polls.
+    /// Records the task that polls, to wake it later.
     fn is_polled(&self, cx: &Context<'_>) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *task {
@@ -261,11 +267,11 @@ impl fmt::Debug for Http2 {
     }
 }
 
-/// A request under way: its body goes out while the head of the response is awaited.
+/// A request in flight: its body is sent while the head of the response is awaited.
 struct InFlight {
     response: ResponseFuture,
     upload: Option<Upload>,
-    /// The body is kept back until the server asks for it.
+    /// Set while the body is kept back until the server asks for it.
     wait: Option<Wait>,
 }
 
@@ -279,13 +285,13 @@ impl InFlight {
         if let Some(upload) = self.upload.as_mut().filter(|_| self.wait.is_none())
             && upload.poll(cx).is_ready()
         {
-            // If it failed, the stream was reset: the response says so.
+            // If it failed, the stream was reset, and the response reports that.
             self.upload = None;
         }
         Pin::new(&mut self.response).poll(cx)
     }
 
-    /// The state of the body once the head of the response is here.
+    /// Returns the state of the body once the head of the response has come.
     fn rest(self, tracker: &Tracker) -> Rest {
         match (self.upload, self.wait) {
             (None, _) => Rest::None,
@@ -308,7 +314,7 @@ async fn drive<T>(
     let _hold = hold;
     let mut driven = driven;
     let mut watch = Monitor::new(pings, driven.ping_pong());
-    // Dropped first, if this is dropped: it then knows before h2 tells.
+    // Dropped first, if this is dropped: the connection is then marked as ended before h2 reports it.
     let task = Task(&connection.life);
     let mut alarm = pin!(sleep_until(connection.life.idle_until()));
     let fate = poll_fn(|cx| {
@@ -332,7 +338,7 @@ async fn drive<T>(
     })
     .await;
     task.ended(fate);
-    // Its streams hear of the end now, and the pool that there is none to be had.
+    // Now its streams see the end, and the pool is notified that no stream is free.
     connection.close();
     drop(driven);
     if let Some(home) = connection.home.upgrade() {
@@ -347,13 +353,14 @@ fn unsent(error: impl Into<crate::box_error::BoxError>) -> ExchangeError {
     }
 }
 
-/// How many streams the server allows, once its SETTINGS were read.
-fn told(requests: &SendRequest<Bytes>) -> Option<usize> {
+/// Returns how many streams the server allows, once its SETTINGS were read.
+fn announced_streams(requests: &SendRequest<Bytes>) -> Option<usize> {
     let most = requests.current_max_send_streams();
     (most != UNTOLD).then_some(most)
 }
 
 /// A new connection counts as one stream until its SETTINGS were read.
 const BEFORE_SETTINGS: usize = 1;
-/// The limit that h2 assumes until the server announces one: more than a server can announce, to recognize it.
+/// The limit that h2 assumes until the server announces one. It is larger than any that a server can announce, so it
+/// can be recognized.
 pub(crate) const UNTOLD: usize = usize::MAX - 1;

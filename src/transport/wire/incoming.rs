@@ -1,4 +1,4 @@
-//! The body of a response on its way in: its end is checked.
+//! The body of a response while it is received. Its end is checked.
 
 use std::fmt;
 use std::io;
@@ -23,31 +23,31 @@ use crate::transport::framing::number;
 
 /// The body of a response from a [`Transport`](crate::Transport).
 ///
-/// It ends without an error only if the server has said where it ends and all of it has come. Dropping it early
-/// gives the connection up (HTTP/1) or resets the stream (HTTP/2).
+/// It ends without an error only if the server has announced its end and all of it has come. If it is dropped early,
+/// the connection is closed (HTTP/1) or the stream is reset (HTTP/2).
 pub struct Incoming(IncomingContent);
 
 enum IncomingContent {
     Http1(OverHttp1),
     Http2(OverHttp2),
     Other(SyncWrapper<UnsyncBoxBody<Bytes, BoxError>>),
-    /// It has ended: nothing of the connection is held any more.
+    /// It has ended, and has released the connection.
     Over,
 }
 
 struct OverHttp1 {
     body: hyper::body::Incoming,
     connection: Arc<Http1>,
-    /// Of the request, on its connection.
+    /// The number of the request on its connection.
     number: u64,
-    /// Given back when the body ends.
+    /// The lease, which is given back when the body ends.
     _lease: tokio::sync::OwnedSemaphorePermit,
 }
 
 struct OverHttp2 {
     stream: RecvStream,
     lease: StreamLease,
-    /// How many bytes are still to come, if the head says so.
+    /// The number of bytes still to come, if the head announces it.
     left: Option<u64>,
     /// The rest of the request body.
     upload: Option<Upward>,
@@ -56,7 +56,7 @@ struct OverHttp2 {
 /// The rest of a request body.
 enum Upward {
     Goes(AbortHandle),
-    /// It is not sent.
+    /// The body is not sent.
     Withheld,
 }
 
@@ -69,7 +69,7 @@ impl Drop for Upward {
     }
 }
 
-/// A request that is still going out, or is kept back, has no use for the connection any more.
+/// If the request is still being sent, or is kept back, the connection cannot be used again.
 impl Drop for OverHttp1 {
     fn drop(&mut self) {
         self.connection.stop_upload(self.number);
@@ -125,7 +125,7 @@ impl Incoming {
         })
     }
 
-    /// Lets go of the connection.
+    /// Releases the connection.
     fn end(&mut self, is_whole: bool) {
         if let IncomingContent::Http2(over) = &mut self.0 {
             over.lease.is_over = is_whole && over.upload.is_none();
@@ -133,7 +133,7 @@ impl Incoming {
         self.0 = IncomingContent::Over;
     }
 
-    /// A body that comes from no connection.
+    /// Returns a body that does not come from a connection.
     pub(crate) fn other<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -178,7 +178,7 @@ impl OverHttp2 {
     }
 
     fn failed(&self, error: h2::Error) -> BoxError {
-        // "No error" ends an upload that is not needed (RFC 9113 §8.1). This response was not over.
+        // NO_ERROR ends an upload that is not needed (RFC 9113 §8.1), but this response was not complete.
         if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) {
             return broken_off();
         }
@@ -210,7 +210,7 @@ impl Body for Incoming {
         match &self.0 {
             IncomingContent::Http1(over) => over.body.is_end_stream(),
             IncomingContent::Http2(over) => over.stream.is_end_stream(),
-            // It can be asked by its owner alone.
+            // Only the owner of the body has access to it.
             IncomingContent::Other(_) => false,
             IncomingContent::Over => true,
         }
@@ -230,7 +230,7 @@ impl Body for Incoming {
 }
 
 impl fmt::Debug for Incoming {
-    /// Its size only: a body may be secret.
+    /// Shows its size only: a body may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
             .field("bytes", &self.size_hint().exact())

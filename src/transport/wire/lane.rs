@@ -1,4 +1,4 @@
-//! The last gate before the wire: the first write of a request on an HTTP/1 connection takes it, and fails if
+//! The last check before the wire: the first write of a request on an HTTP/1 connection takes the request, and fails if
 //! the attempt was given up.
 
 use std::fmt;
@@ -22,18 +22,18 @@ pub(crate) struct Lane {
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// Counts the requests: a connection may have the next one before the call of the last one notices.
+    /// The number of the request: a connection may have the next one before the call of the previous one notices.
     number: u64,
     state: LaneState,
     tracker: Option<Arc<Tracker>>,
-    /// The source of the body has ended.
+    /// Whether the source of the body has ended.
     is_whole: bool,
     /// The kernel's count of bytes before the first write of the request.
     before: u64,
     broken: Option<LaneError>,
 }
 
-/// Why the stream broke. hyper does not always pass it on.
+/// Why the stream broke. hyper does not always report it.
 #[derive(Clone, Debug)]
 enum LaneError {
     Tls(rustls::Error),
@@ -59,16 +59,16 @@ impl LaneError {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum LaneState {
-    /// No request is under way.
+    /// No request is in flight.
     #[default]
     Free,
-    /// A request was handed to hyper. Not a byte of it was written.
+    /// A request was handed to hyper. No byte of it was written.
     Armed,
     /// The first write has begun.
     Taken,
-    /// Nothing is written any more.
+    /// Nothing more is written.
     Shut {
-        /// A byte of the last request may have gone out.
+        /// Whether a byte of the last request may have gone out.
         written: bool,
     },
 }
@@ -81,7 +81,7 @@ impl Lane {
         }
     }
 
-    /// A request is handed to hyper. It is taken with its first write. Returns its number.
+    /// Records that a request is handed to hyper. Its first write takes it. Returns its number.
     pub(crate) fn arm(&self, tracker: &Arc<Tracker>, is_whole: bool) -> u64 {
         let mut slot = self.slot();
         slot.number += 1;
@@ -93,7 +93,8 @@ impl Lane {
         slot.number
     }
 
-    /// Ends the writing for good if this request is still being written: its call has left. Returns whether it was.
+    /// Ends all writes if this request is still being written: its call was dropped. Returns whether it was being
+    /// written.
     pub(crate) fn abandon(&self, number: u64) -> bool {
         let mut slot = self.slot();
         let is_busy = slot.is_busy(number);
@@ -103,12 +104,12 @@ impl Lane {
         is_busy
     }
 
-    /// The source of the body has ended: with the next flush, the request is sent.
+    /// Records that the source of the body has ended: with the next flush, the request is sent.
     pub(crate) fn body_ended(&self) {
         self.slot().is_whole = true;
     }
 
-    /// Why the stream broke: the kernel's word or TLS's, or else `error`.
+    /// Returns why the stream broke: the error of the kernel or of TLS, or else `error`.
     pub(crate) fn cause(&self, error: BoxError) -> BoxError {
         match self.slot().broken.clone() {
             Some(broken) => broken.into_error().into(),
@@ -116,12 +117,12 @@ impl Lane {
         }
     }
 
-    /// Ends the writing for good. Returns whether a byte of the request may have been written.
+    /// Ends all writes. Returns whether a byte of the request may have been written.
     pub(crate) fn shut(&self) -> bool {
         self.slot().shut(&self.socket)
     }
 
-    /// Lets bytes pass in either direction. Fails once the lane is shut.
+    /// Permits bytes in either direction. Fails once the lane is shut.
     fn pass(&self) -> io::Result<MutexGuard<'_, Slot>> {
         let slot = self.slot();
         match slot.state {
@@ -130,13 +131,13 @@ impl Lane {
         }
     }
 
-    /// Lets a write pass. The first one of a request takes it.
+    /// Permits a write. The first one of a request takes the request.
     fn pass_write(&self) -> io::Result<MutexGuard<'_, Slot>> {
         let slot = self.pass()?;
         let Some(tracker) = slot.armed() else {
             return Ok(slot);
         };
-        // A subscriber may hear of it: not under the lock.
+        // A subscriber may be notified of it, so not under the lock.
         drop(slot);
         let is_taken = tracker.take();
         let mut slot = self.pass()?;
@@ -150,7 +151,7 @@ impl Lane {
         self.pass()
     }
 
-    /// All that was buffered is written.
+    /// Records that all buffered bytes are written.
     fn flushed(&self, mut slot: MutexGuard<'_, Slot>) {
         if slot.state != LaneState::Taken || !slot.is_whole {
             return;
@@ -197,7 +198,7 @@ impl Slot {
     }
 }
 
-/// The stream of an HTTP/1 connection, above TLS if there is TLS.
+/// The stream of an HTTP/1 connection, above TLS if there is any.
 #[derive(Debug)]
 pub(crate) struct Gate<S> {
     inner: S,
@@ -210,8 +211,8 @@ impl<S> Gate<S> {
     }
 }
 
-// The lock is held over each step: TLS keeps bytes that it writes later, in a read as well. So once the lane is
-// shut, no byte goes out.
+// The lock is held over each step, because TLS buffers bytes that it may write in a later step, even in a read. So once
+// the lane is shut, no byte goes out.
 impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -226,7 +227,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
             return Poll::Ready(Err(error));
         }
         if slot.state == LaneState::Armed && buf.filled().len() > before {
-            // No request was written to which this could be the response.
+            // No request was written that this could be the response to.
             slot.state = LaneState::Shut { written: false };
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, STRAY)));
         }
@@ -278,7 +279,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     }
 }
 
-/// The attempt was given up: nothing of it may go out any more.
+/// The error if the attempt was given up: nothing more of it may be sent.
 #[derive(Debug)]
 pub(crate) struct GivenUp;
 

@@ -10,7 +10,7 @@ use crate::record::Tracker;
 use crate::telemetry::AttemptSpans;
 use crate::timeout::Timeouts;
 
-/// A lane, its gate, and the other end.
+/// Returns a lane, its gate, and the other end.
 async fn lane() -> (Arc<Lane>, Gate<Socket>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).await;
@@ -29,7 +29,7 @@ fn attempt() -> Arc<Tracker> {
 }
 
 #[tokio::test]
-async fn call_that_leaves_shuts_the_lane_of_its_own_request_alone() {
+async fn dropped_call_shuts_the_lane_only_for_its_own_request() {
     let (lane, mut gate, _theirs) = lane().await;
     let first = lane.arm(&attempt(), true);
     gate.write_all(b"GET").await.unwrap();
@@ -42,7 +42,7 @@ async fn call_that_leaves_shuts_the_lane_of_its_own_request_alone() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_request_goes_out_once_its_call_has_left() {
+async fn nothing_of_a_request_is_sent_once_its_call_was_dropped() {
     let (lane, mut gate, _theirs) = lane().await;
     let attempt = attempt();
     let request = lane.arm(&attempt, true);

@@ -1,4 +1,4 @@
-//! The life of a connection: its facts, its time, its end.
+//! The life of a connection: its facts, its times, its end.
 
 use std::io;
 use std::sync::OnceLock;
@@ -24,15 +24,15 @@ pub(crate) struct Life {
     tls: Option<TlsSession>,
     tickets: Option<Tickets>,
     link: Option<Link>,
-    /// From then on it is not used again.
+    /// The instant from which it is not used again.
     old_at: Instant,
     /// How long it may be idle, in nanoseconds.
     idle_timeout: AtomicU64,
     /// When it became idle, in nanoseconds since it was made.
     idle_since: AtomicU64,
-    /// It is the first call's own until that one has left.
+    /// Whether it still belongs to the first call alone.
     is_used: AtomicBool,
-    fate: OnceLock<ConnectionEnd>,
+    how: OnceLock<ConnectionEnd>,
 }
 
 /// The facts of a new connection.
@@ -60,7 +60,7 @@ impl Life {
             idle_timeout: AtomicU64::new(nanos_of(made.idle_timeout)),
             idle_since: AtomicU64::new(0),
             is_used: AtomicBool::new(false),
-            fate: OnceLock::new(),
+            how: OnceLock::new(),
         }
     }
 
@@ -72,18 +72,18 @@ impl Life {
         now >= self.old_at
     }
 
-    /// It becomes idle.
+    /// Records that it becomes idle.
     pub(crate) fn rest(&self, now: Instant) {
         let since = nanos_of(now.saturating_duration_since(self.made));
         self.idle_since.store(since, Ordering::Release);
     }
 
-    /// How long it may be idle.
+    /// Returns how long it may be idle.
     pub(crate) fn idle_timeout(&self) -> Duration {
         Duration::from_nanos(self.idle_timeout.load(Ordering::Acquire))
     }
 
-    /// When it was idle for too long.
+    /// Returns until when it may be idle.
     pub(crate) fn idle_until(&self) -> Instant {
         let since = self.idle_since.load(Ordering::Acquire);
         let limit = self.idle_timeout.load(Ordering::Acquire);
@@ -96,8 +96,8 @@ impl Life {
         clock::after(self.made, Duration::from_nanos(since))
     }
 
-    /// The server says how long it keeps the connection: ours ends a second earlier. False if it is not worth
-    /// keeping.
+    /// Takes over how long the server keeps the connection: this end closes it a second earlier. Returns false if that
+    /// is too short to keep it.
     pub(crate) fn keep_alive(&self, timeout: Duration) -> bool {
         let limit = timeout.saturating_sub(BEFORE_SERVER);
         self.idle_timeout
@@ -105,7 +105,7 @@ impl Life {
         !limit.is_zero()
     }
 
-    /// An attempt uses it: its record says so.
+    /// Records in the attempt that it uses this connection.
     pub(crate) fn note(&self, tracker: &Tracker) {
         let is_own = !self.is_used.swap(true, Ordering::AcqRel) && tracker.is_own_connection();
         if let Some(peer) = self.ends.peer {
@@ -129,18 +129,18 @@ impl Life {
         });
     }
 
-    /// It ends for this reason, unless it has ended before.
-    pub(crate) fn end(&self, fate: ConnectionEnd) {
-        let _ = self.fate.set(fate);
+    /// Ends it for this reason, unless it ended before.
+    pub(crate) fn end(&self, how: ConnectionEnd) {
+        let _ = self.how.set(how);
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.fate.get().is_some()
+        self.how.get().is_some()
     }
 
-    /// Why a request on it failed: what the connection's task knows, or else `error`.
+    /// Returns why a request on it failed: the reason that the connection's task recorded, or else `error`.
     pub(crate) fn cause(&self, error: BoxError) -> BoxError {
-        match self.fate.get() {
+        match self.how.get() {
             Some(ConnectionEnd::Dark) => io::Error::new(io::ErrorKind::TimedOut, SILENT).into(),
             Some(ConnectionEnd::Orphaned) => Box::new(RuntimeGone),
             Some(ConnectionEnd::Over) | None => error,
@@ -155,30 +155,30 @@ pub(crate) enum ConnectionEnd {
     Over,
     /// The peer did not acknowledge a PING.
     Dark,
-    /// Its task was dropped with the runtime.
+    /// The runtime dropped its task.
     Orphaned,
 }
 
-/// Marks a connection whose task goes with its runtime.
+/// Marks a connection whose task is dropped with its runtime.
 pub(super) struct Task<'a>(pub(super) &'a Life);
 
 impl Task<'_> {
-    pub(super) fn ended(&self, fate: ConnectionEnd) {
-        self.0.end(fate);
+    pub(super) fn ended(&self, how: ConnectionEnd) {
+        self.0.end(how);
     }
 }
 
 impl Drop for Task<'_> {
     fn drop(&mut self) {
         self.0.end(ConnectionEnd::Orphaned);
-        // A pool may know of the connection for a while, and a body of its last response.
+        // The pool and the body of its last response may still have the connection for a while.
         self.0.socket.close();
     }
 }
 
 const SILENT: &str = "the peer did not acknowledge a PING";
-/// Load balancers and deployments move on; connections that never end do not.
+/// Load balancers and deployments change. A connection that never ends would not follow them.
 const YOUNGEST: Duration = Duration::from_secs(8 * 60);
 const OLDEST: Duration = Duration::from_secs(10 * 60);
-/// A request that is under way when the server closes would be lost.
+/// A request in flight would be lost if the server closed the connection.
 const BEFORE_SERVER: Duration = Duration::from_secs(1);

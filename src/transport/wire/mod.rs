@@ -1,4 +1,4 @@
-//! The connections: what goes over the wire, and what is known of it.
+//! The connections: HTTP/1 and HTTP/2 over a stream, and the state that is kept about them.
 
 pub(super) mod exchange;
 pub(super) mod expect;

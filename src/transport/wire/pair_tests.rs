@@ -23,7 +23,7 @@ use crate::timeout::Timeouts;
 pub(super) struct Pair {
     pub(super) socket: Socket,
     pub(super) server: TcpStream,
-    /// The client's end once more.
+    /// A second handle to the client's end.
     client: std::net::TcpStream,
 }
 
@@ -41,7 +41,7 @@ impl Pair {
         }
     }
 
-    /// From now on every write of the client fails, and no byte of it goes out.
+    /// Makes every later write of the client fail, so that no byte goes out.
     pub(super) fn refuse_writes(&self) {
         SockRef::from(&self.client)
             .shutdown(Shutdown::Write)
@@ -63,7 +63,7 @@ impl Pair {
     }
 }
 
-/// The record of an attempt whose connection is there.
+/// Returns the record of an attempt that has its connection.
 pub(super) fn tracker() -> Arc<Tracker> {
     let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     let tracker = Tracker::new(timeouts, AttemptSpans::default(), clock::now());
@@ -72,14 +72,14 @@ pub(super) fn tracker() -> Arc<Tracker> {
     Arc::new(tracker)
 }
 
-/// A POST of two bytes.
+/// Returns a POST of two bytes.
 pub(super) fn post(uri: &str) -> Request<SendBody> {
     let body = Full::new(Bytes::from_static(b"10")).map_err(|never| match never {});
     let body: SendBody = Box::pin(body);
     Request::post(uri).body(body).unwrap()
 }
 
-/// Lets the tasks of the connections come round.
+/// Lets the tasks of the connections run.
 pub(super) async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;

@@ -1,4 +1,5 @@
-//! The socket of a connection. Its task reads and writes; the pool looks at it before it is used again.
+//! The socket of a connection. The connection's task reads and writes; the pool checks the socket before it is used
+//! again.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,7 +21,7 @@ pub(crate) struct Socket(Arc<SocketInner>);
 
 #[derive(Debug)]
 struct SocketInner {
-    /// Held for one system call at a time. None once the connection is over.
+    /// Locked for one system call at a time. `None` once the connection is over.
     stream: Mutex<Option<Handle>>,
     written: AtomicU64,
     read: AtomicU64,
@@ -34,19 +35,19 @@ enum Handle {
     Unix(UnixStream),
 }
 
-/// Both ends of a connection. A unix socket has none that could be told.
+/// The addresses of both ends of a connection. A unix socket has none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SocketEnds {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
 }
 
-/// The state of an idle socket, told by the kernel.
+/// The state of an idle socket, as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
     /// Nothing to read.
     Quiet,
-    /// Bytes that nothing has read yet.
+    /// There are unread bytes.
     Unread,
     /// The peer has closed or reset the connection.
     Over,
@@ -79,17 +80,17 @@ impl Socket {
         self.0.ends
     }
 
-    /// How many bytes the kernel has taken.
+    /// Returns how many bytes the kernel has taken.
     pub(crate) fn written(&self) -> u64 {
         self.0.written.load(Ordering::Acquire)
     }
 
-    /// How many bytes have come.
+    /// Returns how many bytes have come.
     pub(crate) fn read(&self) -> u64 {
         self.0.read.load(Ordering::Acquire)
     }
 
-    /// Asks the kernel. tokio remembers only what it was told last, and may not know of a FIN.
+    /// Asks the kernel. tokio has only the last reported readiness, and may not know of a FIN.
     pub(crate) fn look(&self) -> Sight {
         let guard = self.stream();
         let Some(stream) = &*guard else {
@@ -108,7 +109,7 @@ impl Socket {
         }
     }
 
-    /// Closes the descriptor, even if other parts still hold the connection.
+    /// Closes the descriptor, even if the connection is still referenced.
     pub(crate) fn close(&self) {
         let stream = self.stream().take();
         drop(stream);
@@ -136,7 +137,7 @@ impl Socket {
     }
 }
 
-/// A stream of the kernel's.
+/// A stream that the kernel implements.
 trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
@@ -204,7 +205,7 @@ mod tests {
         (Socket::new(ours).unwrap(), theirs)
     }
 
-    /// Waits until the kernel has it: what goes over loopback is there when the writer is told so.
+    /// Waits until the kernel has received it. Over loopback, bytes have arrived when the write returns.
     async fn readable(socket: &Socket) {
         std::future::poll_fn(|cx| match &*socket.stream() {
             Some(Handle::Tcp(stream)) => stream.poll_read_ready(cx),
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_the_kernel_has_taken_is_written() {
+    async fn only_bytes_that_the_kernel_has_taken_are_written() {
         let (mut ours, theirs) = pair().await;
         assert_eq!(ours.written(), 0);
         ours.write_all(b"GET").await.unwrap();

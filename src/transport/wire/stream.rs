@@ -24,7 +24,7 @@ pub(crate) enum Stream {
 #[derive(Debug)]
 pub(crate) struct Tls {
     stream: TlsStream<Stream>,
-    /// How many session tickets have come.
+    /// The number of session tickets that have come.
     tickets: Arc<AtomicU32>,
     failed: Option<io::Error>,
 }
@@ -38,7 +38,7 @@ impl Stream {
         }))
     }
 
-    /// The innermost TLS session.
+    /// Returns the innermost TLS session.
     pub(crate) fn session(&self) -> Option<&ClientConnection> {
         match self {
             Self::Plain(_) => None,
@@ -46,13 +46,13 @@ impl Stream {
         }
     }
 
-    /// Whether the server chose HTTP/2 in the handshake.
+    /// Returns whether the server chose HTTP/2 in the handshake.
     pub(crate) fn chose_http2(&self) -> bool {
         let session = self.session();
         session.is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
     }
 
-    /// How it is secured.
+    /// Returns the facts of the TLS session.
     pub(crate) fn tls(&self) -> Option<TlsSession> {
         let session = self.session()?;
         Some(TlsSession {
@@ -71,7 +71,7 @@ impl Stream {
 }
 
 impl Tls {
-    /// Passes on what came before an error, and then the error: rustls reports an alert before the bytes that
+    /// Returns the bytes that came before an error, and then the error: rustls reports an alert before the bytes that
     /// came with it.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.failed.is_none() {
@@ -144,7 +144,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
-            // The error waits behind what came before it, which is read first.
+            // The error is kept until the bytes before it were read.
             Self::Tls(tls) if tls.failed.is_some() => Poll::Ready(Ok(())),
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
         }

@@ -1,3 +1,3 @@
-//! The types that a lane is shared by, named in one place: a model checker puts its own here.
+//! The synchronization types of a lane. They are named in one place, so that a model checker can replace them.
 
 pub(super) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

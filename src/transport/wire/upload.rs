@@ -1,4 +1,4 @@
-//! The body of an HTTP/2 request on its way out.
+//! The body of an HTTP/2 request while it is sent.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use h2::{Reason, SendStream};
 
 use super::exchange::SendBody;
 
-/// Sends a body as far as the peer's window goes.
+/// Sends a body within the peer's window.
 pub(crate) struct Upload {
     stream: SendStream<Bytes>,
     body: SendBody,
@@ -17,9 +17,9 @@ pub(crate) struct Upload {
 
 /// The state of a body when the head of the response comes.
 pub(crate) enum Rest {
-    /// All of it went out, or it cannot go on.
+    /// All of it was sent, or it cannot continue.
     None,
-    /// It goes out while the response is received.
+    /// It is sent while the response is received.
     Goes(Upload),
     /// The server never asked for it: the stream is reset once the response is over.
     Withheld,
@@ -30,7 +30,7 @@ impl Upload {
         Self { stream, body }
     }
 
-    /// Ready when the body is out, or when it cannot go on: then the stream was reset.
+    /// Ready when the body was sent, or when it cannot continue: then the stream was reset.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match ready!(self.poll_all(cx)) {
             Ok(()) => {}
@@ -48,7 +48,7 @@ impl Upload {
                     self.stream.send_data(Bytes::new(), true)?;
                     return Poll::Ready(Ok(()));
                 }
-                // The source keeps its error where the call finds it.
+                // The source keeps its error, and the call reads it there.
                 Some(Err(_)) => return Poll::Ready(Err(Stopped::BySource)),
                 Some(Ok(frame)) => frame,
             };
@@ -71,7 +71,7 @@ impl Upload {
         }
     }
 
-    /// Waits until the peer takes another byte: the source is asked for no more than that.
+    /// Waits until the peer accepts another byte. The source is not polled before.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         self.stream.reserve_capacity(1);
         while self.stream.capacity() == 0 {
@@ -95,7 +95,7 @@ impl Future for Upload {
     }
 }
 
-/// Why a body did not go out whole.
+/// Why a body was not sent completely.
 enum Stopped {
     ByPeer,
     BySource,

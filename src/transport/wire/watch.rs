@@ -1,4 +1,4 @@
-//! Whether the peer of an HTTP/2 connection gives signs of life, and whether it allows more streams.
+//! Checks whether the peer of an HTTP/2 connection is alive, and whether it allows more streams.
 
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -14,26 +14,26 @@ use super::http2::Http2;
 use super::stream::Stream;
 use crate::clock;
 
-/// When the peer is asked whether it is there.
+/// The times of PINGs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PingTimes {
-    /// After a silence of this long, while requests are under way.
+    /// The silence before a PING, while requests are in flight.
     pub(crate) after: Duration,
-    /// How long its reply may take.
+    /// How long the reply may take.
     pub(crate) within: Duration,
 }
 
-/// The state that a connection's task watches between two steps.
+/// The state that a connection's task compares between two steps.
 pub(super) struct Monitor {
     pings: PingTimes,
     ping_pong: Option<PingPong>,
-    /// The bytes that had come when it looked last.
+    /// The number of bytes that had come at the last check.
     heard: u64,
-    /// How often it has looked since, and there were no more.
+    /// The number of checks since then without another byte.
     silences: u32,
-    /// A PING is under way.
+    /// Whether a PING waits for its reply.
     is_asked: bool,
-    /// How many streams were leased, and how many may be.
+    /// The number of leased streams, and the maximum.
     seen: (usize, usize),
 }
 
@@ -49,7 +49,7 @@ impl Monitor {
         }
     }
 
-    /// Tells the pool if there is more room, or less. Sets the alarm when requests begin to wait.
+    /// Notifies the pool if the number of free streams has changed. Sets the timer when requests begin to wait.
     pub(super) fn note(
         &mut self,
         connection: &Http2,
@@ -79,7 +79,7 @@ impl Monitor {
         }
     }
 
-    /// The alarm rings: when it is to ring again. `None` if the peer is gone.
+    /// Handles the timer. Returns when it fires again; `None` if the peer is gone.
     pub(super) fn ask(&mut self, connection: &Http2) -> Option<Instant> {
         let now = clock::now();
         if self.seen.0 == 0 {
@@ -105,12 +105,12 @@ impl Monitor {
         }
         let ping = self.ping_pong.as_mut()?;
         self.is_asked = true;
-        // A second PING cannot be sent before the first has its reply: then that one is waited for.
+        // A second PING cannot be sent before the first one has its reply, so the connection waits for that one.
         let _ = ping.send_ping(Ping::opaque());
         Some(now + self.pings.within)
     }
 
-    /// Takes the reply to a PING, so that another may be sent. It has counted as bytes already.
+    /// Takes the reply to a PING, so that another one may be sent. Its bytes were already counted.
     pub(super) fn drain(&mut self, cx: &mut Context<'_>) {
         if let Some(ping) = &mut self.ping_pong {
             while let Poll::Ready(Ok(_)) = ping.poll_pong(cx) {}
@@ -118,5 +118,5 @@ impl Monitor {
     }
 }
 
-/// How often a connection is looked at before it counts as silent: the silence may have begun after the last look.
+/// The number of checks before a connection counts as silent: the silence may have begun after the last check.
 const LOOKS: u32 = 4;

@@ -98,7 +98,7 @@ async fn thousand_callers_at_the_edge_are_one_inner_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_that_goes_well_allocates_once() {
+async fn successful_call_allocates_once() {
     let answer = |_request: Request<()>| {
         let body = http_body_util::Empty::<Bytes>::new();
         std::future::ready(Ok::<_, Infallible>(Response::new(body)))

@@ -68,7 +68,7 @@ async fn isolated_destination_is_refused_until_it_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn observing_breaker_judges_and_refuses_nothing() {
+async fn observing_breaker_judges_and_rejects_nothing() {
     let (mock, service, breaker) = with(
         Leaf::Answers(503),
         CircuitBreakerConfig::new().observe_only(true),
@@ -88,7 +88,7 @@ async fn observing_breaker_judges_and_refuses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn destinations_do_not_answer_for_each_other() {
+async fn destinations_do_not_affect_each_other() {
     let (mock, service, _) = opened(CircuitBreakerConfig::new()).await;
     mock.set(Leaf::Answers(200));
     for other in [

@@ -20,7 +20,7 @@ use sevenhops::{
 
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
-use super::told::Told;
+use super::log::Told;
 use crate::mock::{Mock, Step, request, standard, status, steady, with};
 
 /// A secret that must not be in any log.
@@ -34,7 +34,7 @@ pub(crate) fn panics<T>() -> T {
 const D: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
-async fn caller_has_the_response_of_a_post_whose_on_end_panics() {
+async fn caller_has_the_response_of_a_post_whose_on_complete_panics() {
     let (told, _guard) = Told::listen();
     let ended = Arc::new(Mutex::new(0));
     let standard = standard(steady()).on_complete(|_| panics()).on_complete({
@@ -56,7 +56,7 @@ async fn caller_has_the_response_of_a_post_whose_on_end_panics() {
 }
 
 #[test]
-fn on_end_that_panics_while_its_thread_unwinds_does_not_abort() {
+fn on_complete_that_panics_while_its_thread_unwinds_does_not_abort() {
     let ended = Arc::new(Mutex::new(false));
     let thread = std::thread::spawn({
         let ended = Arc::clone(&ended);
@@ -86,7 +86,7 @@ async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn operation_whose_on_end_panics_has_its_value() {
+async fn operation_whose_on_complete_panics_has_its_value() {
     let (told, _guard) = Told::listen();
     let operation = Operation::new("queue.test", D).unwrap();
     let operation = operation.on_complete(|_| panics());
@@ -129,7 +129,7 @@ async fn instrument_that_panics_is_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn classifier_that_panics_leaves_it_to_the_table() {
+async fn panicking_classifier_leaves_the_decision_to_the_table() {
     let (told, _guard) = Told::listen();
     for (first, attempts) in [(status(503), 2), (status(404), 1)] {
         let mock = Mock::new([first]);
@@ -168,7 +168,7 @@ async fn key_by_that_panics_fails_the_call_at_encode() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_befalls_a_request_of_which_when_panics() {
+async fn request_gets_no_fault_if_the_when_function_panics() {
     let (told, _guard) = Told::listen();
     let chaos = ChaosLayer::new(ChaosConfig::new(0)).unwrap();
     chaos.enqueue([Fault::RefuseConnect]).unwrap();
@@ -180,7 +180,7 @@ async fn nothing_befalls_a_request_of_which_when_panics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_whose_copy_panics_is_sent_once() {
+async fn body_whose_clone_function_panics_is_sent_once() {
     let mock = Mock::new([status(503)]);
     let standard = standard(steady()).clone_body_with(|_| panics(), Full::<Bytes>::default);
     let service = standard.layer(mock.clone());
@@ -196,7 +196,7 @@ async fn body_whose_copy_panics_is_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn redirect_that_needs_an_empty_body_is_not_followed_if_making_one_panics() {
+async fn redirect_is_not_followed_if_the_empty_body_function_panics() {
     let see_other = || Mock::new([with(303, "location", "/v1/charges/ch_1")]);
     let mock = see_other();
     let standard = standard(steady()).clone_body_with(|body| Some(Full::clone(body)), panics);
@@ -226,7 +226,7 @@ impl retry::CloneBody for Mine {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_of_the_users_own_whose_clone_panics_is_sent_once() {
+async fn users_body_type_whose_clone_panics_is_sent_once() {
     let sent = Arc::new(Mutex::new(0));
     let service = tower::service_fn({
         let sent = Arc::clone(&sent);
@@ -257,7 +257,7 @@ impl Propagator for Injecting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_goes_out_if_its_propagator_panics() {
+async fn attempt_is_sent_if_its_propagator_panics() {
     let (told, _guard) = Told::listen();
     let mock = Mock::default();
     let standard = standard(steady()).trace_propagator(Injecting);

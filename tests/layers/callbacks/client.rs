@@ -10,11 +10,11 @@ use sevenhops::testing::{CannedResponse, ClosedPort};
 use sevenhops::{Client, Effect, Error, Hop, Kind};
 
 use super::calls::{SECRET, panics};
-use super::told::Told;
+use super::log::Told;
 use crate::net::{Net, url};
 
 #[tokio::test]
-async fn client_has_the_response_of_a_post_whose_on_end_panics() {
+async fn client_has_the_response_of_a_post_whose_on_complete_panics() {
     let (told, _guard) = Told::listen();
     let net = Net::new().await;
     let server = net.http2().await;
@@ -91,7 +91,7 @@ async fn resolver_that_panics_fails_the_call_at_dns() {
 }
 
 #[tokio::test]
-async fn hold_or_second_look_that_panics_changes_nothing() {
+async fn panicking_hold_or_report_unreachable_changes_nothing() {
     for at in [At::Hold, At::Suspect, At::SecondLook] {
         let (told, _guard) = Told::listen();
         let error = resolved_by(at).await;
@@ -122,7 +122,7 @@ impl Propagator for Linking {
 }
 
 #[tokio::test]
-async fn link_that_panics_is_none() {
+async fn panicking_link_counts_as_none() {
     for (here, callback) in [(true, "Propagator"), (false, "Link::new")] {
         let (told, _guard) = Told::listen();
         let net = Net::new().await;

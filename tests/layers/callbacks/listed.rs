@@ -46,7 +46,7 @@ fn public_traits(source: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_callback_stands_in_the_table() {
+fn every_callback_is_in_the_table() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut all = Vec::new();
     sources(&root, &mut all);

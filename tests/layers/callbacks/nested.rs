@@ -18,7 +18,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::calls::{SECRET, panics};
-use super::told::Told;
+use super::log::Told;
 use crate::mock::{request, standard, steady};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -106,7 +106,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_goes_through_three_stacks_whose_callbacks_panic() {
+async fn call_succeeds_through_three_stacks_whose_callbacks_panic() {
     let (told, _guard) = Told::listen();
     let (leaf, sent) = leaf([Ok(saying(503))]);
     let (called, ended) = call(leaf, request(Method::GET)).await;
@@ -128,7 +128,7 @@ async fn call_goes_through_three_stacks_whose_callbacks_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn foreign_error_comes_through_three_stacks_as_possible() {
+async fn foreign_error_stays_effect_possible_through_three_stacks() {
     let (_told, _guard) = Told::listen();
     for error in [
         BoxError::from("a string"),
@@ -183,7 +183,7 @@ impl CloneBody for Mine {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_whose_copy_panics_is_sent_once_through_three_stacks() {
+async fn body_whose_clone_function_panics_is_sent_once_through_three_stacks() {
     let (_told, _guard) = Told::listen();
     let mut see_other = saying(303);
     let elsewhere = http::HeaderValue::from_static("/v1/charges/2");

@@ -5,7 +5,7 @@ use sevenhops::hop::Stage;
 use sevenhops::testing::FaultServer;
 use sevenhops::{Client, Effect, Hop, Kind};
 
-use super::befalling::quiet;
+use super::faults::quiet;
 use crate::net::{Net, url};
 
 fn client(net: &Net, chaos: &ChaosLayer) -> Client {
@@ -13,7 +13,7 @@ fn client(net: &Net, chaos: &ChaosLayer) -> Client {
 }
 
 #[tokio::test]
-async fn what_is_said_to_be_unsent_is_not_on_the_wire() {
+async fn unsent_fault_sends_no_byte() {
     let (net, chaos) = (Net::new().await, quiet());
     let server = FaultServer::builder().start().await.unwrap();
     let client = client(&net, &chaos);
@@ -35,7 +35,7 @@ async fn what_is_said_to_be_unsent_is_not_on_the_wire() {
 }
 
 #[tokio::test]
-async fn lost_answer_was_one_to_a_request_that_arrived_whole() {
+async fn request_with_a_dropped_response_arrives_complete() {
     let (net, chaos) = (Net::new().await, quiet());
     let server = FaultServer::builder().start().await.unwrap();
     let client = client(&net, &chaos);
@@ -74,7 +74,7 @@ async fn body_that_broke_off_leaves_the_effect_done_and_is_received_again() {
 }
 
 #[tokio::test]
-async fn without_mishaps_a_client_amid_chaos_is_a_client() {
+async fn client_with_chaos_and_no_fault_works_as_without_chaos() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let chaos = ChaosLayer::new(ChaosConfig::new(0).inject(Fault::Silence, 1.0)).unwrap();

@@ -21,7 +21,7 @@ fn once() -> DestinationConfig {
 }
 
 #[tokio::test]
-async fn client_goes_by_the_part_of_a_host_and_by_a_new_config() {
+async fn client_uses_the_part_of_a_host_and_a_new_config() {
     let server = FaultServer::start().await.unwrap();
     server.default_reply(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
     let host = server.url("").replace("http://", "");
@@ -54,7 +54,7 @@ async fn client_goes_by_the_part_of_a_host_and_by_a_new_config() {
 }
 
 #[tokio::test]
-async fn fetch_says_that_the_part_switched_redirects_off() {
+async fn fetch_error_says_that_the_part_disabled_redirects() {
     let server = FaultServer::start().await.unwrap();
     server.default_reply(CannedResponse::new(StatusCode::FOUND).header("location", "/a"));
     let host = server.url("").replace("http://", "");
@@ -72,7 +72,7 @@ async fn fetch_says_that_the_part_switched_redirects_off() {
 }
 
 #[tokio::test]
-async fn longest_limit_of_all_parts_is_what_connections_wait_for() {
+async fn connections_wait_for_the_longest_timeout_of_all_parts() {
     let server = FaultServer::start().await.unwrap();
     // A part has a limit of minutes, and no socket option refuses it.
     let patient = DestinationConfig::new().deadline(SECS(3_600));

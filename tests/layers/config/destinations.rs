@@ -138,7 +138,7 @@ fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_and_deadline_are_those_of_the_destination() {
+async fn timeouts_and_deadline_are_those_of_the_destination() {
     let settings = Config::new(SECS(10))
         .retry(RetryConfig::new().attempts(1).unsent_attempts(1))
         .destination("*.slow.test", DestinationConfig::new().deadline(SECS(60)))
@@ -194,7 +194,7 @@ async fn circuit_follows_the_rules_of_its_host_for_every_route() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn budget_is_on_the_terms_of_its_host() {
+async fn budget_follows_the_config_of_its_host() {
     let none = Budget::new().ratio(0.0).min_retries_per_second(0);
     let part = DestinationConfig::new().retry(RetryConfig::new().budget(none));
     let settings = config().destination("poor.test", part);
@@ -204,7 +204,7 @@ async fn budget_is_on_the_terms_of_its_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_is_honored_where_the_part_says_so() {
+async fn key_is_honored_if_the_part_says_so() {
     let honored = IdempotencyConfig::new().honored_by_all(true);
     let part = DestinationConfig::new().idempotency(honored);
     let settings = config().destination("pay.test", part);
@@ -228,7 +228,7 @@ fn found(to: &str) -> Step {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leg_after_a_redirect_goes_by_the_part_of_its_own_destination() {
+async fn leg_after_a_redirect_uses_the_part_of_its_own_destination() {
     let settings = config().destination("once.test", once());
     let layer = StandardLayer::from_config(&settings).unwrap();
     for (from, to, expected) in [
@@ -248,7 +248,7 @@ async fn leg_after_a_redirect_goes_by_the_part_of_its_own_destination() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
+async fn part_of_the_redirecting_destination_decides_about_the_redirect() {
     let stays = DestinationConfig::new().redirect(RedirectConfig::new().enabled(false));
     let settings = config().destination("stays.test", stays);
     let layer = StandardLayer::from_config(&settings).unwrap();
@@ -264,7 +264,7 @@ async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
 }
 
 #[test]
-fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again() {
+fn part_that_disables_redirects_keeps_their_limits_for_a_more_specific_part() {
     let follow = |yes| RedirectConfig::new().enabled(yes);
     let part = |redirect| DestinationConfig::new().redirect(redirect);
     let settings = config()
@@ -289,7 +289,7 @@ fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again(
 }
 
 #[test]
-fn limits_beside_a_follow_of_the_same_part_that_is_off_are_refused() {
+fn redirect_limits_in_a_part_that_disables_redirects_are_refused() {
     let redirect = RedirectConfig::new().enabled(false).max_redirects(5);
     let part = DestinationConfig::new().redirect(redirect);
     let refused = StandardLayer::from_config(&config().destination("a.test", part)).unwrap_err();
@@ -298,7 +298,7 @@ fn limits_beside_a_follow_of_the_same_part_that_is_off_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn route_chooses_the_part_of_a_stack_below_the_one_that_took_the_options() {
+async fn route_also_chooses_the_part_of_an_inner_stack() {
     let settings = config().destination("/v1", once());
     for (path, expected) in [("/v1", 1), ("/v2", 2)] {
         let mock = Mock::new((0..9).map(|_| status(503)));

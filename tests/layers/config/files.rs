@@ -10,7 +10,7 @@ fn read(json: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn file_with_parts_is_what_the_functions_make() {
+fn file_with_parts_equals_the_config_built_in_code() {
     let json = r#"{
         "deadline": "10s",
         "retry": { "attempts": 5 },
@@ -88,7 +88,7 @@ fn two_equal_keys_of_a_file_are_not_merged() {
 }
 
 #[test]
-fn effective_config_has_every_default_written_out() {
+fn effective_config_shows_every_default() {
     let part = DestinationConfig::new().retry(RetryConfig::new().attempts(1));
     let settings = Config::new(Duration::from_secs(10)).destination("*.bank.test", part);
     let effective = settings
@@ -129,7 +129,7 @@ fn is_within(written: &Value, whole: &Value, path: &str) {
 }
 
 #[test]
-fn open_times_of_a_part_take_the_place_of_a_factor_around_it() {
+fn break_durations_of_a_part_replace_an_outer_factor() {
     let by_times =
         CircuitBreakerConfig::new().break_duration_by(|nth| Duration::from_secs(nth.into()));
     let settings = Config::new(Duration::from_secs(10))
@@ -154,7 +154,7 @@ fn open_times_of_a_part_take_the_place_of_a_factor_around_it() {
 
 /// The file in the guide, as an operator writes it.
 #[test]
-fn file_in_the_guide_is_a_good_one() {
+fn file_in_the_guide_is_valid() {
     let guide = include_str!("../../../docs/guide.md");
     let file = guide
         .split("```toml\n")

@@ -35,7 +35,7 @@ fn refused(file: Value) -> String {
 }
 
 #[test]
-fn value_out_of_range_is_refused_with_its_path_and_what_is_expected() {
+fn value_out_of_range_is_refused_with_its_path_and_the_expected_values() {
     for (path, value, said) in ROWS {
         let path_in_message = match *path {
             "circuit_breaker.recovery.ramp" => "circuit_breaker.recovery.ramp.step",
@@ -55,7 +55,7 @@ fn value_out_of_range_is_refused_with_its_path_and_what_is_expected() {
 }
 
 #[test]
-fn client_refuses_the_same_with_the_same_words() {
+fn client_refuses_the_same_values_with_the_same_message() {
     let ten = Duration::from_secs(10);
     let build = |retry| Client::builder(ten).retry(retry).build();
     let refused = build(RetryConfig::new().attempts(0)).unwrap_err();
@@ -77,7 +77,7 @@ fn client_refuses_the_same_with_the_same_words() {
 }
 
 #[test]
-fn operation_and_chaos_refuse_with_the_same_words() {
+fn operation_and_chaos_refuse_with_the_same_message() {
     let settings = OperationConfig::new(Duration::from_secs(1)).attempt(Duration::from_secs(2));
     let refused = Operation::from_config("db", settings).unwrap_err();
     assert_eq!(
@@ -131,7 +131,7 @@ fn whole() -> Value {
 }
 
 #[test]
-fn every_field_is_walked() {
+fn every_field_is_tested() {
     let mut all = BTreeSet::new();
     paths(&whole(), "", &mut all);
     let walked = ROWS

@@ -47,7 +47,7 @@ async fn fail(layer: &StandardLayer, calls: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_begin_later_go_by_it_in_every_service_of_the_layer() {
+async fn later_calls_use_the_new_config_in_every_service_of_the_layer() {
     let layer = StandardLayer::from_config(&attempts(1)).unwrap();
     let config = layer.config_handle();
     let mock = failing();
@@ -67,7 +67,7 @@ async fn calls_that_begin_later_go_by_it_in_every_service_of_the_layer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_under_way_keeps_the_config_that_it_began_with() {
+async fn call_in_flight_keeps_the_config_that_it_began_with() {
     let layer = StandardLayer::from_config(&attempts(3)).unwrap();
     let mock = failing();
     let call = layer.layer(mock.clone()).oneshot(request(Method::GET, URL));
@@ -81,7 +81,7 @@ async fn call_under_way_keeps_the_config_that_it_began_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadline_and_limits_change() {
+async fn deadline_and_timeouts_change() {
     let layer = StandardLayer::from_config(&Config::new(SECS(10))).unwrap();
     let part = DestinationConfig::new().timeouts(TimeoutsConfig::new().attempt(SECS(1)));
     let new = Config::new(SECS(4)).retry(RetryConfig::new().attempts(1).unsent_attempts(1));
@@ -98,7 +98,7 @@ async fn deadline_and_limits_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_config_is_refused_whole_and_the_old_one_goes_on() {
+async fn invalid_config_is_refused_completely_and_the_old_one_stays() {
     let old = attempts(3);
     let layer = StandardLayer::from_config(&old).unwrap();
     let config = layer.config_handle();
@@ -139,7 +139,7 @@ async fn counts_of_a_circuit_survive_a_new_threshold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_window_begins_empty() {
+async fn changed_window_begins_empty() {
     let layer = StandardLayer::from_config(&once(CircuitBreakerConfig::new())).unwrap();
     fail(&layer, 5).await;
     let count = CircuitBreakerConfig::new().window(FailureWindow::Count(50));
@@ -202,7 +202,7 @@ fn with_budget(budget: Budget) -> Config {
 }
 
 #[tokio::test(start_paused = true)]
-async fn budget_keeps_what_was_spent() {
+async fn budget_keeps_its_spent_tokens() {
     let rate = |per_second| Budget::new().ratio(0.0).min_retries_per_second(per_second);
     for (old, new, left) in [
         (rate(1), rate(2), [9, 19]),
@@ -237,7 +237,7 @@ async fn budget_keeps_what_was_spent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shared_budgets_keep_their_terms() {
+async fn shared_budgets_keep_their_config() {
     let shared = Budgets::new(Budget::new().ratio(0.1)).unwrap();
     let layer = StandardLayer::from_config(&attempts(2))
         .unwrap()

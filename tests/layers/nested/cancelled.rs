@@ -262,7 +262,7 @@ fn options() -> [(&'static str, Options); 3] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probe_that_is_dropped_at_any_poll_lets_the_next_call_through() {
+async fn probe_dropped_at_any_poll_returns_its_permit() {
     let plain = vec![Reply::slow(200)];
     let redirected = vec![Reply::slow(307).leading("/v1/charges/2"), Reply::slow(200)];
     for (replies, longest) in [(plain, 7), (redirected, 15)] {
@@ -292,7 +292,7 @@ async fn probe_that_is_dropped_at_any_poll_lets_the_next_call_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_that_was_paid_for_and_not_sent_goes_back_to_the_budget() {
+async fn token_of_a_retry_that_was_not_sent_returns_to_the_budget() {
     let replies = [Reply::slow(503), Reply::slow(200)];
     for (name, options) in options() {
         for polls in 0.. {

@@ -74,7 +74,7 @@ fn refused(error: &Error, mock: &Mock, words: &[&str]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn derived_key_is_on_every_attempt_also_where_the_retry_stands_above_the_key() {
+async fn derived_key_is_on_every_attempt_even_if_the_retry_layer_is_outside() {
     #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
     let key = IdempotencyKey::derive("charge", "order-4711", SystemTime::now(), DAY).unwrap();
     let mock = Mock::new([status(429), LOST]);
@@ -93,7 +93,7 @@ async fn derived_key_is_on_every_attempt_also_where_the_retry_stands_above_the_k
 }
 
 #[tokio::test(start_paused = true)]
-async fn made_key_is_the_same_on_every_attempt_also_where_the_retry_stands_above_it() {
+async fn generated_key_is_the_same_on_every_attempt_even_if_the_retry_layer_is_outside() {
     let mock = Mock::new([status(429), status(429)]);
     let service = ServiceBuilder::new()
         .layer(call())
@@ -111,7 +111,7 @@ async fn made_key_is_the_same_on_every_attempt_also_where_the_retry_stands_above
 }
 
 #[tokio::test(start_paused = true)]
-async fn given_key_replaces_what_a_layer_above_brings_on_every_attempt() {
+async fn key_in_the_options_replaces_the_header_of_an_outer_layer() {
     let mock = Mock::new([status(429)]);
     let service = ServiceBuilder::new()
         .layer(call())
@@ -129,7 +129,7 @@ async fn given_key_replaces_what_a_layer_above_brings_on_every_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_of_an_outer_stack_is_put_by_the_first_layer_that_can() {
+async fn key_of_an_outer_stack_is_set_by_the_first_layer_that_can() {
     // The outer stack has a deadline, or a deadline and a retry, but no idempotency layer.
     let mock = Mock::new([LOST]);
     let service = call().layer(stack(steady(), &mock));
@@ -183,7 +183,7 @@ async fn key_without_a_layer_for_keys_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn open_key_is_no_permission_where_there_is_no_wire() {
+async fn unmet_key_demand_permits_no_retry_without_a_transport() {
     let mock = Mock::new([LOST]);
     let service = call().layer(retry().layer(mock.clone()));
     let post = optional(Method::POST, keyed("mine").honors_idempotency_keys(true));
@@ -192,7 +192,7 @@ async fn open_key_is_no_permission_where_there_is_no_wire() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_that_a_layer_below_takes_off_is_refused() {
+async fn key_that_an_inner_layer_removes_is_refused() {
     let mock = Mock::default();
     let service = ServiceBuilder::new()
         .layer(call())
@@ -256,7 +256,7 @@ async fn options_that_come_too_late_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_goes_along_at_home_and_nowhere_else() {
+async fn key_is_sent_to_its_origin_only() {
     for (location, home) in [("/v2", true), ("https://elsewhere.test/", false)] {
         let mock = Mock::new([with(307, "location", location)]);
         // The key is added below the redirect layer, for each leg.
@@ -296,7 +296,7 @@ async fn key_goes_along_at_home_and_nowhere_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_that_was_left_at_home_stays_there_where_a_redirect_leads_back() {
+async fn key_is_not_sent_again_if_a_redirect_leads_back_to_its_origin() {
     let steps = || {
         let away = with(307, "location", "https://elsewhere.test/");
         [away, with(307, "location", "https://api.test/v2")]
@@ -331,7 +331,7 @@ async fn get_that_follows_a_post_has_no_key() {
 }
 
 #[tokio::test]
-async fn transport_refuses_what_no_layer_above_it_carries_out() {
+async fn transport_refuses_an_unmet_demand() {
     let transport = || Transport::new(timeouts()).unwrap();
     let nothing_sent = Mock::default();
     let post = |options| {

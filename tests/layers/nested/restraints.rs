@@ -95,7 +95,7 @@ fn times(count: u8) -> Options {
 }
 
 #[tokio::test(start_paused = true)]
-async fn redirect_is_not_followed_below_a_stack_that_was_told_not_to() {
+async fn inner_stack_does_not_follow_redirects_if_the_outer_one_may_not() {
     for outer in OUTER {
         let mock = Mock::new([with(307, "location", "https://elsewhere.test/")]);
         let post = optional(Method::POST, Options::new().no_redirects());
@@ -109,7 +109,7 @@ async fn redirect_is_not_followed_below_a_stack_that_was_told_not_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_of_an_outer_stack_are_all_there_are() {
+async fn outer_stack_bounds_the_attempts_of_inner_ones() {
     for outer in OUTER {
         // For a stack that retries itself, the request's value replaces the config.
         let many = if matches!(outer, Outer::Call) { 3 } else { 4 };
@@ -130,7 +130,7 @@ async fn attempts_of_an_outer_stack_are_all_there_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inner_request_cannot_ask_for_more_attempts() {
+async fn inner_request_cannot_raise_the_attempts() {
     for outer in OUTER {
         let mock = Mock::new((0..9).map(|_| status(503)));
         let more = |request: &mut Request<_>| {
@@ -143,7 +143,7 @@ async fn inner_request_cannot_ask_for_more_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_follows_a_status_that_every_list_has() {
+async fn status_is_retried_only_if_every_list_has_it() {
     let [a, b, c] = [500, 502, 503].map(|code| StatusCode::from_u16(code).unwrap());
     for outer in OUTER {
         for (code, sent) in [(500, 1), (502, 2), (503, 1), (504, 1)] {
@@ -169,7 +169,7 @@ async fn retry_follows_a_status_that_every_list_has() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_to_keys_holds_against_a_yes_in_either_stack() {
+async fn honors_keys_false_wins_in_either_stack() {
     let yes = |request: &mut Request<_>| {
         request
             .extensions_mut()
@@ -202,7 +202,7 @@ async fn no_to_keys_holds_against_a_yes_in_either_stack() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_key_is_made_below_a_stack_that_was_told_not_to() {
+async fn inner_stack_generates_no_key_if_the_outer_one_may_not() {
     for outer in OUTER {
         let mock = Mock::default();
         let post = optional(Method::POST, Options::new().no_idempotency_key());
@@ -212,7 +212,7 @@ async fn no_key_is_made_below_a_stack_that_was_told_not_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn smaller_bound_of_the_body_holds() {
+async fn smaller_body_bound_applies() {
     let more = |request: &mut Request<_>| {
         request
             .extensions_mut()
@@ -248,7 +248,7 @@ async fn smaller_bound_of_the_body_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn earlier_deadline_holds_whichever_stack_was_given_it() {
+async fn earlier_deadline_applies_from_either_stack() {
     let late = |request: &mut Request<_>| {
         let late = Options::new().deadline(Timeout::from_secs(50));
         request.extensions_mut().insert(late);
@@ -286,7 +286,7 @@ async fn earlier_deadline_holds_whichever_stack_was_given_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn yes_to_keys_does_not_pass_to_the_url_that_a_redirect_leads_to() {
+async fn honors_keys_true_does_not_apply_after_a_redirect() {
     for outer in [Outer::Standard, Outer::Two] {
         for (steps, sent) in [
             (vec![LOST], 2), // the same request: the stack below retries
@@ -310,7 +310,7 @@ async fn yes_to_keys_does_not_pass_to_the_url_that_a_redirect_leads_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn restraints_hold_in_stacks_inside_an_operation() {
+async fn restraints_apply_in_stacks_inside_an_operation() {
     let operation = Operation::new("charge", SECS(2)).unwrap();
     let mock = Mock::new((0..9).map(|_| status(503)));
     let run = operation.run(async |_| {

@@ -126,7 +126,7 @@ async fn one_of_three_stacks_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strictest_restraint_of_three_stacks_and_the_request_holds() {
+async fn strictest_restraint_of_three_stacks_and_the_request_applies() {
     let failing = || (0..99).map(|_| status(503));
     let four = || [(); 3].map(|()| (10, steady().attempts(4)));
     let two = Options::new().attempts(NonZeroU8::new(2).unwrap());

@@ -38,7 +38,7 @@ async fn ask(mock: &Mock, request: Request<Full<bytes::Bytes>>) -> Result<u16, O
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_inside_leaves_the_repeating_to_the_operation() {
+async fn inner_call_leaves_the_retries_to_the_operation() {
     let mock = Mock::new((0..99).map(|_| LOST));
     let operation = operation().idempotent();
     let run = operation.run(async |_| ask(&mock, request(Method::GET)).await);
@@ -52,7 +52,7 @@ async fn call_inside_leaves_the_repeating_to_the_operation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn operation_of_one_attempt_leaves_the_repeating_to_the_call_inside() {
+async fn operation_of_one_attempt_leaves_the_retries_to_the_inner_call() {
     let mock = Mock::new((0..99).map(|_| status(503)));
     let settings = settings().retry(steady().attempts(1));
     let operation = Operation::from_config("api", settings).unwrap();
@@ -62,7 +62,7 @@ async fn operation_of_one_attempt_leaves_the_repeating_to_the_call_inside() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_inside_may_repeat_again_when_the_operation_is_over() {
+async fn call_after_the_operation_may_retry_again() {
     let operation = operation();
     let mock = Mock::new([]);
     let run = operation.run(async |_| ask(&mock, request(Method::GET)).await);
@@ -73,7 +73,7 @@ async fn call_inside_may_repeat_again_when_the_operation_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_inside_ends_with_the_attempt_and_names_its_hop() {
+async fn inner_call_ends_with_the_attempt_and_names_its_hop() {
     let mock = Mock::new([mock::Step::Hang]);
     let settings = settings().attempt(SECS(2));
     let operation = Operation::from_config("api", settings).unwrap();
@@ -89,7 +89,7 @@ async fn call_inside_ends_with_the_attempt_and_names_its_hop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hops_of_calls_inside_stand_in_the_timeline() {
+async fn hops_of_inner_calls_are_in_the_timeline() {
     let mock = Mock::new([status(200), mock::Step::FailAfter(SECS(1))]);
     let operation = operation().name("charge");
     let run = operation.run(async |_| {
@@ -131,7 +131,7 @@ async fn hops_of_calls_inside_stand_in_the_timeline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
+async fn plain_error_of_an_inner_call_has_hop_and_kind_and_effect_possible() {
     let down = sevenhops::policy::breaker::CircuitBreakerConfig::new();
     let settings = sevenhops::Config::new(SECS(10)).circuit_breaker(down);
     let layer = StandardLayer::from_config(&settings).unwrap();
@@ -164,7 +164,7 @@ async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn effect_that_is_heard_counts_the_other_calls_of_the_attempt() {
+async fn effect_of_an_inner_error_includes_the_other_calls_of_the_attempt() {
     for (first, effect) in [
         (Method::POST, Effect::Possible),
         (Method::GET, Effect::Declined),
@@ -195,7 +195,7 @@ async fn refusal() -> Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hint_of_a_call_inside_is_kept_to() {
+async fn hint_of_an_inner_call_is_honored() {
     let mock = Mock::new([with(503, "retry-after", "2")]);
     let operation = operation().idempotent();
     let run = operation.run(async |_| {
@@ -210,7 +210,7 @@ async fn hint_of_a_call_inside_is_kept_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn error_of_a_call_inside_says_when_to_come_back() {
+async fn error_of_an_inner_call_has_retry_after() {
     let once = sevenhops::policy::breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     let inner = Operation::from_config("inner", settings().circuit_breaker(once)).unwrap();
     let work = Work::new([Step::Maybe]);
@@ -226,7 +226,7 @@ async fn error_of_a_call_inside_says_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_goes_over_only_by_hand() {
+async fn key_of_an_operation_is_not_passed_on_automatically() {
     let mock = Mock::new([]);
     let operation = operation();
     let key = Mutex::new(None);
@@ -250,7 +250,7 @@ async fn key_goes_over_only_by_hand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn task_that_the_work_spawns_is_heard_within_its_scope() {
+async fn spawned_task_is_recorded_within_its_scope() {
     for (scoped, count) in [(true, 3), (false, 9)] {
         let mock = Mock::new((0..99).map(|_| LOST));
         let operation = operation().idempotent();

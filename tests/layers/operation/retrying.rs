@@ -25,14 +25,14 @@ fn no_retry_reason(keyed: bool) -> Option<NoRetryReason> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_sent_is_repeated_with_waits_between() {
+async fn unsent_work_is_retried_with_waits_in_between() {
     let work = Work::new([Step::Unsent, Step::Unsent]);
     assert_eq!(work.by(&operation()).await.unwrap(), 7);
     assert_eq!(work.waits(), [MS(100), MS(200)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn maybe_is_not_repeated() {
+async fn unknown_outcome_is_not_retried() {
     let work = Work::new([Step::Maybe]);
     let error = work.by(&operation()).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::Possible));
@@ -40,7 +40,7 @@ async fn maybe_is_not_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn plain_error_is_a_maybe() {
+async fn plain_error_is_an_unknown_outcome() {
     let work = Work::new([Step::Plain]);
     let error = work.by(&operation()).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::Possible));
@@ -48,7 +48,7 @@ async fn plain_error_is_a_maybe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_whose_time_is_over_is_a_maybe() {
+async fn timeout_is_an_unknown_outcome() {
     let work = Work::new([Step::Hang]);
     let begun = Instant::now();
     let error = work.by(&operation()).await.unwrap_err();
@@ -58,14 +58,14 @@ async fn attempt_whose_time_is_over_is_a_maybe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idempotent_operation_is_repeated_after_a_maybe_and_after_its_time() {
+async fn idempotent_operation_is_retried_after_an_unknown_outcome_and_a_timeout() {
     let work = Work::new([Step::Hang, Step::Maybe]);
     assert_eq!(work.by(&operation().idempotent()).await.unwrap(), 7);
     assert_eq!(work.waits(), [SECS(5) + MS(100), MS(200)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_lasts_is_not_repeated_even_if_it_is_safe() {
+async fn permanent_failure_is_not_retried_even_if_it_is_safe() {
     let work = Work::new([Step::Fail(
         OperationError::not_sent("syntax error").permanent(),
     )]);
@@ -75,14 +75,14 @@ async fn what_lasts_is_not_repeated_even_if_it_is_safe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_done_is_not_done_again() {
+async fn completed_work_is_not_retried() {
     let work = Work::new([Step::Fail(OperationError::completed("no such column"))]);
     let error = work.by(&operation().idempotent()).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::Done));
 }
 
 #[tokio::test(start_paused = true)]
-async fn made_key_that_nobody_vouches_for_is_no_licence() {
+async fn generated_key_permits_no_retry_if_the_server_may_ignore_it() {
     let work = Work::new([Step::Maybe]);
     let error = work.keyed(&operation()).await.unwrap_err();
     assert_eq!(work.count(), 1);
@@ -90,7 +90,7 @@ async fn made_key_that_nobody_vouches_for_is_no_licence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn made_key_that_the_far_side_honors_is_a_licence() {
+async fn generated_key_permits_a_retry_if_the_server_honors_it() {
     let work = Work::new([Step::Maybe, Step::Hang]);
     let operation = operation().honors_idempotency_keys(true);
     assert_eq!(work.keyed(&operation).await.unwrap(), 7);
@@ -98,7 +98,7 @@ async fn made_key_that_the_far_side_honors_is_a_licence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn brought_key_is_a_licence_unless_the_far_side_does_not_honor_it() {
+async fn callers_key_permits_a_retry_unless_the_server_ignores_it() {
     let operation = operation().idempotency_key(IdempotencyKey::new("order-4711").unwrap());
     let work = Work::new([Step::Maybe]);
     assert_eq!(work.keyed(&operation).await.unwrap(), 7);
@@ -108,7 +108,7 @@ async fn brought_key_is_a_licence_unless_the_far_side_does_not_honor_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_that_the_attempt_did_not_ask_for_is_no_licence() {
+async fn key_that_the_attempt_did_not_read_permits_no_retry() {
     let brought = operation().idempotency_key(IdempotencyKey::new("order-4711").unwrap());
     for operation in [brought, operation().honors_idempotency_keys(true)] {
         let work = Work::new([Step::Maybe]);
@@ -154,7 +154,7 @@ async fn key_is_the_same_in_every_attempt_and_another_in_every_run() {
 
 #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
 #[tokio::test(start_paused = true)]
-async fn derived_key_has_to_outlive_the_deadline() {
+async fn derived_key_has_to_be_valid_until_the_deadline() {
     for (left, attempts) in [(SECS(9), 1), (SECS(60), 2)] {
         let made_at = SystemTime::now() - DAY + left;
         let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
@@ -166,7 +166,7 @@ async fn derived_key_has_to_outlive_the_deadline() {
 
 #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
 #[tokio::test(start_paused = true)]
-async fn derived_key_that_is_forgotten_is_refused_before_the_work() {
+async fn expired_derived_key_is_rejected_before_the_work() {
     let key = IdempotencyKey::derive("charge", "order-4711", SystemTime::now() - DAY, DAY).unwrap();
     let work = Work::new([]);
     let error = work
@@ -180,7 +180,7 @@ async fn derived_key_that_is_forgotten_is_refused_before_the_work() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_end_at_their_limit() {
+async fn attempts_end_at_their_maximum() {
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let error = work.by(&operation()).await.unwrap_err();
     assert_eq!((work.count(), error.attempts()), (3, 3));
@@ -189,7 +189,7 @@ async fn attempts_end_at_their_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wait_that_does_not_fit_into_the_deadline_is_not_begun() {
+async fn wait_longer_than_the_deadline_is_not_begun() {
     let work = Work::new([Step::Fail(
         OperationError::not_sent("busy").retry_after(SECS(30)),
     )]);
@@ -205,7 +205,7 @@ async fn wait_that_does_not_fit_into_the_deadline_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeat_comes_no_earlier_than_the_far_side_asks() {
+async fn retry_comes_no_earlier_than_retry_after() {
     let work = Work::new([Step::Fail(
         OperationError::not_sent("busy").retry_after(SECS(2)),
     )]);
@@ -216,7 +216,7 @@ async fn repeat_comes_no_earlier_than_the_far_side_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeats_end_with_the_budget_which_clones_share() {
+async fn retries_end_with_the_budget_that_clones_share() {
     let budget = Budget::new()
         .ratio(0.0)
         .min_retries_per_second(1)
@@ -249,7 +249,7 @@ async fn effect_is_the_greatest_of_all_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_of_other_destinations_repeats_nothing_here() {
+async fn retry_config_for_other_destinations_retries_nothing_here() {
     let only = steady().only_for("https://api.test".parse().unwrap());
     let operation = Operation::from_config("postgres", settings().retry(only)).unwrap();
     let work = Work::new([Step::Unsent]);
@@ -259,7 +259,7 @@ async fn retry_of_other_destinations_repeats_nothing_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn operation_inside_an_operation_leaves_the_repeating_to_it() {
+async fn inner_operation_leaves_the_retries_to_the_outer_one() {
     let work = Work::new((0..99).map(|_| Step::Unsent));
     let (outer, inner) = (operation(), operation());
     let run = outer.run(async |_| work.by(&inner).await.map_err(OperationError::from_error));

@@ -70,7 +70,7 @@ async fn after(
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_that_none_may_follow_is_not_cut_short() {
+async fn last_attempt_is_not_cut_short() {
     let five = || Config::new(SECS(5));
     let usual = layer(five(), RetryConfig::new());
     let once = layer(five(), RetryConfig::new().attempts(1));
@@ -88,7 +88,7 @@ async fn attempt_that_none_may_follow_is_not_cut_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limit_that_was_set_holds_for_every_attempt() {
+async fn explicit_attempt_timeout_applies_to_every_attempt() {
     let timeouts = TimeoutsConfig::new().attempt(SECS(1));
     let set = layer(
         Config::new(SECS(10)).timeouts(timeouts),
@@ -121,7 +121,7 @@ async fn each_attempt_has_half_of_the_time_left_and_the_last_one_all_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn last_attempt_has_all_the_time_where_a_redirect_leads_to_what_is_not_retried() {
+async fn attempt_after_a_redirect_to_an_unretried_request_has_all_the_time_left() {
     let only = RetryConfig::new().only_for("https://api.test".parse().unwrap());
     let layer = layer(Config::new(SECS(10)), only);
     let late = SECS(9);

@@ -63,7 +63,7 @@ async fn two_stacks_that_share_a_budget_retry_no_more_than_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn budget_on_other_terms_is_not_shared_and_says_so() {
+async fn budget_with_another_config_is_not_shared_and_is_refused() {
     let budgets = Budgets::new(two()).unwrap();
     let own = layer(steady().budget(Budget::new().ratio(0.5)));
     let refused = own.share_budgets(&budgets).unwrap_err().to_string();

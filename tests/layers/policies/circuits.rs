@@ -49,7 +49,7 @@ async fn rejections(layer: &StandardLayer, mock: &Mock, calls: u32) -> u32 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn classifier_has_the_say_about_failures_by_status() {
+async fn classifier_decides_about_failures_by_status() {
     for (class, expected) in [
         (FailureClass::Permanent, CircuitState::Closed),
         (FailureClass::Success, CircuitState::Closed),
@@ -82,7 +82,7 @@ async fn classifier_has_the_say_about_failures_by_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn classifier_is_asked_once_for_retry_and_breaker() {
+async fn classifier_runs_once_for_retry_and_breaker() {
     let asked = Arc::new(Mutex::new(0));
     let counter = Arc::clone(&asked);
     let layer = once(CircuitBreakerConfig::new()).classify(move |_| {
@@ -106,7 +106,7 @@ async fn probe_that_is_throttled_closes_the_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probe_that_is_told_to_come_back_later_opens_it_for_so_long() {
+async fn probe_with_retry_after_reopens_the_circuit_for_that_time() {
     let layer = once(CircuitBreakerConfig::new());
     let later = with(503, "retry-after", "60");
     let mock = Mock::new((0..20).map(|_| status(500)).chain([later]));
@@ -121,7 +121,7 @@ async fn probe_that_is_told_to_come_back_later_opens_it_for_so_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_for_patience_breaks_no_circuit() {
+async fn unavailable_with_a_hint_does_not_open_the_circuit() {
     let layer = once(CircuitBreakerConfig::new());
     let mock = Mock::new((0..100).map(|_| with(503, "retry-after", "7")));
     assert_eq!(rejections(&layer, &mock, 100).await, 0);
@@ -153,7 +153,7 @@ fn rate_limited() -> impl tower::Service<
 }
 
 #[tokio::test(start_paused = true)]
-async fn rate_limit_that_says_503_breaks_no_circuit() {
+async fn rate_limit_by_503_does_not_open_the_circuit() {
     let layer = StandardLayer::new(SECS(10)).unwrap();
     // Sends three times the rate for three seconds: through the stack, and with a plain client.
     let (mut answered, mut rejected) = ([0, 0], 0);
@@ -185,7 +185,7 @@ async fn rate_limit_that_says_503_breaks_no_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn short_calls_to_a_service_that_takes_longer_break_no_circuit() {
+async fn short_calls_to_a_service_that_takes_longer_do_not_open_the_circuit() {
     let layer = once(CircuitBreakerConfig::new());
     let service = service_fn(|_: Request<Full<Bytes>>| async {
         sleep(MS(20)).await;
@@ -203,7 +203,7 @@ async fn short_calls_to_a_service_that_takes_longer_break_no_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_failures_are_slow() {
+async fn slow_failures_count_as_slow() {
     let slow = CircuitBreakerConfig::new()
         .slow_calls(SECS(4), 0.5)
         .min_attempts(10);
@@ -243,7 +243,7 @@ async fn slow_failures_are_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_are_told_in_order_and_a_panic_harms_none() {
+async fn events_come_in_order_and_a_panic_loses_none() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&told);
     let layer = once(CircuitBreakerConfig::new())
@@ -275,7 +275,7 @@ async fn events_are_told_in_order_and_a_panic_harms_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn observing_breaker_goes_on_learning_while_it_is_open() {
+async fn observing_breaker_keeps_counting_while_it_is_open() {
     let layer = once(CircuitBreakerConfig::new().observe_only(true));
     let rejected = Arc::new(Mutex::new(0));
     let counter = Arc::clone(&rejected);
@@ -353,7 +353,7 @@ async fn recovery_by_ratio_and_by_ramp_through_the_whole_stack() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tenants_have_circuits_and_budgets_of_their_own() {
+async fn tenants_have_their_own_circuits_and_budgets() {
     let layer = StandardLayer::new(SECS(10))
         .unwrap()
         .key_by(|_, uri, headers| {

@@ -114,7 +114,7 @@ async fn body_is_seen_without_its_coding() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_is_the_responders_wish_and_a_class_makes_no_unsafe_retry_safe() {
+async fn class_never_makes_an_unsafe_retry_safe_and_throttled_retries_a_declined_post() {
     for (status, class, method, expected) in [
         (400, FailureClass::Throttled, Method::POST, 2),
         (400, FailureClass::Transient, Method::POST, 1),
@@ -133,7 +133,7 @@ async fn throttling_is_the_responders_wish_and_a_class_makes_no_unsafe_retry_saf
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_stalls_is_judged_by_what_is_here() {
+async fn stalled_body_is_judged_by_its_received_part() {
     let said = Answer {
         body: vec![Piece::Data("half".into()), Piece::Hang],
         ..answer(503, "")
@@ -148,7 +148,7 @@ async fn body_that_stalls_is_judged_by_what_is_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_breaks_off_does_so_for_the_caller_too() {
+async fn body_that_breaks_off_also_fails_for_the_caller() {
     let said = Answer {
         body: vec![Piece::Data("half".into()), Piece::Broken],
         ..answer(400, "")
@@ -166,7 +166,7 @@ async fn body_that_breaks_off_does_so_for_the_caller_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn classified_success_is_retried_where_its_possible_effect_allows() {
+async fn success_classified_as_a_failure_is_retried_if_effect_possible_permits_it() {
     for (class, method, expected) in [
         (Some(FailureClass::Transient), Method::GET, 2),
         (Some(FailureClass::Throttled), Method::GET, 2),
@@ -223,7 +223,7 @@ async fn success_that_failed_and_was_not_retried_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn success_is_classified_by_its_head_where_the_body_is_the_callers() {
+async fn success_is_classified_by_its_head_if_the_caller_reads_the_body() {
     let (service, count) = serving([
         Answer {
             headers: vec![("x-failed", "yes".to_owned())],
@@ -325,7 +325,7 @@ async fn retry_layer_alone_sees_the_body_that_the_attempt_received() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn success_that_failed_is_not_done_where_no_attempt_has_a_record() {
+async fn success_that_failed_is_not_done_without_a_record() {
     for (classes, expected) in [
         (&[None][..], Effect::Done),
         (&[Some(FailureClass::Permanent)], Effect::Possible),

@@ -42,7 +42,7 @@ fn too_long(hint: Duration, most: Duration) -> Option<NoRetryReason> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hint_above_the_longest_ends_the_call_at_once() {
+async fn hint_above_the_maximum_ends_the_call_immediately() {
     let day = SECS(86_400);
     for (deadline, retry, hint, most) in [
         (day, steady(), SECS(3_600), SECS(60)),
@@ -59,7 +59,7 @@ async fn hint_above_the_longest_ends_the_call_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hint_below_the_longest_is_waited_for_with_little_jitter() {
+async fn hint_below_the_maximum_is_waited_for_with_little_jitter() {
     for (deadline, hint, most) in [
         (SECS(10), SECS(5), MS(5_500)),
         (SECS(86_400), SECS(60), SECS(65)),
@@ -96,7 +96,7 @@ async fn milliseconds_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn function_reads_what_only_this_service_says() {
+async fn hint_function_reads_a_service_specific_header() {
     let layer = layer(SECS(10), steady()).hint(|head| {
         let seconds = head.headers().get("x-backoff")?.to_str().ok()?;
         Some(SECS(seconds.parse().ok()?))
@@ -110,7 +110,7 @@ async fn function_reads_what_only_this_service_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_without_a_hint_waits_as_long_as_the_deadline_has_room_for() {
+async fn throttling_without_a_hint_waits_within_the_deadline() {
     for (deadline, wait) in [(SECS(10), SECS(1)), (SECS(2), MS(400)), (SECS(1), MS(200))] {
         let (_, waits, _) = ask(&layer(deadline, steady()), [status(429)]).await;
         assert_eq!(waits, [wait], "{deadline:?}");
@@ -118,7 +118,7 @@ async fn throttling_without_a_hint_waits_as_long_as_the_deadline_has_room_for() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn draw_that_does_not_fit_is_drawn_again() {
+async fn jitter_that_exceeds_the_deadline_is_drawn_again() {
     use sevenhops::policy::retry::Backoff;
     // Most draws are longer than half of the time, but each call is retried.
     let wide = Backoff::new().base(SECS(2)).cap(SECS(600));

@@ -122,7 +122,7 @@ async fn aws() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn code_that_is_compressed_or_cut_is_read_as_far_as_it_is_there() {
+async fn error_code_in_a_compressed_or_truncated_body_is_read() {
     let long = format!(
         r#"{{"__type":"ThrottlingException","message":"{}"}}"#,
         "x".repeat(9_000)
@@ -198,7 +198,7 @@ async fn waited(layer: &StandardLayer, said: Answer) -> Result<Duration, u16> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn github_says_when_the_quota_begins_anew() {
+async fn github_reset_time_is_read() {
     let layer = standard(steady())
         .classify(presets::github::classify)
         .hint(presets::github::hint);
@@ -225,7 +225,7 @@ async fn github_says_when_the_quota_begins_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn aws_says_in_milliseconds_when_to_come_back() {
+async fn aws_retry_after_in_milliseconds_is_read() {
     let layer = standard(steady()).hint(presets::aws::hint);
     for (value, expected) in [("1500", 1_500..=1_652), ("", 100..=101), ("-3", 100..=101)] {
         let wait = waited(&layer, with(answer(503, ""), "x-amz-retry-after", value)).await;
@@ -291,7 +291,7 @@ async fn grpc() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn effect_of_a_grpc_call_is_that_of_its_code() {
+async fn effect_of_a_grpc_call_follows_its_code() {
     let declined = [3, 5, 7, 8, 9, 11, 12, 16];
     for code in 0..=17_u32 {
         let text = code.to_string();

@@ -40,7 +40,7 @@ async fn unsent_until(settings: OperationConfig, sent: u32) -> (u32, Result<(), 
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_that_were_not_sent_have_a_bound_of_their_own() {
+async fn unsent_attempts_have_their_own_bound() {
     let settings = || OperationConfig::new(SECS(60)).retry(steady().attempts(1));
     assert!(matches!(unsent_until(settings(), 10).await, (10, Ok(()))));
     let (made, ended) = unsent_until(settings(), 11).await;
@@ -91,7 +91,7 @@ async fn failure_of_an_unknown_kind_is_transient() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_retry_costs_one_token_also_where_it_needs_a_connection() {
+async fn one_retry_costs_one_token_even_with_a_new_connection() {
     let sixty = Budget::new()
         .ratio(0.0)
         .min_retries_per_second(60)
@@ -134,7 +134,7 @@ async fn post_that_only_reads_is_retried_and_needs_no_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn word_that_a_post_only_reads_ends_where_a_layer_rewrites_the_request() {
+async fn read_only_option_ends_if_a_layer_rewrites_the_request() {
     for (to, retried) in [
         ("https://api.test/v1/charges?order=1", true),
         ("https://api.test/", false),
@@ -180,7 +180,7 @@ async fn relative_uris_share_one_budget_and_one_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_under_its_older_name_is_the_key_of_the_call() {
+async fn key_under_its_older_header_name_is_the_key_of_the_call() {
     for configured in ["idempotency-key", "x-request-key"] {
         for brought in ["x-idempotency-key", "idempotency-key", configured] {
             let name: http::HeaderName = configured.parse().unwrap();
@@ -211,7 +211,7 @@ async fn key_under_its_older_name_is_the_key_of_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn word_that_a_post_is_idempotent_does_not_follow_a_redirect() {
+async fn idempotent_option_does_not_apply_after_a_redirect() {
     let moved = || Step::Answer(308, vec![("location", "/orders".to_owned())], Bytes::new());
     let mock = Mock::new([moved(), status(503), status(200)]);
     let options = Options::new().idempotent(true);

@@ -81,7 +81,7 @@ const fn host(last: u8) -> IpAddr {
 }
 
 #[tokio::test]
-async fn failures_of_an_address_count_only_as_long_as_dns_gives_it() {
+async fn failures_of_an_address_count_only_while_it_is_in_dns() {
     for has_moved in [false, true] {
         let world = World::new().await;
         world.lead_to(host(1), 0);
@@ -132,7 +132,7 @@ async fn first_call_after_an_open_circuits_name_has_moved_is_its_probe() {
 }
 
 #[tokio::test]
-async fn circuit_that_probed_a_new_address_in_vain_waits_its_time() {
+async fn circuit_whose_probe_of_a_new_address_failed_stays_open() {
     let world = World::new().await;
     let moves = Moves::default();
     moves.lead_to(host(1));
@@ -152,7 +152,7 @@ async fn circuit_that_probed_a_new_address_in_vain_waits_its_time() {
 }
 
 #[tokio::test]
-async fn calls_that_an_open_circuit_rejects_renew_the_answer_of_dns() {
+async fn calls_that_an_open_circuit_rejects_renew_the_dns_answer() {
     let world = World::new().await;
     world.lead_to(host(1), 3);
     let client = world.net.client();

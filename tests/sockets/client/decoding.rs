@@ -39,7 +39,7 @@ fn encoded(lines: &[&str], body: impl Into<Vec<u8>>) -> CannedResponse {
 const TEXT: &[u8] = br#"{"id":"ch_1"}"#;
 
 #[tokio::test]
-async fn body_is_decoded_whole_in_every_way_in_which_it_can_come() {
+async fn body_is_decoded_completely_in_every_framing() {
     let net = Net::new().await;
     let plain = FaultServer::builder().start().await.unwrap();
     let http2 = net.http2().await;
@@ -97,7 +97,7 @@ async fn member_in_each_chunk_is_decoded() {
 }
 
 #[tokio::test]
-async fn body_that_does_not_end_where_its_coding_does_is_incomplete() {
+async fn body_that_does_not_end_with_its_coding_is_incomplete() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let (client, url) = (net.client(), url(&server, "http"));
@@ -199,7 +199,7 @@ async fn response_without_a_body_needs_no_decoder_and_keeps_its_headers() {
 }
 
 #[tokio::test]
-async fn range_is_asked_for_as_it_is_and_a_part_of_encoded_data_is_not_decoded() {
+async fn range_request_accepts_no_coding_and_partial_data_is_not_decoded() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let (client, url) = (net.client(), url(&server, "http"));

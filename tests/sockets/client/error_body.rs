@@ -52,7 +52,7 @@ async fn error_of_a_fetch_has_the_body_of_its_response() {
 }
 
 #[tokio::test]
-async fn body_is_decoded_bounded_and_absent_where_it_cannot_be_read() {
+async fn error_body_is_decoded_bounded_and_absent_if_unreadable() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -85,7 +85,7 @@ async fn body_is_decoded_bounded_and_absent_where_it_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn body_that_breaks_off_or_stalls_changes_nothing_but_itself() {
+async fn error_body_that_breaks_off_or_stalls_does_not_change_the_error() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let cut = "HTTP/1.1 402 Payment Required\r\ncontent-length: 100\r\n\r\n{\"error\":";
@@ -110,7 +110,7 @@ async fn body_that_breaks_off_or_stalls_changes_nothing_but_itself() {
 }
 
 #[tokio::test]
-async fn body_that_is_received_lets_the_connection_be_used_again() {
+async fn received_error_body_frees_its_connection() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(declined());

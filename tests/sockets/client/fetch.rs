@@ -38,7 +38,7 @@ async fn location_in_raw_utf8_is_followed() {
 }
 
 #[tokio::test]
-async fn redirect_that_leads_nowhere_fails_and_says_why() {
+async fn redirect_without_a_location_fails_and_says_why() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let (client, url) = (net.client(), url(&server, "http"));
@@ -85,7 +85,7 @@ async fn redirect_that_leads_nowhere_fails_and_says_why() {
 }
 
 #[tokio::test]
-async fn redirect_that_is_not_wanted_or_needs_a_body_that_is_gone_fails_and_says_why() {
+async fn redirect_that_is_disabled_or_needs_a_lost_body_fails_and_says_why() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let url = url(&server, "http");
@@ -114,7 +114,7 @@ async fn redirect_that_is_not_wanted_or_needs_a_body_that_is_gone_fails_and_says
 }
 
 #[tokio::test]
-async fn not_modified_is_a_success_only_where_it_was_asked_for() {
+async fn not_modified_is_a_success_only_for_a_conditional_request() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let (client, url) = (net.client(), url(&server, "http"));
@@ -147,7 +147,7 @@ async fn not_modified_is_a_success_only_where_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn status_that_is_not_a_final_one_or_in_no_class_fails() {
+async fn status_that_is_not_final_or_of_no_class_fails() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let (client, url) = (net.client(), url(&server, "http"));
@@ -181,7 +181,7 @@ async fn status_that_is_not_a_final_one_or_in_no_class_fails() {
 }
 
 #[tokio::test]
-async fn gateway_that_answers_for_itself_is_blamed_for_its_redirect() {
+async fn gateway_is_blamed_for_its_own_redirect() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let login = status(302).header("proxy-status", "edge; error=http_request_denied");

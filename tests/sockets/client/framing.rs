@@ -163,7 +163,7 @@ async fn transfer_encoding_that_cannot_be_sent_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn framing_that_is_true_is_sent() {
+async fn correct_framing_is_sent() {
     let (net, servers) = both().await;
     let client = net.client();
     for (server, url) in &servers {
@@ -202,7 +202,7 @@ async fn framing_that_is_true_is_sent() {
 }
 
 #[tokio::test]
-async fn stream_of_another_length_than_announced_is_not_a_success() {
+async fn stream_with_a_wrong_length_is_not_a_success() {
     let (net, servers) = both().await;
     let client = net.client();
     for (server, url) in &servers {
@@ -233,7 +233,7 @@ async fn stream_of_another_length_than_announced_is_not_a_success() {
 }
 
 #[tokio::test]
-async fn length_set_by_hand_is_true_for_every_attempt() {
+async fn manual_length_is_correct_for_every_attempt() {
     let (net, servers) = both().await;
     let client = net.client();
     for (server, url) in &servers {

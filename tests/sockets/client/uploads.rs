@@ -89,7 +89,7 @@ async fn both() -> (Net, [(FaultServer, String); 2]) {
 }
 
 #[tokio::test]
-async fn upload_whose_response_was_lost_is_made_anew_under_its_key() {
+async fn upload_with_a_lost_response_is_created_again_with_its_key() {
     let (net, servers) = both().await;
     let (client, content) = (net.client(), content());
     let file = Stored::new("lost", &content);
@@ -119,7 +119,7 @@ async fn upload_whose_response_was_lost_is_made_anew_under_its_key() {
 }
 
 #[tokio::test]
-async fn upload_without_a_key_is_made_and_sent_once() {
+async fn upload_without_a_key_is_created_and_sent_once() {
     let (net, servers) = both().await;
     let file = Stored::new("once", b"hello");
     for (server, url) in &servers {
@@ -158,7 +158,7 @@ async fn upload_without_a_length_is_sent_in_chunks_and_one_with_bytes_has_their_
 }
 
 #[tokio::test]
-async fn redirect_that_keeps_the_body_makes_it_anew() {
+async fn redirect_that_keeps_the_body_creates_it_again() {
     let (net, servers) = both().await;
     let file = Stored::new("redirect", b"hello");
     for (status, method, bodies) in [
@@ -194,7 +194,7 @@ async fn redirect_that_keeps_the_body_makes_it_anew() {
 }
 
 #[tokio::test]
-async fn file_that_is_gone_fails_at_encode_and_keeps_what_may_have_been_done() {
+async fn missing_file_fails_at_encode_and_keeps_the_effect_of_earlier_attempts() {
     let (net, servers) = both().await;
     for (server, url) in &servers {
         let file = Stored::new("gone", b"hello");
@@ -234,7 +234,7 @@ async fn file_that_is_gone_fails_at_encode_and_keeps_what_may_have_been_done() {
 }
 
 #[tokio::test]
-async fn other_length_than_the_announced_one_is_not_a_whole_request() {
+async fn upload_with_a_wrong_length_is_not_a_complete_request() {
     let (net, servers) = both().await;
     let file = Stored::new("length", b"hello");
     for (server, url) in &servers {
@@ -258,7 +258,7 @@ async fn other_length_than_the_announced_one_is_not_a_whole_request() {
 }
 
 #[tokio::test]
-async fn body_is_made_once_for_each_attempt_that_finds_no_connection() {
+async fn body_is_created_once_for_each_attempt_without_a_connection() {
     let net = Net::new().await;
     let file = Stored::new("closed", b"hello");
     let port = ClosedPort::new().unwrap();
@@ -313,7 +313,7 @@ async fn function_that_does_not_return_ends_with_the_call_and_nothing_is_sent() 
 }
 
 #[tokio::test]
-async fn operation_retries_an_upload_that_its_work_makes() {
+async fn operation_retries_an_upload_that_its_work_creates() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let file = Stored::new("operation", b"hello");

@@ -124,7 +124,7 @@ async fn http2_stream_that_ends_without_end_stream_is_incomplete() {
 }
 
 #[tokio::test]
-async fn http2_response_that_ended_is_whole_though_its_stream_is_reset_afterwards() {
+async fn http2_response_is_complete_although_its_stream_is_reset_afterwards() {
     let cases: [Respond; 3] = [
         |id| {
             let head = head(id, 413, Some(4), 0);
@@ -185,7 +185,7 @@ async fn over_tls(bytes: &'static [u8]) -> Result<Bytes, Error> {
 }
 
 #[tokio::test]
-async fn http1_body_that_is_cut_is_incomplete() {
+async fn truncated_http1_body_is_incomplete() {
     let cases: [&[u8]; 4] = [
         b"HTTP/1.1 200 OK\r\n\r\nhalf",
         b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
@@ -213,7 +213,7 @@ async fn plain(bytes: &'static [u8]) -> Result<Bytes, Error> {
 }
 
 #[tokio::test]
-async fn http1_chunks_are_whole_only_with_the_last_one() {
+async fn http1_chunks_are_complete_only_with_the_last_one() {
     for bytes in [
         &b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"[..],
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhalf",
@@ -229,7 +229,7 @@ async fn http1_chunks_are_whole_only_with_the_last_one() {
 }
 
 #[tokio::test]
-async fn http1_framing_that_leaves_the_end_open_is_an_error_from_the_head() {
+async fn http1_framing_without_a_clear_end_is_an_error_at_the_head() {
     for framing in [
         "transfer-encoding: chunked\r\ncontent-length: 4",
         "content-length: 4\r\ntransfer-encoding: chunked",

@@ -91,7 +91,7 @@ async fn calls_beyond_the_bound_of_a_destination_wait_in_connect() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bound_of_a_destination_holds_between_threads() {
+async fn bound_of_a_destination_applies_across_threads() {
     let net = Net::new().await;
     let server = Arc::new(FaultServer::start().await.unwrap());
     let seen = watch(&server);
@@ -107,7 +107,7 @@ async fn bound_of_a_destination_holds_between_threads() {
 }
 
 #[tokio::test]
-async fn ten_thousand_calls_at_once_to_one_host_are_answered() {
+async fn ten_thousand_concurrent_calls_to_one_host_succeed() {
     let net = Net::new().await;
     let server = Arc::new(FaultServer::start().await.unwrap());
     let seen = watch(&server);
@@ -125,7 +125,7 @@ fn bounded(net: &Net, most: usize) -> Client {
 }
 
 #[tokio::test]
-async fn call_that_needs_room_closes_a_connection_that_is_idle() {
+async fn call_at_the_bound_closes_an_idle_connection() {
     let net = Net::new().await;
     let client = bounded(&net, 2);
     let servers = [
@@ -148,7 +148,7 @@ async fn call_that_needs_room_closes_a_connection_that_is_idle() {
 }
 
 #[tokio::test]
-async fn call_that_waits_for_room_gets_that_of_the_next_connection_to_be_idle() {
+async fn waiting_call_gets_the_permit_of_the_next_idle_connection() {
     // The connection that becomes idle uses HTTP/1, then HTTP/2.
     for http2 in [false, true] {
         let net = Net::new().await;
@@ -180,7 +180,7 @@ async fn call_that_waits_for_room_gets_that_of_the_next_connection_to_be_idle() 
 }
 
 #[tokio::test]
-async fn room_in_all_is_shared_by_calls_to_many_hosts_at_once() {
+async fn total_bound_is_shared_by_concurrent_calls_to_many_hosts() {
     let net = Net::new().await;
     let client = bounded(&net, 3);
     let mut servers = Vec::new();
@@ -204,7 +204,7 @@ async fn room_in_all_is_shared_by_calls_to_many_hosts_at_once() {
 }
 
 #[tokio::test]
-async fn connection_that_was_leased_and_not_used_is_not_lost() {
+async fn unused_lease_is_not_lost() {
     let net = Net::new().await;
     let identity = net.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
@@ -223,7 +223,7 @@ async fn connection_that_was_leased_and_not_used_is_not_lost() {
 }
 
 #[tokio::test]
-async fn call_in_the_queue_of_an_address_says_nothing_of_the_address() {
+async fn queued_call_does_not_count_against_its_address() {
     let net = Net::new().await;
     let server = FaultServer::start().await.unwrap();
     let other = FaultServer::builder();

@@ -113,7 +113,7 @@ async fn server(first: &'static [&'static [u8]]) -> (String, UnboundedReceiver<S
 }
 
 #[tokio::test]
-async fn http1_body_goes_out_when_the_server_asks_for_it() {
+async fn http1_body_is_sent_after_100_continue() {
     const EARLY: &[u8] = b"HTTP/1.1 103 Early Hints\r\n\r\n";
     const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
     let net = Net::new().await;
@@ -132,7 +132,7 @@ async fn http1_body_goes_out_when_the_server_asks_for_it() {
 }
 
 #[tokio::test]
-async fn http1_body_goes_out_after_a_second_of_silence() {
+async fn http1_body_is_sent_after_a_second_of_silence() {
     let net = Net::new().await;
     let (url, mut events) = server(&[]).await;
     let source = Source::default();
@@ -191,7 +191,7 @@ async fn http1_response_that_comes_first_is_delivered_and_ends_the_connection() 
 }
 
 #[tokio::test]
-async fn http1_call_that_leaves_during_the_wait_sends_no_body() {
+async fn http1_call_dropped_during_the_wait_sends_no_body() {
     let net = Net::new().await;
     let (url, mut events) = server(&[]).await;
     let client = net.client();
@@ -206,7 +206,7 @@ async fn http1_call_that_leaves_during_the_wait_sends_no_body() {
 }
 
 #[tokio::test]
-async fn request_without_a_body_cannot_ask() {
+async fn expect_without_a_body_is_refused() {
     let net = Net::new().await;
     let server = FaultServer::start().await.unwrap();
     let post = net.client().post(server.url("/"));
@@ -262,7 +262,7 @@ async fn http2_server(
 }
 
 #[tokio::test]
-async fn http2_body_goes_out_when_the_server_asks_for_it() {
+async fn http2_body_is_sent_after_100_continue() {
     let net = Net::new().await;
     let asks = |stream| [head(stream, 103, None, 0), head(stream, 100, None, 0)].concat();
     let ok = |stream| head(stream, 200, None, END_STREAM);

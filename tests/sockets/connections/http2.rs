@@ -16,7 +16,7 @@ use super::raw::{END_STREAM, Frozen, HEADERS, Peer, frame, go_away, head, http2_
 use crate::net::{Net, url};
 
 #[tokio::test]
-async fn calls_at_once_to_a_cold_host_end_with_one_connection() {
+async fn concurrent_calls_to_a_new_host_end_with_one_connection() {
     let net = Net::new().await;
     let server = net.http2().await;
     let (client, url) = (net.client(), url(&server, "https"));
@@ -35,7 +35,7 @@ async fn calls_at_once_to_a_cold_host_end_with_one_connection() {
 }
 
 #[tokio::test]
-async fn all_calls_that_wait_for_one_dial_go_on_with_it() {
+async fn all_calls_that_wait_for_one_dial_use_its_connection() {
     const CALLS: usize = 50;
     for flavor in ["https", "http"] {
         let net = Net::new().await;
@@ -71,7 +71,7 @@ async fn all_calls_that_wait_for_one_dial_go_on_with_it() {
 }
 
 #[tokio::test]
-async fn streams_that_end_together_let_as_many_calls_go_on() {
+async fn streams_that_end_together_wake_as_many_calls() {
     let net = Net::new().await;
     let server = net.http2().await;
     server.on_connection([sevenhops::testing::ConnFault::MaxStreams(8)]);
@@ -111,7 +111,7 @@ fn no_content(stream: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn graceful_go_away_sends_new_calls_elsewhere_and_lets_the_others_finish() {
+async fn graceful_go_away_moves_new_calls_and_lets_the_others_finish() {
     const LATEST: u32 = (1 << 31) - 1;
     let net = Net::new().await;
     let (leave, left, answer) = (Notify::new(), Notify::new(), Notify::new());
@@ -233,7 +233,7 @@ async fn quiet(answers_pings: bool) -> (std::net::SocketAddr, Arc<Notify>, Arc<N
 }
 
 #[tokio::test]
-async fn peer_that_answers_no_ping_is_dark() {
+async fn peer_that_does_not_acknowledge_pings_is_dark() {
     let net = Net::new().await;
     let (address, asked, _) = quiet(false).await;
     let client = http2_client(&net);
@@ -263,7 +263,7 @@ async fn peer_that_answers_no_ping_is_dark() {
 }
 
 #[tokio::test]
-async fn peer_that_answers_pings_is_waited_for() {
+async fn peer_that_acknowledges_pings_is_waited_for() {
     let net = Net::new().await;
     let (address, asked, answer) = quiet(true).await;
     let client = http2_client(&net);
@@ -287,7 +287,7 @@ async fn peer_that_answers_pings_is_waited_for() {
 }
 
 #[tokio::test]
-async fn end_of_a_connection_is_the_end_of_its_streams_alone() {
+async fn end_of_a_connection_ends_only_its_own_streams() {
     let net = Net::new().await;
     let address = serve(|stream, number| async move {
         let mut peer = Peer::accept(stream, 100).await?;

@@ -70,7 +70,7 @@ async fn certificate_is_shown_to_the_origin_of_the_call() {
 }
 
 #[tokio::test]
-async fn certificate_is_not_shown_where_a_redirect_leads_to() {
+async fn certificate_is_not_shown_after_a_redirect() {
     let world = World::new().await;
     for status in [StatusCode::FOUND, StatusCode::TEMPORARY_REDIRECT] {
         assert_not_shown(world.redirected(status).await);
@@ -79,7 +79,7 @@ async fn certificate_is_not_shown_where_a_redirect_leads_to() {
 }
 
 #[tokio::test]
-async fn connection_that_the_certificate_opened_is_not_used_where_a_redirect_leads_to() {
+async fn connection_with_the_certificate_is_not_used_after_a_redirect() {
     let world = World::new().await;
     for _ in 0..2 {
         let response = world.client.get(world.strict_url()).send().await;
@@ -90,7 +90,7 @@ async fn connection_that_the_certificate_opened_is_not_used_where_a_redirect_lea
 }
 
 #[tokio::test]
-async fn connection_without_the_certificate_is_not_used_by_a_call_of_its_own() {
+async fn connection_without_the_certificate_is_not_used_by_a_direct_call() {
     let world = World::new().await;
     assert_not_shown(world.redirected(StatusCode::FOUND).await);
     let response = world.client.get(world.strict_url()).send().await;
@@ -98,7 +98,7 @@ async fn connection_without_the_certificate_is_not_used_by_a_call_of_its_own() {
 }
 
 #[tokio::test]
-async fn redirect_to_an_origin_that_asks_for_nothing_is_followed() {
+async fn redirect_to_an_origin_without_client_certificates_is_followed() {
     let world = World::new().await;
     let port = world.start.addr().port();
     let there = format!("https://other.test:{port}/");
@@ -114,7 +114,7 @@ async fn redirect_to_an_origin_that_asks_for_nothing_is_followed() {
 }
 
 #[tokio::test]
-async fn plain_proxy_is_no_origin() {
+async fn plain_proxy_is_not_an_origin() {
     let world = World::new().await;
     let strict = world.strict.addr();
     let authority = format!("other.test:{}", strict.port());

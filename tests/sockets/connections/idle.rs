@@ -60,7 +60,7 @@ async fn server_that_closes_after_a_second_gets_no_second_request_on_a_connectio
 }
 
 #[tokio::test]
-async fn connection_is_used_for_a_second_less_than_the_server_keeps_it() {
+async fn connection_is_used_for_the_servers_keep_alive_less_a_second() {
     let net = Net::new().await;
     let address = serve(|stream, number| numbered(stream, number, "timeout=3")).await;
     let (client, url) = (net.client(), format!("http://{address}/"));
@@ -144,7 +144,7 @@ async fn idle_time_begins_when_the_response_is_over() {
 }
 
 #[tokio::test]
-async fn connection_is_not_used_for_ever() {
+async fn connection_has_a_maximum_age() {
     let net = Net::new().await;
     let address = serve(|stream, number| numbered(stream, number, "timeout=3000")).await;
     let (client, url) = (net.client(), format!("http://{address}/"));

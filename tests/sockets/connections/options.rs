@@ -33,7 +33,7 @@ async fn written(set: Set) -> String {
 }
 
 #[tokio::test]
-async fn names_of_fields_are_in_title_case_only_where_it_is_asked_for() {
+async fn field_names_are_in_title_case_only_if_configured() {
     let titled = written(|transport| transport.http1_title_case_headers(true)).await;
     assert!(titled.contains("\r\nX-Trace-Id: 7\r\n"), "{titled}");
     assert!(titled.contains("\r\nHost: "), "{titled}");
@@ -156,7 +156,7 @@ async fn tunnelled(set: Set) -> (String, Error) {
 }
 
 #[tokio::test]
-async fn tunnel_through_a_proxy_is_asked_for_by_the_same_options() {
+async fn options_apply_to_a_tunnel_through_a_proxy() {
     let (lower, error) = tunnelled(|transport| transport).await;
     assert!(lower.contains("\r\nproxy-authorization: "), "{lower}");
     assert_eq!(error.kind(), Kind::ProxyDenied, "{error}");

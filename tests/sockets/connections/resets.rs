@@ -14,7 +14,7 @@ const DROPPED: usize = 1_200;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test]
-async fn thousand_responses_that_are_dropped_half_read_harm_no_other_call() {
+async fn thousand_half_read_responses_do_not_harm_other_calls() {
     let net = Net::new().await;
     let server = net.http2().await;
     let url = url(&server, "https");

@@ -59,7 +59,7 @@ fn runtime() -> Runtime {
 }
 
 #[test]
-fn connections_are_not_shared_between_runtimes_and_go_with_theirs() {
+fn connections_are_not_shared_between_runtimes_and_end_with_theirs() {
     for http2 in [false, true] {
         let world = World::new(http2);
         let (first, second) = (runtime(), runtime());
@@ -79,7 +79,7 @@ fn connections_are_not_shared_between_runtimes_and_go_with_theirs() {
 }
 
 #[test]
-fn runtime_that_goes_while_a_response_is_awaited_harms_no_other_one() {
+fn runtime_that_ends_during_a_wait_does_not_harm_others() {
     for http2 in [false, true] {
         let world = World::new(http2);
         let (first, second) = (runtime(), runtime());
@@ -108,7 +108,7 @@ fn runtime_that_goes_while_a_response_is_awaited_harms_no_other_one() {
 }
 
 #[test]
-fn body_whose_runtime_is_gone_ends_as_a_local_failure() {
+fn body_without_its_runtime_ends_as_a_local_failure() {
     for http2 in [false, true] {
         let world = World::new(http2);
         let (first, second) = (runtime(), runtime());
@@ -135,7 +135,7 @@ async fn post(transport: Transport, url: String) -> Result<StatusCode, Error> {
 }
 
 #[test]
-fn request_whose_runtime_is_gone_ends_as_a_local_failure() {
+fn request_without_its_runtime_ends_as_a_local_failure() {
     for http2 in [false, true] {
         let world = World::new(http2);
         let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();

@@ -71,7 +71,7 @@ async fn upload_that_takes_longer_than_half_of_the_deadline_is_sent_once() {
 }
 
 #[tokio::test]
-async fn send_limit_is_kept_for_a_request_whose_connect_had_more_time() {
+async fn send_timeout_applies_to_a_request_whose_connect_had_more_time() {
     let net = Net::new().await;
     let (accepted, mut connections) = mpsc::unbounded_channel();
     let address = serve(move |mut stream, _| {

@@ -98,7 +98,7 @@ fn stages(attempt: &Attempt) -> Vec<Stage> {
 }
 
 #[tokio::test]
-async fn request_goes_through_the_socket_which_the_timeline_names() {
+async fn request_is_sent_through_the_socket_that_the_timeline_names() {
     use Stage::{Connect, Receive, Send, Wait};
     let place = Place::new("named");
     let mut events = answering(&place, 2);
@@ -123,7 +123,7 @@ async fn request_goes_through_the_socket_which_the_timeline_names() {
 }
 
 #[tokio::test]
-async fn connection_that_was_closed_while_it_rested_is_not_used_again() {
+async fn connection_closed_while_idle_is_not_used_again() {
     let place = Place::new("closed");
     let mut events = answering(&place, 1);
     let client = place.client(|transport| transport);
@@ -166,14 +166,14 @@ async fn refused(place: &Place, text: &str) -> Error {
 }
 
 #[tokio::test]
-async fn socket_that_is_not_there_fails_at_connect_and_nothing_was_sent() {
+async fn missing_socket_fails_at_connect_and_nothing_was_sent() {
     let place = Place::new("gone");
     let error = refused(&place, "No such file or directory").await;
     assert_eq!((error.kind(), error.blame()), (Kind::Other, Blame::Network));
 }
 
 #[tokio::test]
-async fn socket_that_nothing_listens_on_refuses() {
+async fn socket_without_a_listener_refuses() {
     let place = Place::new("left");
     drop(UnixListener::bind(place.path()).unwrap());
     let error = refused(&place, "Connection refused").await;

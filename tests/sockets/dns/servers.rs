@@ -8,7 +8,7 @@ use sevenhops::testing::{ClosedPort, DnsScript, QueryTransport, RecordType, Scri
 use sevenhops::timeout::Timeout;
 
 #[tokio::test]
-async fn next_server_is_asked_when_one_has_no_usable_response() {
+async fn next_server_is_queried_after_an_unusable_response() {
     let faults = [
         DnsScript::ServFail,
         DnsScript::Refused,
@@ -87,7 +87,7 @@ async fn silent_server_is_waited_for_once_and_not_by_every_lookup() {
 }
 
 #[tokio::test]
-async fn word_of_one_server_that_a_name_is_not_there_ends_the_walk() {
+async fn nxdomain_of_one_server_ends_the_walk() {
     let (first, second) = (start().await, start().await);
     second.set("api.test", both());
 
@@ -98,7 +98,7 @@ async fn word_of_one_server_that_a_name_is_not_there_ends_the_walk() {
 }
 
 #[tokio::test]
-async fn walk_that_finds_no_usable_response_is_a_failure_and_no_absence() {
+async fn walk_without_a_usable_response_is_a_failure_and_not_a_denial() {
     let (first, second) = (start().await, start().await);
     first.set("api.test", DnsScript::Referral);
     second.set("api.test", DnsScript::NoRecords.without_soa());
@@ -111,7 +111,7 @@ async fn walk_that_finds_no_usable_response_is_a_failure_and_no_absence() {
 }
 
 #[tokio::test]
-async fn family_without_an_soa_does_not_hold_up_the_other() {
+async fn family_without_an_soa_does_not_delay_the_other() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([v4()]));
     dns.set_type(
@@ -128,7 +128,7 @@ async fn family_without_an_soa_does_not_hold_up_the_other() {
 }
 
 #[tokio::test]
-async fn server_that_does_not_know_edns_is_asked_again_without() {
+async fn server_without_edns_is_queried_again_without_it() {
     let (old, second) = (start().await, start().await);
     old.set("api.test", both().no_edns());
 
@@ -141,7 +141,7 @@ async fn server_that_does_not_know_edns_is_asked_again_without() {
 }
 
 #[tokio::test]
-async fn alias_whose_end_is_elsewhere_is_asked_for_at_the_same_server() {
+async fn end_of_an_alias_is_queried_at_the_same_server() {
     let dns = start().await;
     // The server's records for `a.test` end with an alias to a name that only this server knows.
     dns.set("a.test", DnsScript::cname("b.test", 7));
@@ -156,7 +156,7 @@ async fn alias_whose_end_is_elsewhere_is_asked_for_at_the_same_server() {
 }
 
 #[tokio::test]
-async fn udp_that_is_lost_is_sent_again() {
+async fn lost_datagram_is_sent_again() {
     let dns = start().await;
     dns.set("api.test", DnsScript::Silent);
     let resolver = resolver([dns.addr()]);

@@ -15,7 +15,7 @@ use sevenhops::testing::{DnsScript, ScriptedDns};
 use sevenhops::timeout::Timeout;
 
 #[tokio::test]
-async fn lame_server_before_unbound_hides_no_name() {
+async fn server_that_does_not_resolve_hides_no_name_of_unbound() {
     let (lame, authority) = (start().await, start().await);
     let Some(unbound) = Unbound::before(&authority) else {
         return;
@@ -32,7 +32,7 @@ async fn lame_server_before_unbound_hides_no_name() {
 }
 
 #[tokio::test]
-async fn record_that_is_deleted_for_a_moment_fails_no_lookup_while_unbound_remembers_it() {
+async fn briefly_deleted_record_fails_no_lookup_while_unbound_caches_the_denial() {
     let authority = start().await;
     let Some(unbound) = Unbound::before(&authority) else {
         return;
@@ -65,7 +65,7 @@ async fn record_that_is_deleted_for_a_moment_fails_no_lookup_while_unbound_remem
 }
 
 #[tokio::test]
-async fn name_in_use_outlives_4200_others_and_an_authority_that_fails() {
+async fn name_in_use_survives_4200_others_and_a_failing_authority() {
     let authority = start().await;
     let Some(unbound) = Unbound::before(&authority) else {
         return;

@@ -10,7 +10,7 @@ fn at(address: Ipv4Addr) -> DnsScript {
 }
 
 #[tokio::test]
-async fn service_that_moves_is_followed_and_one_that_is_gone_is_told() {
+async fn client_follows_a_service_that_moves_and_reports_a_service_that_stops() {
     let (blue, green) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
     let old = FaultServer::start().await.unwrap();
     let port = old.addr().port();
@@ -39,7 +39,7 @@ async fn service_that_moves_is_followed_and_one_that_is_gone_is_told() {
     assert_effect!(error, None);
     assert_eq!(error.attempts(), 10);
 
-    // A name that does not exist will not exist in a second either.
+    // A name that does not exist will not exist a second later either, so the client does not retry.
     let error = client.post("http://typo.test/").send().await.unwrap_err();
     assert_hop!(error, Dns, NotFound);
     assert_eq!(error.attempts(), 1);

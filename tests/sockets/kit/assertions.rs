@@ -48,7 +48,7 @@ fn said(assertion: impl FnOnce()) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_holds_passes_wherever_the_error_is() {
+async fn true_assertion_passes_for_a_wrapped_error() {
     let error = lost().await;
     assert_hop!(error, Server);
     assert_hop!(&error, Server, Closed);
@@ -62,7 +62,7 @@ async fn what_holds_passes_wherever_the_error_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn declined_passes_for_no_other_effect() {
+async fn declined_does_not_match_another_effect() {
     let charge = Operation::new("payments", Duration::from_secs(10)).unwrap();
     let declined =
         charge.run(async |_| Err::<(), _>(OperationError::declined("no coverage").permanent()));
@@ -80,7 +80,7 @@ async fn declined_passes_for_no_other_effect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_hold_shows_sentence_causes_and_waterfall() {
+async fn false_assertion_shows_sentence_causes_and_waterfall() {
     let error = lost().await;
     let shown = [
         "found: POST https://api.test/v1/charges failed at server (hop 6 of 7): closed;",

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use super::client::{GET, connect, exchange, read_to_end, read_until};
 
 #[tokio::test]
-async fn faults_are_used_up_one_a_connection() {
+async fn each_connection_uses_up_one_fault() {
     let server = FaultServer::builder().start().await.unwrap();
     use ConnFault::{Behave, CloseAtOnce, ResetOnFirstBytes};
     server.on_connection([CloseAtOnce, Behave, ResetOnFirstBytes]);
@@ -25,7 +25,7 @@ async fn faults_are_used_up_one_a_connection() {
 }
 
 #[tokio::test]
-async fn a_reset_at_once_needs_no_request() {
+async fn a_reset_on_accept_needs_no_request() {
     let server = FaultServer::builder().start().await.unwrap();
     server.on_connection([ConnFault::ResetAtOnce]);
 
@@ -53,7 +53,7 @@ async fn a_silent_connection_ends_with_its_client() {
 }
 
 #[tokio::test]
-async fn connections_close_when_told() {
+async fn connections_close_on_request() {
     let server = FaultServer::builder().start().await.unwrap();
     let mut client = connect(&server).await;
     client.write_all(GET.as_bytes()).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_dropped_server_closes_its_connections() {
 }
 
 #[tokio::test]
-async fn a_server_listens_where_it_is_told() {
+async fn a_server_listens_on_the_configured_address() {
     let address = "127.0.0.2:0".parse().unwrap();
 
     let server = FaultServer::builder()

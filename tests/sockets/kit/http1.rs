@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::client::{GET, POST, connect, exchange, read_to_end, read_until};
 
 #[tokio::test]
-async fn a_request_is_seen_and_answered_on_a_kept_connection() {
+async fn a_kept_connection_serves_several_requests() {
     let server = server([]).await;
     let mut client = connect(&server).await;
 
@@ -34,7 +34,7 @@ async fn a_request_is_seen_and_answered_on_a_kept_connection() {
 }
 
 #[tokio::test]
-async fn replies_are_used_up_in_order_then_the_default_stands() {
+async fn replies_are_used_in_order_then_the_default_applies() {
     let teapot = CannedResponse::new(StatusCode::IM_A_TEAPOT).header("retry-after", "2");
     let server = server([teapot.into()]).await;
     server.default_reply(CannedResponse::new(StatusCode::NO_CONTENT));
@@ -52,7 +52,7 @@ async fn replies_are_used_up_in_order_then_the_default_stands() {
 }
 
 #[tokio::test]
-async fn an_answer_can_come_in_chunks() {
+async fn a_response_can_come_in_chunks() {
     let server = server([CannedResponse::json("[1]").chunked().into()]).await;
     let mut client = connect(&server).await;
 
@@ -77,7 +77,7 @@ async fn a_held_body_waits_for_its_gate() {
 }
 
 #[tokio::test]
-async fn silence_takes_the_request_and_notices_that_it_was_given_up() {
+async fn silence_reads_the_request_and_notices_that_it_was_given_up() {
     let server = server([Reply::Silent]).await;
     let mut client = connect(&server).await;
     client.write_all(POST.as_bytes()).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_server_that_stops_reading_fills_the_pipe() {
 }
 
 #[tokio::test]
-async fn a_reset_hits_the_body_on_its_way() {
+async fn a_reset_can_interrupt_the_body() {
     let server = server([Reply::ResetWhileReading]).await;
     let mut client = connect(&server).await;
     let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nfirst";
@@ -141,7 +141,7 @@ async fn a_reset_hits_the_body_on_its_way() {
 }
 
 #[tokio::test]
-async fn after_the_request_a_reset_is_no_close() {
+async fn a_reset_after_the_request_differs_from_a_close() {
     let server = server([Reply::ResetAfterRequest, Reply::CloseAfterRequest]).await;
 
     let reset = exchange(&server, POST).await.unwrap_err();
@@ -167,7 +167,7 @@ async fn a_kept_connection_closes_on_the_next_request() {
 }
 
 #[tokio::test]
-async fn a_connection_dies_behind_an_answer_that_promised_to_keep_it() {
+async fn a_connection_closes_after_a_response_that_promised_keep_alive() {
     let server = server([Reply::AnswerThenClose(CannedResponse::default())]).await;
 
     let answer = exchange(&server, GET).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_connection_dies_behind_an_answer_that_promised_to_keep_it() {
 }
 
 #[tokio::test]
-async fn garbage_is_no_status_line() {
+async fn garbage_is_not_a_status_line() {
     let server = server([Reply::garbage()]).await;
 
     let answer = exchange(&server, POST).await.unwrap();
@@ -214,7 +214,7 @@ async fn a_body_stalls_is_truncated_or_reset() {
 }
 
 #[tokio::test]
-async fn an_early_answer_overtakes_the_body() {
+async fn an_early_response_comes_before_the_end_of_the_body() {
     let too_large = CannedResponse::new(StatusCode::PAYLOAD_TOO_LARGE);
     let server = server([Reply::EarlyAnswer(too_large)]).await;
     let mut client = connect(&server).await;
@@ -229,7 +229,7 @@ async fn an_early_answer_overtakes_the_body() {
 }
 
 #[tokio::test]
-async fn what_is_not_faulted_goes_upstream() {
+async fn a_request_without_a_fault_is_forwarded_upstream() {
     let upstream = server([CannedResponse::json(r#"{"up":1}"#)
         .header("x-up", "1")
         .into()])

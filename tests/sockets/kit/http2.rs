@@ -6,7 +6,7 @@ use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Gate, Reply};
 use super::client::{body, connect, http2, http2_server, post};
 
 #[tokio::test]
-async fn a_request_is_seen_and_answered() {
+async fn a_request_is_recorded_and_gets_a_response() {
     let server = http2_server().await;
     let client = http2(connect(&server).await).await;
 
@@ -28,7 +28,7 @@ async fn a_request_is_seen_and_answered() {
 }
 
 #[tokio::test]
-async fn an_answer_wider_than_the_window_arrives_whole() {
+async fn a_response_larger_than_the_window_arrives_completely() {
     let server = server([CannedResponse::new(StatusCode::OK)
         .body(vec![7; 1 << 20])
         .into()])
@@ -47,7 +47,7 @@ async fn an_answer_wider_than_the_window_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_stream_reset_before_the_head_leaves_its_neighbours() {
+async fn a_stream_reset_before_the_head_leaves_other_streams_open() {
     let reasons = [
         Reason::REFUSED_STREAM,
         Reason::CANCEL,
@@ -67,7 +67,7 @@ async fn a_stream_reset_before_the_head_leaves_its_neighbours() {
 }
 
 #[tokio::test]
-async fn a_stream_is_reset_behind_its_head() {
+async fn a_stream_is_reset_after_its_head() {
     let server = server([Reply::ResetStreamInBody(Reason::INTERNAL_ERROR)]).await;
     let client = http2(connect(&server).await).await;
 
@@ -79,7 +79,7 @@ async fn a_stream_is_reset_behind_its_head() {
 }
 
 #[tokio::test]
-async fn a_go_away_below_disowns_the_stream() {
+async fn a_go_away_below_the_stream_leaves_it_unprocessed() {
     let server = server([Reply::GoAwayBelow(Reason::ENHANCE_YOUR_CALM)]).await;
     let client = http2(connect(&server).await).await;
 
@@ -91,7 +91,7 @@ async fn a_go_away_below_disowns_the_stream() {
 }
 
 #[tokio::test]
-async fn a_go_away_below_spares_the_stream_before() {
+async fn a_go_away_below_the_stream_keeps_the_earlier_one() {
     let gate = Gate::new();
     let held = CannedResponse::default().hold_body(&gate).into();
     let server = server([held, Reply::GoAwayBelow(Reason::NO_ERROR)]).await;
@@ -106,7 +106,7 @@ async fn a_go_away_below_spares_the_stream_before() {
 }
 
 #[tokio::test]
-async fn a_go_away_at_the_stream_owns_it_and_leaves_it_unanswered() {
+async fn a_go_away_at_the_stream_claims_it_without_a_response() {
     let server = server([Reply::GoAwayAtOrAbove]).await;
     let client = http2(connect(&server).await).await;
 
@@ -128,7 +128,7 @@ async fn connection_faults_hit_every_version() {
 }
 
 #[tokio::test]
-async fn garbage_is_no_frame() {
+async fn garbage_is_not_a_frame() {
     let server = server([Reply::garbage()]).await;
     let client = http2(connect(&server).await).await;
 
@@ -176,7 +176,7 @@ async fn a_stream_given_up_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_read_keeps_its_window_shut() {
+async fn a_stream_that_is_not_read_keeps_its_window_closed() {
     let server = server([Reply::StopReading]).await;
     let mut client = http2(connect(&server).await).await.ready().await.unwrap();
     let request = Request::post("http://api.test/").body(()).unwrap();
@@ -194,7 +194,7 @@ async fn a_stream_that_is_not_read_keeps_its_window_shut() {
 }
 
 #[tokio::test]
-async fn an_early_answer_ends_the_stream_alone() {
+async fn an_early_response_ends_only_its_stream() {
     let too_large = CannedResponse::new(StatusCode::PAYLOAD_TOO_LARGE).body("no");
     let server = server([Reply::EarlyAnswer(too_large)]).await;
     let mut client = http2(connect(&server).await).await.ready().await.unwrap();
@@ -213,7 +213,7 @@ async fn an_early_answer_ends_the_stream_alone() {
 }
 
 #[tokio::test]
-async fn a_connection_closes_on_the_next_request_or_at_once() {
+async fn a_connection_closes_on_the_next_request_or_immediately() {
     let next = Reply::CloseOnNextRequest(CannedResponse::default());
     let server = server([next, Reply::AnswerThenClose(CannedResponse::default())]).await;
 
@@ -228,7 +228,7 @@ async fn a_connection_closes_on_the_next_request_or_at_once() {
 }
 
 #[tokio::test]
-async fn no_more_streams_are_taken_than_allowed() {
+async fn no_more_streams_are_accepted_than_allowed() {
     let server = server([Reply::Silent]).await;
     server.on_connection([ConnFault::MaxStreams(1)]);
     let client = http2(connect(&server).await).await;
@@ -245,7 +245,7 @@ async fn no_more_streams_are_taken_than_allowed() {
 }
 
 #[tokio::test]
-async fn what_is_not_faulted_goes_upstream() {
+async fn a_request_without_a_fault_is_forwarded_upstream() {
     let upstream = FaultServer::builder().start().await.unwrap();
     let builder = FaultServer::builder().http2().upstream(upstream.addr());
     let server = builder.start().await.unwrap();

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 #[tokio::test]
-async fn a_closed_port_refuses_and_stays_taken() {
+async fn a_closed_port_refuses_and_stays_reserved() {
     let port = ClosedPort::new().unwrap();
 
     let error = TcpStream::connect(port.addr()).await.unwrap_err();
@@ -17,7 +17,7 @@ async fn a_closed_port_refuses_and_stays_taken() {
 }
 
 #[tokio::test]
-async fn a_black_hole_swallows_every_connect() {
+async fn a_black_hole_drops_every_connect() {
     let hole = BlackHole::start().await.unwrap();
 
     for _ in 0..3 {
@@ -27,7 +27,7 @@ async fn a_black_hole_swallows_every_connect() {
 }
 
 #[tokio::test]
-async fn a_black_hole_opens_where_it_is_told() {
+async fn a_black_hole_opens_on_the_configured_address() {
     let port = ClosedPort::new().unwrap().addr().port();
     let addr = ([127, 0, 0, 2], port).into();
 

@@ -93,7 +93,7 @@ async fn a_socks_tunnel_leads_to_the_routed_address() {
 }
 
 #[tokio::test]
-async fn socks_without_the_wanted_credentials_is_turned_away() {
+async fn socks_without_the_required_credentials_is_refused() {
     let builder = ProxyServer::builder().credentials("user", "password");
     let proxy = builder.start().await.unwrap();
     let mut client = TcpStream::connect(proxy.addr()).await.unwrap();

@@ -28,7 +28,7 @@ fn get(path: &str) -> Asked {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_are_waited_for_until_they_are_over() {
+async fn recorder_waits_until_the_calls_are_over() {
     let recorder = TimelineRecorder::new();
     let service = recorded(&recorder).layer(service_fn(ok));
     assert_eq!(recorder.wait_for(0).await.len(), 0);

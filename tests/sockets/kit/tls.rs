@@ -41,7 +41,7 @@ async fn an_address_can_be_certified() {
 }
 
 #[tokio::test]
-async fn wrong_certificates_are_told_apart() {
+async fn wrong_certificates_have_different_errors() {
     let (authority, server) = tls_server().await;
     let stranger = TestCa::new().unwrap();
     server.on_connection([
@@ -86,7 +86,7 @@ async fn a_fatal_alert_comes_first() {
 }
 
 #[tokio::test]
-async fn plain_http_is_no_handshake() {
+async fn plain_http_is_not_a_handshake() {
     let (authority, server) = tls_server().await;
     server.on_connection([ConnFault::PlainHttp, ConnFault::PlainHttp]);
 
@@ -115,7 +115,7 @@ async fn a_connection_closes_after_its_handshake() {
 }
 
 #[tokio::test]
-async fn a_reset_shows_through_tls() {
+async fn a_reset_is_visible_through_tls() {
     let (authority, server) = tls_server().await;
     server.on_request([sevenhops::testing::Reply::ResetAfterRequest]);
 
@@ -129,7 +129,7 @@ async fn a_reset_shows_through_tls() {
 }
 
 #[tokio::test]
-async fn a_missing_client_certificate_is_told_after_the_handshake() {
+async fn a_missing_client_certificate_is_reported_after_the_handshake() {
     let authority = TestCa::new().unwrap();
     let identity = authority.issue(&["api.test"]).unwrap();
     let config = identity.server_config_with_client_auth(&authority, &[]);
@@ -153,7 +153,7 @@ async fn a_missing_client_certificate_is_told_after_the_handshake() {
 }
 
 #[tokio::test]
-async fn http2_is_agreed_upon_by_alpn() {
+async fn http2_is_negotiated_by_alpn() {
     let authority = TestCa::new().unwrap();
     let identity = authority.issue(&["api.test"]).unwrap();
     let builder = FaultServer::builder().tls(identity).http2();

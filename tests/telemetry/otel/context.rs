@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tracing::info_span;
 use tracing::instrument::{Instrument, Instrumented};
 
-use super::told::{Heard, Told, standard};
+use super::collected::{Heard, Told, standard};
 use crate::mock::{Mock, Step, request, status};
 use crate::net::{Net, url};
 
@@ -48,7 +48,7 @@ impl<S: Service<R>, R> Service<R> for Mine<S> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
+async fn retry_stays_below_a_span_between_the_call_and_its_attempts() {
     let told = Told::listen();
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(Duration::from_secs(10)).unwrap().heard())
@@ -81,7 +81,7 @@ impl Body for Notes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answer_is_received_within_the_call() {
+async fn response_is_received_within_the_call() {
     let told = Told::listen();
     let noted = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&noted);
@@ -98,7 +98,7 @@ async fn answer_is_received_within_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
+async fn attempt_in_its_own_task_is_a_child_of_its_call() {
     let told = Told::listen();
     let attempt = AttemptLayer::new(timeouts());
     let attempt = attempt.layer(Mock::new([status(200)]));
@@ -112,7 +112,7 @@ async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
+async fn attempt_in_its_own_task_ends_with_its_call() {
     let told = Told::listen();
     let mock = Mock::new([(); 2].map(|()| Step::FailAfter(Duration::from_secs(3))));
     let attempt = AttemptLayer::new(timeouts()).layer(mock);
@@ -150,7 +150,7 @@ impl Drop for Goes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_is_dropped_goes_within_its_attempt() {
+async fn work_is_dropped_within_its_attempt() {
     let told = Told::listen();
     let operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
     let operation = operation.heard();
@@ -166,7 +166,7 @@ async fn work_that_is_dropped_goes_within_its_attempt() {
 }
 
 #[tokio::test]
-async fn attempt_of_a_transport_that_panics_when_it_is_called_is_over() {
+async fn attempt_of_a_panicking_transport_is_over() {
     let told = Told::listen();
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeper = Arc::clone(&kept);
@@ -183,7 +183,7 @@ async fn attempt_of_a_transport_that_panics_when_it_is_called_is_over() {
 }
 
 #[tokio::test]
-async fn attempt_without_a_call_says_by_itself_that_its_dns_is_stale() {
+async fn attempt_without_a_call_records_its_stale_dns() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();

@@ -21,8 +21,8 @@ use tracing::instrument::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 
+use super::collected::{Heard, PROVIDER, TOUCHES, Told, client, standard, text};
 use super::propagation::propagate_deadline;
-use super::told::{Heard, PROVIDER, TOUCHES, Told, client, standard, text};
 use crate::mock::{Mock, request, status};
 use crate::net::{Net, url};
 
@@ -54,7 +54,7 @@ async fn attempt_that_is_spawned_in_the_callers_span_is_part_of_its_call() {
 }
 
 #[tokio::test]
-async fn set_up_that_nobody_was_to_hear_of_is_linked_to_by_nobody() {
+async fn unrecorded_setup_is_not_linked() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -76,7 +76,7 @@ async fn set_up_that_nobody_was_to_hear_of_is_linked_to_by_nobody() {
 }
 
 #[tokio::test]
-async fn baggage_of_a_span_whose_layer_keeps_it_for_itself_goes_along() {
+async fn baggage_of_the_current_context_is_passed_on() {
     let _told = Told::listen();
     let layer = tracing_opentelemetry::layer()
         .with_tracer(PROVIDER.tracer("test"))
@@ -113,7 +113,7 @@ async fn status_that_fails_and_a_body_that_breaks_off_are_one_failure_of_the_att
 }
 
 #[tokio::test]
-async fn processor_that_turns_to_the_current_span_keeps_nobody_waiting() {
+async fn processor_that_uses_the_current_span_does_not_deadlock() {
     let told = Told::listen();
     let layer = standard();
     let service = layer.layer(service_fn(async |_: Request<Full<Bytes>>| {
@@ -128,7 +128,7 @@ async fn processor_that_turns_to_the_current_span_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn what_is_decoded_after_the_end_of_its_call_is_no_part_of_a_trace() {
+async fn decode_after_the_end_of_its_call_is_not_part_of_a_trace() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -141,7 +141,7 @@ async fn what_is_decoded_after_the_end_of_its_call_is_no_part_of_a_trace() {
 }
 
 #[tokio::test]
-async fn set_up_of_another_call_is_linked_to_also_where_nothing_is_propagated() {
+async fn setup_of_another_call_is_linked_even_without_propagation() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -162,7 +162,7 @@ async fn set_up_of_another_call_is_linked_to_also_where_nothing_is_propagated() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn version_that_nobody_knows_is_not_told() {
+async fn unknown_version_is_omitted() {
     let told = Told::listen();
     let service = standard().layer(Mock::new([status(200)]));
     drop(service.oneshot(request(Method::GET)).await.unwrap());

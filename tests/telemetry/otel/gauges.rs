@@ -15,7 +15,7 @@ use crate::mock::{Mock, status};
 use crate::net::{Net, url};
 
 #[tokio::test]
-async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
+async fn exactly_one_circuit_state_is_one_and_no_series_remains() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.on_request([Reply::CloseAfterRequest]);
@@ -52,7 +52,7 @@ async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn worse_state_is_shown_also_where_each_client_has_metrics_of_its_own() {
+async fn worst_state_is_shown_even_if_each_client_has_its_own_metrics() {
     let net = Net::new().await;
     let _ = sdk();
     let [one, other] = [(); 2].map(|()| net.builder().metrics(&Metrics::global()));
@@ -113,7 +113,7 @@ async fn open_connections_are_counted_idle_ones_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn budget_is_what_the_calls_left_of_it() {
+async fn budget_gauge_shows_the_retries_left() {
     let tight = retry::Budget::new().ratio(0.0).min_retries_per_second(1);
     let settings =
         sevenhops::Config::new(Duration::from_secs(60)).retry(RetryConfig::new().budget(tight));

@@ -102,7 +102,7 @@ pub(crate) fn port(server: &FaultServer) -> String {
 }
 
 #[tokio::test]
-async fn good_call_is_counted_at_every_hop() {
+async fn successful_call_is_counted_at_every_hop() {
     let net = Net::new().await;
     let identity = net.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
@@ -139,7 +139,7 @@ async fn good_call_is_counted_at_every_hop() {
 }
 
 #[tokio::test]
-async fn connection_whose_handshake_was_left_is_no_set_up() {
+async fn abandoned_handshake_is_not_counted_as_a_setup() {
     let net = Net::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
@@ -164,7 +164,7 @@ async fn connection_whose_handshake_was_left_is_no_set_up() {
 
 /// Two calls over the one connection that there may be: the second one waits for it.
 #[tokio::test]
-async fn wait_for_a_connection_is_counted_and_is_no_set_up() {
+async fn wait_for_a_connection_is_counted_and_is_not_a_setup() {
     let net = Net::new().await;
     let server = FaultServer::start().await.unwrap();
     let gate = Gate::new();
@@ -190,7 +190,7 @@ async fn wait_for_a_connection_is_counted_and_is_no_set_up() {
 }
 
 #[tokio::test]
-async fn failures_are_told_apart_by_what_they_say_elsewhere() {
+async fn failures_have_the_error_type_of_their_spans() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let busy = || Reply::from(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
@@ -232,7 +232,7 @@ async fn failures_are_told_apart_by_what_they_say_elsewhere() {
 }
 
 #[tokio::test]
-async fn caller_that_goes_away_is_told_from_success_and_from_failure() {
+async fn cancelled_call_differs_from_success_and_failure() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let gate = Gate::new();
@@ -288,7 +288,7 @@ async fn stale_answer_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_metric_that_is_emitted_stands_in_the_table_and_says_no_more_than_it_may() {
+async fn every_emitted_metric_is_in_the_table_with_its_attributes() {
     let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
     let mock = Mock::new([Step::Hang, status(200)]);
     let service = layer.metrics(&sdk().2).layer(mock);
@@ -313,7 +313,7 @@ async fn every_metric_that_is_emitted_stands_in_the_table_and_says_no_more_than_
 }
 
 #[tokio::test]
-async fn look_up_that_nobody_waits_for_is_not_counted() {
+async fn background_lookup_is_not_counted() {
     let net = Net::new().await;
     net.dns.set("gone.test", DnsScript::NxDomain);
     let client = client(&net);

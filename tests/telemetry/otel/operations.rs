@@ -9,12 +9,12 @@ use sevenhops::{
 
 use tower::{Layer, ServiceExt};
 
-use super::told::{Heard, Told, client, standard, text};
+use super::collected::{Heard, Told, client, standard, text};
 use crate::mock::{Mock, request, status};
 use crate::net::{Net, url};
 
 #[tokio::test]
-async fn operation_holds_its_attempts_and_the_calls_inside_them() {
+async fn operation_span_contains_its_attempts_and_their_calls() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -47,7 +47,7 @@ async fn operation_holds_its_attempts_and_the_calls_inside_them() {
 }
 
 #[tokio::test]
-async fn failure_of_which_nobody_knows_the_hop_is_marked_without_one() {
+async fn failure_without_a_hop_is_marked_without_one() {
     let told = Told::listen();
     let operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
     let operation = operation.heard();
@@ -68,7 +68,7 @@ async fn failure_of_which_nobody_knows_the_hop_is_marked_without_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_in_a_later_attempt_lies_within_that_attempt() {
+async fn call_in_a_later_attempt_is_within_that_attempt() {
     let told = Told::listen();
     let operation = Operation::new("payments", Duration::from_secs(60)).unwrap();
     let operation = operation.heard();

@@ -20,7 +20,7 @@ async fn call() {
 }
 
 #[test]
-fn failing_hop_is_found_in_the_bytes_that_an_exporter_sends() {
+fn failing_hop_is_in_the_exported_bytes() {
     let there = Runtime::new().unwrap();
     let receiver = there.block_on(Receiver::start()).unwrap();
     let tls = sevenhops::testing::TestCa::new().unwrap().client_config();

@@ -14,7 +14,7 @@ use sevenhops::Client;
 use sevenhops::telemetry::otel::TraceContext;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Gate, RecordedRequest};
 
-use super::told::{Heard, Told};
+use super::collected::{Heard, Told};
 use crate::net::{Net, url};
 
 pub(crate) fn propagate_deadline(net: &Net) -> Client {
@@ -51,7 +51,7 @@ fn attempts(told: &Told) -> Vec<SpanData> {
 }
 
 #[tokio::test]
-async fn server_hears_of_the_attempt_that_reached_it() {
+async fn server_gets_the_context_of_the_attempt_that_reached_it() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -73,7 +73,7 @@ async fn server_hears_of_the_attempt_that_reached_it() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_the_callers_own_context_goes_along() {
+async fn without_a_subscriber_the_callers_context_is_passed_on() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let provider = SdkTracerProvider::builder().build();
@@ -94,7 +94,7 @@ async fn where_nobody_listens_the_callers_own_context_goes_along() {
 }
 
 #[tokio::test]
-async fn trace_that_is_not_sampled_goes_along_and_is_not_exported() {
+async fn unsampled_trace_is_passed_on_and_not_exported() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -121,7 +121,7 @@ async fn trace_that_is_not_sampled_goes_along_and_is_not_exported() {
 }
 
 #[tokio::test]
-async fn baggage_stays_at_home() {
+async fn baggage_is_not_sent_to_another_origin() {
     let net = Net::new().await;
     let home = FaultServer::builder().start().await.unwrap();
     let other = FaultServer::builder().start().await.unwrap();
@@ -145,7 +145,7 @@ async fn baggage_stays_at_home() {
 }
 
 #[tokio::test]
-async fn attempt_on_a_pooled_connection_is_linked_to_its_set_up() {
+async fn attempt_on_a_pooled_connection_is_linked_to_its_setup() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -181,7 +181,7 @@ async fn attempt_on_a_pooled_connection_is_linked_to_its_set_up() {
 /// Two concurrent calls make two connections. If the first connection becomes free before the second is ready, the
 /// second call uses it.
 #[tokio::test]
-async fn set_up_that_somebody_else_gets_to_use_is_linked_and_not_claimed() {
+async fn setup_that_another_call_uses_is_linked_and_not_claimed() {
     let told = Told::listen();
     let net = Net::new().await;
     let slow = Gate::new();

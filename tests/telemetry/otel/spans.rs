@@ -9,7 +9,7 @@ use sevenhops::{
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tracing::Instrument;
 
-use super::told::{Heard, Told, attribute, client, standard, text, value};
+use super::collected::{Heard, Told, attribute, client, standard, text, value};
 use crate::mock::{Mock, Step, request, status, with};
 use crate::net::{Net, url};
 
@@ -37,7 +37,7 @@ async fn good_call(net: &Net) -> FaultServer {
 }
 
 #[tokio::test]
-async fn good_call_arrives_as_call_attempt_and_hops() {
+async fn successful_call_is_exported_as_call_attempt_and_hops() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = good_call(&net).await;
@@ -98,7 +98,7 @@ async fn good_call_arrives_as_call_attempt_and_hops() {
 }
 
 #[tokio::test]
-async fn name_that_does_not_exist_fails_at_dns_all_the_way_up() {
+async fn missing_name_fails_at_dns_in_every_span() {
     let told = Told::listen();
     let net = Net::new().await;
     net.dns.set("gone.test", DnsScript::NxDomain);
@@ -137,7 +137,7 @@ async fn body_that_is_not_the_promised_json_fails_at_decode_within_its_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeats_are_counted_and_their_waits_are_events_of_the_call() {
+async fn retries_are_counted_and_their_waits_are_events_of_the_call() {
     let told = Told::listen();
     let mock = Mock::new([with(503, "retry-after", "1"), Step::Hang, status(200)]);
     let layer = standard();
@@ -188,7 +188,7 @@ fn events(told: &Told) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
+async fn rejection_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let url = url(&server, "http");
@@ -222,7 +222,7 @@ async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
 }
 
 #[tokio::test]
-async fn call_that_its_caller_drops_is_over_and_no_error() {
+async fn call_that_its_caller_drops_is_over_and_not_an_error() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -262,7 +262,7 @@ async fn body_that_its_caller_drops_ends_receive_attempt_and_call_in_this_order(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_asked_between_attempts_is_asked_within_the_call() {
+async fn work_between_attempts_is_within_the_call() {
     let told = Told::listen();
     let mock = Mock::new([status(503), with(307, "location", "/v2"), status(200)]);
     let layer = standard();
@@ -305,7 +305,7 @@ async fn what_is_asked_between_attempts_is_asked_within_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guard_without_a_call_around_it_speaks_to_the_callers_span() {
+async fn policy_without_a_call_adds_events_to_the_callers_span() {
     let told = Told::listen();
     let layer = RetryLayer::new(RetryConfig::new()).unwrap();
     let asking = layer
@@ -317,7 +317,7 @@ async fn guard_without_a_call_around_it_speaks_to_the_callers_span() {
 }
 
 #[tokio::test]
-async fn refused_connect_is_over_before_dns_is_asked_again() {
+async fn refused_connect_ends_before_the_next_lookup() {
     let told = Told::listen();
     let net = Net::new().await;
     let port = ClosedPort::new().unwrap();
@@ -343,7 +343,7 @@ async fn refused_connect_is_over_before_dns_is_asked_again() {
 }
 
 #[tokio::test]
-async fn attempt_is_over_when_nothing_is_to_come() {
+async fn attempt_is_over_when_its_body_is_complete() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();

@@ -22,7 +22,7 @@ use tracing::span::{Attributes, Id};
 use tracing::{Subscriber, info_span};
 use tracing_subscriber::layer::{self, SubscriberExt};
 
-use super::told::{Heard, PROVIDER, Told, client, standard};
+use super::collected::{Heard, PROVIDER, Told, client, standard};
 use crate::mock::{Mock, Step, request, status};
 use crate::net::{Net, url};
 
@@ -37,7 +37,7 @@ impl<S: Subscriber> layer::Layer<S> for Names {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tracing_hears_nothing_of_it() {
+async fn direct_spans_do_not_reach_tracing() {
     let names = Names::default();
     let subscriber = tracing_subscriber::registry().with(names.clone());
     let _listening = crate::listen::listen(subscriber);
@@ -50,7 +50,7 @@ async fn tracing_hears_nothing_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_hangs_below_the_span_that_its_layer_keeps_for_itself() {
+async fn call_is_a_child_of_the_current_opentelemetry_span() {
     let told = Told::listen();
     let layer = tracing_opentelemetry::layer()
         .with_tracer(PROVIDER.tracer("test"))
@@ -101,7 +101,7 @@ async fn span_is_as_long_as_the_timeline_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_keeps_its_context_does_not_keep_it_open() {
+async fn kept_context_does_not_keep_the_span_open() {
     let told = Told::listen();
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeper = Arc::clone(&kept);
@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for Reads {
 }
 
 #[tokio::test]
-async fn whoever_keeps_the_context_of_decode_does_not_keep_it_open() {
+async fn kept_context_of_decode_does_not_keep_the_span_open() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -143,7 +143,7 @@ async fn whoever_keeps_the_context_of_decode_does_not_keep_it_open() {
 }
 
 #[tokio::test]
-async fn set_up_in_tracing_is_linked_to_from_without() {
+async fn setup_in_tracing_is_linked_from_a_direct_span() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();

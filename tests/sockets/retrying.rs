@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn error_body_that_stalls_holds_up_the_repeat_for_a_moment_only() {
+    async fn stalled_error_body_delays_the_retry_only_briefly() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let down = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).body("down");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whole_body_call_repeats_a_body_that_broke_off() {
+    async fn whole_body_call_retries_a_body_that_broke_off() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let broken = Reply::TruncateBody {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whole_body_call_repeats_a_status_after_a_body_that_broke_off() {
+    async fn whole_body_call_retries_a_status_after_a_body_that_broke_off() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let broken = Reply::TruncateBody {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lost_answer_is_asked_for_again_with_the_same_key() {
+    async fn lost_response_is_retried_with_the_same_key() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::CloseAfterRequest]);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn post_without_a_key_is_repeated_after_a_refused_connection_or_stream() {
+    async fn post_without_a_key_is_retried_after_a_refused_connection_or_stream() {
         let net = Net::new().await;
         let port = ClosedPort::new().unwrap();
         let three = net.builder().retry(quick().unsent_attempts(3));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stream_that_was_taken_is_not_repeated() {
+    async fn stream_that_was_taken_is_not_retried() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::CloseAfterRequest]);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn retry_costs_one_token_also_where_it_needs_a_new_connection() {
+    async fn retry_costs_one_token_even_with_a_new_connection() {
         let net = Net::new().await;
         let port = ClosedPort::new().unwrap();
         let two = Budget::new()
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn caller_that_goes_away_while_connecting_does_not_charge_the_breaker() {
+    async fn caller_that_goes_away_while_connecting_does_not_count_for_the_breaker() {
         let net = Net::new().await;
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn repeat_of_what_waited_behind_a_stream_limit_arrives_once() {
+    async fn retry_of_a_request_behind_a_stream_limit_arrives_once() {
         let net = Net::new().await;
         let server = net.http2().await;
         server.on_connection([ConnFault::MaxStreams(1)]);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answer_that_comes_after_the_limit_is_discarded_with_its_connection() {
+    async fn response_after_the_timeout_is_discarded_with_its_connection() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let gate = Gate::new();
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn repeat_arrives_and_what_was_given_up_does_not() {
+    async fn retry_arrives_and_the_given_up_attempt_does_not() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::Silent]);

@@ -119,7 +119,7 @@ mod tests {
     /// The path fails while a large body is sent. The kernel's timeout is shorter than the send timeout of an attempt
     /// that none may follow. It names the same hop.
     #[test]
-    fn upload_into_the_dark_is_send_too() {
+    fn upload_on_a_dark_path_fails_at_send() {
         let Some(path) = Path::new(false) else { return };
         let partition = Arc::clone(&path.partition);
         partition.call(async move {
@@ -137,22 +137,22 @@ mod tests {
     }
 
     #[test]
-    fn f35_fresh() {
+    fn http1_on_a_new_connection() {
         fresh(false);
     }
 
     #[test]
-    fn fresh_over_http2() {
+    fn http2_on_a_new_connection() {
         fresh(true);
     }
 
     #[test]
-    fn f35_pooled() {
+    fn http1_on_a_pooled_connection() {
         pooled(false);
     }
 
     #[test]
-    fn pooled_over_http2() {
+    fn http2_on_a_pooled_connection() {
         pooled(true);
     }
 
@@ -180,7 +180,7 @@ mod tests {
 
     /// A middlebox acknowledges for a peer that it has lost. The kernel cannot notice that, but HTTP/2 PINGs can.
     #[tokio::test]
-    async fn middlebox_that_lost_its_peer_is_found_out_by_pings() {
+    async fn middlebox_that_lost_its_peer_is_detected_by_pings() {
         let authority = TestCa::new().unwrap();
         let identity = authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).http2();

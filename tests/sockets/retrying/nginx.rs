@@ -19,7 +19,7 @@ use crate::net::Net;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 #[tokio::test]
-async fn restart_under_load_fails_no_call_that_was_not_sent() {
+async fn restart_under_load_fails_no_unsent_call() {
     let Some(mut nginx) = Nginx::start(OK) else {
         return;
     };
@@ -48,7 +48,7 @@ async fn restart_under_load_fails_no_call_that_was_not_sent() {
 }
 
 #[tokio::test]
-async fn destination_that_throttles_gives_no_fewer_responses_than_to_a_plain_client() {
+async fn throttling_destination_sends_no_fewer_responses_than_to_a_plain_client() {
     let Some(nginx) = Nginx::start(THROTTLING) else {
         return;
     };

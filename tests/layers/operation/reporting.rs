@@ -8,7 +8,7 @@ use sevenhops::{Blame, Effect, Kind, OperationError, hop::Outcome};
 use super::work::*;
 
 #[tokio::test(start_paused = true)]
-async fn error_answers_and_keeps_the_work_s_own_to_be_downcast() {
+async fn error_keeps_the_error_of_the_work_for_a_downcast() {
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let operation = operation().name("count orders");
     let error = work.by(&operation).await.unwrap_err();
@@ -71,7 +71,7 @@ async fn timeline_shows_attempts_and_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn run_that_is_done_is_told_as_done() {
+async fn completed_run_is_reported_as_done() {
     let (outer, inner) = (operation(), operation().name("inner"));
     let run = outer.run(async |_| {
         Work::new([Step::Unsent]).by(&inner).await?;
@@ -97,7 +97,7 @@ async fn run_that_is_done_is_told_as_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_that_is_shown_holds_the_key() {
+async fn no_output_contains_the_key() {
     let key = sevenhops::policy::idempotency::IdempotencyKey::new("canary-91c2").unwrap();
     let operation = operation()
         .idempotency_key(key)

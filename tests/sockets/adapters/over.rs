@@ -49,7 +49,7 @@ async fn call(service: &Service, url: &str) -> Result<u16, BoxError> {
 }
 
 #[tokio::test]
-async fn one_wait_is_seen_over_a_foreign_client_and_nothing_is_proved() {
+async fn foreign_client_shows_one_wait_and_proves_nothing() {
     for fault in Fault::ALL {
         let world = World::new().await;
         let service = over(&world, foreign(&world));
@@ -69,7 +69,7 @@ async fn one_wait_is_seen_over_a_foreign_client_and_nothing_is_proved() {
 }
 
 #[tokio::test]
-async fn setup_is_named_over_a_bare_client_of_ours() {
+async fn setup_is_named_over_our_bare_client() {
     for fault in Fault::ALL {
         let world = World::new().await;
         let service = over(&world, world.transport().build_reqwest().unwrap());
@@ -80,7 +80,7 @@ async fn setup_is_named_over_a_bare_client_of_ours() {
 }
 
 #[tokio::test]
-async fn without_a_stack_the_error_has_the_hop_that_reqwest_tells_and_no_proof() {
+async fn without_a_stack_the_error_has_reqwests_hop_and_no_proof() {
     let world = World::new().await;
     let port = ClosedPort::new().unwrap();
     let url = format!("https://api.test:{}", port.addr().port());
@@ -100,7 +100,7 @@ async fn without_a_stack_the_error_has_the_hop_that_reqwest_tells_and_no_proof()
 }
 
 #[tokio::test]
-async fn throttled_call_is_retried_and_a_lost_response_only_under_a_key_that_is_honored() {
+async fn throttled_call_is_retried_and_a_lost_response_only_with_an_honored_key() {
     let world = World::new().await;
     let service = over(&world, foreign(&world));
     let server = world.server().await;
@@ -126,7 +126,7 @@ async fn throttled_call_is_retried_and_a_lost_response_only_under_a_key_that_is_
 }
 
 #[tokio::test]
-async fn open_demand_and_false_framing_are_refused_before_the_client_sees_them() {
+async fn unmet_demand_and_wrong_framing_are_refused_before_the_client_sees_them() {
     let world = World::new().await;
     let server = world.server().await;
     let service = Transport::over(foreign(&world));
@@ -155,7 +155,7 @@ async fn open_demand_and_false_framing_are_refused_before_the_client_sees_them()
 }
 
 #[tokio::test]
-async fn pool_of_the_client_does_not_hear_of_dns() {
+async fn pool_of_the_client_does_not_follow_dns() {
     let world = World::new().await;
     let moved = Move::new(&world).await;
     let service = over(&world, foreign(&world));

@@ -36,7 +36,7 @@ async fn both(world: &World, proxy: &str, kind: Kind) {
 }
 
 #[tokio::test]
-async fn proxy_that_is_not_there_refuses_the_connect() {
+async fn missing_proxy_refuses_the_connect() {
     let world = World::new().await;
     let closed = ClosedPort::new().unwrap();
     for scheme in ["http", "socks5h"] {
@@ -46,7 +46,7 @@ async fn proxy_that_is_not_there_refuses_the_connect() {
 }
 
 #[tokio::test]
-async fn proxy_that_wants_other_credentials_says_so() {
+async fn proxy_that_rejects_the_credentials_is_named() {
     let world = World::new().await;
     let proxy = ProxyServer::builder().credentials("user", "right");
     let proxy = proxy.start().await.unwrap();
@@ -59,7 +59,7 @@ async fn proxy_that_wants_other_credentials_says_so() {
 }
 
 #[tokio::test]
-async fn proxy_that_refuses_the_tunnel_is_the_one_to_blame() {
+async fn proxy_that_refuses_the_tunnel_is_blamed() {
     let world = World::new().await;
     let proxy = ProxyServer::builder().refuse(StatusCode::BAD_GATEWAY);
     let proxy = proxy.start().await.unwrap();

@@ -89,7 +89,7 @@ async fn every_hop_is_named() {
 }
 
 #[tokio::test]
-async fn guards_over_a_client_with_our_connector_alone_see_the_set_up_and_one_wait() {
+async fn policies_over_a_client_with_only_our_connector_see_the_setup_and_one_wait() {
     for fault in Fault::ALL {
         let world = World::new().await;
         let hops = world.transport().build_hyper().unwrap();
@@ -110,7 +110,7 @@ async fn guards_over_a_client_with_our_connector_alone_see_the_set_up_and_one_wa
 }
 
 #[tokio::test]
-async fn plain_client_with_our_connector_says_in_our_words_what_it_cannot_reach() {
+async fn plain_client_with_our_connector_reports_our_connect_error() {
     for fault in Fault::ALL {
         let world = World::new().await;
         let hops = world.transport().build_hyper().unwrap();
@@ -132,7 +132,7 @@ async fn plain_client_with_our_connector_says_in_our_words_what_it_cannot_reach(
 }
 
 #[tokio::test]
-async fn good_call_shows_all_its_stages_and_a_reused_connection_shows_none_of_the_set_up() {
+async fn successful_call_shows_all_stages_and_a_reused_connection_shows_no_setup() {
     let world = World::new().await;
     let hops = world.transport().build_hyper().unwrap();
     let service = service(&world, &hops);
@@ -149,7 +149,7 @@ async fn good_call_shows_all_its_stages_and_a_reused_connection_shows_none_of_th
 }
 
 #[tokio::test]
-async fn throttled_call_is_repeated_when_the_server_said() {
+async fn throttled_call_is_retried_after_retry_after() {
     let world = World::new().await;
     let hops = world.transport().build_hyper().unwrap();
     let server = world.server().await;
@@ -161,7 +161,7 @@ async fn throttled_call_is_repeated_when_the_server_said() {
 }
 
 #[tokio::test]
-async fn post_whose_answer_was_lost_is_repeated_only_with_a_key_that_somebody_vouched_for() {
+async fn post_with_a_lost_response_is_retried_only_with_an_honored_key() {
     let world = World::new().await;
     let hops = world.transport().build_hyper().unwrap();
     let service = service(&world, &hops);
@@ -215,7 +215,7 @@ async fn send_owned(service: Service, url: String) -> Result<(u16, Timeline), Bo
 }
 
 #[tokio::test]
-async fn pooled_connection_is_not_used_again_when_dns_has_left_its_address() {
+async fn pooled_connection_is_not_used_again_after_its_address_left_dns() {
     for http2 in [false, true] {
         let world = World::new().await;
         let moved = Move::of(&world, http2).await;
@@ -241,7 +241,7 @@ async fn pooled_connection_is_not_used_again_when_dns_has_left_its_address() {
 }
 
 #[tokio::test]
-async fn connection_that_was_left_before_it_first_answered_is_not_used_again() {
+async fn connection_whose_address_left_dns_before_its_first_response_is_not_used_again() {
     let world = World::new().await;
     let moved = Move::new(&world).await;
     let transport = world.transport().resolver(moved.dns.clone());
@@ -292,7 +292,7 @@ async fn length_that_is_not_the_bodys_is_not_sent() {
 }
 
 #[tokio::test]
-async fn filter_holds_for_names_and_for_addresses_in_urls() {
+async fn filter_applies_to_names_and_to_addresses_in_urls() {
     let world = World::new().await;
     let server = world.server().await;
     let filter = dns::AddressFilter::public_only();
@@ -310,7 +310,7 @@ async fn filter_holds_for_names_and_for_addresses_in_urls() {
 }
 
 #[tokio::test]
-async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
+async fn config_that_an_own_connector_cannot_apply_is_refused() {
     let world = World::new().await;
     let proxied = world.transport().proxy("http://127.0.0.1:9").build_hyper();
     let refused = proxied.unwrap_err().to_string();
@@ -331,7 +331,7 @@ async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
 }
 
 #[tokio::test]
-async fn address_that_is_dark_uses_up_its_share_of_the_connect_limit_alone() {
+async fn dark_address_uses_only_its_share_of_the_connect_timeout() {
     let world = World::new().await;
     let street = Street::new(&world).await;
     let guards = StandardLayer::new(TEN_SECONDS).unwrap();

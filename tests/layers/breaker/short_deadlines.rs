@@ -71,7 +71,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
+async fn short_deadlines_do_not_open_the_circuit_of_a_healthy_service() {
     let standard = StandardLayer::new(SECS(10)).unwrap();
     let short = || Options::new().deadline(Timeout::new(MS(10)).unwrap());
     assert_eq!(twenty(&standard, short).await, CircuitState::Closed);
@@ -85,7 +85,7 @@ async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn same_calls_with_the_configured_deadline_open_it() {
+async fn same_calls_with_the_configured_deadline_open_the_circuit() {
     let standard = StandardLayer::new(MS(10)).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, CircuitState::Open);
     let settings = Config::new(SECS(10)).timeouts(TimeoutsConfig::new().attempt(MS(10)));
@@ -101,7 +101,7 @@ async fn attempt_timeout_as_long_as_the_deadline_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn explicit_attempt_timeout_counts_under_a_short_deadline_that_leaves_room_for_it() {
+async fn explicit_attempt_timeout_counts_if_the_deadline_is_longer() {
     let settings = Config::new(SECS(10)).timeouts(TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::from_config(&settings).unwrap();
     let options = || {
@@ -128,13 +128,13 @@ async fn hung(deadline: Duration) -> CircuitState {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadline_around_counts_from_the_attempt_timeout_on() {
+async fn outer_deadline_counts_if_it_is_at_least_the_attempt_timeout() {
     assert_eq!(hung(SECS(5)).await, CircuitState::Open);
     assert_eq!(hung(SECS(4)).await, CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn breaker_without_a_call_around_it_knows_the_deadline_of_the_call_inside() {
+async fn breaker_without_an_outer_call_knows_the_deadline_of_the_inner_call() {
     let layer = CircuitBreakerLayer::new(timeouts());
     let inside = StandardLayer::new(SECS(10)).unwrap();
     let service = layer.layer(inside.layer(healthy()));
@@ -165,7 +165,7 @@ async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn impatient_probe_gives_its_permit_back() {
+async fn probe_with_a_short_deadline_returns_its_permit() {
     let (mock, service, breaker) =
         opened(sevenhops::policy::breaker::CircuitBreakerConfig::new()).await;
     advance(OPEN_TIME).await;

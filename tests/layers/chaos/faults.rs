@@ -53,7 +53,7 @@ pub(crate) async fn once(method: Method, fault: Fault) -> (Error, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn mishap_is_named_by_its_hop_and_its_effect_is_the_truth() {
+async fn fault_has_its_hop_and_its_true_effect() {
     let delay = Fault::Delay(Latency::between(SECS(60), SECS(60)));
     for (fault, hop, kind, effect, asked) in [
         (
@@ -111,7 +111,7 @@ async fn mishap_is_named_by_its_hop_and_its_effect_is_the_truth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answer_that_was_made_up_is_judged_by_its_status() {
+async fn injected_response_is_judged_by_its_status() {
     let gone = Fault::Respond {
         status: StatusCode::BAD_GATEWAY,
         retry_after: None,
@@ -171,7 +171,7 @@ async fn retry_after_is_whole_seconds_and_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
+async fn unsent_request_is_retried_for_any_method_and_any_body() {
     for fault in [
         Fault::RefuseConnect,
         Fault::BlackholeConnect,
@@ -199,7 +199,7 @@ async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lost_answer_is_repeated_only_where_that_is_safe() {
+async fn lost_response_is_retried_only_if_that_is_safe() {
     for (method, attempts, asked) in [(Method::POST, 1, 1), (Method::PUT, 2, 2)] {
         let (chaos, mock) = (quiet(), Mock::default());
         chaos.enqueue([Fault::DropResponse]).unwrap();
@@ -216,7 +216,7 @@ async fn lost_answer_is_repeated_only_where_that_is_safe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_end_with_the_limit_of_their_hop() {
+async fn waits_end_with_the_timeout_of_their_hop() {
     for (fault, limit, expired) in [
         (Fault::BlackholeConnect, SECS(3), TimeoutKind::Connect),
         // A POST that no other attempt may follow.
@@ -230,7 +230,7 @@ async fn waits_end_with_the_limit_of_their_hop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn swallowed_connect_ends_without_an_attempt_above_it_too() {
+async fn dropped_connect_ends_without_an_outer_attempt_too() {
     let chaos = quiet();
     chaos.enqueue([Fault::BlackholeConnect]).unwrap();
     let start = Instant::now();
@@ -244,7 +244,7 @@ async fn swallowed_connect_ends_without_an_attempt_above_it_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_answer_is_the_real_one() {
+async fn delayed_response_is_the_real_one() {
     let (chaos, mock) = (quiet(), Mock::new([saying(201, "charged")]));
     let delay = Latency::between(SECS(1), SECS(2));
     chaos.enqueue([Fault::Delay(delay)]).unwrap();
@@ -271,7 +271,7 @@ async fn late_answer_is_the_real_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn real_failure_that_comes_first_is_the_one_that_is_told() {
+async fn real_failure_that_comes_first_is_reported() {
     let (chaos, mock) = (quiet(), Mock::new([Step::Fail(ErrorKind::UnexpectedEof)]));
     chaos.enqueue([Fault::Silence]).unwrap();
     let service = stack(steady().attempts(1).unsent_attempts(1), &chaos, &mock);
@@ -296,7 +296,7 @@ async fn body_that_breaks_off_is_not_at_its_end_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answer_without_a_body_has_none_to_break_off() {
+async fn response_without_a_body_does_not_break_off() {
     let (chaos, mock) = (quiet(), Mock::new([status(204)]));
     chaos.enqueue([Fault::BreakBody]).unwrap();
     let service = stack(steady(), &chaos, &mock);
@@ -306,7 +306,7 @@ async fn answer_without_a_body_has_none_to_break_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancel_while_it_waits_is_a_cancellation() {
+async fn drop_during_a_delay_is_a_cancellation() {
     for fault in [Fault::BlackholeConnect, Fault::Silence] {
         let (chaos, mock) = (quiet(), Mock::default());
         chaos.enqueue([fault]).unwrap();
@@ -325,7 +325,7 @@ async fn cancel_while_it_waits_is_a_cancellation() {
 }
 
 #[tokio::test]
-async fn switched_off_or_not_meant_not_a_byte_is_changed() {
+async fn disabled_or_excluded_request_is_unchanged() {
     let real = || {
         service_fn(async |request: Request<Full<Bytes>>| {
             let (head, body) = request.into_parts();

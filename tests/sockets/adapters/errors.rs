@@ -29,7 +29,7 @@ fn found(error: &reqwest::Error) -> Told {
 }
 
 #[tokio::test]
-async fn hop_is_told_where_the_chain_names_it_and_the_effect_stays_open() {
+async fn hop_comes_from_the_chain_and_the_effect_stays_possible() {
     let world = World::new().await;
     let client = plain(&world).resolve(NAME, ([127, 0, 0, 1], 0).into());
     let client = client.build().unwrap();
@@ -65,7 +65,7 @@ async fn hop_is_told_where_the_chain_names_it_and_the_effect_stays_open() {
 }
 
 #[tokio::test]
-async fn timeout_that_names_no_hop_is_given_none() {
+async fn timeout_without_a_hop_gets_none() {
     let world = World::new().await;
     let second = std::time::Duration::from_millis(200);
     let client = plain(&world).resolve(NAME, ([127, 0, 0, 1], 0).into());
@@ -78,7 +78,7 @@ async fn timeout_that_names_no_hop_is_given_none() {
 }
 
 #[tokio::test]
-async fn status_that_was_made_an_error_is_judged_but_proves_nothing() {
+async fn error_for_a_status_is_diagnosed_but_proves_nothing() {
     let world = World::new().await;
     let client = plain(&world).resolve(NAME, ([127, 0, 0, 1], 0).into());
     let client = client.build().unwrap();
@@ -122,7 +122,7 @@ async fn redirect_that_was_not_followed_has_no_hop() {
 }
 
 #[test]
-fn error_that_is_no_clients_at_all_tells_its_kind() {
+fn error_of_no_known_client_still_has_a_kind() {
     let reset = io::Error::other(io::Error::from(io::ErrorKind::ConnectionReset));
     let found = sdk::classify_error(&reset);
     assert_eq!((found.hop(), found.kind()), (None, Kind::Reset));
@@ -132,7 +132,7 @@ fn error_that_is_no_clients_at_all_tells_its_kind() {
 }
 
 #[tokio::test]
-async fn error_of_a_call_inside_another_names_its_hop_and_proves_nothing_for_the_outer_one() {
+async fn error_of_an_inner_call_names_its_hop_and_proves_nothing_about_the_outer_one() {
     let world = World::new().await;
     let stage = world.stage(Fault::Refused).await;
     let (client, url) = (world.client(), stage.url.clone());

@@ -11,7 +11,7 @@ use tower::{Layer, ServiceExt};
 use super::mock::*;
 
 #[tokio::test(start_paused = true)]
-async fn refusal_sends_nothing_and_keeps_its_cause() {
+async fn rejection_sends_nothing_and_keeps_its_cause() {
     let (mock, service, _) = opened(CircuitBreakerConfig::new()).await;
     let refused = ask(&service).await.unwrap_err();
     assert_eq!(mock.calls(), 20);
@@ -27,7 +27,7 @@ async fn refusal_sends_nothing_and_keeps_its_cause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusal_within_a_call_names_the_call_and_no_secret() {
+async fn rejection_within_a_call_names_the_call_and_no_secret() {
     let (_, service, _) = opened(CircuitBreakerConfig::new()).await;
     let call = DeadlineLayer::new(SECS(10)).unwrap().layer(service);
     let refused = call.oneshot(get()).await.unwrap_err();
@@ -42,7 +42,7 @@ async fn refusal_within_a_call_names_the_call_and_no_secret() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusal_tells_the_truth() {
+async fn rejection_reports_no_effect_and_when_to_retry() {
     let (mock, service, _) = opened(CircuitBreakerConfig::new()).await;
     let wait = ask(&service).await.unwrap_err().retry_after().unwrap();
     assert!((SECS(5)..OPEN_TIME).contains(&wait), "{wait:?}");
@@ -56,7 +56,7 @@ async fn refusal_tells_the_truth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_on_the_opening_answer_is_honored() {
+async fn retry_after_on_the_response_that_opens_the_circuit_is_honored() {
     let (mock, service, _) = over(Leaf::Answers(500));
     fail(&service, 19).await;
     mock.set(Leaf::RetryAfter("60"));

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn token_given_back_after_it_expired_is_not_minted() {
+    async fn token_returned_after_its_expiry_is_not_added() {
         let mock = Mock::new((0..20).map(|_| status(503)));
         let one = Budget::new()
             .ratio(0.0)
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn repeat_refused_by_the_breaker_costs_no_budget() {
+    async fn retry_refused_by_the_breaker_costs_no_budget() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn debug_of_what_a_classifier_sees_holds_no_secret() {
+    async fn debug_output_of_the_classifiers_argument_has_no_secret() {
         let seen = Arc::new(Mutex::new(String::new()));
         let told = Arc::clone(&seen);
         let mock = Mock::new([with(404, "set-cookie", "session=canary")]);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hint_holds_for_a_whole_body_call_whose_error_body_breaks_off() {
+    async fn hint_applies_to_a_whole_body_call_whose_error_body_breaks_off() {
         let times = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&times);
         let service = standard(steady()).layer(service_fn(move |_: Request<Full<Bytes>>| {
@@ -159,7 +159,7 @@ mod tests {
 
     // A permanent failure is retried if its body broke off.
     #[tokio::test(start_paused = true)]
-    async fn body_that_broke_off_is_asked_for_again_though_the_next_attempt_fails() {
+    async fn body_that_broke_off_is_retried_again_after_a_failed_attempt() {
         let count = Arc::new(AtomicU32::new(0));
         let counting = Arc::clone(&count);
         let service = standard(steady()).layer(service_fn(move |_: Request<Full<Bytes>>| {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn status_that_lasts_is_not_repeated_because_its_body_breaks_off() {
+    async fn permanent_status_is_not_retried_if_its_body_breaks_off() {
         let count = Arc::new(AtomicU32::new(0));
         let counting = Arc::clone(&count);
         let service = standard(steady()).layer(service_fn(move |_: Request<Full<Bytes>>| {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn credentials_of_the_url_go_along_at_home() {
+    async fn credentials_of_the_url_are_sent_to_the_same_origin() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let moved = CannedResponse::new(StatusCode::FOUND).header("location", "/new");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn host_header_of_the_caller_is_kept_at_home() {
+    async fn host_header_of_the_caller_is_kept_on_the_same_origin() {
         let mock = Mock::new([with(302, "location", "/b")]);
         let mut get = request(Method::GET);
         get.headers_mut()
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn destination_error_holds_no_query() {
+    async fn destination_error_shows_no_query() {
         let refused = "https://api.test/?key=canary".parse::<Destination>();
         let told = refused.unwrap_err().to_string();
         assert!(!told.contains("canary"), "{told}");

@@ -15,7 +15,7 @@ async fn call(client: &reqwest::Client, url: &str) -> Result<(u16, String), BoxE
 }
 
 #[tokio::test]
-async fn set_up_is_named_and_what_comes_after_it_is_a_wait_without_an_effect_to_prove() {
+async fn setup_is_named_and_later_stages_are_one_wait_without_proof() {
     for fault in Fault::ALL {
         let world = World::new().await;
         let client = world.transport().build_reqwest().unwrap();
@@ -35,7 +35,7 @@ async fn set_up_is_named_and_what_comes_after_it_is_a_wait_without_an_effect_to_
 }
 
 #[tokio::test]
-async fn error_of_ours_is_found_below_reqwests_and_names_the_limit() {
+async fn own_error_is_found_in_reqwests_and_names_the_timeout() {
     let world = World::new().await;
     let client = world.transport().build_reqwest().unwrap();
     let stage = world.stage(Fault::TlsSilent).await;
@@ -52,7 +52,7 @@ async fn error_of_ours_is_found_below_reqwests_and_names_the_limit() {
 }
 
 #[tokio::test]
-async fn throttled_answer_and_lost_answer_are_the_sdks_to_handle() {
+async fn throttled_and_lost_responses_are_left_to_the_sdk() {
     let world = World::new().await;
     let client = world.transport().build_reqwest().unwrap();
     let server = world.server().await;
@@ -67,7 +67,7 @@ async fn throttled_answer_and_lost_answer_are_the_sdks_to_handle() {
 }
 
 #[tokio::test]
-async fn what_the_peer_did_not_process_is_sent_again_and_a_redirect_is_the_answer() {
+async fn unprocessed_request_is_sent_again_and_a_redirect_is_returned() {
     let world = World::new().await;
     let client = world.transport().build_reqwest().unwrap();
     let identity = world.authority.issue(&["api.test"]).unwrap();
@@ -87,7 +87,7 @@ async fn what_the_peer_did_not_process_is_sent_again_and_a_redirect_is_the_answe
 }
 
 #[tokio::test]
-async fn under_guards_it_is_they_who_repeat_what_was_not_processed() {
+async fn policies_retry_an_unprocessed_request() {
     let world = World::new().await;
     let client = world.transport().build_reqwest().unwrap();
     let identity = world.authority.issue(&["api.test"]).unwrap();
@@ -104,7 +104,7 @@ async fn under_guards_it_is_they_who_repeat_what_was_not_processed() {
 }
 
 #[tokio::test]
-async fn new_connections_hear_of_dns_and_pooled_ones_do_not() {
+async fn new_connections_follow_dns_and_pooled_ones_do_not() {
     let world = World::new().await;
     let moved = Move::new(&world).await;
     let client = Transport::builder(world.timeouts())
@@ -128,7 +128,7 @@ async fn new_connections_hear_of_dns_and_pooled_ones_do_not() {
 }
 
 #[tokio::test]
-async fn filter_holds_for_names_and_for_addresses_in_urls() {
+async fn filter_applies_to_names_and_to_addresses_in_urls() {
     let world = World::new().await;
     let server = world.server().await;
     let filter = dns::AddressFilter::public_only();
@@ -142,7 +142,7 @@ async fn filter_holds_for_names_and_for_addresses_in_urls() {
 }
 
 #[tokio::test]
-async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
+async fn address_and_name_of_the_proxy_are_not_filtered() {
     let world = World::new().await;
     let server = world.server().await;
     let proxy = ProxyServer::builder().start().await.unwrap();
@@ -175,7 +175,7 @@ fn told_filtered() -> super::world::Told {
 }
 
 #[tokio::test]
-async fn address_that_is_dark_uses_up_its_share_of_the_connect_limit_alone() {
+async fn dark_address_uses_only_its_share_of_the_connect_timeout() {
     let world = World::new().await;
     let street = Street::new(&world).await;
     let calls = (0..7).map(|_| {
@@ -187,7 +187,7 @@ async fn address_that_is_dark_uses_up_its_share_of_the_connect_limit_alone() {
 }
 
 #[tokio::test]
-async fn name_whose_addresses_all_refuse_fails_by_the_first_of_them() {
+async fn name_whose_addresses_all_refuse_fails_with_the_first_failure() {
     let world = World::new().await;
     let port = ClosedPort::new().unwrap();
     let addresses = [[127, 0, 0, 1], [127, 0, 0, 2]].map(Into::into);

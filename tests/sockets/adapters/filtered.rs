@@ -161,7 +161,7 @@ async fn bare_client_and_middleware_judge_addresses_in_any_spelling() {
 }
 
 #[tokio::test]
-async fn hyper_pieces_judge_addresses_in_any_spelling_and_refuse_other_schemes() {
+async fn hyper_parts_judge_addresses_in_any_spelling_and_refuse_other_schemes() {
     let trap = Trap::new().await;
     let hops = trap.hops();
     let executor = TokioExecutor::new;
@@ -207,7 +207,7 @@ async fn resolver_alone_reads_an_address_in_any_spelling_and_never_searches_for_
 }
 
 #[tokio::test]
-async fn without_a_filter_the_pool_dials_what_the_spelling_means() {
+async fn without_a_filter_the_pool_dials_the_canonical_address() {
     let trap = Trap::new().await;
     let hops = trap.transport().filter(AddressFilter::new());
     let hops = hops.build_hyper().unwrap();
@@ -295,7 +295,7 @@ async fn through(layer: ConnectorLayer, connector: Stubborn, url: &str) -> Resul
 }
 
 #[tokio::test]
-async fn connector_that_chooses_the_address_itself_gets_no_request_under_a_filter() {
+async fn connector_that_chooses_the_address_itself_gets_no_request_with_a_filter() {
     let trap = Trap::new().await;
     let stubborn = Stubborn {
         to: trap.server.addr(),
@@ -313,7 +313,7 @@ async fn connector_that_chooses_the_address_itself_gets_no_request_under_a_filte
 }
 
 #[tokio::test]
-async fn connector_that_asks_for_a_proxy_needs_the_word_that_the_proxy_filters() {
+async fn connector_with_a_proxy_needs_proxy_filters() {
     let trap = Trap::new().await;
     let through_proxy = |hops: &HyperParts| {
         let connector = Stubborn {

@@ -17,7 +17,7 @@ use tower::{Layer, ServiceExt};
 use super::mock::*;
 
 #[tokio::test(start_paused = true)]
-async fn hung_calls_that_an_outer_timeout_drops_after_the_attempt_limit_count() {
+async fn hung_calls_that_an_outer_timeout_drops_after_the_attempt_timeout_count() {
     let (_, service, breaker) = over(Leaf::Hangs);
     let mut hung: Vec<_> = (0..200).map(|_| Box::pin(ask(&service))).collect();
     for future in &mut hung {
@@ -49,7 +49,7 @@ async fn drop_after_the_calls_deadline_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_is_waited_for_at_the_deadline_is_a_failure_at_receive() {
+async fn body_still_awaited_at_the_deadline_is_a_failure_at_receive() {
     let (_, service, breaker) = over(Leaf::Stalls);
     let call = DeadlineLayer::new(ATTEMPT).unwrap();
     let call = call.layer(service.clone());
@@ -70,7 +70,7 @@ async fn body_that_is_waited_for_at_the_deadline_is_a_failure_at_receive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_that_ends_at_its_limit_is_a_failure_at_its_hop() {
+async fn attempt_that_times_out_is_a_failure_at_its_hop() {
     let layer = CircuitBreakerLayer::new(timeouts());
     let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Hangs));
     let service = layer.layer(attempt);
@@ -84,7 +84,7 @@ async fn attempt_that_ends_at_its_limit_is_a_failure_at_its_hop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_that_is_dropped_after_its_limit_is_a_failure_at_the_hop_that_was_open() {
+async fn attempt_dropped_after_its_timeout_is_a_failure_at_the_open_hop() {
     let layer = CircuitBreakerLayer::new(timeouts());
     let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Hangs));
     let call = DeadlineLayer::new(SECS(10)).unwrap();
@@ -108,7 +108,7 @@ async fn attempt_that_is_dropped_after_its_limit_is_a_failure_at_the_hop_that_wa
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_breaks_off_counts_and_one_that_ends_does_not() {
+async fn body_that_breaks_off_counts_and_complete_body_does_not() {
     let (mock, service, breaker) = over(Leaf::BreaksOff);
     for _ in 0..20 {
         let error = ask(&service).await.unwrap().into_body().collect().await;
@@ -173,7 +173,7 @@ async fn statuses_4xx_and_429_do_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_by_guards_below_do_not_count() {
+async fn rejections_by_inner_policies_do_not_count() {
     let layer = CircuitBreakerLayer::new(timeouts());
     let inner = DeadlineLayer::new(SECS(1)).unwrap();
     let below = CircuitBreakerLayer::new(timeouts());
@@ -188,7 +188,7 @@ async fn refusals_by_guards_below_do_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_answers_open_it_where_that_is_wanted() {
+async fn slow_responses_open_the_circuit_if_configured() {
     let settings = CircuitBreakerConfig::new().slow_calls(SECS(1), 0.5);
     let layer = CircuitBreakerLayer::from_config(timeouts(), settings).unwrap();
     let mock = Mock::new(Leaf::Answers(200));
@@ -210,7 +210,7 @@ async fn slow_answers_open_it_where_that_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_successes_then_failures_open_within_the_windows_worth() {
+async fn failures_after_ten_thousand_successes_open_within_one_window() {
     let (mock, service, breaker) = over(Leaf::Answers(200));
     for _ in 0..10_000 {
         assert!(ask(&service).await.is_ok());
@@ -234,7 +234,7 @@ async fn requests_with_a_relative_uri_share_one_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_for_which_there_is_no_key_is_not_judged() {
+async fn request_without_a_key_is_not_judged() {
     let layer = CircuitBreakerLayer::new(timeouts()).key_by(|_, _, _| None);
     let service = layer.layer(Mock::new(Leaf::Answers(503)));
     for _ in 0..40 {

@@ -20,7 +20,7 @@ fn charge() -> Request<Full<Bytes>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_is_what_the_server_asks_for_and_the_deadline_allows() {
+async fn client_waits_for_retry_after_unless_the_deadline_comes_first() {
     let network = ChaosLayer::new(ChaosConfig::new(0)).unwrap();
     let client = ServiceBuilder::new()
         .layer(StandardLayer::new(Duration::from_secs(10)).unwrap())

@@ -8,7 +8,7 @@ use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault, Latency};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
-use super::befalling::quiet;
+use super::faults::quiet;
 use crate::mock::{Mock, request};
 
 const REQUESTS: usize = 10_000;
@@ -64,7 +64,7 @@ async fn same_seed_is_the_same_sequence_and_another_is_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_meant_uses_up_no_luck() {
+async fn excluded_request_does_not_advance_the_random_sequence() {
     let all = letters(&ChaosLayer::new(settings(3)).unwrap(), 200).await;
     let chaos =
         ChaosLayer::new(settings(3).destination("https://api.test".parse().unwrap())).unwrap();
@@ -85,7 +85,7 @@ async fn what_is_not_meant_uses_up_no_luck() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queue_comes_before_luck_for_all_clones() {
+async fn queue_comes_before_the_rates_for_all_clones() {
     let chaos = ChaosLayer::new(ChaosConfig::new(0).inject(Fault::unavailable(), 1.0)).unwrap();
     let queued = [Fault::DropResponse, Fault::RefuseConnect];
     chaos.clone().enqueue(queued).unwrap();
@@ -115,7 +115,7 @@ fn queue_takes_all_or_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_answers_are_late_by_the_distribution() {
+async fn delays_follow_the_distribution() {
     let second = Duration::from_secs(1);
     let delay = Fault::Delay(Latency::between(second, second * 3));
     let chaos = ChaosLayer::new(ChaosConfig::new(5).inject(delay, 1.0)).unwrap();

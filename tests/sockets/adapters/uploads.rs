@@ -78,13 +78,13 @@ async fn over_the_transport() {
 }
 
 #[tokio::test]
-async fn over_a_client_of_reqwests() {
+async fn over_reqwests_client() {
     let world = World::new().await;
     upload(&world, Transport::over(foreign(&world))).await;
 }
 
 #[tokio::test]
-async fn over_a_client_of_hyper_utils_with_our_pieces() {
+async fn over_hyper_utils_client_with_our_parts() {
     let world = World::new().await;
     let hops = world.transport().build_hyper().unwrap();
     let https = hyper_rustls::HttpsConnectorBuilder::new()
@@ -98,7 +98,7 @@ async fn over_a_client_of_hyper_utils_with_our_pieces() {
 }
 
 #[tokio::test]
-async fn as_a_body_of_reqwests_it_is_made_and_sent_once() {
+async fn converted_to_reqwests_body_it_is_created_and_sent_once() {
     let world = World::new().await;
     let ours = ClientBuilder::new(foreign(&world)).with(world.client());
     let server = world.server().await;

@@ -41,7 +41,7 @@ async fn deadline_spans_all_attempts_and_the_waits_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_ends_at_its_own_limit_and_says_so() {
+async fn attempt_ends_at_its_own_timeout_and_says_so() {
     let settings = settings().attempt(SECS(1));
     let operation = Operation::from_config("postgres", settings).unwrap();
     let work = Work::new([Step::Hang]);
@@ -56,7 +56,7 @@ async fn attempt_ends_at_its_own_limit_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_is_told_the_time_it_has() {
+async fn work_can_read_its_time_left() {
     let work = Work::new([Step::Unsent]);
     let left = Mutex::new(Vec::new());
     let operation = operation();
@@ -71,7 +71,7 @@ async fn work_is_told_the_time_it_has() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn breaker_opens_after_failures_and_refuses_at_once() {
+async fn breaker_opens_after_failures_and_rejects_immediately() {
     let operation = tripping(3);
     let work = Work::new((0..9).map(|_| Step::Unsent));
     work.by(&operation).await.unwrap_err();
@@ -92,7 +92,7 @@ async fn breaker_opens_after_failures_and_refuses_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ratio_is_told_without_a_hop_that_nobody_saw() {
+async fn ratio_counts_failures_without_a_hop() {
     let operation = operation();
     let work = Work::new((0..20).map(|_| Step::Maybe));
     for _ in 0..20 {
@@ -105,7 +105,7 @@ async fn ratio_is_told_without_a_hop_that_nobody_saw() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_repeat_gives_what_was_to_be_repeated() {
+async fn rejected_retry_returns_the_error_before_it() {
     let operation = tripping(2);
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let error = work.by(&operation).await.unwrap_err();
@@ -121,7 +121,7 @@ async fn refused_repeat_gives_what_was_to_be_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_destination_declines_does_not_count_against_it() {
+async fn declined_work_does_not_count_against_its_destination() {
     let operation = tripping(2);
     let declined = || Step::Fail(OperationError::not_sent("duplicate key").permanent());
     let work = Work::new([Step::Maybe, declined(), Step::Maybe, declined(), declined()]);
@@ -139,7 +139,7 @@ async fn attempt_whose_time_is_over_counts_against_its_destination() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_that_an_operation_around_cuts_short_do_not_count() {
+async fn attempts_that_an_outer_operation_cuts_short_do_not_count() {
     let inner = tripping(1);
     let hang = async |cut: Duration| {
         let around = Operation::new("caller", cut).unwrap();
@@ -156,7 +156,7 @@ async fn attempts_that_an_operation_around_cuts_short_do_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn open_circuit_waits_as_long_as_the_far_side_asks_and_closes_after_a_probe() {
+async fn open_circuit_waits_for_retry_after_and_closes_after_a_probe() {
     let operation = tripping(1);
     let asked = OperationError::not_sent("starting up").retry_after(SECS(60));
     let work = Work::new([Step::Fail(asked)]);
@@ -184,7 +184,7 @@ async fn circuits_are_kept_apart_by_destination() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn breaker_that_only_observes_refuses_nothing() {
+async fn observing_breaker_rejects_nothing() {
     let breaker = CircuitBreakerConfig::new()
         .consecutive_failures(1)
         .observe_only(true);
@@ -198,7 +198,7 @@ async fn breaker_that_only_observes_refuses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_work_opens_a_breaker_that_minds() {
+async fn slow_work_opens_a_breaker_with_a_slow_call_threshold() {
     let breaker = CircuitBreakerConfig::new()
         .slow_calls(SECS(1), 0.5)
         .min_attempts(1);
@@ -244,7 +244,7 @@ async fn cancelled_run_drops_the_work_and_counts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancelled_probe_makes_room_for_another() {
+async fn cancelled_probe_permits_another_one() {
     let operation = tripping(1);
     let work = Work::new([Step::Maybe, Step::Hang]);
     work.by(&operation).await.unwrap_err();
@@ -281,7 +281,7 @@ fn poor(breaker: CircuitBreakerConfig) -> Operation {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
+async fn cancelled_wait_returns_its_token() {
     let operation = poor(CircuitBreakerConfig::new());
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let mut run = Box::pin(work.by(&operation));
@@ -294,7 +294,7 @@ async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeat_that_is_cancelled_was_paid_for() {
+async fn cancelled_retry_costs_its_token() {
     let operation = poor(CircuitBreakerConfig::new());
     let work = Work::new([Step::Unsent, Step::Hang, Step::Unsent]);
     let cancelled = tokio::time::timeout(MS(200), work.by(&operation)).await;
@@ -308,7 +308,7 @@ async fn repeat_that_is_cancelled_was_paid_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeat_that_the_breaker_refuses_costs_nothing() {
+async fn retry_that_the_breaker_rejects_costs_no_token() {
     let operation = poor(CircuitBreakerConfig::new().consecutive_failures(1));
     let work = Work::new((0..9).map(|_| Step::Unsent));
     for _ in 0..3 {
@@ -321,7 +321,7 @@ async fn repeat_that_the_breaker_refuses_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeat_that_would_come_after_the_deadline_is_refused() {
+async fn retry_after_the_deadline_is_not_made() {
     let operation = operation();
     let work = Work::new([Step::Unsent]);
     let mut run = Box::pin(work.by(&operation));
@@ -354,7 +354,7 @@ async fn run_can_be_moved_to_another_thread() {
 }
 
 #[test]
-fn wrong_settings_are_refused_by_name_and_value() {
+fn invalid_config_is_refused_by_name_and_value() {
     let breaker = CircuitBreakerConfig::new().failure_ratio(2.0);
     for (settings, told) in [
         (

@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waterfall_splits_the_wait_and_tells_the_way() {
+    async fn waterfall_splits_the_wait_and_shows_the_proxies() {
         let timeline = answered(
             503,
             &[
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answer_out_of_a_cache_says_so_and_has_no_service_time() {
+    async fn cached_response_is_marked_and_has_no_service_time() {
         let cached = answered(200, &[("age", "30"), ("server-timing", "total;dur=31")]).await;
         assert_eq!(only(&cached).service_time(), None);
         let drawn = cached.to_string();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn proxy_that_answers_for_itself_is_the_gateway() {
+    async fn proxy_that_generates_the_response_is_the_gateway() {
         let says = "edge; error=proxy_internal_error";
         let timeline = answered(500, &[("proxy-status", says)]).await;
         assert!(
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_attempt_keeps_what_was_said_to_it() {
+    async fn each_attempt_keeps_its_own_server_report() {
         let mock = Mock::new([with(503, "retry-after", "1"), with(200, "age", "7")]);
         let service = StandardLayer::new(SECS(10)).unwrap().layer(mock.clone());
         let response = service.oneshot(request(Method::GET)).await.unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_heard_over_a_real_connection_whose_port_is_known() {
+    async fn server_report_is_recorded_over_a_real_connection() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([CannedResponse::new(StatusCode::OK)

@@ -14,13 +14,13 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
-use super::befalling::{once, quiet, stack};
+use super::faults::{once, quiet, stack};
 use crate::mock::{Mock, request, status, steady};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
-async fn nobody_takes_it_for_a_real_failure() {
+async fn injected_fault_is_marked_everywhere() {
     let (error, _) = once(Method::POST, Fault::DropResponse).await;
     let timeline = error.timeline().unwrap();
     let [note] = &timeline.events()[..] else {
@@ -42,7 +42,7 @@ async fn nobody_takes_it_for_a_real_failure() {
 
 #[cfg(feature = "serde")]
 #[tokio::test(start_paused = true)]
-async fn note_is_written_with_the_timeline() {
+async fn injected_fault_is_an_event_of_the_timeline() {
     let delay = Fault::Delay(Latency::between(MINUTE, MINUTE));
     for (fault, written) in [
         (
@@ -64,7 +64,7 @@ async fn note_is_written_with_the_timeline() {
 
 #[cfg(feature = "har")]
 #[tokio::test(start_paused = true)]
-async fn archive_says_which_attempt_it_befell() {
+async fn archive_names_the_attempt_with_the_fault() {
     let (chaos, mock) = (quiet(), Mock::new([status(200), status(503)]));
     chaos.enqueue([Fault::DropResponse]).unwrap();
     let service = stack(steady(), &chaos, &mock);
@@ -95,7 +95,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Warnings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn subscriber_is_told_without_a_call_around_it_too() {
+async fn fault_without_a_call_emits_an_event() {
     let warnings = Warnings::default();
     let subscriber = tracing_subscriber::registry().with(warnings.clone());
     let _guard = crate::listen::listen(subscriber);

@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failure_by_status_and_what_was_said_with_it() {
+    async fn failure_by_status_and_its_server_report() {
         let headers = [
             ("server-timing", "total;dur=31.2, miss"),
             (
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn notes_between_the_attempts() {
+    async fn events_between_the_attempts() {
         let mock = Mock::new([
             with(307, "location", "/v2/charges?key=canary"),
             Step::Fail(ErrorKind::ConnectionReset),

@@ -16,16 +16,16 @@ impl Payments {
     async fn charge(&self, order: &str) -> Result<String, Error> {
         let charge = self.client.post(format!("{}/v1/charges", self.base));
         let charge = charge.form(&[("amount", "100"), ("order", order)]);
-        let answer = charge
+        let response = charge
             .honors_idempotency_keys(self.honors_idempotency_keys)
             .send()
             .await?;
-        answer.error_for_status()?.text().await
+        response.error_for_status()?.text().await
     }
 }
 
 #[tokio::test]
-async fn lost_answer_is_no_second_charge() {
+async fn lost_response_does_not_cause_a_second_charge() {
     // wiremock is the service; the fault server in front of it is the network.
     let service = MockServer::start().await;
     Mock::given(method("POST"))
@@ -56,12 +56,12 @@ async fn lost_answer_is_no_second_charge() {
     payments.honors_idempotency_keys = true;
     network.on_request([Reply::CloseAfterRequest]);
     assert_eq!(payments.charge("4712").await.unwrap(), "ch_1");
-    let [_, _, lost, repeated] = &network.requests()[..] else {
+    let [_, _, lost, retried] = &network.requests()[..] else {
         panic!("one charge too many, or too few")
     };
     assert_eq!(
         lost.headers["idempotency-key"],
-        repeated.headers["idempotency-key"]
+        retried.headers["idempotency-key"]
     );
     assert_eq!(recorder.wait_for(3).await[2].attempt_count(), 2);
 }

@@ -91,7 +91,7 @@ async fn every_hop_is_named_over_our_transport() {
 }
 
 #[tokio::test]
-async fn set_up_is_named_over_a_bare_client_of_ours_and_the_rest_is_one_wait() {
+async fn setup_is_named_over_our_bare_client_and_the_rest_is_one_wait() {
     for fault in Fault::ALL {
         let world = World::new().await;
         let client = over(&world, world.transport().build_reqwest().unwrap());
@@ -102,7 +102,7 @@ async fn set_up_is_named_over_a_bare_client_of_ours_and_the_rest_is_one_wait() {
 }
 
 #[tokio::test]
-async fn wait_is_all_that_is_seen_over_a_foreign_client() {
+async fn foreign_client_shows_only_one_wait() {
     for fault in Fault::ALL {
         let world = World::new().await;
         let client = over(&world, foreign(&world));
@@ -127,7 +127,7 @@ async fn wait_is_all_that_is_seen_over_a_foreign_client() {
 }
 
 #[tokio::test]
-async fn dns_of_a_foreign_client_is_told_if_its_resolver_gives_up_before_the_attempt_does() {
+async fn dns_failure_of_a_foreign_client_is_named_if_it_comes_before_the_attempt_timeout() {
     let over_theirs = |world: &World, patience| {
         let resolver = Theirs::new(world, patience);
         over(
@@ -166,7 +166,7 @@ async fn dns_of_a_foreign_client_is_told_if_its_resolver_gives_up_before_the_att
 }
 
 #[tokio::test]
-async fn timeline_is_found_in_both_errors_and_in_the_answer() {
+async fn timeline_is_in_both_errors_and_in_the_response() {
     let world = World::new().await;
     let client = over_transport(&world, world.client());
     let stage = world.stage(Fault::TlsSilent).await;
@@ -205,7 +205,7 @@ async fn timeline_is_found_in_both_errors_and_in_the_answer() {
 }
 
 #[tokio::test]
-async fn throttled_call_is_repeated_when_the_server_said() {
+async fn throttled_call_is_retried_after_retry_after() {
     let world = World::new().await;
     for client in [
         over_transport(&world, world.client()),
@@ -221,7 +221,7 @@ async fn throttled_call_is_repeated_when_the_server_said() {
 }
 
 #[tokio::test]
-async fn post_whose_answer_was_lost_is_repeated_only_with_a_key_that_somebody_vouched_for() {
+async fn post_with_a_lost_response_is_retried_only_with_an_honored_key() {
     let world = World::new().await;
     for client in [
         over_transport(&world, world.client()),
@@ -302,7 +302,7 @@ async fn timeout_of_one_request_is_its_deadline() {
 }
 
 #[tokio::test]
-async fn dns_reaches_the_pool_of_our_transport_and_not_the_clients_own() {
+async fn dns_changes_reach_our_pool_and_not_the_clients_own() {
     let world = World::new().await;
     let moved = Move::new(&world).await;
     let url = base(&moved.before);
@@ -326,7 +326,7 @@ async fn dns_reaches_the_pool_of_our_transport_and_not_the_clients_own() {
 }
 
 #[tokio::test]
-async fn options_hold_in_every_stack_of_a_chain() {
+async fn options_apply_in_every_stack_of_a_chain() {
     let world = World::new().await;
     let policies = || StandardLayer::from_config(&world.settings()).unwrap();
     let client = ClientBuilder::new(foreign(&world))
@@ -376,7 +376,7 @@ fn telling<'a>(
 }
 
 #[tokio::test]
-async fn middleware_on_both_sides_of_the_guards_still_tell_one_another() {
+async fn middleware_on_both_sides_of_the_stack_still_share_extensions() {
     let world = World::new().await;
     let server = world.server().await;
     server.on_request([Reply::CloseAfterRequest]);

@@ -141,7 +141,7 @@ impl Middleware for Breaking {
 }
 
 #[tokio::test]
-async fn error_of_the_last_try_says_what_the_first_may_have_done() {
+async fn error_of_the_last_try_includes_the_effect_of_the_first() {
     let world = World::new().await;
     let server = Arc::new(world.server().await);
     server.on_request([lost()]);
@@ -194,7 +194,7 @@ impl Middleware for Impatient {
 }
 
 #[tokio::test]
-async fn try_that_was_given_up_hands_on_its_key() {
+async fn given_up_try_passes_its_key_on() {
     let world = World::new().await;
     let policies = StandardLayer::from_config(&world.settings()).unwrap();
     for over_guards in [false, true] {
@@ -234,7 +234,7 @@ fn asks_for_a_token<'a>(
 }
 
 #[tokio::test]
-async fn requests_that_middleware_add_have_keys_of_their_own() {
+async fn requests_that_middleware_adds_have_their_own_keys() {
     let world = World::new().await;
     let server = world.server().await;
     let token = || Reply::from(CannedResponse::json("1"));
@@ -254,7 +254,7 @@ async fn requests_that_middleware_add_have_keys_of_their_own() {
 }
 
 #[tokio::test]
-async fn stack_below_a_stack_counts_no_tries() {
+async fn inner_stack_counts_no_tries() {
     let world = World::new().await;
     let server = world.server().await;
     server.on_request([lost()]);
@@ -273,7 +273,7 @@ async fn stack_below_a_stack_counts_no_tries() {
 }
 
 #[tokio::test]
-async fn body_that_is_a_stream_has_a_key_for_each_try() {
+async fn stream_body_has_a_new_key_for_each_try() {
     let world = World::new().await;
     let server = world.server().await;
     let client = ClientBuilder::new(world.transport().build_reqwest().unwrap())

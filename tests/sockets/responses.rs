@@ -28,7 +28,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answer_is_kept_until_the_next_is_there_and_wins_when_the_breaker_shuts() {
+    async fn response_is_kept_until_the_next_one_and_returned_if_the_breaker_opens() {
         let mock = Mock::new([saying(503, "down")]);
         let response = shutting(&mock).oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answer_longer_than_the_bound_is_marked_and_breaks_off_where_it_was_cut() {
+    async fn response_longer_than_the_bound_is_marked_and_breaks_off_where_it_was_truncated() {
         let mock = Mock::new([saying(503, vec![b'x'; 100_000])]);
         let response = shutting(&mock).oneshot(request(Method::GET)).await.unwrap();
         assert_eq!(response.status(), 503);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_corpus_does_harm() {
+    fn unusual_headers_do_no_harm() {
         for value in CORPUS {
             for name in READ {
                 for status in [200, 302, 307, 409, 429, 503] {
@@ -138,7 +138,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
         #[test]
-        fn nothing_that_a_server_says_does_harm(
+        fn arbitrary_headers_do_no_harm(
             status in prop::sample::select(vec![200_u16, 301, 303, 308, 422, 429, 500, 503]),
             name in prop::sample::select(READ.to_vec()),
             value in prop_oneof![
