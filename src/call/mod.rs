@@ -150,6 +150,9 @@ impl Call {
             around.heard(&call);
         }
         if let Some(above) = above {
+            if above.keeps_responses() {
+                call.keep_responses();
+            }
             above.goes_on_in(&call);
         }
         call

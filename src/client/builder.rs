@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
 use tower_layer::Layer;
@@ -14,6 +15,7 @@ use crate::config::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::dns::{AddressFilter, Resolve};
+use crate::error::Error;
 use crate::hop::FailureClass;
 use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
@@ -22,6 +24,7 @@ use crate::policy::breaker::{CircuitBreakerConfig, CircuitEvent};
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
+use crate::policy::stale::StaleConfig;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
@@ -205,6 +208,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets whether the last good response may stand in for a failure: see [`StaleLayer`](crate::StaleLayer).
+    pub fn stale(mut self, stale: StaleConfig) -> Self {
+        self.settings = self.settings.stale(stale);
+        self
+    }
+
+    /// Answers a failed call with the response of this function: see [`FallbackLayer`](crate::FallbackLayer).
+    pub fn fallback<F, W>(mut self, fallback: F) -> Self
+    where
+        F: Fn(&Error) -> W + Send + Sync + 'static,
+        W: Future<Output = Option<http::Response<Bytes>>> + Send + 'static,
+    {
+        self.stack
+            .push(Box::new(|standard| standard.fallback(fallback)));
+        self
+    }
+
     /// Sets some fields differently for the calls that match a pattern: see [`Config`](Config#destinations).
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.settings = self.settings.destination(pattern, config);
@@ -305,7 +325,7 @@ impl ClientBuilder {
     /// Fails if limits contradict each other (the error names both fields and values), or as
     /// [`TransportBuilder::build`] does.
     pub fn build(self) -> Result<Client, ConfigError> {
-        let mut standard = StandardLayer::from_config(&self.settings)?;
+        let mut standard = StandardLayer::refreshing(&self.settings)?;
         if self.most_body_bytes == 0 {
             let expected = "1 byte or more";
             return Err(ConfigError::invalid("body_limit", 0, expected));

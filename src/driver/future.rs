@@ -23,6 +23,7 @@ use super::peek::{Peek, peeked};
 use super::run::Run;
 use super::service::HttpResponse;
 use super::source::BodySource;
+use super::substitute::Asking;
 use super::whole::{Whole, WholeBodyError};
 use crate::box_error::BoxError;
 use crate::clock;
@@ -62,6 +63,8 @@ pin_project! {
     enum DriverState<F, R> {
         // A policy rejected the request.
         Rejected { failure: Option<AttemptFailure> },
+        // A stored response is served before the server is asked.
+        Served { response: Option<Box<Response<DriverBody<R>>>> },
         // The request is being sent, or the driver waits for its response.
         Exchange { #[pin] inner: F },
         // The body is received as part of the attempt.
@@ -74,6 +77,8 @@ pin_project! {
         Backoff,
         // The driver waits until the service below is ready for the next request.
         Ready,
+        // The call failed, and the user's fallback is asked.
+        Fallback { asking: Box<Asking<R>> },
         Done,
     }
 }
@@ -86,6 +91,19 @@ impl<N: Resend, R> DriverFuture<N, R> {
         Self {
             flight,
             state: DriverState::Exchange { inner },
+            alarm: None,
+            later,
+            run,
+        }
+    }
+
+    /// Creates the future of a request that is answered from the store.
+    pub(super) fn served(response: Response<DriverBody<R>>, later: N, run: Run) -> Self {
+        Self {
+            flight: AttemptInFlight::default(),
+            state: DriverState::Served {
+                response: Some(Box::new(response)),
+            },
             alarm: None,
             later,
             run,
@@ -127,8 +145,11 @@ where
                 later: this.later,
                 run: this.run,
             };
-            match turn.step(this.state.as_mut(), cx) {
+            match turn.advance(this.state.as_mut(), cx) {
                 Poll::Ready(NextStep::Again) => {}
+                Poll::Ready(NextStep::Ask(asking)) => {
+                    this.state.set(DriverState::Fallback { asking })
+                }
                 Poll::Ready(NextStep::Drain(body, until)) => this.state.set(DriverState::Drain {
                     drain: Drain::new(body.is_here()),
                     body,
@@ -139,7 +160,7 @@ where
                     this.state.set(DriverState::Done);
                     return Poll::Ready(Ok(response));
                 }
-                Poll::Ready(NextStep::Fail(failure)) => break failure,
+                Poll::Ready(NextStep::Fail(failure) | NextStep::End(failure)) => break failure,
                 Poll::Pending => return Poll::Pending,
             }
         };
@@ -159,6 +180,29 @@ struct Polling<'a, N> {
 }
 
 impl<N: Resend> Polling<'_, N> {
+    /// Takes a step. A response may stand in for a failure.
+    #[inline]
+    fn advance<R, P, E>(
+        &mut self,
+        mut state: Pin<&mut DriverState<N::Future, R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<NextStep<R>>
+    where
+        N: Resend<Future: Future<Output = Result<P, E>>>,
+        P: HttpResponse<Body = R>,
+        E: Into<BoxError>,
+        R: Body<Error: Into<BoxError>>,
+    {
+        let next = ready!(self.step(state.as_mut(), cx));
+        Poll::Ready(match next {
+            NextStep::Fail(failure) if self.run.has_substitute() => {
+                state.set(DriverState::Done);
+                self.run.conclude(failure)
+            }
+            next => next,
+        })
+    }
+
     fn step<R, P, E>(
         &mut self,
         mut state: Pin<&mut DriverState<N::Future, R>>,
@@ -175,6 +219,10 @@ impl<N: Resend> Polling<'_, N> {
                 Some(failure) => self
                     .run
                     .failed(AttemptInFlight::default(), failure, self.later),
+                None => return Poll::Pending,
+            },
+            StateProjected::Served { response } => match response.take() {
+                Some(response) => NextStep::Deliver(*response),
                 None => return Poll::Pending,
             },
             StateProjected::Exchange { inner } => {
@@ -238,6 +286,19 @@ impl<N: Resend> Polling<'_, N> {
                 NextStep::Again
             }
             StateProjected::Ready => ready!(self.ready(state.as_mut(), cx)),
+            StateProjected::Fallback { asking } => {
+                let answer = match asking.poll(cx) {
+                    Poll::Ready(answer) => answer,
+                    Poll::Pending => {
+                        ready!(self.alarm.poll_until(self.run.call.deadline(), cx));
+                        None
+                    }
+                };
+                match self.run.replace(answer, asking) {
+                    Some(next) => next,
+                    None => return Poll::Pending,
+                }
+            }
             StateProjected::Done => return Poll::Pending,
         })
     }

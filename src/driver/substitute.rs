@@ -1,0 +1,262 @@
+//! The end of a call with a response that stands in for its failure: the last good one, or that of a fallback.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::body::DriverBody;
+use super::judge::NextStep;
+use super::run::Run;
+use super::source::BodySource;
+use crate::call::Call;
+use crate::clock;
+use crate::diagnose::{AttemptFailure, Edge};
+use crate::error::Error;
+use crate::hop::{Diagnosis, Effect, Keyed, Outcome, TimelineEventKind};
+use crate::policy::fallback::{Answer, Replacement};
+use crate::policy::stale::{IsRefresh, Refresh, Staleness, Use, stands_in_for};
+use crate::timeline::Timeline;
+
+/// A failed call whose fallback is asked.
+pub(super) struct Asking<R> {
+    answer: Answer,
+    otherwise: Option<Otherwise<R>>,
+}
+
+/// The end of a call whose fallback has no response.
+enum Otherwise<R> {
+    Failure(Error),
+    /// A response with a failing status. The error is for the fallback.
+    Response(Response<DriverBody<R>>, Error),
+}
+
+impl Run {
+    /// Prepares the use of the store. Returns a stored response that is served before the server is asked.
+    #[inline]
+    pub(super) fn open_store<B, R>(
+        &mut self,
+        request: &Request<B>,
+    ) -> Option<Response<DriverBody<R>>> {
+        let policy = self.policies.stale.as_ref()?;
+        self.call.keep_responses();
+        let options = self.call.options();
+        let own = options.consistency;
+        let target = (request.method(), request.uri(), request.headers());
+        let now = clock::now();
+        let begun = policy.begin(target, own, now);
+        let is_stream = options.streaming;
+        let is_refresh = request.extensions().get::<IsRefresh>().is_some();
+        self.stale = begun
+            .filter(|begun| begun.read().is_none() || !is_stream)
+            .map(Box::new);
+        if is_refresh {
+            return None;
+        }
+        self.serve_before_asking(request, now)
+    }
+
+    fn serve_before_asking<B, R>(
+        &mut self,
+        request: &Request<B>,
+        now: Instant,
+    ) -> Option<Response<DriverBody<R>>> {
+        let read = self.stale.as_deref()?.read()?;
+        let ((mut head, bytes, age), claim) = read.before_asking(now)?;
+        if let Some(claim) = claim {
+            let mut asks = Request::new(()).into_parts().0;
+            asks.method = request.method().clone();
+            asks.uri = request.uri().clone();
+            asks.version = request.version();
+            asks.headers = request.headers().clone();
+            asks.extensions = request.extensions().clone();
+            asks.extensions.remove::<Call>();
+            asks.extensions.insert(self.call.options().clone());
+            head.extensions
+                .insert(Refresh::new(asks, read.bounds(), claim));
+        }
+        head.extensions.insert(Staleness::new(age, None));
+        let instead_of = None;
+        Some(self.stand_in((head, bytes), TimelineEventKind::Stale { age, instead_of }))
+    }
+
+    /// Returns whether a failure may have a substitute.
+    #[inline]
+    pub(super) fn has_substitute(&self) -> bool {
+        self.stale.is_some() || self.policies.fallback.is_some()
+    }
+
+    /// Ends a failed call: with a substitute, or by asking the fallback for one, or with the failure.
+    pub(super) fn conclude<R>(&mut self, failure: AttemptFailure) -> NextStep<R> {
+        self.turn = None;
+        self.last = None;
+        let error = self.error(failure);
+        self.end_write(error.effect());
+        let error = match self.serve_stale(error) {
+            Ok(response) => return NextStep::Deliver(response),
+            Err(error) => error,
+        };
+        match self.ask(&error) {
+            Some(answer) => NextStep::Ask(Asking::new(answer, Otherwise::Failure(error))),
+            None => NextStep::End(error.into()),
+        }
+    }
+
+    /// Delivers a response whose status may be a failure that has a substitute. A good one is recorded.
+    pub(super) fn deliver_or_substitute<R>(
+        &mut self,
+        head: Parts,
+        mut body: DriverBody<R>,
+    ) -> NextStep<R> {
+        let failed = self.failed_by(&head);
+        self.end_write(body.effect());
+        let Some(failed) = failed else {
+            self.record_good(&head, &mut body);
+            return self.deliver_as_is(head, body);
+        };
+        let by_status = Error::by_status(failed, &head.headers);
+        let error = self.error(by_status.into());
+        let error = match self.serve_stale(error) {
+            Ok(response) => return NextStep::Deliver(response),
+            Err(error) => error,
+        };
+        match self.ask(&error) {
+            Some(answer) => {
+                let response = Response::from_parts(head, body);
+                NextStep::Ask(Asking::new(answer, Otherwise::Response(response, error)))
+            }
+            None => self.deliver_as_is(head, body),
+        }
+    }
+
+    /// Ends the call with the response of its fallback, or without one.
+    pub(super) fn replace<R>(
+        &mut self,
+        answer: Option<Response<Bytes>>,
+        asking: &mut Asking<R>,
+    ) -> Option<NextStep<R>> {
+        let otherwise = asking.otherwise.take()?;
+        let Some(answer) = answer else {
+            return Some(match otherwise {
+                Otherwise::Failure(error) => NextStep::End(error.into()),
+                Otherwise::Response(response, _) => {
+                    let (head, body) = response.into_parts();
+                    self.deliver_as_is(head, body)
+                }
+            });
+        };
+        let error = match otherwise {
+            Otherwise::Failure(error) | Otherwise::Response(_, error) => error,
+        };
+        let (mut head, bytes) = answer.into_parts();
+        let instead_of = Outcome::from(error.diagnosis());
+        head.extensions.insert(Replacement::new(error));
+        let response = self.stand_in((head, bytes), TimelineEventKind::Fallback { instead_of });
+        Some(NextStep::Deliver(response))
+    }
+
+    /// Makes the error of a failure that may not be the end of the call.
+    fn error(&self, failure: AttemptFailure) -> Error {
+        if let Some(policy) = failure.rejected_by() {
+            self.call.rejected_by(policy);
+        }
+        let seen = self.seen.all;
+        let edge = match &self.scope {
+            Some(scope) => Edge {
+                seen,
+                ..Edge::of_call(scope.call())
+            },
+            None => Edge {
+                call: &self.call,
+                from: self.from,
+                seen,
+            },
+        };
+        Error::at_edge(edge, failure)
+    }
+
+    /// Returns the failure that a response stands for, if a substitute is better than that response.
+    fn failed_by(&self, head: &Parts) -> Option<Diagnosis> {
+        let status = head.status;
+        let judged = self.call.judged(status);
+        // A 2xx is a failure if the user's classifier says so.
+        let is_failed = |_: &Diagnosis| is_server_error(status) || status.is_success();
+        let judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No));
+        judged.filter(is_failed)
+    }
+
+    /// Ends a call that may have changed something.
+    fn end_write(&mut self, effect: Effect) {
+        let is_write = |stale: &mut Box<Use>| stale.read().is_none();
+        if let Some(Use::Write(write)) = self.stale.take_if(is_write).map(|stale| *stale) {
+            let had_effect = !effect.is_none() && !effect.is_declined();
+            write.end(had_effect, clock::now());
+        }
+    }
+
+    /// Returns the last good response in place of a failure. Without one, returns the failure.
+    fn serve_stale<R>(&mut self, error: Error) -> Result<Response<DriverBody<R>>, Error> {
+        let read = self.stale.as_deref().and_then(Use::read);
+        let read = read.filter(|_| stands_in_for(&error.diagnosis()));
+        let Some((mut head, bytes, age)) = read.and_then(|read| read.after_failure(clock::now()))
+        else {
+            return Err(error);
+        };
+        let instead_of = Some(Outcome::from(error.diagnosis()));
+        head.extensions
+            .insert(Staleness::new(age, Some(error.into())));
+        Ok(self.stand_in((head, bytes), TimelineEventKind::Stale { age, instead_of }))
+    }
+
+    fn ask(&self, error: &Error) -> Option<Answer> {
+        let fallback = self.policies.fallback.as_ref()?;
+        fallback.ask(error)
+    }
+
+    /// Returns a substitute, and notes it in the timeline.
+    fn stand_in<R>(
+        &mut self,
+        (head, bytes): (Parts, Bytes),
+        what: TimelineEventKind,
+    ) -> Response<DriverBody<R>> {
+        self.stale = None;
+        self.call.saw(self.seen.all);
+        self.call.stand_in(what, head.status);
+        let timeline = Timeline(self.call.clone());
+        let mut body = DriverBody::new(BodySource::whole(bytes, None), self.seen.all, timeline);
+        body.ends(self.scope.take());
+        Response::from_parts(head, body)
+    }
+
+    /// Records a good response for later calls. After a redirect it is not the response of the URL that was asked for.
+    fn record_good<R>(&mut self, head: &Parts, body: &mut DriverBody<R>) {
+        let stale = self.stale.take().filter(|_| !self.call.is_redirected());
+        let recording = stale
+            .as_deref()
+            .and_then(Use::read)
+            .and_then(|read| read.record(head));
+        if let Some(recording) = recording {
+            body.tee(recording);
+        }
+    }
+}
+
+/// Statuses for which another response may stand in (RFC 5861 §4). 600 and above counts as 5xx (RFC 9110 §15).
+fn is_server_error(status: StatusCode) -> bool {
+    status.as_u16() >= 500
+}
+
+impl<R> Asking<R> {
+    fn new(answer: Answer, otherwise: Otherwise<R>) -> Box<Self> {
+        Box::new(Self {
+            answer,
+            otherwise: Some(otherwise),
+        })
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Response<Bytes>>> {
+        self.answer.poll(cx)
+    }
+}
