@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What a read returns if the server cannot be reached: the CAP choice, for one request or one destination.
+/// Chooses between an error and the last good response: the CAP choice, for one request or one destination.
 ///
 /// A network partition leaves two options. A consistent read fails. An available read returns the last good response,
 /// which may be out of date.

@@ -60,7 +60,7 @@ pub(super) struct BodyWatch {
     tracker: Arc<Tracker>,
     /// How long the body may be silent.
     idle: Duration,
-    /// Whether the reader waits for more. A reader that leaves while it waits abandons the body. Otherwise it has all
+    /// Whether the reader waits for more. A reader that leaves while it waits abandons the body. Original it has all
     /// it wanted.
     is_waited_for: bool,
 }

@@ -23,7 +23,7 @@ use super::peek::{Peek, peeked};
 use super::run::Run;
 use super::service::HttpResponse;
 use super::source::BodySource;
-use super::substitute::Asking;
+use super::substitute::FallbackCall;
 use super::whole::{Whole, WholeBodyError};
 use crate::box_error::BoxError;
 use crate::clock;
@@ -60,7 +60,7 @@ pin_project! {
 pin_project! {
     /// The state of the call.
     #[project = StateProjected]
-    enum DriverState<F, R> {
+    pub(super) enum DriverState<F, R> {
         // A policy rejected the request.
         Rejected { failure: Option<AttemptFailure> },
         // A stored response is served before the server is asked.
@@ -78,7 +78,7 @@ pin_project! {
         // The driver waits until the service below is ready for the next request.
         Ready,
         // The call failed, and the user's fallback is asked.
-        Fallback { asking: Box<Asking<R>> },
+        Fallback { fallback: Box<FallbackCall<R>> },
         Done,
     }
 }
@@ -145,10 +145,10 @@ where
                 later: this.later,
                 run: this.run,
             };
-            match turn.advance(this.state.as_mut(), cx) {
+            match turn.step_or_substitute(this.state.as_mut(), cx) {
                 Poll::Ready(NextStep::Again) => {}
-                Poll::Ready(NextStep::Ask(asking)) => {
-                    this.state.set(DriverState::Fallback { asking })
+                Poll::Ready(NextStep::Fallback(fallback)) => {
+                    this.state.set(DriverState::Fallback { fallback })
                 }
                 Poll::Ready(NextStep::Drain(body, until)) => this.state.set(DriverState::Drain {
                     drain: Drain::new(body.is_here()),
@@ -172,38 +172,15 @@ where
 }
 
 /// The parts of the future without its state.
-struct Polling<'a, N> {
+pub(super) struct Polling<'a, N> {
     flight: &'a mut AttemptInFlight,
-    alarm: Alarm<'a>,
+    pub(super) alarm: Alarm<'a>,
     later: &'a mut N,
-    run: &'a mut Run,
+    pub(super) run: &'a mut Run,
 }
 
 impl<N: Resend> Polling<'_, N> {
-    /// Takes a step. A response may stand in for a failure.
-    #[inline]
-    fn advance<R, P, E>(
-        &mut self,
-        mut state: Pin<&mut DriverState<N::Future, R>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<NextStep<R>>
-    where
-        N: Resend<Future: Future<Output = Result<P, E>>>,
-        P: HttpResponse<Body = R>,
-        E: Into<BoxError>,
-        R: Body<Error: Into<BoxError>>,
-    {
-        let next = ready!(self.step(state.as_mut(), cx));
-        Poll::Ready(match next {
-            NextStep::Fail(failure) if self.run.has_substitute() => {
-                state.set(DriverState::Done);
-                self.run.conclude(failure)
-            }
-            next => next,
-        })
-    }
-
-    fn step<R, P, E>(
+    pub(super) fn step<R, P, E>(
         &mut self,
         mut state: Pin<&mut DriverState<N::Future, R>>,
         cx: &mut Context<'_>,
@@ -286,19 +263,7 @@ impl<N: Resend> Polling<'_, N> {
                 NextStep::Again
             }
             StateProjected::Ready => ready!(self.ready(state.as_mut(), cx)),
-            StateProjected::Fallback { asking } => {
-                let answer = match asking.poll(cx) {
-                    Poll::Ready(answer) => answer,
-                    Poll::Pending => {
-                        ready!(self.alarm.poll_until(self.run.call.deadline(), cx));
-                        None
-                    }
-                };
-                match self.run.replace(answer, asking) {
-                    Some(next) => next,
-                    None => return Poll::Pending,
-                }
-            }
+            StateProjected::Fallback { fallback } => ready!(self.fallback(fallback, cx)),
             StateProjected::Done => return Poll::Pending,
         })
     }

@@ -15,7 +15,7 @@ use super::legs::Lead;
 use super::retry_loop::Hint;
 use super::run::{Last, Run};
 use super::source::BodySource;
-use super::substitute::Asking;
+use super::substitute::FallbackCall;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
@@ -38,7 +38,7 @@ pub(super) enum NextStep<R> {
     /// The same, and nothing stands in for the failure.
     End(AttemptFailure),
     /// The user's fallback is asked for a response that stands in for the failure.
-    Ask(Box<Asking<R>>),
+    Fallback(Box<FallbackCall<R>>),
     /// The rest of the response is read until this instant. Then another request is sent.
     Drain(DriverBody<R>, Instant),
     /// Another attempt follows at its time.

@@ -1,33 +1,39 @@
 //! The end of a call with a response that stands in for its failure: the last good one, or that of a fallback.
 
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
+use http_body::Body;
 use tokio::time::Instant;
 
 use super::body::DriverBody;
+use super::future::{DriverState, Polling};
 use super::judge::NextStep;
+use super::later::Resend;
 use super::run::Run;
+use super::service::HttpResponse;
 use super::source::BodySource;
+use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
 use crate::diagnose::{AttemptFailure, Edge};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Keyed, Outcome, TimelineEventKind};
-use crate::policy::fallback::{Answer, Replacement};
-use crate::policy::stale::{IsRefresh, Refresh, Staleness, Use, stands_in_for};
+use crate::policy::fallback::{FallbackFuture, Replacement};
+use crate::policy::stale::{IsRefresh, Refresh, Staleness, StoreUse, stands_in_for};
 use crate::timeline::Timeline;
 
 /// A failed call whose fallback is asked.
-pub(super) struct Asking<R> {
-    answer: Answer,
-    otherwise: Option<Otherwise<R>>,
+pub(super) struct FallbackCall<R> {
+    future: FallbackFuture,
+    original: Option<Original<R>>,
 }
 
 /// The end of a call whose fallback has no response.
-enum Otherwise<R> {
+enum Original<R> {
     Failure(Error),
     /// A response with a failing status. The error is for the fallback.
     Response(Response<DriverBody<R>>, Error),
@@ -88,7 +94,7 @@ impl Run {
         self.stale.is_some() || self.policies.fallback.is_some()
     }
 
-    /// Ends a failed call: with a substitute, or by asking the fallback for one, or with the failure.
+    /// Ends a failed call: with a substitute, or by fallback the fallback for one, or with the failure.
     pub(super) fn conclude<R>(&mut self, failure: AttemptFailure) -> NextStep<R> {
         self.turn = None;
         self.last = None;
@@ -99,7 +105,7 @@ impl Run {
             Err(error) => error,
         };
         match self.ask(&error) {
-            Some(answer) => NextStep::Ask(Asking::new(answer, Otherwise::Failure(error))),
+            Some(future) => NextStep::Fallback(FallbackCall::new(future, Original::Failure(error))),
             None => NextStep::End(error.into()),
         }
     }
@@ -123,9 +129,10 @@ impl Run {
             Err(error) => error,
         };
         match self.ask(&error) {
-            Some(answer) => {
+            Some(future) => {
                 let response = Response::from_parts(head, body);
-                NextStep::Ask(Asking::new(answer, Otherwise::Response(response, error)))
+                let original = Original::Response(response, error);
+                NextStep::Fallback(FallbackCall::new(future, original))
             }
             None => self.deliver_as_is(head, body),
         }
@@ -134,23 +141,23 @@ impl Run {
     /// Ends the call with the response of its fallback, or without one.
     pub(super) fn replace<R>(
         &mut self,
-        answer: Option<Response<Bytes>>,
-        asking: &mut Asking<R>,
+        response: Option<Response<Bytes>>,
+        fallback: &mut FallbackCall<R>,
     ) -> Option<NextStep<R>> {
-        let otherwise = asking.otherwise.take()?;
-        let Some(answer) = answer else {
-            return Some(match otherwise {
-                Otherwise::Failure(error) => NextStep::End(error.into()),
-                Otherwise::Response(response, _) => {
+        let original = fallback.original.take()?;
+        let Some(response) = response else {
+            return Some(match original {
+                Original::Failure(error) => NextStep::End(error.into()),
+                Original::Response(response, _) => {
                     let (head, body) = response.into_parts();
                     self.deliver_as_is(head, body)
                 }
             });
         };
-        let error = match otherwise {
-            Otherwise::Failure(error) | Otherwise::Response(_, error) => error,
+        let error = match original {
+            Original::Failure(error) | Original::Response(_, error) => error,
         };
-        let (mut head, bytes) = answer.into_parts();
+        let (mut head, bytes) = response.into_parts();
         let instead_of = Outcome::from(error.diagnosis());
         head.extensions.insert(Replacement::new(error));
         let response = self.stand_in((head, bytes), TimelineEventKind::Fallback { instead_of });
@@ -189,8 +196,8 @@ impl Run {
 
     /// Ends a call that may have changed something.
     fn end_write(&mut self, effect: Effect) {
-        let is_write = |stale: &mut Box<Use>| stale.read().is_none();
-        if let Some(Use::Write(write)) = self.stale.take_if(is_write).map(|stale| *stale) {
+        let is_write = |stale: &mut Box<StoreUse>| stale.read().is_none();
+        if let Some(StoreUse::Write(write)) = self.stale.take_if(is_write).map(|stale| *stale) {
             let had_effect = !effect.is_none() && !effect.is_declined();
             write.end(had_effect, clock::now());
         }
@@ -198,7 +205,7 @@ impl Run {
 
     /// Returns the last good response in place of a failure. Without one, returns the failure.
     fn serve_stale<R>(&mut self, error: Error) -> Result<Response<DriverBody<R>>, Error> {
-        let read = self.stale.as_deref().and_then(Use::read);
+        let read = self.stale.as_deref().and_then(StoreUse::read);
         let read = read.filter(|_| stands_in_for(&error.diagnosis()));
         let Some((mut head, bytes, age)) = read.and_then(|read| read.after_failure(clock::now()))
         else {
@@ -210,7 +217,7 @@ impl Run {
         Ok(self.stand_in((head, bytes), TimelineEventKind::Stale { age, instead_of }))
     }
 
-    fn ask(&self, error: &Error) -> Option<Answer> {
+    fn ask(&self, error: &Error) -> Option<FallbackFuture> {
         let fallback = self.policies.fallback.as_ref()?;
         fallback.ask(error)
     }
@@ -235,7 +242,7 @@ impl Run {
         let stale = self.stale.take().filter(|_| !self.call.is_redirected());
         let recording = stale
             .as_deref()
-            .and_then(Use::read)
+            .and_then(StoreUse::read)
             .and_then(|read| read.record(head));
         if let Some(recording) = recording {
             body.tee(recording);
@@ -248,15 +255,56 @@ fn is_server_error(status: StatusCode) -> bool {
     status.as_u16() >= 500
 }
 
-impl<R> Asking<R> {
-    fn new(answer: Answer, otherwise: Otherwise<R>) -> Box<Self> {
+impl<R> FallbackCall<R> {
+    fn new(future: FallbackFuture, original: Original<R>) -> Box<Self> {
         Box::new(Self {
-            answer,
-            otherwise: Some(otherwise),
+            future,
+            original: Some(original),
+        })
+    }
+}
+
+impl<N: Resend> Polling<'_, N> {
+    /// Takes the next step of the call. A response may stand in for a failure.
+    #[inline]
+    pub(super) fn step_or_substitute<R, P, E>(
+        &mut self,
+        mut state: Pin<&mut DriverState<N::Future, R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<NextStep<R>>
+    where
+        N: Resend<Future: Future<Output = Result<P, E>>>,
+        P: HttpResponse<Body = R>,
+        E: Into<BoxError>,
+        R: Body<Error: Into<BoxError>>,
+    {
+        let next = ready!(self.step(state.as_mut(), cx));
+        Poll::Ready(match next {
+            NextStep::Fail(failure) if self.run.has_substitute() => {
+                // The future of the attempt is dropped before the call ends.
+                state.set(DriverState::Done);
+                self.run.conclude(failure)
+            }
+            next => next,
         })
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Response<Bytes>>> {
-        self.answer.poll(cx)
+    /// Polls the fallback, until the deadline of the call.
+    pub(super) fn fallback<R>(
+        &mut self,
+        fallback: &mut FallbackCall<R>,
+        cx: &mut Context<'_>,
+    ) -> Poll<NextStep<R>> {
+        let response = match fallback.future.poll(cx) {
+            Poll::Ready(response) => response,
+            Poll::Pending => {
+                ready!(self.alarm.poll_until(self.run.call.deadline(), cx));
+                None
+            }
+        };
+        match self.run.replace(response, fallback) {
+            Some(next) => Poll::Ready(next),
+            None => Poll::Pending,
+        }
     }
 }

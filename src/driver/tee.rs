@@ -10,13 +10,13 @@ use crate::box_error::BoxError;
 use crate::policy::stale::Recording;
 
 /// A body, and its copy in the making.
-pub(super) struct Teed<R> {
+pub(super) struct TeeBody<R> {
     source: Pin<Box<BodySource<R>>>,
     /// `None` once it is stored, or is not going to be.
     recording: Option<Recording>,
 }
 
-impl<R> Teed<R> {
+impl<R> TeeBody<R> {
     pub(super) fn new(source: BodySource<R>, recording: Recording) -> Self {
         Self {
             source: Box::pin(source),
@@ -25,7 +25,7 @@ impl<R> Teed<R> {
     }
 }
 
-impl<R: Body<Error: Into<BoxError>>> Teed<R> {
+impl<R: Body<Error: Into<BoxError>>> TeeBody<R> {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let polled = self.source.as_mut().poll_frame(cx);
         let is_over = match &polled {
@@ -53,7 +53,7 @@ impl<R: Body<Error: Into<BoxError>>> Teed<R> {
     }
 }
 
-impl<R: Body> Teed<R> {
+impl<R: Body> TeeBody<R> {
     pub(super) fn is_end_stream(&self) -> bool {
         self.source.is_end_stream()
     }

@@ -86,11 +86,11 @@ impl fmt::Display for TimelineEventKind {
             Self::Stale { age, instead_of } => {
                 write!(f, "stale response, {} old", short(*age))?;
                 instead_of.map_or(Ok(()), |failed| {
-                    write!(f, ", in place of: {}", Failed(failed))
+                    write!(f, ", in place of: {}", FailureText(failed))
                 })
             }
             Self::Fallback { instead_of } => {
-                write!(f, "fallback, in place of: {}", Failed(*instead_of))
+                write!(f, "fallback, in place of: {}", FailureText(*instead_of))
             }
             Self::Chaos { fault, delay } => {
                 write!(f, "chaos: {fault}, on purpose")?;
@@ -101,9 +101,9 @@ impl fmt::Display for TimelineEventKind {
 }
 
 /// Shows where a call failed, why, and with which effect.
-struct Failed(Outcome);
+struct FailureText(Outcome);
 
-impl fmt::Display for Failed {
+impl fmt::Display for FailureText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Outcome::Failed {
             hop, kind, effect, ..

@@ -12,4 +12,5 @@ mod retries;
 mod served;
 mod stale;
 mod stale_bodies;
+mod stale_config;
 mod stale_layer;

@@ -5,4 +5,4 @@ mod replacement;
 
 pub use self::replacement::Replacement;
 
-pub(crate) use self::policy::{Answer, Policy};
+pub(crate) use self::policy::{FallbackFuture, Policy};

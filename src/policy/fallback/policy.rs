@@ -36,10 +36,10 @@ impl Policy {
     }
 
     /// Asks the function for a response. If it panics, there is none.
-    pub(crate) fn ask(&self, error: &Error) -> Option<Answer> {
+    pub(crate) fn ask(&self, error: &Error) -> Option<FallbackFuture> {
         let work = ask(&self.0.site, || Some((self.0.function)(error)))?;
         let by = self.clone();
-        Some(Answer {
+        Some(FallbackFuture {
             work: Some(work),
             by,
         })
@@ -53,13 +53,13 @@ impl fmt::Debug for Policy {
 }
 
 /// The response of the function, which may take time.
-pub(crate) struct Answer {
+pub(crate) struct FallbackFuture {
     /// `None` once it is over.
     work: Option<Work>,
     by: Policy,
 }
 
-impl Answer {
+impl FallbackFuture {
     /// Ready with the response; `None` if the function has none, or if it panics.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Response<Bytes>>> {
         let Some(work) = &mut self.work else {
@@ -93,11 +93,11 @@ mod tests {
         W: Future<Output = Option<Response<Bytes>>> + Send + 'static,
     {
         let policy = Policy::new("Test::fallback", function);
-        let mut answer = policy.ask(&Error::invalid())?;
+        let mut response = policy.ask(&Error::invalid())?;
         let mut cx = Context::from_waker(Waker::noop());
-        let first = answer.poll(&mut cx).map(|response| response.is_some());
+        let first = response.poll(&mut cx).map(|response| response.is_some());
         if first.is_ready() {
-            assert!(answer.poll(&mut cx).is_ready_and(|again| again.is_none()));
+            assert!(response.poll(&mut cx).is_ready_and(|again| again.is_none()));
         }
         Some(first)
     }

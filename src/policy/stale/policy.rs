@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::decide::{Purpose, Terms};
 use super::recording::Recording;
 use super::refresh::Claim;
-use super::store::{Request, Store, Stored};
+use super::store::{Request, Store, StoredResponse};
 use super::target::Target;
 use super::{Consistency, StaleConfig};
 use crate::clock;
@@ -27,7 +27,7 @@ pub(crate) struct Policy {
 }
 
 /// How a call uses the store.
-pub(crate) enum Use {
+pub(crate) enum StoreUse {
     Read(Read),
     Write(Write),
 }
@@ -50,17 +50,17 @@ impl Policy {
         request: Request<'_>,
         own: Option<Consistency>,
         now: Instant,
-    ) -> Option<Use> {
+    ) -> Option<StoreUse> {
         let (method, uri, _) = request;
         if !method.is_safe() {
-            return Some(Use::Write(Write {
+            return Some(StoreUse::Write(Write {
                 slot: self.store.slot(uri),
                 store: Arc::clone(&self.store),
                 is_over: false,
             }));
         }
         let window = own.unwrap_or(self.consistency).window()?;
-        Some(Use::Read(Read {
+        Some(StoreUse::Read(Read {
             target: self.store.target(request)?,
             policy: self.clone(),
             window,
@@ -125,7 +125,7 @@ impl Read {
         if is_long {
             return None;
         }
-        let stored = Stored::new(terms, head, Bytes::new(), self.asked_at);
+        let stored = StoredResponse::new(terms, head, Bytes::new(), self.asked_at);
         Some(Recording::new(
             (Arc::clone(&self.policy.store), self.target.clone()),
             stored,
@@ -160,7 +160,7 @@ impl Drop for Write {
     }
 }
 
-impl Use {
+impl StoreUse {
     /// Returns the read, if it is one.
     pub(crate) const fn read(&self) -> Option<&Read> {
         match self {

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::store::{Store, Stored};
+use super::store::{Store, StoredResponse};
 use super::target::Target;
 
 /// A response whose body is being recorded. It is stored when the whole body has come.
 pub(crate) struct Recording {
     to: (Arc<Store>, Target),
-    stored: Stored,
+    stored: StoredResponse,
     bytes: BytesMut,
     most_bytes: usize,
 }
 
 impl Recording {
-    pub(super) fn new(to: (Arc<Store>, Target), stored: Stored, most_bytes: usize) -> Self {
+    pub(super) fn new(to: (Arc<Store>, Target), stored: StoredResponse, most_bytes: usize) -> Self {
         Self {
             to,
             stored,

@@ -51,9 +51,9 @@ impl Refresh {
 
 /// The refreshes in flight.
 #[derive(Debug, Default)]
-pub(super) struct Refreshing(Mutex<HashSet<Key>>);
+pub(super) struct Refreshes(Mutex<HashSet<Key>>);
 
-impl Refreshing {
+impl Refreshes {
     fn claim(&self, key: Key) -> bool {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         keys.len() < MOST_REFRESHES && keys.insert(key)

@@ -17,26 +17,26 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::time::Instant;
 
 use super::decide::Terms;
-use super::refresh::Refreshing;
+use super::refresh::Refreshes;
 use super::target::Target;
 use crate::clock::nanos_of;
 
 /// The last good response to each request, within a bound of bytes. The least recently used responses make room.
 pub(crate) struct Store {
-    responses: Cache<Key, Arc<Stored>, Bytewise>,
+    responses: Cache<Key, Arc<StoredResponse>, Bytewise>,
     /// When something was last written at a URL, in nanoseconds since `epoch`; 0 means never. URLs share slots by their
     /// hash, so a slot may be too late, and never too early.
     writes: Box<[AtomicU64]>,
     epoch: Instant,
     hashers: [RandomState; 2],
-    pub(super) refreshing: Refreshing,
+    pub(super) refreshing: Refreshes,
 }
 
 /// A request by its hash of 128 bits, with keys that each store draws anew. Neither URLs nor credentials are kept.
 pub(super) type Key = [u64; 2];
 
 /// A good response, whole.
-pub(super) struct Stored {
+pub(super) struct StoredResponse {
     pub(super) terms: Terms,
     status: StatusCode,
     version: Version,
@@ -46,7 +46,7 @@ pub(super) struct Stored {
     pub(super) asked_at: Instant,
 }
 
-impl Stored {
+impl StoredResponse {
     pub(super) fn new(terms: Terms, head: &Parts, body: Bytes, asked_at: Instant) -> Self {
         Self {
             terms,
@@ -98,7 +98,7 @@ impl Store {
                 .collect(),
             epoch: now,
             hashers: [RandomState::new(), RandomState::new()],
-            refreshing: Refreshing::default(),
+            refreshing: Refreshes::default(),
         }
     }
 
@@ -124,7 +124,7 @@ impl Store {
         self.writes[slot].fetch_max(at.max(1), Ordering::AcqRel);
     }
 
-    pub(super) fn put(&self, target: &Target, stored: Stored) {
+    pub(super) fn put(&self, target: &Target, stored: StoredResponse) {
         let before = self.responses.peek(&target.key);
         if before.is_none_or(|before| before.asked_at <= stored.asked_at) {
             self.responses.insert(target.key, Arc::new(stored));
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// Returns the last good response to a request, unless something was written at its URL since.
-    pub(super) fn get(&self, target: &Target) -> Option<Arc<Stored>> {
+    pub(super) fn get(&self, target: &Target) -> Option<Arc<StoredResponse>> {
         let stored = self.responses.get(&target.key)?;
         let written = self.writes[self.slot(&target.uri)].load(Ordering::Acquire);
         let is_older = written > 0 && self.since_epoch(stored.asked_at) <= written;
@@ -156,8 +156,8 @@ pub(crate) type Request<'r> = (&'r Method, &'r Uri, &'r HeaderMap);
 #[derive(Clone)]
 struct Bytewise;
 
-impl Weighter<Key, Arc<Stored>> for Bytewise {
-    fn weight(&self, _key: &Key, stored: &Arc<Stored>) -> u64 {
+impl Weighter<Key, Arc<StoredResponse>> for Bytewise {
+    fn weight(&self, _key: &Key, stored: &Arc<StoredResponse>) -> u64 {
         stored.bytes() as u64
     }
 }

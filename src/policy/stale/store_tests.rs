@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use tokio::time::Instant;
 
-use super::policy::{Policy, Read, Use, Write};
+use super::policy::{Policy, Read, StoreUse, Write};
 use super::{Consistency, StaleConfig, Store};
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ fn policy(store_bytes: usize, now: Instant) -> (Arc<Store>, Policy) {
     (Arc::clone(&store), Policy::new(store, &config))
 }
 
-fn begin(policy: &Policy, (method, uri): (Method, &str), now: Instant) -> Use {
+fn begin(policy: &Policy, (method, uri): (Method, &str), now: Instant) -> StoreUse {
     let uri: Uri = uri.parse().unwrap();
     policy
         .begin((&method, &uri, &HeaderMap::new()), None, now)
@@ -27,15 +27,15 @@ fn begin(policy: &Policy, (method, uri): (Method, &str), now: Instant) -> Use {
 
 fn read(policy: &Policy, uri: &str, now: Instant) -> Read {
     match begin(policy, (Method::GET, uri), now) {
-        Use::Read(read) => read,
-        Use::Write(_) => panic!("a GET writes nothing"),
+        StoreUse::Read(read) => read,
+        StoreUse::Write(_) => panic!("a GET writes nothing"),
     }
 }
 
 fn write(policy: &Policy, uri: &str, now: Instant) -> Write {
     match begin(policy, (Method::PUT, uri), now) {
-        Use::Read(_) => panic!("a PUT reads nothing"),
-        Use::Write(write) => write,
+        StoreUse::Read(_) => panic!("a PUT reads nothing"),
+        StoreUse::Write(write) => write,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tests the function that answers a failed call.
+//! Tests the function whose response stands in for a failure.
 
 use std::future::{pending, ready};
 use std::io::ErrorKind;

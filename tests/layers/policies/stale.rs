@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use sevenhops::{
-    CircuitBreakerConfig, Config, Consistency, DestinationConfig, Effect, Error, Hop, Options,
-    Policy, StandardLayer, StandardService,
+    CircuitBreakerConfig, Config, Consistency, Effect, Error, Hop, Options, Policy, StandardLayer,
+    StandardService,
     driver::DriverBody,
     hop::{Outcome, TimelineEventKind},
     policy::stale::{StaleConfig, Staleness},
@@ -21,26 +21,26 @@ use crate::mock::{Mock, Step, saying, status, steady, with};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-fn stale_for(secs: u64) -> Consistency {
+pub(super) fn stale_for(secs: u64) -> Consistency {
     Consistency::StaleFor(SECS(secs))
 }
 
 /// One attempt a call, and a store without a window.
-fn settings() -> Config {
+pub(super) fn settings() -> Config {
     Config::new(SECS(10))
         .retry(steady().attempts(1))
         .stale(StaleConfig::new().store_bytes(1 << 20))
 }
 
-pub(crate) type Answered = Result<Response<DriverBody<Full<Bytes>>>, Error>;
+type Answered = Result<Response<DriverBody<Full<Bytes>>>, Error>;
 
-struct Shop {
+pub(super) struct Shop {
     service: StandardService<Mock>,
-    mock: Mock,
+    pub(super) mock: Mock,
 }
 
 impl Shop {
-    fn new(settings: &Config, steps: impl IntoIterator<Item = Step>) -> Self {
+    pub(super) fn new(settings: &Config, steps: impl IntoIterator<Item = Step>) -> Self {
         let mock = Mock::new(steps);
         Self {
             service: StandardLayer::from_config(settings)
@@ -50,12 +50,12 @@ impl Shop {
         }
     }
 
-    async fn ask(&self, request: Request<Full<Bytes>>) -> Answered {
+    pub(super) async fn ask(&self, request: Request<Full<Bytes>>) -> Answered {
         self.service.clone().oneshot(request).await
     }
 
     /// Reads the wish list, up to a minute old, to the end of its body.
-    async fn read(&self) -> Answered {
+    pub(super) async fn read(&self) -> Answered {
         let mut response = self.ask(get(Some(stale_for(60)))).await?;
         let read = response.body_mut().collect().await.unwrap().to_bytes();
         response.extensions_mut().insert(read);
@@ -63,7 +63,7 @@ impl Shop {
     }
 }
 
-fn get(consistency: Option<Consistency>) -> Request<Full<Bytes>> {
+pub(super) fn get(consistency: Option<Consistency>) -> Request<Full<Bytes>> {
     asking(Method::GET, &[], consistency)
 }
 
@@ -90,7 +90,7 @@ fn staleness(response: &Response<DriverBody<Full<Bytes>>>) -> Option<&Staleness>
     response.extensions().get()
 }
 
-const REFUSED: Step = Step::Fail(ErrorKind::ConnectionRefused);
+pub(super) const REFUSED: Step = Step::Fail(ErrorKind::ConnectionRefused);
 
 #[tokio::test(start_paused = true)]
 async fn last_good_response_stands_in_for_a_failure_with_its_age_and_the_failure_beside_it() {
@@ -323,91 +323,4 @@ async fn own_write_is_never_undone_by_an_older_read() {
         let _ = shop.ask(put()).await;
         assert_eq!(shop.read().await.is_ok(), is_served, "{write:?}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn window_of_a_destination_or_a_route_holds_for_its_calls() {
-    let window =
-        |secs| DestinationConfig::new().stale(StaleConfig::new().consistency(stale_for(secs)));
-    let config = settings().destination("shop.test", window(60)).destination(
-        "shop.test/balance",
-        DestinationConfig::new().stale(StaleConfig::new().consistency(Consistency::Refuse)),
-    );
-    for (route, is_served) in [("/wishes", true), ("/balance", false)] {
-        let shop = Shop::new(&config, [status(200), REFUSED]);
-        let ask = || {
-            let mut request = get(None);
-            request.extensions_mut().insert(Options::new().route(route));
-            shop.ask(request)
-        };
-        ask().await.unwrap().into_body().collect().await.unwrap();
-        assert_eq!(ask().await.is_ok(), is_served, "{route}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn window_without_a_store_is_refused() {
-    let config = Config::new(SECS(10));
-    let shop = Shop::new(&config, []);
-    let error = shop.read().await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "GET https://shop.test/wishes failed at encode: invalid request (Options::consistency needs a \
-         StaleLayer in the stack, or a client with a store); 1 attempt, no effect; not retried: \
-         permanent failure"
-    );
-    assert_eq!(shop.mock.count(), 0);
-    assert!(shop.ask(get(Some(Consistency::Refuse))).await.is_ok());
-}
-
-#[test]
-fn contradictions_are_refused_by_name() {
-    let refused = |config: Config| StandardLayer::from_config(&config).unwrap_err().to_string();
-    let window = || StaleConfig::new().consistency(stale_for(60));
-    let plain = || Config::new(SECS(10));
-    assert_eq!(
-        refused(plain().stale(window())),
-        "stale.consistency.stale_for: needs a store: set stale.store_bytes"
-    );
-    assert_eq!(
-        refused(plain().destination("a.test", DestinationConfig::new().stale(window()))),
-        "destinations.\"a.test\".stale.consistency.stale_for: needs a store: set stale.store_bytes"
-    );
-    let store = || StaleConfig::new().store_bytes(1 << 20);
-    assert_eq!(
-        refused(plain().destination("a.test", DestinationConfig::new().stale(store()))),
-        "destinations.\"a.test\".stale.store_bytes: the store is shared by all destinations: set it at the top \
-         of the config"
-    );
-    assert_eq!(
-        refused(plain().stale(store().while_revalidate(SECS(5)))),
-        "stale.while_revalidate: a StandardLayer cannot send requests in the background: use a client, or put a \
-         StaleLayer above"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn reload_changes_the_window_and_keeps_the_store() {
-    let mock = Mock::new([saying(200, "a bicycle"), REFUSED, REFUSED]);
-    let with_window = |secs| {
-        let stale = StaleConfig::new()
-            .store_bytes(1 << 20)
-            .consistency(stale_for(secs));
-        settings().stale(stale)
-    };
-    let layer = StandardLayer::from_config(&with_window(60)).unwrap();
-    let service = layer.layer(mock.clone());
-    let ask = || service.clone().oneshot(get(None));
-    ask().await.unwrap().into_body().collect().await.unwrap();
-    advance(SECS(30)).await;
-    layer.config_handle().reload(&with_window(20)).unwrap();
-    assert!(ask().await.is_err());
-    layer.config_handle().reload(&with_window(40)).unwrap();
-    assert!(ask().await.is_ok());
-    let refreshing = settings().stale(
-        StaleConfig::new()
-            .store_bytes(1 << 20)
-            .while_revalidate(SECS(1)),
-    );
-    assert!(layer.config_handle().reload(&refreshing).is_err());
 }

@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::advance;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
-use crate::mock::{Mock, Step, saying, status};
+use crate::mock::{Mock, Step, saying};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -151,5 +151,4 @@ fn layer_needs_a_store() {
         refused.to_string(),
         "stale.store_bytes: is missing: a StaleLayer needs a store"
     );
-    drop(status(200));
 }
