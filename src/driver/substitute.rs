@@ -52,15 +52,12 @@ impl Run {
         let own = options.consistency;
         let target = (request.method(), request.uri(), request.headers());
         let now = clock::now();
-        let begun = policy.begin(target, own, now);
-        let is_stream = options.streaming;
         let is_refresh = request.extensions().get::<IsRefresh>().is_some();
+        let begun = policy.begin(target, (own, is_refresh), now);
+        let is_stream = options.streaming;
         self.stale = begun
             .filter(|begun| begun.read().is_none() || !is_stream)
             .map(Box::new);
-        if is_refresh {
-            return None;
-        }
         self.serve_before_asking(request, now)
     }
 
@@ -94,7 +91,7 @@ impl Run {
         self.stale.is_some() || self.policies.fallback.is_some()
     }
 
-    /// Ends a failed call: with a substitute, or by fallback the fallback for one, or with the failure.
+    /// Ends a failed call: with a substitute, or by asking the fallback for one, or with the failure.
     pub(super) fn conclude<R>(&mut self, failure: AttemptFailure) -> NextStep<R> {
         self.turn = None;
         self.last = None;

@@ -261,4 +261,25 @@ mod tests {
             "stale.while_revalidate: 61s is invalid: expected at most stale.consistency.stale_for (60s)"
         );
     }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn file_form_is_read_and_written() {
+        let text = "store_bytes = 1048576\nshared = false\nconsistency = { stale_for = \"1m\" }\nwhile_revalidate = \"5s\"";
+        let read: StaleConfig = toml::from_str(text).unwrap();
+        let config = StaleConfig::new()
+            .store_bytes(1 << 20)
+            .shared(false)
+            .consistency(Consistency::StaleFor(Duration::from_secs(60)))
+            .while_revalidate(Duration::from_secs(5));
+        assert_eq!(read, config);
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            serde_json::from_str::<StaleConfig>(&written).unwrap(),
+            config
+        );
+        let refuse: StaleConfig = toml::from_str("consistency = \"refuse\"").unwrap();
+        assert_eq!(refuse.get_consistency(), Consistency::Refuse);
+        assert!(toml::from_str::<StaleConfig>("window = \"5s\"").is_err());
+    }
 }

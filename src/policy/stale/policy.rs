@@ -44,11 +44,11 @@ impl Policy {
     }
 
     /// Begins a call. `own` is the choice of its request. A call that must not get a stale response does not use the
-    /// store, unless it writes.
+    /// store, unless it writes. A refresh only fills the store.
     pub(crate) fn begin(
         &self,
         request: Request<'_>,
-        own: Option<Consistency>,
+        (own, is_refresh): (Option<Consistency>, bool),
         now: Instant,
     ) -> Option<StoreUse> {
         let (method, uri, _) = request;
@@ -65,6 +65,7 @@ impl Policy {
             policy: self.clone(),
             window,
             asked_at: now,
+            is_refresh,
         }))
     }
 }
@@ -75,6 +76,7 @@ pub(crate) struct Read {
     target: Target,
     window: Duration,
     asked_at: Instant,
+    is_refresh: bool,
 }
 
 impl Read {
@@ -105,6 +107,9 @@ impl Read {
         (window, purpose): (Duration, Purpose),
         now: Instant,
     ) -> Option<(Parts, Bytes, Duration)> {
+        if self.is_refresh {
+            return None;
+        }
         let stored = self.policy.store.get(&self.target)?;
         let since = now.saturating_duration_since(stored.asked_at);
         let bounds = (window, &self.target.control);

@@ -21,7 +21,7 @@ fn policy(store_bytes: usize, now: Instant) -> (Arc<Store>, Policy) {
 fn begin(policy: &Policy, (method, uri): (Method, &str), now: Instant) -> StoreUse {
     let uri: Uri = uri.parse().unwrap();
     policy
-        .begin((&method, &uri, &HeaderMap::new()), None, now)
+        .begin((&method, &uri, &HeaderMap::new()), (None, false), now)
         .unwrap()
 }
 
@@ -158,7 +158,7 @@ async fn request_without_a_window_does_not_use_the_store() {
     let (_, policy) = policy(1 << 20, now);
     let uri = Uri::from_static("https://api.test/");
     let headers = HeaderMap::new();
-    let begin = |own| policy.begin((&Method::GET, &uri, &headers), own, now);
+    let begin = |own| policy.begin((&Method::GET, &uri, &headers), (own, false), now);
     assert!(begin(Some(Consistency::Refuse)).is_none());
     assert!(begin(None).is_some());
 }
