@@ -23,7 +23,7 @@ use super::peek::{Peek, peeked};
 use super::run::Run;
 use super::service::HttpResponse;
 use super::source::BodySource;
-use super::substitute::FallbackCall;
+use super::substitute::{FallbackCall, served};
 use super::whole::{Whole, WholeBodyError};
 use crate::box_error::BoxError;
 use crate::clock;
@@ -198,10 +198,7 @@ impl<N: Resend> Polling<'_, N> {
                     .failed(AttemptInFlight::default(), failure, self.later),
                 None => return Poll::Pending,
             },
-            StateProjected::Served { response } => match response.take() {
-                Some(response) => NextStep::Deliver(*response),
-                None => return Poll::Pending,
-            },
+            StateProjected::Served { response } => ready!(served(response)),
             StateProjected::Exchange { inner } => {
                 match ready!(poll_exchange(
                     inner,

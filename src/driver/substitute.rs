@@ -33,6 +33,7 @@ pub(super) struct FallbackCall<R> {
 }
 
 /// The end of a call whose fallback has no response.
+#[expect(clippy::large_enum_variant, reason = "it is always in a box")]
 enum Original<R> {
     Failure(Error),
     /// A response with a failing status. The error is for the fallback.
@@ -244,6 +245,16 @@ impl Run {
         if let Some(recording) = recording {
             body.tee(recording);
         }
+    }
+}
+
+type ServedResponse<R> = Box<Response<DriverBody<R>>>;
+
+/// Ready with a response from the store.
+pub(super) fn served<R>(response: &mut Option<ServedResponse<R>>) -> Poll<NextStep<R>> {
+    match response.take() {
+        Some(response) => Poll::Ready(NextStep::Deliver(*response)),
+        None => Poll::Pending,
     }
 }
 

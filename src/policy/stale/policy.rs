@@ -27,6 +27,7 @@ pub(crate) struct Policy {
 }
 
 /// How a call uses the store.
+#[expect(clippy::large_enum_variant, reason = "it is always in a box")]
 pub(crate) enum StoreUse {
     Read(Read),
     Write(Write),
@@ -79,18 +80,18 @@ pub(crate) struct Read {
     is_refresh: bool,
 }
 
+/// The head of a stored response, its body and its age.
+type Found = (Parts, Bytes, Duration);
+
 impl Read {
     /// Returns the stored response that may stand in for a failure, and its age.
-    pub(crate) fn after_failure(&self, now: Instant) -> Option<(Parts, Bytes, Duration)> {
+    pub(crate) fn after_failure(&self, now: Instant) -> Option<Found> {
         self.find((self.window, Purpose::Error), now)
     }
 
     /// Returns the stored response that may be used before the server is asked, and the claim to refresh it. There is
     /// no claim while another call refreshes it.
-    pub(crate) fn before_asking(
-        &self,
-        now: Instant,
-    ) -> Option<((Parts, Bytes, Duration), Option<Claim>)> {
+    pub(crate) fn before_asking(&self, now: Instant) -> Option<(Found, Option<Claim>)> {
         let most = self.policy.while_revalidate?.min(self.window);
         let found = self.find((most, Purpose::Revalidation), now)?;
         let claim = Claim::of(&self.policy.store, self.target.key);
@@ -102,11 +103,7 @@ impl Read {
         (self.window, self.policy.body_bytes)
     }
 
-    fn find(
-        &self,
-        (window, purpose): (Duration, Purpose),
-        now: Instant,
-    ) -> Option<(Parts, Bytes, Duration)> {
+    fn find(&self, (window, purpose): (Duration, Purpose), now: Instant) -> Option<Found> {
         if self.is_refresh {
             return None;
         }

@@ -47,7 +47,7 @@ impl Target {
                 false if name == CACHE_CONTROL => joined(name, headers).as_ref().map(lower),
                 false => joined(name, headers),
             };
-            let Some(value) = value else { return None };
+            let value = value?;
             if is_part_of_key(name, headers) {
                 // The order of the names must not matter.
                 for (sum, hasher) in sum.iter_mut().zip(hashers) {
