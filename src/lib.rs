@@ -28,6 +28,8 @@
 //! | layer | what its policy does |
 //! |---|---|
 //! | [`DeadlineLayer`] | bounds the whole call by its deadline; keeps its timeline and its span |
+//! | [`FallbackLayer`] | answers a failed call with a function's response (off by default) |
+//! | [`StaleLayer`] | serves the last good response if a read fails (off by default) |
 //! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
 //! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
 //! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |
@@ -77,6 +79,7 @@ mod clock;
 #[cfg(feature = "client")]
 mod coding;
 mod config_error;
+mod consistency;
 mod destination;
 mod diagnose;
 #[cfg(feature = "client")]
@@ -123,19 +126,21 @@ pub mod transport;
 pub use self::client::{Body, Client, ClientBuilder, IntoUrl, RequestBuilder, Response};
 pub use self::config::{Config, DestinationConfig};
 pub use self::config_error::ConfigError;
+pub use self::consistency::Consistency;
 pub use self::destination::{Destination, InvalidDestination};
 pub use self::error::Error;
 pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
-    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, IdempotencyLayer,
-    RedirectLayer, RetryLayer, StandardLayer, StandardService,
+    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, FallbackLayer,
+    IdempotencyLayer, RedirectLayer, RetryLayer, StaleLayer, StandardLayer, StandardService,
 };
 pub use self::options::Options;
 pub use self::policy::breaker::CircuitBreakerConfig;
 pub use self::policy::idempotency::{IdempotencyConfig, IdempotencyKey};
 pub use self::policy::redirect::RedirectConfig;
 pub use self::policy::retry::RetryConfig;
+pub use self::policy::stale::StaleConfig;
 pub use self::sdk::operation::{Operation, OperationAttempt, OperationConfig, OperationError};
 pub use self::timeline::Timeline;
 pub use self::timeout::{Timeouts, TimeoutsConfig};

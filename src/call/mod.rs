@@ -155,6 +155,9 @@ impl Call {
             around.record_call(&call);
         }
         if let Some(above) = above {
+            if above.keeps_responses() {
+                call.keep_responses();
+            }
             above.goes_on_in(&call);
         }
         call

@@ -30,6 +30,7 @@ impl Call {
                 is_led_away: self.is_led_away(),
                 is_call: true,
                 is_attempt,
+                keeps_responses: self.keeps_responses(),
             })
         }
     }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
 use tower_layer::Layer;
@@ -14,6 +15,7 @@ use crate::config::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::dns::{AddressFilter, Resolve};
+use crate::error::Error;
 use crate::hop::FailureClass;
 use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
@@ -22,6 +24,7 @@ use crate::policy::breaker::{CircuitBreakerConfig, CircuitEvent};
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
+use crate::policy::stale::StaleConfig;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
@@ -206,6 +209,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets whether the last good response may stand in for a failure: see [`StaleLayer`](crate::StaleLayer).
+    pub fn stale(mut self, stale: StaleConfig) -> Self {
+        self.config = self.config.stale(stale);
+        self
+    }
+
+    /// Answers a failed call with the response of this function: see [`FallbackLayer`](crate::FallbackLayer).
+    pub fn fallback<F, W>(mut self, fallback: F) -> Self
+    where
+        F: Fn(&Error) -> W + Send + Sync + 'static,
+        W: Future<Output = Option<http::Response<Bytes>>> + Send + 'static,
+    {
+        self.stack
+            .push(Box::new(|standard| standard.fallback(fallback)));
+        self
+    }
+
     /// Overrides parts of the config for the calls that match a pattern: see [`Config`](Config#destinations).
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.config = self.config.destination(pattern, config);
@@ -306,7 +326,7 @@ impl ClientBuilder {
     /// Fails if a value of the config is out of range or contradicts another one. The error names the fields and their
     /// values. Also fails for the reasons of [`TransportBuilder::build`].
     pub fn build(self) -> Result<Client, ConfigError> {
-        let mut standard = StandardLayer::from_config(&self.config)?;
+        let mut standard = StandardLayer::refreshing(&self.config)?;
         if self.max_body_bytes == 0 {
             let expected = "1 byte or more";
             return Err(ConfigError::invalid("body_limit", 0, expected));

@@ -18,7 +18,9 @@ use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::coding::ACCEPTED;
+use crate::consistency::Consistency;
 use crate::diagnose::Edge;
+use crate::driver::refresh;
 use crate::error::Error;
 use crate::hop::Diagnosis;
 use crate::idempotency_key::IdempotencyKey;
@@ -224,6 +226,11 @@ impl RequestBuilder {
         self.with_options(|options| options.honors_idempotency_keys(yes))
     }
 
+    /// Sets whether the last good response may stand in for a failure: see [`Options::consistency`].
+    pub fn consistency(self, consistency: Consistency) -> Self {
+        self.with_options(|options| options.consistency(consistency))
+    }
+
     /// Keeps the headers for an HTTP archive: see
     /// [`Options::keep_headers`](crate::Options::keep_headers).
     #[cfg(feature = "har")]
@@ -400,7 +407,8 @@ impl Client {
         }
         let mut stack = self.0.stack.clone();
         poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
-        let response = stack.call(request).await?;
+        let mut response = stack.call(request).await?;
+        refresh(&mut response, stack, Body::empty);
         Ok(Response::new(response, self.0.max_body_bytes))
     }
 }

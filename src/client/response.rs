@@ -17,7 +17,9 @@ use crate::driver::DriverBody;
 use crate::driver::Truncated;
 use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Keyed, Kind};
+use crate::policy::fallback::Replacement;
 use crate::policy::idempotency;
+use crate::policy::stale::Staleness;
 use crate::telemetry::{Span, decode_span, mark};
 use crate::timeline::Timeline;
 
@@ -123,6 +125,26 @@ impl Response {
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.extensions().get::<Truncated>().is_some()
+    }
+
+    /// Returns whether this is an earlier response, from the store: see [`StaleLayer`](crate::StaleLayer).
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.staleness().is_some()
+    }
+
+    /// Returns the age of a stale response, and the failure that it stands in for. `None` if the response is the
+    /// server's own.
+    #[must_use]
+    pub fn staleness(&self) -> Option<&Staleness> {
+        self.extensions().get()
+    }
+
+    /// Returns the failure that a fallback stands in for: see [`FallbackLayer`](crate::FallbackLayer). `None` if the
+    /// response is the server's own.
+    #[must_use]
+    pub fn replacement(&self) -> Option<&Replacement> {
+        self.extensions().get()
     }
 
     /// Returns the length of the body, if the server declared it and the body is not encoded.

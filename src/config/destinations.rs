@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::getters::getters;
+use crate::policy::stale::StaleConfig;
 
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::idempotency::IdempotencyConfig;
@@ -40,6 +41,7 @@ pub struct DestinationConfig {
     pub(super) redirect: RedirectConfig,
     pub(super) retry: RetryConfig,
     pub(super) circuit_breaker: CircuitBreakerConfig,
+    pub(super) stale: StaleConfig,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) propagate_deadline: Option<bool>,
 }
@@ -95,6 +97,14 @@ impl DestinationConfig {
         self
     }
 
+    /// Sets whether the last good response may stand in for a failure. The store is shared by all destinations: it can
+    /// be set at the top of the config only.
+    #[must_use]
+    pub fn stale(mut self, stale: StaleConfig) -> Self {
+        self.stale = stale;
+        self
+    }
+
     /// Sets whether each attempt passes its number and the time left to the next process.
     #[must_use]
     pub fn propagate_deadline(mut self, yes: bool) -> Self {
@@ -109,6 +119,7 @@ impl DestinationConfig {
         get_redirect(redirect) -> &RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &RetryConfig = |own| &own.retry;
         get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
+        get_stale(stale) -> &StaleConfig = |own| &own.stale;
         get_propagate_deadline(propagate_deadline) -> Option<bool> = |own| own.propagate_deadline;
     }
 }

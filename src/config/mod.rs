@@ -16,6 +16,7 @@ use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
+use crate::policy::stale::StaleConfig;
 use crate::timeout::Timeouts;
 use crate::timeout::TimeoutsConfig;
 
@@ -102,6 +103,8 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) circuit_breaker: CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) stale: StaleConfig,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) propagate_deadline: bool,
     #[cfg_attr(
         feature = "serde",
@@ -125,6 +128,7 @@ impl Config {
             redirect: RedirectConfig::new(),
             retry: RetryConfig::new(),
             circuit_breaker: CircuitBreakerConfig::new(),
+            stale: StaleConfig::new(),
             propagate_deadline: false,
             destinations: Vec::new(),
         }
@@ -165,6 +169,16 @@ impl Config {
         self
     }
 
+    /// Sets whether the last good response may stand in for a failure: see [`StaleLayer`](crate::StaleLayer).
+    ///
+    /// Serving [while a response is refreshed](StaleConfig::while_revalidate) needs a client or a `StaleLayer`. A
+    /// [`StandardLayer`](crate::StandardLayer) refuses it.
+    #[must_use]
+    pub fn stale(mut self, stale: StaleConfig) -> Self {
+        self.stale = stale;
+        self
+    }
+
     /// Sets whether each attempt passes its number and the time left to the next process: see
     /// [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline).
     #[must_use]
@@ -194,6 +208,7 @@ impl Config {
         get_redirect(redirect) -> &RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &RetryConfig = |own| &own.retry;
         get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
+        get_stale(stale) -> &StaleConfig = |own| &own.stale;
         get_propagate_deadline(propagate_deadline) -> bool = |own| own.propagate_deadline;
     }
 
@@ -231,6 +246,7 @@ impl Config {
             redirect: own.redirect.written_out(),
             retry: own.retry.written_out(),
             circuit_breaker: own.circuit_breaker.written_out(),
+            stale: own.stale.written_out(),
             ..own.clone()
         })
     }
@@ -243,6 +259,7 @@ impl Config {
             redirect: self.redirect.clone(),
             retry: self.retry.clone(),
             circuit_breaker: self.circuit_breaker.clone(),
+            stale: self.stale.clone(),
             propagate_deadline: self.propagate_deadline,
             destinations: Vec::new(),
         }
@@ -257,6 +274,7 @@ impl Config {
             redirect: part.redirect.clone().over(&self.redirect),
             retry: part.retry.clone().over(&self.retry),
             circuit_breaker: part.circuit_breaker.clone().over(&self.circuit_breaker),
+            stale: part.stale.clone().over(&self.stale),
             propagate_deadline: part.propagate_deadline.unwrap_or(self.propagate_deadline),
             destinations: self.destinations,
         }
@@ -269,6 +287,7 @@ impl Config {
         self.redirect.check()?;
         self.retry.check(Some(self.deadline))?;
         self.circuit_breaker.check(&timeouts)?;
+        self.stale.check()?;
         Ok(timeouts)
     }
 }

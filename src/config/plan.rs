@@ -119,6 +119,17 @@ impl Plan {
         let error = ConfigError::invalid("retry.budget", own, expected);
         Err(within(row.part.as_deref(), error))
     }
+
+    /// Refuses to serve responses while they are refreshed, for a stack that cannot refresh them.
+    pub(crate) fn check_refresh(&self) -> Result<(), ConfigError> {
+        let refreshes = |row: &&Arc<Effective>| row.config.stale.get_while_revalidate().is_some();
+        let Some(row) = self.table.values().find(refreshes) else {
+            return Ok(());
+        };
+        let why = "a StandardLayer cannot send requests in the background: use a client, or put a StaleLayer above";
+        let error = ConfigError::refused("stale.while_revalidate", why);
+        Err(within(row.part.as_deref(), error))
+    }
 }
 
 /// Adds the path of a part to an error, if it is not at the top of the config.
@@ -141,6 +152,13 @@ fn parts(config: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
         if !known.insert(pattern.clone()) {
             let why = format_args!("the pattern {pattern} occurs twice: remove one");
             return Err(ConfigError::refused(path, why));
+        }
+        if config.stale.has_store() {
+            let why = "the store is shared by all destinations: set it at the top of the config";
+            return Err(ConfigError::refused(
+                format!("{path}.stale.store_bytes"),
+                why,
+            ));
         }
         if pattern.route.is_some() {
             let why =

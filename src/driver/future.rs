@@ -23,6 +23,7 @@ use super::peek::{Peek, peeked};
 use super::run::Run;
 use super::service::HttpResponse;
 use super::source::BodySource;
+use super::substitute::{FallbackCall, served};
 use super::whole::{Whole, WholeBodyError};
 use crate::box_error::BoxError;
 use crate::clock;
@@ -59,9 +60,11 @@ pin_project! {
 pin_project! {
     /// The state of the call.
     #[project = StateProjected]
-    enum DriverState<F, R> {
+    pub(super) enum DriverState<F, R> {
         // A policy rejected the request.
         Rejected { failure: Option<AttemptFailure> },
+        // A stored response is served before the server is asked.
+        Served { response: Option<Box<Response<DriverBody<R>>>> },
         // The request is being sent, or the driver waits for its response.
         Exchange { #[pin] inner: F },
         // The body is received as part of the attempt.
@@ -74,6 +77,8 @@ pin_project! {
         Backoff,
         // The driver waits until the inner service is ready for the next request.
         Ready,
+        // The call failed, and the user's fallback is asked.
+        Fallback { fallback: Box<FallbackCall<R>> },
         Done,
     }
 }
@@ -86,6 +91,19 @@ impl<N: Resend, R> DriverFuture<N, R> {
         Self {
             flight,
             state: DriverState::Exchange { inner },
+            alarm: None,
+            later,
+            run,
+        }
+    }
+
+    /// Creates the future of a request that is answered from the store.
+    pub(super) fn served(response: Response<DriverBody<R>>, later: N, run: Run) -> Self {
+        Self {
+            flight: AttemptInFlight::default(),
+            state: DriverState::Served {
+                response: Some(Box::new(response)),
+            },
             alarm: None,
             later,
             run,
@@ -127,8 +145,11 @@ where
                 later: this.later,
                 run: this.run,
             };
-            match turn.step(this.state.as_mut(), cx) {
+            match turn.step_or_substitute(this.state.as_mut(), cx) {
                 Poll::Ready(NextStep::Again) => {}
+                Poll::Ready(NextStep::Fallback(fallback)) => {
+                    this.state.set(DriverState::Fallback { fallback })
+                }
                 Poll::Ready(NextStep::Drain(body, until)) => this.state.set(DriverState::Drain {
                     drain: Drain::new(body.is_here()),
                     body,
@@ -139,7 +160,7 @@ where
                     this.state.set(DriverState::Done);
                     return Poll::Ready(Ok(response));
                 }
-                Poll::Ready(NextStep::Fail(failure)) => break failure,
+                Poll::Ready(NextStep::Fail(failure) | NextStep::End(failure)) => break failure,
                 Poll::Pending => return Poll::Pending,
             }
         };
@@ -151,15 +172,15 @@ where
 }
 
 /// The parts of the future without its state.
-struct Polling<'a, N> {
+pub(super) struct Polling<'a, N> {
     flight: &'a mut AttemptInFlight,
-    alarm: Alarm<'a>,
+    pub(super) alarm: Alarm<'a>,
     later: &'a mut N,
-    run: &'a mut Run,
+    pub(super) run: &'a mut Run,
 }
 
 impl<N: Resend> Polling<'_, N> {
-    fn step<R, P, E>(
+    pub(super) fn step<R, P, E>(
         &mut self,
         mut state: Pin<&mut DriverState<N::Future, R>>,
         cx: &mut Context<'_>,
@@ -177,6 +198,7 @@ impl<N: Resend> Polling<'_, N> {
                     .failed(AttemptInFlight::default(), failure, self.later),
                 None => return Poll::Pending,
             },
+            StateProjected::Served { response } => ready!(served(response)),
             StateProjected::Exchange { inner } => {
                 match ready!(poll_exchange(
                     inner,
@@ -238,6 +260,7 @@ impl<N: Resend> Polling<'_, N> {
                 NextStep::Again
             }
             StateProjected::Ready => ready!(self.ready(state.as_mut(), cx)),
+            StateProjected::Fallback { fallback } => ready!(self.fallback(fallback, cx)),
             StateProjected::Done => return Poll::Pending,
         })
     }

@@ -15,6 +15,7 @@ use super::legs::Lead;
 use super::retry_loop::Hint;
 use super::run::{Last, Run};
 use super::source::BodySource;
+use super::substitute::FallbackCall;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
@@ -34,6 +35,10 @@ pub(super) enum NextStep<R> {
     /// The call is over, except for the body.
     Deliver(Response<DriverBody<R>>),
     Fail(AttemptFailure),
+    /// The same, and nothing stands in for the failure.
+    End(AttemptFailure),
+    /// The user's fallback is asked for a response that stands in for the failure.
+    Fallback(Box<FallbackCall<R>>),
     /// The rest of the response is read until this instant. Then another request is sent.
     Drain(DriverBody<R>, Instant),
     /// Another attempt follows when its wait is over.
@@ -275,8 +280,16 @@ impl Run {
         }
     }
 
-    /// Delivers the response of the call.
-    fn deliver<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> NextStep<R> {
+    /// Delivers the response of the call, or a substitute for it.
+    #[inline]
+    fn deliver<R>(&mut self, head: Parts, body: DriverBody<R>) -> NextStep<R> {
+        match self.has_substitute() {
+            true => self.deliver_or_substitute(head, body),
+            false => self.deliver_as_is(head, body),
+        }
+    }
+
+    pub(super) fn deliver_as_is<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> NextStep<R> {
         if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
             self.call.note(TimelineEventKind::Replayed);
         }

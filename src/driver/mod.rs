@@ -6,7 +6,7 @@
 //!     attempt:   admit (breaker) → exchange, one timer → judge (breaker, budget)
 //!                → retry decides: done, wait, again
 //!   body:      received under its timeouts; the verdict settles at its last byte
-//! end:       one diagnosis, one effect, one timeline
+//! end:       one diagnosis, one effect, one timeline; a stale response or a fallback may stand in for a failure
 //! ```
 //!
 //! [`Driver`] is the service of every layer, [`DriverFuture`] its future, and [`DriverBody`] the body of its
@@ -26,21 +26,27 @@ mod legs;
 mod peek;
 mod policies;
 mod recent;
+mod refresh;
 mod retry_loop;
 mod run;
 mod scope;
 mod service;
 mod source;
+mod substitute;
+mod tee;
 mod timeouts;
 mod whole;
 
 pub use self::body::{DriverBody, Truncated};
 pub use self::future::DriverFuture;
-pub use self::later::{Again, Now};
+pub use self::later::{Again, Now, Once};
+pub use self::refresh::RefreshFuture;
 pub use self::service::{Driver, HttpResponse};
 
 pub(crate) use self::choice::Live;
 pub(crate) use self::policies::{Attempts, Deadline, Policies};
+#[cfg(feature = "client")]
+pub(crate) use self::refresh::refresh;
 pub(crate) use self::retry_loop::{Hint, RetryLoop};
 pub(crate) use self::scope::Scope;
 

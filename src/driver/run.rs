@@ -24,6 +24,7 @@ use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Kind, Policy};
 use crate::policy::breaker::SharedCircuit;
+use crate::policy::stale::StoreUse;
 use crate::telemetry::{Span, call_span};
 use crate::timeout::TimeoutKind;
 
@@ -40,6 +41,8 @@ pub(super) struct Run {
     pub(super) legs: Option<Legs>,
     /// The last real response or error, while its retry is tried.
     pub(super) last: Option<Box<Last>>,
+    /// The use of the store for stale responses, if the call may use it.
+    pub(super) stale: Option<Box<StoreUse>>,
     /// The effect that the attempts and legs so far may have had.
     pub(super) seen: SeenEffects,
     /// The position in the call's log when this request began.
@@ -138,6 +141,7 @@ impl Run {
             circuit: None,
             legs: None,
             last: None,
+            stale: None,
             seen: SeenEffects::NOTHING,
             from,
             follows_above,

@@ -89,6 +89,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut run = Run::of(self.choice.of(&request), &mut request);
+        if let Some(response) = run.open_store(&request) {
+            return DriverFuture::served(response, Once::new(), run);
+        }
         let flight = match run.begin(&mut request, |_, _| false) {
             Ok(flight) => flight,
             Err(failure) => return DriverFuture::rejected(failure, Once::new(), run),
@@ -122,6 +125,9 @@ where
             cloner: self.resend.0.clone(),
         };
         let mut run = Run::of(self.choice.of(&request), &mut request);
+        if let Some(response) = run.open_store(&request) {
+            return DriverFuture::served(response, later, run);
+        }
         let begun = run.begin(&mut request, |run, request| {
             later.kept = run.may_send_again().then(|| KeptRequest {
                 request: Saved::of(request, run.own_extensions(), &later.cloner),

@@ -89,12 +89,34 @@ impl Metrics {
             }
         }
         for note in timeline.events() {
-            if let TimelineEventKind::Rejected(policy) = note.kind {
-                let policy = KeyValue::new("sevenhops.policy", policy.as_str());
-                self.instruments.rejections.add(1, &to.and([policy]));
-            }
+            self.note(&to, &note.kind);
         }
         self.call(&to, timeline);
+    }
+
+    fn note(&self, to: &MetricTarget<'_>, what: &TimelineEventKind) {
+        let instruments = &self.instruments;
+        match what {
+            TimelineEventKind::Rejected(policy) => {
+                let policy = KeyValue::new("sevenhops.policy", policy.as_str());
+                instruments.rejections.add(1, &to.and([policy]));
+            }
+            TimelineEventKind::Stale { age, instead_of } => {
+                let mut all = to.all();
+                all.extend(instead_of.as_ref().and_then(error_type));
+                instruments.stale_age.record(age.as_secs_f64(), &all);
+            }
+            TimelineEventKind::Fallback { instead_of } => {
+                let mut all = to.all();
+                all.extend(error_type(instead_of));
+                instruments.fallbacks.add(1, &all);
+            }
+            TimelineEventKind::Waited { .. }
+            | TimelineEventKind::Redirected { .. }
+            | TimelineEventKind::Replayed
+            | TimelineEventKind::CallerRetry { .. }
+            | TimelineEventKind::Chaos { .. } => {}
+        }
     }
 
     fn call(&self, to: &MetricTarget<'_>, timeline: &Timeline) {

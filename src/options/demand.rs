@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Options;
+use crate::consistency::Consistency;
 
 /// The state of a request just before it is sent, at the attempt or at the transport.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +16,8 @@ pub(crate) struct Wire {
     pub(crate) is_call: bool,
     /// Whether a layer of this crate receives the whole body, if the options demand that.
     pub(crate) is_attempt: bool,
+    /// Whether a layer of this crate stores responses.
+    pub(crate) keeps_responses: bool,
 }
 
 /// A demand that no layer has carried out.
@@ -25,6 +28,7 @@ pub(crate) enum Unmet {
     LostKey,
     OtherKey,
     WholeBody,
+    Stale,
     /// The options were added below the layer that reads them.
     Late,
 }
@@ -45,6 +49,10 @@ impl Options {
         if self.whole_body.is_some() && !wire.is_attempt {
             return Some(Unmet::WholeBody);
         }
+        let window = self.consistency.and_then(Consistency::window);
+        if window.is_some() && !wire.keeps_responses {
+            return Some(Unmet::Stale);
+        }
         let ends = self.deadline.is_some() || self.inherited.deadline.is_some();
         (ends && !wire.is_call).then_some(Unmet::Deadline)
     }
@@ -64,6 +72,9 @@ impl fmt::Display for Unmet {
                 "Options::idempotency_key was given two different keys in two stacks: give it once"
             }
             Self::WholeBody => "Options::whole_body needs an AttemptLayer in the stack",
+            Self::Stale => {
+                "Options::consistency needs a StaleLayer in the stack, or a client with a store"
+            }
             Self::Late => {
                 "Options were added below the layer that begins the call: add them above it"
             }
@@ -86,10 +97,14 @@ mod tests {
             is_led_away: false,
             is_call: true,
             is_attempt: true,
+            keeps_responses: true,
         };
         let keyed = Options::new().idempotency_key(IdempotencyKey::new("k").unwrap());
         let whole = Options::new().whole_body(9);
         let ends = Options::new().deadline(Timeout::from_secs(1));
+        let minute = std::time::Duration::from_secs(60);
+        let stale = Options::new().consistency(Consistency::StaleFor(minute));
+        let refuse = Options::new().consistency(Consistency::Refuse);
         let mut two = keyed.clone();
         two.inherited.keys_differ = true;
         for (options, wire, unmet) in [
@@ -121,6 +136,23 @@ mod tests {
                     ..all
                 },
                 Some(Unmet::WholeBody),
+            ),
+            (&stale, all, None),
+            (
+                &stale,
+                Wire {
+                    keeps_responses: false,
+                    ..all
+                },
+                Some(Unmet::Stale),
+            ),
+            (
+                &refuse,
+                Wire {
+                    keeps_responses: false,
+                    ..all
+                },
+                None,
             ),
             (&ends, all, None),
             (&ends, Wire::default(), Some(Unmet::Deadline)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::{Inherited, Options};
+use crate::consistency::Consistency;
 
 /// The relation of a call to the call around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,7 @@ impl Options {
             key,
             no_key,
             honors_idempotency_keys,
+            consistency,
             inherited,
             #[cfg(feature = "har")]
                 headers: _,
@@ -52,6 +54,12 @@ impl Options {
         self.whole_body = stricter(self.whole_body, whole_body.filter(|_| asked));
         if *honors_idempotency_keys == Some(false) {
             self.honors_idempotency_keys = Some(false);
+        }
+        let refuses = *consistency == Some(Consistency::Refuse);
+        if refuses || relation == Relation::Same {
+            let both = self.consistency.zip(*consistency);
+            let stricter = both.map(|(own, outer)| own.stricter(outer));
+            self.consistency = stricter.or(self.consistency).or(*consistency);
         }
         if relation == Relation::Same {
             self.streaming |= streaming;

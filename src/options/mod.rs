@@ -16,6 +16,7 @@ pub(crate) use self::demand::{Unmet, Wire};
 pub(crate) use self::inherit::Relation;
 
 use crate::clock;
+use crate::consistency::Consistency;
 use crate::idempotency_key::IdempotencyKey;
 use crate::propagation::{self, Inherited};
 use crate::timeout::Timeout;
@@ -64,6 +65,8 @@ use crate::timeout::Timeout;
 /// | `retry_statuses` | restraint | the statuses in both lists | not passed on |
 /// | `honors_idempotency_keys` | restraint if false | false if one of them says so | false if one of them says so |
 /// | `honors_idempotency_keys` | permission if true | for the same method and URI | not passed on |
+/// | `consistency` | restraint if `Refuse` | `Refuse` if one of them says so | `Refuse` if one of them says so |
+/// | `consistency` | permission if `StaleFor` | for the same method and URI, the shorter | not passed on |
 /// | `idempotent` | permission | for the same method and URI | not passed on |
 /// | `streaming` | permission | for the same method and URI | not passed on |
 /// | `idempotency_key` | demand | on the request wherever it is missing | not passed on |
@@ -85,6 +88,7 @@ pub struct Options {
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) no_key: bool,
     pub(crate) honors_idempotency_keys: Option<bool>,
+    pub(crate) consistency: Option<Consistency>,
     pub(crate) inherited: Inherited,
     #[cfg(feature = "har")]
     pub(crate) headers: Option<Arc<[HeaderName]>>,
@@ -192,6 +196,17 @@ impl Options {
     #[must_use]
     pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
         self.honors_idempotency_keys = Some(yes);
+        self
+    }
+
+    /// Sets whether the last good response may stand in for a failure of this call, in place of the config's choice:
+    /// see [`policy::stale`](crate::policy::stale).
+    ///
+    /// A [`StaleLayer`](crate::StaleLayer), or a client with a store, keeps the responses. Without a store,
+    /// [`StaleFor`](Consistency::StaleFor) fails the request at encode.
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = Some(consistency);
         self
     }
 

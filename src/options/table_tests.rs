@@ -6,6 +6,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{Inherited, Options, Relation};
+use crate::consistency::Consistency;
 use crate::policy::idempotency::IdempotencyKey;
 use crate::timeout::Timeout;
 
@@ -38,7 +39,7 @@ const EITHER: (&str, &str) = ("if one of them says so", "if one of them says so"
 const NOT: &str = "not passed on";
 
 #[rustfmt::skip]
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 18] = [
     row(("deadline", "deadline"), "restraint", ("the earlier instant", "the earlier instant")),
     row(("inherited", "inherit"), "restraint", ("the earlier instant; no retry where a caller retries", "the same")),
     row(("attempts", "attempts"), "restraint", ("the fewer", "the fewer")),
@@ -48,6 +49,8 @@ const TABLE: [Row; 16] = [
     row(("statuses", "retry_statuses"), "restraint", ("the statuses in both lists", NOT)),
     row(("honors_idempotency_keys", "honors_idempotency_keys"), "restraint if false", ("false if one of them says so", "false if one of them says so")),
     row(("honors_idempotency_keys", "honors_idempotency_keys"), "permission if true", ("for the same method and URI", NOT)),
+    row(("consistency", "consistency"), "restraint if `Refuse`", ("`Refuse` if one of them says so", "`Refuse` if one of them says so")),
+    row(("consistency", "consistency"), "permission if `StaleFor`", ("for the same method and URI, the shorter", NOT)),
     row(("idempotent", "idempotent"), "permission", ("for the same method and URI", NOT)),
     row(("streaming", "streaming"), "permission", ("for the same method and URI", NOT)),
     row(("key", "idempotency_key"), "demand", ("on the request wherever it is missing", NOT)),
@@ -80,6 +83,7 @@ fn every_option_has_a_row_that_says_how_it_is_inherited() {
         key,
         no_key,
         honors_idempotency_keys,
+        consistency,
         inherited,
         #[cfg(feature = "har")]
         headers,
@@ -225,6 +229,42 @@ fn word_on_keys_is_a_no_everywhere_and_a_yes_for_the_same_request() {
             let expected = if relation == Same { same } else { other };
             let word = merged(make(inner), &make(outer), relation).honors_idempotency_keys;
             assert_eq!(word, expected, "{inner:?} {outer:?} {relation:?}");
+        }
+    }
+}
+
+#[test]
+fn refusal_of_stale_responses_holds_everywhere_and_a_window_for_the_same_request() {
+    let stale = |secs| Consistency::StaleFor(Duration::from_secs(secs));
+    let refuse = Consistency::Refuse;
+    // (inner, outer) → (same request, any other)
+    for (inner, outer, same, other) in [
+        (None, None, None, None),
+        (None, Some(refuse), Some(refuse), Some(refuse)),
+        (Some(stale(9)), Some(refuse), Some(refuse), Some(refuse)),
+        (Some(refuse), Some(stale(9)), Some(refuse), Some(refuse)),
+        (None, Some(stale(9)), Some(stale(9)), None),
+        (
+            Some(stale(9)),
+            Some(stale(5)),
+            Some(stale(5)),
+            Some(stale(9)),
+        ),
+        (
+            Some(stale(5)),
+            Some(stale(9)),
+            Some(stale(5)),
+            Some(stale(5)),
+        ),
+    ] {
+        let make = |consistency| Options {
+            consistency,
+            ..Options::new()
+        };
+        for relation in ALL {
+            let expected = if relation == Same { same } else { other };
+            let merged = merged(make(inner), &make(outer), relation).consistency;
+            assert_eq!(merged, expected, "{inner:?} {outer:?} {relation:?}");
         }
     }
 }

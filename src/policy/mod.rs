@@ -9,9 +9,11 @@ mod keyed;
 mod latest;
 
 pub mod breaker;
+pub mod fallback;
 pub mod idempotency;
 pub mod redirect;
 pub mod retry;
+pub mod stale;
 
 pub(crate) use self::classify::{Classified, Classifier, Failure};
 pub(crate) use self::keyed::DestinationKey;

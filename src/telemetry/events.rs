@@ -1,5 +1,6 @@
 //! The events of policies on the span of a call.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -39,6 +40,19 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             Level::WARN,
             "rejected",
             "sevenhops.policy" = policy.as_str(),
+        ),
+        TimelineEventKind::Stale { age, instead_of } => event!(
+            call,
+            Level::WARN,
+            "stale response",
+            "sevenhops.stale.age" = age.as_secs_f64(),
+            "error.type" = instead_of.and_then(|failed| failed.error_type().map(Cow::into_owned)),
+        ),
+        TimelineEventKind::Fallback { instead_of } => event!(
+            call,
+            Level::WARN,
+            "fallback",
+            "error.type" = instead_of.error_type().map(Cow::into_owned),
         ),
         TimelineEventKind::Chaos { fault, delay } => event!(
             call,

@@ -163,6 +163,8 @@ pub const EVENTS: &[EventName] = &[
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
     event("rejected", &["sevenhops.policy"]),
+    event("stale response", &["sevenhops.stale.age", "error.type"]),
+    event("fallback", &["error.type"]),
     event(
         "circuit",
         &[
@@ -191,6 +193,8 @@ pub const METRICS: &[MetricName] = &[
     NOT_RETRIED,
     REJECTIONS,
     STALE,
+    STALE_AGE,
+    FALLBACKS,
     EFFECT_POSSIBLE,
     BUDGET_LEFT,
     BREAKER_STATE,
@@ -293,6 +297,20 @@ pub(crate) const STALE: MetricName = metric(
     ("counter", "{attempt}"),
     &["server.address", "server.port"],
     "Attempts that used an expired DNS answer.",
+);
+
+pub(crate) const STALE_AGE: MetricName = metric(
+    "sevenhops.stale.age",
+    ("histogram", "s"),
+    of_call!["error.type"],
+    "Age of a stale response that was served: the window of inconsistency.",
+);
+
+pub(crate) const FALLBACKS: MetricName = metric(
+    "sevenhops.call.fallbacks",
+    ("counter", "{call}"),
+    of_call!["error.type"],
+    "Failed calls that a fallback answered, by their failure.",
 );
 
 pub(crate) const EFFECT_POSSIBLE: MetricName = metric(

@@ -129,6 +129,7 @@ impl Timeline {
             (None, None) => None,
             (None, Some(_)) => Some(match (self.0.answered(), self.attempts().pop()) {
                 (None, _) => Outcome::Cancelled,
+                (Some(answered), _) if self.0.has_substitute() => answered,
                 (Some(_), Some(last)) => last.outcome,
                 (Some(answered), None) => self.0.failed().map_or(answered, Outcome::from),
             }),

@@ -160,6 +160,15 @@ impl Serialize for TimelineEvent {
                 fields.put("kind", "rejected")?;
                 fields.put("policy", policy.as_str())?;
             }
+            TimelineEventKind::Stale { age, instead_of } => {
+                fields.put("kind", "stale")?;
+                fields.put("age_us", micros(*age))?;
+                fields.known("instead_of", *instead_of)?;
+            }
+            TimelineEventKind::Fallback { instead_of } => {
+                fields.put("kind", "fallback")?;
+                fields.put("instead_of", *instead_of)?;
+            }
             TimelineEventKind::Chaos { fault, delay } => {
                 fields.put("kind", "chaos")?;
                 fields.put("fault", fault.as_str())?;

@@ -22,7 +22,7 @@ const LINES: &[&[&str]] = &[
     &["coding", "dns", "registry", "replay"],
     &["hop", "roots"],
     &["timeout"],
-    &["config_error", "idempotency_key"],
+    &["config_error", "consistency", "idempotency_key"],
     &["callback", "chain", "serde_forms"],
     &[
         "box_error",

@@ -4,6 +4,7 @@ mod decoding;
 mod error_body;
 mod fetch;
 mod framing;
+mod stale;
 mod uploads;
 
 #[cfg(test)]

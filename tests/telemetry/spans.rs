@@ -7,9 +7,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use sevenhops::CircuitBreakerConfig;
     use sevenhops::chaos::ChaosConfig;
     use sevenhops::chaos::{ChaosLayer, Fault};
+    use sevenhops::{CircuitBreakerConfig, Consistency, StaleConfig};
 
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{
@@ -176,6 +176,20 @@ mod tests {
             let charge = retried.post(&two).build().unwrap();
             let charge = retried.execute_with_extensions(charge, &mut shared);
             charge.await.unwrap();
+        }
+        let stale = StaleConfig::new().store_bytes(1 << 20);
+        let available = Client::builder(Duration::from_secs(10))
+            .tls(authority.client_config())
+            .resolver(dns.resolver())
+            .stale(stale)
+            .fallback(|_| std::future::ready(Some(http::Response::new("a default".into()))))
+            .build()
+            .unwrap();
+        server.on_request([CannedResponse::json("1").into()]);
+        let minute = Consistency::StaleFor(Duration::from_secs(60));
+        for consistency in [minute, minute, Consistency::Refuse] {
+            let get = available.get(&two).no_retry().consistency(consistency);
+            get.send().await.unwrap().bytes().await.unwrap();
         }
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
         operation.run(async |_| Ok(())).await.unwrap();
