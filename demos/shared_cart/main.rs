@@ -89,7 +89,7 @@ fn seattle() -> Result<StandardLayer, ConfigError> {
         .min_attempts(4);
     let config = Config::new(Duration::from_millis(500))
         .retry(RetryConfig::new().attempts(1))
-        .breaker(breaker)
+        .circuit_breaker(breaker)
         .stale(StaleConfig::new().store_bytes(1 << 20))
         .destination("/wishes", DestinationConfig::new().stale(wishes));
     StandardLayer::from_config(&config)

@@ -153,7 +153,7 @@ fn parts(config: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
             let why = format_args!("the pattern {pattern} occurs twice: remove one");
             return Err(ConfigError::refused(path, why));
         }
-        if config.stale.has_store() {
+        if own.stale.has_store() {
             let why = "the store is shared by all destinations: set it at the top of the config";
             return Err(ConfigError::refused(
                 format!("{path}.stale.store_bytes"),
