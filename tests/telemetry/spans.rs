@@ -177,20 +177,10 @@ mod tests {
             let charge = retried.execute_with_extensions(charge, &mut shared);
             charge.await.unwrap();
         }
-        let stale = StaleConfig::new().store_bytes(1 << 20);
         let available = Client::builder(Duration::from_secs(10))
             .tls(authority.client_config())
-            .resolver(dns.resolver())
-            .stale(stale)
-            .fallback(|_| std::future::ready(Some(http::Response::new("a default".into()))))
-            .build()
-            .unwrap();
-        server.on_request([CannedResponse::json("1").into()]);
-        let minute = Consistency::StaleFor(Duration::from_secs(60));
-        for consistency in [minute, minute, Consistency::Refuse] {
-            let get = available.get(&two).no_retry().consistency(consistency);
-            get.send().await.unwrap().bytes().await.unwrap();
-        }
+            .resolver(dns.resolver());
+        stand_in(available, &server, &two).await;
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
         operation.run(async |_| Ok(())).await.unwrap();
         let said = names.0.lock().unwrap().clone();
@@ -204,6 +194,21 @@ mod tests {
             .iter()
             .map(|event| (event.name, sorted(event.fields)));
         assert_eq!(said, spans.chain(events).collect());
+    }
+
+    /// Makes calls whose failures a stale response and a fallback stand in for.
+    async fn stand_in(builder: sevenhops::ClientBuilder, server: &FaultServer, url: &str) {
+        let client = builder
+            .stale(StaleConfig::new().store_bytes(1 << 20))
+            .fallback(|_| std::future::ready(Some(http::Response::new("a default".into()))))
+            .build()
+            .unwrap();
+        server.on_request([CannedResponse::json("1").into()]);
+        let minute = Consistency::StaleFor(Duration::from_secs(60));
+        for consistency in [minute, minute, Consistency::Refuse] {
+            let get = client.get(url).no_retry().consistency(consistency);
+            get.send().await.unwrap().bytes().await.unwrap();
+        }
     }
 
     /// Makes one call under its own subscriber.

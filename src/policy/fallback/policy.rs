@@ -97,22 +97,9 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let first = response.poll(&mut cx).map(|response| response.is_some());
         if first.is_ready() {
-            assert!(response.poll(&mut cx).is_ready_and(|again| again.is_none()));
+            assert!(matches!(response.poll(&mut cx), Poll::Ready(None)));
         }
         Some(first)
-    }
-
-    trait ReadyAnd<T> {
-        fn is_ready_and(self, is: impl Fn(T) -> bool) -> bool;
-    }
-
-    impl<T> ReadyAnd<T> for Poll<T> {
-        fn is_ready_and(self, is: impl Fn(T) -> bool) -> bool {
-            match self {
-                Self::Ready(value) => is(value),
-                Self::Pending => false,
-            }
-        }
     }
 
     #[test]

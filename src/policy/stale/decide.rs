@@ -172,6 +172,8 @@ mod tests {
     }
 
     type Lines = &'static [(&'static str, &'static str)];
+    type StoreCase = (Lines, u16, Lines, bool, bool);
+    type AgeCase = (Lines, Lines, u64, u64);
 
     fn terms(asked: Lines, status: u16, response: Lines, is_shared: bool) -> Option<Terms> {
         let status = StatusCode::from_u16(status).unwrap();
@@ -186,7 +188,7 @@ mod tests {
     fn responses_that_are_never_stored() {
         let plain: Lines = &[];
         let bearer: Lines = &[("authorization", "Bearer 1")];
-        let cases: &[(Lines, u16, Lines, bool, bool)] = &[
+        let cases: &[StoreCase] = &[
             // (request, status, response, stored if shared, stored if not)
             (plain, 200, plain, true, true),
             (plain, 203, plain, true, true),
@@ -244,7 +246,7 @@ mod tests {
     #[test]
     fn age_is_bounded_by_the_stricter_of_user_server_and_request() {
         let plain: Lines = &[];
-        let cases: &[(Lines, Lines, u64, u64)] = &[
+        let cases: &[AgeCase] = &[
             // (request, response, the user's window, the greatest age)
             (plain, plain, 60, 60),
             (plain, &[("cache-control", "stale-if-error=20")], 60, 20),
