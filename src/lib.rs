@@ -64,6 +64,7 @@
     )
 )]
 
+mod affinity;
 #[cfg(feature = "client")]
 mod body;
 mod box_error;

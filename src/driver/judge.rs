@@ -18,10 +18,12 @@ use super::source::BodySource;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
+use crate::error::Error;
 use crate::hop::{
     Diagnosis, Effect, Hop, Keyed, Kind, NoRetryReason, Outcome, Policy, TimelineEventKind,
     effect_of_response, is_failure,
 };
+use crate::options::Unmet;
 use crate::policy::Classified;
 use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::failed;
@@ -73,6 +75,10 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
+        if let Some(failure) = self.leaves_its_address(flight, &response) {
+            let flight = std::mem::take(flight);
+            return self.failed(flight, failure, later);
+        }
         let classified = self.classify_response(flight, &response, later);
         let (verdict, watched) = flight.deliver(&response, (classified, now));
         let (head, source) = response.into_parts();
@@ -104,6 +110,21 @@ impl Run {
             }
             Lead::Rejected(error) => NextStep::Fail(error),
         }
+    }
+
+    /// Refuses the response of a service that does not keep the call's session on one address. Only the response shows
+    /// that it is such a service.
+    fn leaves_its_address<R>(
+        &self,
+        flight: &AttemptInFlight,
+        response: &Response<R>,
+    ) -> Option<AttemptFailure> {
+        let leaves = flight.attempt.is_some() && self.call.may_leave_its_address();
+        leaves.then(|| {
+            let is_safe = self.call.method().is_some_and(Method::is_safe);
+            let effect = effect_of_response(response.status(), response.headers(), is_safe);
+            Error::from(Unmet::Affinity).with_effect(effect).into()
+        })
     }
 
     /// Returns the effect according to this response.

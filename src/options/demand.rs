@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Options;
+use crate::affinity::Affinity;
 
 /// The state of a request just before it is sent, at the attempt or at the transport.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +26,12 @@ pub(crate) enum Unmet {
     LostKey,
     OtherKey,
     WholeBody,
+    /// The key of a session is empty.
+    EmptyAffinity,
+    /// The service below does not choose its addresses by the session.
+    Affinity,
+    /// A proxy chooses the address.
+    ProxiedAffinity,
     /// The options were added below the layer that reads them.
     Late,
 }
@@ -41,6 +48,9 @@ impl Options {
                 Some(false) => return Some(Unmet::LostKey),
                 None => return Some(Unmet::Key),
             }
+        }
+        if self.affinity.is_some_and(Affinity::is_empty) {
+            return Some(Unmet::EmptyAffinity);
         }
         if self.whole_body.is_some() && !wire.is_attempt {
             return Some(Unmet::WholeBody);
@@ -64,6 +74,13 @@ impl fmt::Display for Unmet {
                 "Options::idempotency_key was given two different keys in two stacks: give it once"
             }
             Self::WholeBody => "Options::whole_body needs an AttemptLayer in the stack",
+            Self::EmptyAffinity => "Options::affinity needs a key that names a session: it is empty",
+            Self::Affinity => {
+                "Options::affinity needs a Transport below: no other service keeps a session on one address"
+            }
+            Self::ProxiedAffinity => {
+                "Options::affinity needs a connection without a proxy: a proxy chooses the address itself"
+            }
             Self::Late => {
                 "Options were added below the layer that begins the call: add them above it"
             }
@@ -125,6 +142,12 @@ mod tests {
             (&ends, all, None),
             (&ends, Wire::default(), Some(Unmet::Deadline)),
             (&Options::new(), Wire::default(), None),
+            (&Options::new().affinity("a"), Wire::default(), None),
+            (
+                &Options::new().affinity(""),
+                all,
+                Some(Unmet::EmptyAffinity),
+            ),
         ] {
             assert_eq!(options.unmet(&wire), unmet, "{options:?} {wire:?}");
         }

@@ -37,6 +37,7 @@ impl Options {
             key,
             no_key,
             honors_idempotency_keys,
+            affinity,
             inherited,
             #[cfg(feature = "har")]
                 headers: _,
@@ -61,6 +62,7 @@ impl Options {
             self.route = self.route.take().or_else(|| route.clone());
         }
         if is_below {
+            self.affinity = self.affinity.or(*affinity);
             self.inherited.only(inherited.statuses.as_ref());
             self.inherited.only(statuses.as_ref());
         }

@@ -79,3 +79,12 @@ pub(super) fn set_aside(call: &Span, address: IpAddr) {
         "network.peer.address" = address.to_string(),
     );
 }
+
+pub(super) fn affinity_moved(call: &Span, address: IpAddr) {
+    event!(
+        call,
+        Level::WARN,
+        "affinity moved",
+        "network.peer.address" = address.to_string(),
+    );
+}

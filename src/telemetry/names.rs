@@ -175,6 +175,7 @@ pub const EVENTS: &[EventName] = &[
     event("chaos", &["sevenhops.chaos.fault", "sevenhops.chaos.delay"]),
     event("stale dns", &[]),
     event("address set aside", &["network.peer.address"]),
+    event("affinity moved", &["network.peer.address"]),
 ];
 
 /// The metrics.

@@ -62,6 +62,7 @@ impl Serialize for Attempt {
         fields.known("unix_socket", socket.map(|path| path.display().to_string()))?;
         fields.known("peer", self.peer)?;
         fields.known("local", self.local)?;
+        fields.known("affinity_moved", self.affinity_moved.then_some(true))?;
         fields.put("reused", self.reused)?;
         fields.known("connection_age_us", self.connection_age.map(micros))?;
         fields.known("queued", self.queued.then_some(true))?;
