@@ -22,6 +22,11 @@ impl Affinity {
         self == Self::new(b"")
     }
 
+    /// Returns the number that stands for the session in a draw.
+    pub(crate) const fn seed(self) -> u64 {
+        self.0.get()
+    }
+
     /// Returns the rank of an address for this session. The address with the greatest rank is the session's own
     /// (rendezvous hashing): if another one goes, nothing changes for this session.
     pub(crate) fn rank(self, address: IpAddr) -> u64 {
@@ -58,7 +63,7 @@ impl Session {
 }
 
 /// Spreads each bit over the whole number (the finalizer of SplitMix64).
-const fn mix(number: u64) -> u64 {
+pub(crate) const fn mix(number: u64) -> u64 {
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ number >> 31

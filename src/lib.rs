@@ -134,6 +134,7 @@ pub use self::layer::{
 };
 pub use self::options::Options;
 pub use self::policy::breaker::CircuitBreakerConfig;
+pub use self::policy::endpoints::{EndpointConfig, EndpointsConfig};
 pub use self::policy::idempotency::{IdempotencyConfig, IdempotencyKey};
 pub use self::policy::redirect::RedirectConfig;
 pub use self::policy::retry::RetryConfig;

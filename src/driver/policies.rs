@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::Observer;
+use crate::policy::endpoints::Endpoints;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::{Classifier, breaker, retry};
@@ -15,6 +16,8 @@ use crate::timeout::{Timeout, Timeouts};
 pub(crate) struct Policies {
     /// Around everything: the deadline spans all attempts, the waits between them, and the body.
     pub(crate) deadline: Option<Deadline>,
+    /// Over the key: an attempt at another endpoint carries the same one.
+    pub(crate) endpoints: Option<Arc<Endpoints>>,
     /// Over the legs: each attempt, and each leg to the same origin, carries the same key.
     pub(crate) idempotency: Option<Arc<IdempotencyConfig>>,
     /// Over the retry: each leg is a request of its own, with its own destination and budget.

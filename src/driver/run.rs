@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::Request;
 use http::response::Parts;
+use http::{Request, Uri};
 use tokio::time::Instant;
 
 use super::attempt::{ActiveAttempt, AttemptInFlight};
@@ -24,6 +24,8 @@ use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Kind, Policy};
 use crate::policy::breaker::SharedCircuit;
+use crate::policy::endpoints::EndpointChoice;
+use crate::redact::redacted;
 use crate::telemetry::{Span, call_span};
 use crate::timeout::TimeoutKind;
 
@@ -38,6 +40,8 @@ pub(super) struct Run {
     /// The circuit of a new leg, until its first attempt is admitted.
     circuit: Option<Arc<SharedCircuit>>,
     pub(super) legs: Option<Legs>,
+    /// The endpoints of a call to a logical name.
+    pub(super) endpoints: Option<Box<EndpointChoice>>,
     /// The last real response or error, while its retry is tried.
     pub(super) last: Option<Box<Last>>,
     /// The effect that the attempts and legs so far may have had.
@@ -93,6 +97,9 @@ impl Run {
     ) -> Result<AttemptInFlight, AttemptFailure> {
         let span = self.live_span();
         let entered = span.as_ref().map(Span::enter);
+        if let Some(endpoints) = self.policies.endpoints.clone() {
+            self.choose_endpoint(&endpoints, request);
+        }
         if let Some(idempotency) = &self.policies.idempotency
             && let Some(rejected) = idempotency.apply(request, &self.call)
         {
@@ -137,6 +144,7 @@ impl Run {
             turn: None,
             circuit: None,
             legs: None,
+            endpoints: None,
             last: None,
             seen: SeenEffects::NOTHING,
             from,
@@ -147,11 +155,17 @@ impl Run {
 
     /// Begins the leg of a redirect. From here on, the policies of the new URL apply.
     pub(super) fn lead_to(&mut self, head: Head<'_>, now: Instant) {
+        let (_, uri, _) = head;
+        self.follow_config(uri);
+        self.endpoints = None;
+        self.turn_to(head, now);
+    }
+
+    /// From here on, the policies of this URL hold.
+    pub(super) fn follow_config(&mut self, uri: &Uri) {
         if let Some(elsewhere) = &self.elsewhere {
-            let (_, uri, _) = head;
             self.policies = of_leg(elsewhere, uri);
         }
-        self.turn_to(head, now);
     }
 
     /// Begins a leg with this request: its retries, if they are on, and its circuit.
@@ -181,7 +195,9 @@ impl Run {
 
     /// Returns whether another request may follow the first one.
     pub(super) fn may_send_again(&self) -> bool {
-        self.legs.is_some() || self.turn.as_ref().is_some_and(RetryLoop::may_retry)
+        self.legs.is_some()
+            || self.endpoints.is_some()
+            || self.turn.as_ref().is_some_and(RetryLoop::may_retry)
     }
 
     /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
@@ -218,6 +234,10 @@ impl Run {
         let attempt = attempt.as_ref();
         let begin = |policy| ActiveAttempt::begin(policy, (&self.call, follows), request, now);
         let attempt = attempt.map(begin);
+        if let Some(attempt) = attempt.as_ref().filter(|_| self.endpoints.is_some()) {
+            let url = redacted(request.uri());
+            attempt.tracker.facts(|facts| facts.url = Some(url));
+        }
         Ok(AttemptInFlight { admission, attempt })
     }
 

@@ -51,6 +51,7 @@ use crate::timeout::Timeouts;
 /// | an open circuit | keeps its current open time; the next opening has a new one |
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt timeout |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
+/// | the health of endpoints | is forgotten |
 /// | connections, DNS | stay as they are; new connections of a client use the new timeouts |
 ///
 /// # Values that stay
@@ -180,7 +181,12 @@ impl ConfigHandle {
 
 /// Returns the policies of a service under a config.
 fn policies(base: &Policies, plan: &Plan) -> Table<Arc<Policies>> {
-    plan.table.map(|row| Arc::new(under(base, row)))
+    plan.table.map(|row| {
+        Arc::new(Policies {
+            endpoints: plan.endpoints.clone(),
+            ..under(base, row)
+        })
+    })
 }
 
 fn under(base: &Policies, row: &Effective) -> Policies {
@@ -204,6 +210,7 @@ fn under(base: &Policies, row: &Effective) -> Policies {
     let attempt = attempt.map(|attempt| attempt.under(*timeouts, config.propagate_deadline));
     Policies {
         deadline,
+        endpoints: None,
         idempotency: Some(Arc::new(config.idempotency.clone())),
         redirect: Some(Arc::new(config.redirect.clone())),
         retry,

@@ -335,6 +335,7 @@ impl<C: Clone> StandardLayer<C> {
         Policies {
             is_at_wire,
             deadline: Some(self.call.policy()),
+            endpoints: None, // from the config
             idempotency: Some(self.idempotency.policy()),
             redirect: Some(self.redirect.policy()),
             retry: Some(self.retry.policy()),

@@ -27,6 +27,9 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             "http.response.status_code" = i64::from(status.as_u16()),
             "url.full" = url.clone(),
         ),
+        TimelineEventKind::FailedOver { url } => {
+            event!(call, Level::WARN, "failed over", "url.full" = url.clone(),)
+        }
         TimelineEventKind::Replayed => event!(call, Level::INFO, "key replayed"),
         TimelineEventKind::CallerRetry { number } => event!(
             call,

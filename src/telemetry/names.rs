@@ -160,6 +160,7 @@ pub const EVENTS: &[EventName] = &[
         &["sevenhops.wait.duration", "sevenhops.wait.hinted"],
     ),
     event("redirected", &["http.response.status_code", "url.full"]),
+    event("failed over", &["url.full"]),
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
     event("rejected", &["sevenhops.policy"]),

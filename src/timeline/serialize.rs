@@ -152,6 +152,10 @@ impl Serialize for TimelineEvent {
                 fields.put("status", status.as_u16())?;
                 fields.put("url", url)?;
             }
+            TimelineEventKind::FailedOver { url } => {
+                fields.put("kind", "failed_over")?;
+                fields.put("url", url)?;
+            }
             TimelineEventKind::Replayed => fields.put("kind", "replayed")?,
             TimelineEventKind::CallerRetry { number } => {
                 fields.put("kind", "caller_retry")?;
