@@ -66,6 +66,7 @@
     )
 )]
 
+mod affinity;
 #[cfg(feature = "client")]
 mod body;
 mod box_error;
@@ -137,6 +138,7 @@ pub use self::layer::{
 };
 pub use self::options::Options;
 pub use self::policy::breaker::CircuitBreakerConfig;
+pub use self::policy::endpoints::{EndpointConfig, EndpointsConfig};
 pub use self::policy::idempotency::{IdempotencyConfig, IdempotencyKey};
 pub use self::policy::redirect::RedirectConfig;
 pub use self::policy::retry::RetryConfig;

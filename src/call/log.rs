@@ -133,6 +133,11 @@ impl Call {
         self.rest().redirected_to = Some(uri.clone());
     }
 
+    /// Records that the call to a logical name goes to this URL.
+    pub(crate) fn sent_to(&self, uri: &Uri) {
+        self.rest().redirected_to = Some(uri.clone());
+    }
+
     /// Returns the current URL of the call: its own, or the one that a redirect led to.
     pub(crate) fn current_uri(&self) -> Uri {
         let redirected_to = self.rest().redirected_to.clone();

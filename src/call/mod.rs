@@ -36,8 +36,10 @@ pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::state::{Follows, RetryClaim};
 pub(crate) use self::target::CallTarget;
+#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
+pub(crate) use self::wire::unmet_elsewhere;
 #[cfg(feature = "client")]
-pub(crate) use self::wire::unmet;
+pub(crate) use self::wire::{affinity_of, unmet};
 
 /// A call in progress: the state that its layers share. Cheap to clone.
 #[derive(Clone)]

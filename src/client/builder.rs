@@ -21,6 +21,7 @@ use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerConfig, CircuitEvent};
+use crate::policy::endpoints::EndpointsConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
@@ -229,6 +230,12 @@ impl ClientBuilder {
     /// Overrides parts of the config for the calls that match a pattern: see [`Config`](Config#destinations).
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.config = self.config.destination(pattern, config);
+        self
+    }
+
+    /// Sends calls to a logical name to one of several base URLs: see [`EndpointsConfig`].
+    pub fn endpoints(mut self, name: impl Into<String>, endpoints: EndpointsConfig) -> Self {
+        self.config = self.config.endpoints(name, endpoints);
         self
     }
 

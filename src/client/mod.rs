@@ -10,6 +10,7 @@ mod decoded;
 mod fetch;
 mod request;
 mod response;
+mod session;
 
 use std::fmt;
 use std::sync::Arc;

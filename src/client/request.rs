@@ -54,7 +54,7 @@ pub struct RequestBuilder {
     method: Method,
     url: Option<Address>,
     version: Version,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     body: Body,
     /// `None` if the request overrides nothing of its client's config.
     options: Option<Box<Options>>,
@@ -335,7 +335,7 @@ impl RequestBuilder {
         }
     }
 
-    fn with_options(mut self, change: impl FnOnce(Options) -> Options) -> Self {
+    pub(super) fn with_options(mut self, change: impl FnOnce(Options) -> Options) -> Self {
         let options = self.options.take().unwrap_or_default();
         self.options = Some(Box::new(change(*options)));
         self
@@ -345,7 +345,7 @@ impl RequestBuilder {
         self.invalid.get_or_insert_with(|| error.into());
     }
 
-    fn reject(mut self, error: impl Into<BoxError>) -> Self {
+    pub(super) fn reject(mut self, error: impl Into<BoxError>) -> Self {
         self.note(error);
         self
     }

@@ -131,40 +131,35 @@ pub(super) type Destinations = Vec<(String, DestinationConfig)>;
 #[cfg(feature = "serde")]
 pub(super) mod file {
     use std::fmt;
+    use std::marker::PhantomData;
 
-    use serde::de::{Deserializer, MapAccess, Visitor};
-    use serde::ser::Serializer;
+    use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+    use serde::ser::{Serialize, Serializer};
 
-    use super::Destinations;
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        destinations: &Destinations,
+    pub(in super::super) fn serialize<T: Serialize, S: Serializer>(
+        parts: &[(String, T)],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            destinations
-                .iter()
-                .map(|(pattern, config)| (pattern, config)),
-        )
+        serializer.collect_map(parts.iter().map(|(pattern, config)| (pattern, config)))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in super::super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Destinations, D::Error> {
-        deserializer.deserialize_map(Entries)
+    ) -> Result<Vec<(String, T)>, D::Error> {
+        deserializer.deserialize_map(Entries(PhantomData))
     }
 
     /// Keeps both of two equal patterns, so that `build()` can refuse them.
-    struct Entries;
+    struct Entries<T>(PhantomData<T>);
 
-    impl<'de> Visitor<'de> for Entries {
-        type Value = Destinations;
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+        type Value = Vec<(String, T)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a table of configs by host, suffix or route")
+            f.write_str("a table of configs by name")
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Destinations, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut entries = Vec::new();
             while let Some(entry) = map.next_entry()? {
                 entries.push(entry);

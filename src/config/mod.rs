@@ -13,6 +13,7 @@ pub(crate) use self::plan::{Effective, Plan};
 use crate::config_error::ConfigError;
 use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::endpoints::EndpointsConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
@@ -115,6 +116,15 @@ pub struct Config {
         )
     )]
     destinations: Destinations,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            default,
+            with = "destinations::file",
+            skip_serializing_if = "Vec::is_empty"
+        )
+    )]
+    endpoints: Vec<(String, EndpointsConfig)>,
 }
 
 impl Config {
@@ -131,6 +141,7 @@ impl Config {
             stale: StaleConfig::new(),
             propagate_deadline: false,
             destinations: Vec::new(),
+            endpoints: Vec::new(),
         }
     }
 
@@ -194,6 +205,21 @@ impl Config {
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.destinations.push((pattern.into(), config));
         self
+    }
+
+    /// Sends calls to a logical name, the host `name`, to one of several base URLs: see [`EndpointsConfig`].
+    ///
+    /// An invalid or duplicate name is refused when a layer or a client is built.
+    #[must_use]
+    pub fn endpoints(mut self, name: impl Into<String>, endpoints: EndpointsConfig) -> Self {
+        self.endpoints.push((name.into(), endpoints));
+        self
+    }
+
+    /// Returns the logical names, and the endpoints of each.
+    pub fn get_endpoints(&self) -> impl Iterator<Item = (&str, &EndpointsConfig)> {
+        let endpoints = self.endpoints.iter();
+        endpoints.map(|(name, endpoints)| (name.as_str(), endpoints))
     }
 
     /// Returns the deadline.
@@ -262,6 +288,7 @@ impl Config {
             stale: self.stale.clone(),
             propagate_deadline: self.propagate_deadline,
             destinations: Vec::new(),
+            endpoints: self.endpoints.clone(),
         }
     }
 
@@ -277,6 +304,7 @@ impl Config {
             stale: part.stale.clone().over(&self.stale),
             propagate_deadline: part.propagate_deadline.unwrap_or(self.propagate_deadline),
             destinations: self.destinations,
+            endpoints: self.endpoints,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::config_error::ConfigError;
 use crate::destination::{Host, Hosts, Pattern, Table, shown};
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::breaker::CircuitRules;
+use crate::policy::endpoints::{self, Endpoints};
 use crate::policy::retry::Budget;
 use crate::timeout::Timeouts;
 
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     /// The config that the plan was made from.
     pub(crate) config: Config,
     pub(crate) table: Table<Arc<Effective>>,
+    /// The endpoints of logical names; `None` if there are none.
+    pub(crate) endpoints: Option<Arc<Endpoints>>,
 }
 
 /// The values of one row of the table.
@@ -47,6 +50,7 @@ impl Plan {
     /// pattern is invalid or duplicate, or if a route has a breaker or a budget.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         config.redirect.check_alone()?;
+        endpoints::check(&config.endpoints)?;
         let parts = parts(config)?;
         let plan = |route: Option<&str>| {
             let hosts = parts.iter().map(|part| &part.pattern.host);
@@ -76,6 +80,7 @@ impl Plan {
                 plain,
                 routes: routes.collect::<Result<_, ConfigError>>()?,
             },
+            endpoints: Endpoints::new(&config.endpoints),
             config: config.clone(),
         })
     }

@@ -10,19 +10,22 @@ use tokio::time::Instant;
 use super::attempt::AttemptInFlight;
 use super::body::{DriverBody, Truncated};
 use super::drain::{DRAIN_TIME, DrainedBody};
+use super::endpoints::NextEndpoint;
 use super::later::Resend;
 use super::legs::Lead;
-use super::retry_loop::Hint;
+use super::retry_loop::{Hint, RetryLoop};
 use super::run::{Last, Run};
 use super::source::BodySource;
 use super::substitute::FallbackCall;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
+use crate::error::Error;
 use crate::hop::{
     Diagnosis, Effect, Hop, Keyed, Kind, NoRetryReason, Outcome, Policy, TimelineEventKind,
     effect_of_response, is_failure,
 };
+use crate::options::Unmet;
 use crate::policy::Classified;
 use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::failed;
@@ -78,7 +81,16 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
+        if let Some(failure) = self.leaves_its_address(flight, &response) {
+            let flight = std::mem::take(flight);
+            return self.failed(flight, failure, later);
+        }
         let classified = self.classify_response(flight, &response, later);
+        if self.endpoints.is_some() {
+            let judged = || self.call.judged(response.status());
+            let failed = classified.failed.or_else(judged);
+            self.record_endpoint(failed.as_ref(), now);
+        }
         let (verdict, watched) = flight.deliver(&response, (classified, now));
         let (head, source) = response.into_parts();
         let retry = self.retry_response((&head, classified), later);
@@ -109,6 +121,21 @@ impl Run {
             }
             Lead::Rejected(error) => NextStep::Fail(error),
         }
+    }
+
+    /// Refuses the response of a service that does not keep the call's session on one address. Only the response shows
+    /// that it is such a service.
+    fn leaves_its_address<R>(
+        &self,
+        flight: &AttemptInFlight,
+        response: &Response<R>,
+    ) -> Option<AttemptFailure> {
+        let leaves = flight.attempt.is_some() && self.call.may_leave_its_address();
+        leaves.then(|| {
+            let is_safe = self.call.method().is_some_and(Method::is_safe);
+            let effect = effect_of_response(response.status(), response.headers(), is_safe);
+            Error::from(Unmet::Affinity).with_effect(effect).into()
+        })
     }
 
     /// Returns the effect according to this response.
@@ -157,6 +184,9 @@ impl Run {
             by_server: true,
         };
         let headers = Some(&head.headers);
+        let next = self.next_endpoint(judged.effect.max(before), later);
+        let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
+        turn.goes_elsewhere = next == NextEndpoint::Untried;
         let decided = turn.decide((&self.call, policy), (judged, hint), |policy| {
             let saved = later.saved()?;
             Some(failed(
@@ -168,6 +198,7 @@ impl Run {
         });
         match decided {
             Ok(due) => {
+                self.fail_over(next, later);
                 // At most half of the time left after the wait, so that the deadline leaves time for the retry.
                 let spare = self.call.deadline().saturating_duration_since(due) / 2;
                 Some(clock::after(clock::now(), DRAIN_TIME.min(spare)))
@@ -205,8 +236,18 @@ impl Run {
             Some(_) => None,
         };
         flight.fail(&failure, class);
+        self.record_endpoint(Some(&own), clock::now());
+        let may_retry = || self.turn.as_ref().is_some_and(RetryLoop::may_retry);
+        if failure.rejected_by() == Some(Policy::Breaker)
+            && may_retry()
+            && self.next_endpoint(self.seen.all, later) == NextEndpoint::Untried
+        {
+            self.call.rejected_by(Policy::Breaker);
+            self.fail_over(NextEndpoint::Untried, later);
+            return NextStep::Backoff;
+        }
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
-        let Some((turn, policy)) = retries else {
+        let Some((turn, _)) = retries else {
             self.seen.attempt(own.effect);
             return NextStep::Fail(failure);
         };
@@ -228,6 +269,12 @@ impl Run {
             wait: failure.retry_after(),
             by_server: false,
         };
+        let next = self.next_endpoint(own.effect.max(before), later);
+        let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
+        let Some((turn, policy)) = retries else {
+            return NextStep::Fail(failure);
+        };
+        turn.goes_elsewhere = next == NextEndpoint::Untried;
         let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
             let saved = later.saved()?;
             let seen = (own, before);
@@ -235,6 +282,7 @@ impl Run {
         });
         match decided {
             Ok(_) => {
+                self.fail_over(next, later);
                 self.last = Some(Box::new(Last::Failure(failure)));
                 NextStep::Backoff
             }

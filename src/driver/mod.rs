@@ -19,6 +19,7 @@ mod body;
 mod choice;
 mod classify;
 mod drain;
+mod endpoints;
 mod future;
 mod judge;
 mod later;

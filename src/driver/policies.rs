@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::Observer;
+use crate::policy::endpoints::Endpoints;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::{Classifier, breaker, fallback, retry, stale};
@@ -19,6 +20,8 @@ pub(crate) struct Policies {
     pub(crate) fallback: Option<fallback::Policy>,
     /// Around all that sends: the last good response stands in for any failure, also for a passed deadline.
     pub(crate) stale: Option<stale::Policy>,
+    /// Over the key: an attempt at another endpoint carries the same one.
+    pub(crate) endpoints: Option<Arc<Endpoints>>,
     /// Over the legs: each attempt, and each leg to the same origin, carries the same key.
     pub(crate) idempotency: Option<Arc<IdempotencyConfig>>,
     /// Over the retry: each leg is a request of its own, with its own destination and budget.

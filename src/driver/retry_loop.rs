@@ -22,6 +22,8 @@ pub(crate) struct RetryLoop {
     previous: Option<Duration>,
     /// Whether this driver has retried, in this leg or one before it.
     has_retried: bool,
+    /// Whether the next attempt goes to a place that the call has not tried: it waits for nothing.
+    pub(super) goes_elsewhere: bool,
 }
 
 /// The hint for a retry, from the server's head or from an error.
@@ -65,6 +67,7 @@ impl RetryLoop {
             due: now,
             previous: None,
             has_retried,
+            goes_elsewhere: false,
         }
     }
 
@@ -162,7 +165,10 @@ impl RetryLoop {
         let (own, wait) = policy.wait(cause, (retry, self.previous), times);
         let by_server = hint.wait.filter(|_| hint.by_server);
         let checked = by_server.map_or(Ok(()), |hint| policy.check_hint(hint, deadline));
-        let wait = checked.map(|()| wait);
+        let wait = match self.goes_elsewhere {
+            true => Ok(Duration::ZERO),
+            false => checked.map(|()| wait),
+        };
         let account = &mut self.account;
         let after_timeout = diagnosis.kind == Kind::Timeout;
         let withdraw = || account.withdraw(after_timeout, now);
@@ -176,6 +182,9 @@ impl RetryLoop {
         call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);
+        if self.goes_elsewhere {
+            return Ok(self.due);
+        }
         let hinted = hint.by_server && hint.wait.is_some_and(|hint| hint >= own);
         call.note(TimelineEventKind::Waited { wait, hinted });
         Ok(self.due)

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::Request;
 use http::response::Parts;
+use http::{Request, Uri};
 use tokio::time::Instant;
 
 use super::attempt::{ActiveAttempt, AttemptInFlight};
@@ -24,7 +24,9 @@ use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Kind, Policy};
 use crate::policy::breaker::SharedCircuit;
+use crate::policy::endpoints::EndpointChoice;
 use crate::policy::stale::StoreUse;
+use crate::redact::redacted;
 use crate::telemetry::{Span, call_span};
 use crate::timeout::TimeoutKind;
 
@@ -39,6 +41,8 @@ pub(super) struct Run {
     /// The circuit of a new leg, until its first attempt is admitted.
     circuit: Option<Arc<SharedCircuit>>,
     pub(super) legs: Option<Legs>,
+    /// The endpoints of a call to a logical name.
+    pub(super) endpoints: Option<Box<EndpointChoice>>,
     /// The last real response or error, while its retry is tried.
     pub(super) last: Option<Box<Last>>,
     /// The use of the store for stale responses, if the call may use it.
@@ -96,6 +100,9 @@ impl Run {
     ) -> Result<AttemptInFlight, AttemptFailure> {
         let span = self.live_span();
         let entered = span.as_ref().map(Span::enter);
+        if let Some(endpoints) = self.policies.endpoints.clone() {
+            self.choose_endpoint(&endpoints, request);
+        }
         if let Some(idempotency) = &self.policies.idempotency
             && let Some(rejected) = idempotency.apply(request, &self.call)
         {
@@ -140,6 +147,7 @@ impl Run {
             turn: None,
             circuit: None,
             legs: None,
+            endpoints: None,
             last: None,
             stale: None,
             seen: SeenEffects::NOTHING,
@@ -151,11 +159,17 @@ impl Run {
 
     /// Begins the leg of a redirect. From here on, the policies of the new URL apply.
     pub(super) fn lead_to(&mut self, head: Head<'_>, now: Instant) {
+        let (_, uri, _) = head;
+        self.follow_config(uri);
+        self.endpoints = None;
+        self.turn_to(head, now);
+    }
+
+    /// From here on, the policies of this URL hold.
+    pub(super) fn follow_config(&mut self, uri: &Uri) {
         if let Some(elsewhere) = &self.elsewhere {
-            let (_, uri, _) = head;
             self.policies = of_leg(elsewhere, uri);
         }
-        self.turn_to(head, now);
     }
 
     /// Begins a leg with this request: its retries, if they are on, and its circuit.
@@ -185,7 +199,9 @@ impl Run {
 
     /// Returns whether another request may follow the first one.
     pub(super) fn may_send_again(&self) -> bool {
-        self.legs.is_some() || self.turn.as_ref().is_some_and(RetryLoop::may_retry)
+        self.legs.is_some()
+            || self.endpoints.is_some()
+            || self.turn.as_ref().is_some_and(RetryLoop::may_retry)
     }
 
     /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
@@ -222,6 +238,10 @@ impl Run {
         let attempt = attempt.as_ref();
         let begin = |policy| ActiveAttempt::begin(policy, (&self.call, follows), request, now);
         let attempt = attempt.map(begin);
+        if let Some(attempt) = attempt.as_ref().filter(|_| self.endpoints.is_some()) {
+            let url = redacted(request.uri());
+            attempt.tracker.facts(|facts| facts.url = Some(url));
+        }
         Ok(AttemptInFlight { admission, attempt })
     }
 

@@ -358,6 +358,9 @@ impl fmt::Display for Error {
             true => f.write_str("no effect")?,
             false => write!(f, "effect {}", diagnosis.effect)?,
         }
+        if let Some(advice) = diagnosis.advice() {
+            write!(f, " ({advice})")?;
+        }
         if let Some(reason) = self.no_retry_reason() {
             write!(f, "; not retried: {reason}")?;
         }

@@ -115,6 +115,17 @@ impl Diagnosis {
         })
     }
 
+    /// Returns how to read the failure, if it may be the result of an earlier attempt of the same call.
+    pub(crate) const fn advice(&self) -> Option<&'static str> {
+        match (self.kind, self.effect) {
+            (Kind::PreconditionFailed, Effect::Possible) => {
+                Some("this call may have made the change itself: GET the resource and compare")
+            }
+            (Kind::PreconditionFailed, Effect::Done) => Some("this call made the change itself"),
+            _ => None,
+        }
+    }
+
     /// Returns the value of `error.type`: the status code of a failure by status, otherwise the name in the table.
     pub(crate) fn error_type(&self) -> Cow<'static, str> {
         match (self.status, self.hop) {

@@ -37,6 +37,11 @@ pub enum TimelineEventKind {
         /// The URL, without parts that may be secret.
         url: String,
     },
+    /// The next attempt goes to another endpoint of the call's logical name.
+    FailedOver {
+        /// The URL, without parts that may be secret.
+        url: String,
+    },
     /// The server declares that it replayed an earlier response to this idempotency key.
     Replayed,
     /// The call is a retry by the caller: an earlier try of the same request passed through this stack.
@@ -80,6 +85,7 @@ impl fmt::Display for TimelineEventKind {
             Self::Redirected { status, url } => {
                 write!(f, "status {}, redirected to {url}", status.as_u16())
             }
+            Self::FailedOver { url } => write!(f, "failed over to {url}"),
             Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
             Self::Rejected(policy) => write!(f, "rejected by the {policy}"),

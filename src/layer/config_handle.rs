@@ -53,6 +53,7 @@ use crate::timeout::Timeouts;
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt timeout |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
 /// | stored responses | stay, under the new windows; a smaller store evicts; a config without a store forgets all |
+/// | the health of endpoints | is forgotten |
 /// | connections, DNS | stay as they are; new connections of a client use the new timeouts |
 ///
 /// # Values that stay
@@ -209,7 +210,12 @@ impl ConfigHandle {
 
 /// Returns the policies of a service under a config.
 fn policies(base: &Policies, plan: &Plan, store: Option<&Arc<Store>>) -> Table<Arc<Policies>> {
-    plan.table.map(|row| Arc::new(under(base, row, store)))
+    plan.table.map(|row| {
+        Arc::new(Policies {
+            endpoints: plan.endpoints.clone(),
+            ..under(base, row, store)
+        })
+    })
 }
 
 fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Policies {
@@ -235,6 +241,7 @@ fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Polici
         deadline,
         fallback: base.fallback.clone(),
         stale: store.map(|store| stale::Policy::new(Arc::clone(store), &config.stale)),
+        endpoints: None,
         idempotency: Some(Arc::new(config.idempotency.clone())),
         redirect: Some(Arc::new(config.redirect.clone())),
         retry,

@@ -368,6 +368,7 @@ impl<C: Clone> StandardLayer<C> {
             fallback: self.fallback.clone(),
             // The config has the store.
             stale: None,
+            endpoints: None, // from the config
             idempotency: Some(self.idempotency.policy()),
             redirect: Some(self.redirect.policy()),
             retry: Some(self.retry.policy()),

@@ -113,6 +113,7 @@ impl Metrics {
             }
             TimelineEventKind::Waited { .. }
             | TimelineEventKind::Redirected { .. }
+            | TimelineEventKind::FailedOver { .. }
             | TimelineEventKind::Replayed
             | TimelineEventKind::CallerRetry { .. }
             | TimelineEventKind::Chaos { .. } => {}

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Options;
+use crate::affinity::Affinity;
 use crate::consistency::Consistency;
 
 /// The state of a request just before it is sent, at the attempt or at the transport.
@@ -29,6 +30,12 @@ pub(crate) enum Unmet {
     OtherKey,
     WholeBody,
     Stale,
+    /// The key of a session is empty.
+    EmptyAffinity,
+    /// The service below does not choose its addresses by the session.
+    Affinity,
+    /// A proxy chooses the address.
+    ProxiedAffinity,
     /// The options were added below the layer that reads them.
     Late,
 }
@@ -45,6 +52,9 @@ impl Options {
                 Some(false) => return Some(Unmet::LostKey),
                 None => return Some(Unmet::Key),
             }
+        }
+        if self.affinity.is_some_and(Affinity::is_empty) {
+            return Some(Unmet::EmptyAffinity);
         }
         if self.whole_body.is_some() && !wire.is_attempt {
             return Some(Unmet::WholeBody);
@@ -74,6 +84,13 @@ impl fmt::Display for Unmet {
             Self::WholeBody => "Options::whole_body needs an AttemptLayer in the stack",
             Self::Stale => {
                 "Options::consistency needs a StaleLayer in the stack, or a client with a store"
+            }
+            Self::EmptyAffinity => "Options::affinity needs a key that names a session: it is empty",
+            Self::Affinity => {
+                "Options::affinity needs a Transport below: no other service keeps a session on one address"
+            }
+            Self::ProxiedAffinity => {
+                "Options::affinity needs a connection without a proxy: a proxy chooses the address itself"
             }
             Self::Late => {
                 "Options were added below the layer that begins the call: add them above it"
@@ -157,6 +174,12 @@ mod tests {
             (&ends, all, None),
             (&ends, Wire::default(), Some(Unmet::Deadline)),
             (&Options::new(), Wire::default(), None),
+            (&Options::new().affinity("a"), Wire::default(), None),
+            (
+                &Options::new().affinity(""),
+                all,
+                Some(Unmet::EmptyAffinity),
+            ),
         ] {
             assert_eq!(options.unmet(&wire), unmet, "{options:?} {wire:?}");
         }

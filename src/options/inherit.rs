@@ -39,6 +39,7 @@ impl Options {
             no_key,
             honors_idempotency_keys,
             consistency,
+            affinity,
             inherited,
             #[cfg(feature = "har")]
                 headers: _,
@@ -69,6 +70,7 @@ impl Options {
             self.route = self.route.take().or_else(|| route.clone());
         }
         if is_below {
+            self.affinity = self.affinity.or(*affinity);
             self.inherited.only(inherited.statuses.as_ref());
             self.inherited.only(statuses.as_ref());
         }

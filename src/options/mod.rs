@@ -15,6 +15,7 @@ use http::{HeaderMap, StatusCode};
 pub(crate) use self::demand::{Unmet, Wire};
 pub(crate) use self::inherit::Relation;
 
+use crate::affinity::Affinity;
 use crate::clock;
 use crate::consistency::Consistency;
 use crate::idempotency_key::IdempotencyKey;
@@ -72,6 +73,7 @@ use crate::timeout::Timeout;
 /// | `idempotency_key` | demand | on the request wherever it is missing | not passed on |
 /// | `whole_body` | demand | once, in the innermost attempt | not passed on |
 /// | `whole_body` | restraint: its bound | the smaller | the smaller |
+/// | `affinity` | demand | in each one that has none of its own | not passed on |
 /// | `route` | choice | for the same method and URI | not passed on |
 /// | `keep_headers` | label | not passed on | not passed on |
 #[derive(Clone, Debug, Default)]
@@ -89,6 +91,7 @@ pub struct Options {
     pub(crate) no_key: bool,
     pub(crate) honors_idempotency_keys: Option<bool>,
     pub(crate) consistency: Option<Consistency>,
+    pub(crate) affinity: Option<Affinity>,
     pub(crate) inherited: Inherited,
     #[cfg(feature = "har")]
     pub(crate) headers: Option<Arc<[HeaderName]>>,
@@ -207,6 +210,38 @@ impl Options {
     #[must_use]
     pub fn consistency(mut self, consistency: Consistency) -> Self {
         self.consistency = Some(consistency);
+        self
+    }
+
+    /// Keeps the calls of a session on one address of their destination, so that no read shows older data than a read
+    /// before it. `key` names the session, for example a user. The addresses of a destination may be replicas, and
+    /// a write reaches them one after another.
+    ///
+    /// Sessions share the addresses evenly (rendezvous hashing). Each process chooses the same address for a key. While
+    /// that address cannot be reached or fails, the call goes to the next one in the key's own order. The timeline then
+    /// says that reads may go back in time ([`Attempt::is_affinity_moved`](crate::hop::Attempt::is_affinity_moved)). The call goes
+    /// back to the first address when it is healthy again.
+    ///
+    /// A [`Transport`](crate::Transport) below carries this out. Another client fails the request at encode, and so does
+    /// a proxy, which chooses the address itself. A service that is not from this crate is noticed only by its response:
+    /// the call then fails, with the effect of that response. The key is not kept: no span, log or timeline shows it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use sevenhops::Options;
+    ///
+    /// let options = Options::new().affinity("user-4711");
+    /// # drop(options);
+    /// ```
+    ///
+    /// # How people get it wrong
+    ///
+    /// - A load balancer stands between the client and the replicas: it has one address, and chooses the replica.
+    /// - The key names one request and not a session: then each call may go elsewhere.
+    #[must_use]
+    pub fn affinity(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.affinity = Some(Affinity::new(key.as_ref()));
         self
     }
 

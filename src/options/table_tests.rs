@@ -39,7 +39,7 @@ const EITHER: (&str, &str) = ("if one of them says so", "if one of them says so"
 const NOT: &str = "not passed on";
 
 #[rustfmt::skip]
-const TABLE: [Row; 18] = [
+const TABLE: [Row; 19] = [
     row(("deadline", "deadline"), "restraint", ("the earlier instant", "the earlier instant")),
     row(("inherited", "inherit"), "restraint", ("the earlier instant; no retry where a caller retries", "the same")),
     row(("attempts", "attempts"), "restraint", ("the fewer", "the fewer")),
@@ -56,6 +56,7 @@ const TABLE: [Row; 18] = [
     row(("key", "idempotency_key"), "demand", ("on the request wherever it is missing", NOT)),
     row(("whole_body", "whole_body"), "demand", ("once, in the innermost attempt", NOT)),
     row(("whole_body", "whole_body"), "restraint: its bound", ("the smaller", "the smaller")),
+    row(("affinity", "affinity"), "demand", ("in each one that has none of its own", NOT)),
     row(("route", "route"), "choice", ("for the same method and URI", NOT)),
     row(("headers", "keep_headers"), "label", (NOT, NOT)),
 ];
@@ -84,6 +85,7 @@ fn every_option_has_a_row_that_says_how_it_is_inherited() {
         no_key,
         honors_idempotency_keys,
         consistency,
+        affinity,
         inherited,
         #[cfg(feature = "har")]
         headers,
@@ -345,6 +347,18 @@ async fn earlier_deadline_holds_and_a_duration_does_not_begin_anew() {
         }
         let outer = Options::new().deadline(Timeout::from_secs(1));
         assert_eq!(merged(Options::new(), &outer, relation).deadline, None);
+    }
+}
+
+#[test]
+fn affinity_passes_to_every_stack_below_that_has_none() {
+    let (outer, own) = (Options::new().affinity("a"), Options::new().affinity("b"));
+    for relation in ALL {
+        let below = merged(Options::new(), &outer, relation);
+        let expected = outer.affinity.filter(|_| relation != Operation);
+        assert_eq!(below.affinity, expected, "{relation:?}");
+        let below = merged(own.clone(), &outer, relation);
+        assert_eq!(below.affinity, own.affinity, "{relation:?}");
     }
 }
 

@@ -9,6 +9,7 @@ mod keyed;
 mod latest;
 
 pub mod breaker;
+pub mod endpoints;
 pub mod fallback;
 pub mod idempotency;
 pub mod redirect;

@@ -28,6 +28,9 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             "http.response.status_code" = i64::from(status.as_u16()),
             "url.full" = url.clone(),
         ),
+        TimelineEventKind::FailedOver { url } => {
+            event!(call, Level::WARN, "failed over", "url.full" = url.clone(),)
+        }
         TimelineEventKind::Replayed => event!(call, Level::INFO, "key replayed"),
         TimelineEventKind::CallerRetry { number } => event!(
             call,
@@ -90,6 +93,15 @@ pub(super) fn set_aside(call: &Span, address: IpAddr) {
         call,
         Level::WARN,
         "address set aside",
+        "network.peer.address" = address.to_string(),
+    );
+}
+
+pub(super) fn affinity_moved(call: &Span, address: IpAddr) {
+    event!(
+        call,
+        Level::WARN,
+        "affinity moved",
         "network.peer.address" = address.to_string(),
     );
 }

@@ -160,6 +160,7 @@ pub const EVENTS: &[EventName] = &[
         &["sevenhops.wait.duration", "sevenhops.wait.hinted"],
     ),
     event("redirected", &["http.response.status_code", "url.full"]),
+    event("failed over", &["url.full"]),
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
     event("rejected", &["sevenhops.policy"]),
@@ -177,6 +178,7 @@ pub const EVENTS: &[EventName] = &[
     event("chaos", &["sevenhops.chaos.fault", "sevenhops.chaos.delay"]),
     event("stale dns", &[]),
     event("address set aside", &["network.peer.address"]),
+    event("affinity moved", &["network.peer.address"]),
 ];
 
 /// The metrics.

@@ -62,6 +62,7 @@ impl Serialize for Attempt {
         fields.known("unix_socket", socket.map(|path| path.display().to_string()))?;
         fields.known("peer", self.peer)?;
         fields.known("local", self.local)?;
+        fields.known("affinity_moved", self.affinity_moved.then_some(true))?;
         fields.put("reused", self.reused)?;
         fields.known("connection_age_us", self.connection_age.map(micros))?;
         fields.known("queued", self.queued.then_some(true))?;
@@ -149,6 +150,10 @@ impl Serialize for TimelineEvent {
             TimelineEventKind::Redirected { status, url } => {
                 fields.put("kind", "redirected")?;
                 fields.put("status", status.as_u16())?;
+                fields.put("url", url)?;
+            }
+            TimelineEventKind::FailedOver { url } => {
+                fields.put("kind", "failed_over")?;
                 fields.put("url", url)?;
             }
             TimelineEventKind::Replayed => fields.put("kind", "replayed")?,

@@ -15,6 +15,7 @@ mod no_proxy;
 mod options;
 mod pool;
 mod proxy;
+mod recent;
 mod refresh;
 mod request;
 mod resolve;

@@ -25,6 +25,7 @@ const LINES: &[&[&str]] = &[
     &["config_error", "consistency", "idempotency_key"],
     &["callback", "chain", "serde_forms"],
     &[
+        "affinity",
         "box_error",
         "clock",
         "destination",

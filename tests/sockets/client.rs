@@ -5,6 +5,7 @@ mod error_body;
 mod fetch;
 mod framing;
 mod stale;
+mod unchanged;
 mod uploads;
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ mod dns;
 #[cfg(test)]
 mod encrypted_dns;
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod filter;
