@@ -143,9 +143,11 @@ pub(super) mod file {
         serializer.collect_map(parts.iter().map(|(pattern, config)| (pattern, config)))
     }
 
+    type Parts<T> = Vec<(String, T)>;
+
     pub(in super::super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Vec<(String, T)>, D::Error> {
+    ) -> Result<Parts<T>, D::Error> {
         deserializer.deserialize_map(Entries(PhantomData))
     }
 

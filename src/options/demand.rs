@@ -107,6 +107,15 @@ mod tests {
     use crate::policy::idempotency::IdempotencyKey;
     use crate::timeout::Timeout;
 
+    /// Returns a wire without the key, one without a store, and one without the attempt policy.
+    fn variants(all: Wire) -> (Wire, Wire, Wire) {
+        let (mut lost, mut storeless, mut partial) = (all, all, all);
+        lost.key = Some(false);
+        storeless.keeps_responses = false;
+        partial.is_attempt = false;
+        (lost, storeless, partial)
+    }
+
     #[test]
     fn open_demand_is_named_at_the_wire() {
         let all = Wire {
@@ -122,19 +131,13 @@ mod tests {
         let minute = std::time::Duration::from_secs(60);
         let stale = Options::new().consistency(Consistency::StaleFor(minute));
         let refuse = Options::new().consistency(Consistency::Refuse);
+        let (lost, storeless, partial) = variants(all);
         let mut two = keyed.clone();
         two.inherited.keys_differ = true;
         for (options, wire, unmet) in [
             (&keyed, all, None),
             (&keyed, Wire { key: None, ..all }, Some(Unmet::Key)),
-            (
-                &keyed,
-                Wire {
-                    key: Some(false),
-                    ..all
-                },
-                Some(Unmet::LostKey),
-            ),
+            (&keyed, lost, Some(Unmet::LostKey)),
             (
                 &keyed,
                 Wire {
@@ -146,31 +149,10 @@ mod tests {
             ),
             (&two, all, Some(Unmet::OtherKey)),
             (&whole, all, None),
-            (
-                &whole,
-                Wire {
-                    is_attempt: false,
-                    ..all
-                },
-                Some(Unmet::WholeBody),
-            ),
+            (&whole, partial, Some(Unmet::WholeBody)),
             (&stale, all, None),
-            (
-                &stale,
-                Wire {
-                    keeps_responses: false,
-                    ..all
-                },
-                Some(Unmet::Stale),
-            ),
-            (
-                &refuse,
-                Wire {
-                    keeps_responses: false,
-                    ..all
-                },
-                None,
-            ),
+            (&stale, storeless, Some(Unmet::Stale)),
+            (&refuse, storeless, None),
             (&ends, all, None),
             (&ends, Wire::default(), Some(Unmet::Deadline)),
             (&Options::new(), Wire::default(), None),
