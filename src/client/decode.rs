@@ -8,14 +8,18 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
-/// Returns the character encoding that the content type names, or UTF-8 if it names no known one.
-pub(super) fn charset(headers: &HeaderMap) -> &'static Encoding {
+/// Returns the character encoding that the content type names. `None` if it names no known one.
+pub(super) fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
     let kind = headers
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok());
     let label = kind.and_then(|kind| parameter(kind, "charset"));
-    let known = label.and_then(|label| Encoding::for_label_no_replacement(label.as_bytes()));
-    known.unwrap_or(UTF_8)
+    label.and_then(labeled)
+}
+
+/// Returns the encoding with this label of the Encoding Standard.
+pub(super) fn labeled(label: &str) -> Option<&'static Encoding> {
+    Encoding::for_label_no_replacement(label.as_bytes())
 }
 
 /// Returns the value of the first parameter of this name (RFC 9110 §5.6.6), without its quotes.
@@ -84,7 +88,7 @@ mod tests {
     fn read(kind: Option<&'static [u8]>, body: &'static [u8]) -> String {
         let kind = kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_bytes(kind).unwrap()));
         let headers = kind.into_iter().collect();
-        text(Bytes::from_static(body), charset(&headers))
+        text(Bytes::from_static(body), charset(&headers).unwrap_or(UTF_8))
     }
 
     #[test]

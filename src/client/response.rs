@@ -1,11 +1,14 @@
 use std::fmt;
+use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
+use encoding_rs::{Encoding, UTF_8};
 use http::response::Parts;
 use http::{Extensions, HeaderMap, StatusCode, Uri, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use url::Url;
 
 use super::ResponseBody;
 use super::body::{encoding, failed};
@@ -105,6 +108,29 @@ impl Response {
         &self.uri
     }
 
+    /// Returns the URL of the response, like [`uri`](Self::uri), as a parsed URL. `None` for a response without a URL: it
+    /// was not received by this crate.
+    #[must_use]
+    pub fn url(&self) -> Option<Url> {
+        Url::parse(&self.uri.to_string()).ok()
+    }
+
+    /// Returns the address of the peer that sent the response: the server, or the proxy. `None` for a unix socket, and
+    /// for a response that did not come through this crate's transport.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
+    /// let response = client.get("https://api.test/").send().await?;
+    /// println!("{:?} answered for {}", response.remote_addr(), response.uri());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.timeline()?.attempts().pop()?.peer_addr()
+    }
+
     /// Returns the timeline of the call so far. It continues while the body is received. `None` for a response that was
     /// not received by this crate.
     #[must_use]
@@ -138,6 +164,31 @@ impl Response {
     ///
     /// Fails with the hop, the kind and the effect of the status. The body is dropped.
     pub fn error_for_status(self) -> Result<Self, Error> {
+        match self.status_error() {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
+
+    /// Returns a status of 400 and above as an error, like [`error_for_status`](Self::error_for_status), and keeps the
+    /// response, for example to read the body of the error.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn f(client: sevenhops::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let response = client.get("https://api.test/v1/charges").send().await?;
+    /// if let Err(error) = response.error_for_status_ref() {
+    ///     let explanation = response.text().await?;
+    ///     return Err(format!("{error}: {explanation}").into());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails with the hop, the kind and the effect of the status.
+    pub fn error_for_status_ref(&self) -> Result<&Self, Error> {
         match self.status_error() {
             Some(error) => Err(error),
             None => Ok(self),
@@ -241,8 +292,38 @@ impl Response {
     ///
     /// Fails like [`bytes`](Self::bytes), and at decode if the body has a coding that the client cannot decode.
     pub async fn text(self) -> Result<String, Error> {
+        self.text_or(UTF_8).await
+    }
+
+    /// Returns the whole body as text, like [`text`](Self::text), but reads it in `default` if `Content-Type` names no
+    /// charset, or one that is unknown.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
+    /// let old_page = client.get("https://files.test/prices.txt").send().await?;
+    /// let prices = old_page.text_with_charset("windows-1252").await?;
+    /// # drop(prices); Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`text`](Self::text), and at decode if `default` is not a label of the
+    /// [Encoding Standard](https://encoding.spec.whatwg.org/#names-and-labels).
+    pub async fn text_with_charset(self, default: &str) -> Result<String, Error> {
+        match decode::labeled(default) {
+            Some(default) => self.text_or(default).await,
+            None => {
+                let reason = format!("{default:?} is not a charset of the Encoding Standard");
+                Err(failed(Kind::Malformed, &self.timeline).because(ReasonText::new(reason)))
+            }
+        }
+    }
+
+    async fn text_or(self, default: &'static Encoding) -> Result<String, Error> {
         let response = self.decoded()?;
-        let encoding = decode::charset(response.headers());
+        let encoding = decode::charset(response.headers()).unwrap_or(default);
         Ok(decode::text(response.bytes().await?, encoding))
     }
 
@@ -281,12 +362,13 @@ where
 {
     fn from(response: http::Response<B>) -> Self {
         let call = response.extensions().get::<Call>().cloned();
+        let uri = call.as_ref().map(Call::current_uri).unwrap_or_default();
         let timeline = call.map(|call| call.timeline());
         let (head, body) = response.into_parts();
         Self {
             body: ResponseBody::new(body, timeline.clone()),
             head,
-            uri: Uri::default(),
+            uri,
             timeline,
             max_body_bytes: usize::MAX,
         }

@@ -4,6 +4,7 @@ mod decoding;
 mod error_body;
 mod fetch;
 mod framing;
+mod response;
 mod uploads;
 
 #[cfg(test)]
