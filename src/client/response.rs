@@ -13,6 +13,7 @@ use url::Url;
 use super::ResponseBody;
 use super::body::{encoding, failed};
 use super::decode;
+use crate::body::Progress;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::diagnose::Edge;
@@ -251,6 +252,28 @@ impl Response {
             }
         }
         Ok(None)
+    }
+
+    /// Calls `observe` with each piece of the body that is read: with the bytes read so far, and the length of the body
+    /// if it is known. Both count the decoded body. A panic of `observe` is ignored.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
+    /// let response = client.get("https://files.test/backup.tar").send().await?;
+    /// let response = response.on_progress(|read, total| println!("{read} of {total:?} bytes"));
+    /// let backup = response.bytes().await?;
+    /// # drop(backup); Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn on_progress(
+        mut self,
+        observe: impl Fn(u64, Option<u64>) + Send + Sync + 'static,
+    ) -> Self {
+        let progress = Progress::new("Response::on_progress", observe);
+        self.body = self.body.counted(progress);
+        self
     }
 
     /// Returns the body as a stream of pieces.

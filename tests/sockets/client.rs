@@ -4,6 +4,7 @@ mod decoding;
 mod error_body;
 mod fetch;
 mod framing;
+mod progress;
 mod response;
 mod uploads;
 
