@@ -3,6 +3,7 @@
 #[cfg(feature = "reqwest-middleware")]
 mod extension;
 mod counted;
+mod joined;
 mod made;
 pub(crate) mod measured;
 #[cfg(feature = "reqwest")]
@@ -25,6 +26,7 @@ use http_body_util::{BodyExt, Full};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::extension::BodyExtension;
 pub(crate) use self::counted::{Counted, Progress};
+use self::joined::Joined;
 use self::made::Made;
 use self::measured::Measured;
 #[cfg(feature = "reqwest")]
@@ -62,6 +64,8 @@ enum Content {
     Announced(Box<Measured<Body>>),
     /// A body whose progress is reported.
     Counted(Box<Counted<Body>>),
+    /// Bodies that are sent one after another.
+    Joined(Joined),
 }
 
 type Stream = UnsyncBoxBody<Bytes, BoxError>;
@@ -201,6 +205,11 @@ impl Body {
         Self(Content::Counted(Box::new(Counted::new(self, progress))))
     }
 
+    /// Joins bodies to one, in this order.
+    pub(crate) fn joined(parts: Vec<Self>) -> Self {
+        Self(Content::Joined(Joined::new(parts)))
+    }
+
     /// Returns a body that fails unless it has this length. A body of bytes always knows its length.
     #[cfg(feature = "reqwest")]
     pub(crate) fn measured(self, length: Option<u64>) -> Self {
@@ -233,6 +242,7 @@ impl Body {
             Content::Made(made) => made.poll_made(cx),
             Content::Announced(measured) => measured.source_mut().poll_made(cx),
             Content::Counted(counted) => counted.source_mut().poll_made(cx),
+            Content::Joined(joined) => joined.poll_made(cx),
         }
     }
 
@@ -240,6 +250,7 @@ impl Body {
         let measured = match &self.0 {
             Content::Announced(measured) => measured,
             Content::Counted(counted) => return counted.source().check_length(),
+            Content::Joined(joined) => return joined.check_length(),
             Content::Bytes(_) | Content::Stream(_) | Content::Made(_) => return Ok(()),
         };
         measured.source().check_length()?;
@@ -291,6 +302,7 @@ impl CloneBody for Body {
                 let counted = counted.again(counted.source().clone_body()?);
                 Some(Self(Content::Counted(Box::new(counted))))
             }
+            Content::Joined(joined) => joined.anew().map(|joined| Self(Content::Joined(joined))),
         }
     }
 }
@@ -313,6 +325,7 @@ impl HttpBody for Body {
             Content::Made(made) => made.poll_frame(cx),
             Content::Announced(measured) => Pin::new(&mut **measured).poll_frame(cx),
             Content::Counted(counted) => Pin::new(&mut **counted).poll_frame(cx),
+            Content::Joined(joined) => Pin::new(joined).poll_frame(cx),
         }
     }
 
@@ -323,6 +336,7 @@ impl HttpBody for Body {
             Content::Made(made) => made.is_end_stream(),
             Content::Announced(measured) => measured.is_end_stream(),
             Content::Counted(counted) => counted.is_end_stream(),
+            Content::Joined(joined) => joined.is_end_stream(),
         }
     }
 
@@ -338,6 +352,7 @@ impl HttpBody for Body {
                 None => measured.size_hint(),
             },
             Content::Counted(counted) => counted.size_hint(),
+            Content::Joined(joined) => joined.size_hint(),
         }
     }
 }

@@ -7,7 +7,9 @@ mod builder;
 mod conversions;
 mod decode;
 mod decoded;
+mod events;
 mod fetch;
+pub mod multipart;
 mod request;
 mod response;
 
@@ -21,6 +23,7 @@ pub use self::body::ResponseBody;
 pub use self::builder::ClientBuilder;
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::conversions::shared;
+pub use self::events::{EventStream, ServerSentEvent};
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 

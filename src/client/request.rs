@@ -338,7 +338,7 @@ impl RequestBuilder {
         self.invalid.get_or_insert_with(|| error.into());
     }
 
-    fn reject(mut self, error: impl Into<BoxError>) -> Self {
+    pub(super) fn reject(mut self, error: impl Into<BoxError>) -> Self {
         self.note(error);
         self
     }

@@ -43,10 +43,10 @@ use crate::timeline::Timeline;
 /// ```
 pub struct Response {
     head: Parts,
-    body: ResponseBody,
+    pub(super) body: ResponseBody,
     pub(super) uri: Uri,
-    timeline: Option<Timeline>,
-    max_body_bytes: usize,
+    pub(super) timeline: Option<Timeline>,
+    pub(super) max_body_bytes: usize,
 }
 
 impl Response {

@@ -2,8 +2,10 @@
 
 mod decoding;
 mod error_body;
+mod events;
 mod fetch;
 mod framing;
+mod multipart;
 mod progress;
 mod response;
 mod uploads;
