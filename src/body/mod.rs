@@ -88,8 +88,8 @@ impl Body {
     }
 
     /// Creates a body of a stream of pieces. Its length is unknown: announce it with
-    /// [`with_length`](Self::with_length), or HTTP/1 sends the body in chunks. It is sent once: for a stream that can be
-    /// retried see [`retryable`](Self::retryable).
+    /// [`with_length`](Self::with_length), or HTTP/1 sends the body in chunks. It is sent once: for a stream that can
+    /// be retried see [`retryable`](Self::retryable).
     ///
     /// # Example
     ///
@@ -180,9 +180,9 @@ impl Body {
         Self(Content::Announced(Box::new(measured)))
     }
 
-    /// Calls `observe` whenever the connection takes a piece of the body: with the bytes taken so far, and the length of
-    /// the body if it is known. The last part may still be in the buffers of the connection. Another attempt counts from
-    /// the beginning again.
+    /// Calls `observe` whenever the connection takes a piece of the body: with the bytes taken so far, and the length
+    /// of the body if it is known. The last part may still be in the buffers of the connection. Another attempt counts
+    /// from the beginning again.
     ///
     /// A panic of `observe` is ignored. It runs on the task of the connection, so it must not block.
     ///

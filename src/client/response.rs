@@ -109,8 +109,8 @@ impl Response {
         &self.uri
     }
 
-    /// Returns the URL of the response, like [`uri`](Self::uri), as a parsed URL. `None` for a response without a URL: it
-    /// was not received by this crate.
+    /// Returns the URL of the response, like [`uri`](Self::uri), as a parsed URL. `None` for a response without a URL:
+    /// it was not received by this crate.
     #[must_use]
     pub fn url(&self) -> Option<Url> {
         Url::parse(&self.uri.to_string()).ok()

@@ -1,5 +1,6 @@
 //! Tests the client on real loopback sockets.
 
+mod cookies;
 mod decoding;
 mod error_body;
 mod events;

@@ -96,8 +96,8 @@ impl EventStream {
             .transpose()
     }
 
-    /// Returns the id of the last event, for the header `Last-Event-ID` of a request that continues the stream. Empty if
-    /// the server sent none.
+    /// Returns the id of the last event, for the header `Last-Event-ID` of a request that continues the stream. Empty
+    /// if the server sent none.
     #[must_use]
     pub fn last_event_id(&self) -> &str {
         self.parser.last_event_id()
