@@ -137,7 +137,7 @@ pub(super) fn failed(kind: Kind, timeline: &Option<Timeline>) -> Error {
     failed_at((Hop::Decode, kind), timeline)
 }
 
-fn failed_at((hop, kind): (Hop, Kind), timeline: &Option<Timeline>) -> Error {
+pub(super) fn failed_at((hop, kind): (Hop, Kind), timeline: &Option<Timeline>) -> Error {
     let Some(Timeline(call)) = timeline else {
         let mut diagnosis = Diagnosis::undecoded(kind);
         diagnosis.hop = Some(hop);

@@ -2,6 +2,7 @@
 
 mod cookies;
 mod decoding;
+mod download;
 mod error_body;
 mod events;
 mod fetch;
