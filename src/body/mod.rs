@@ -1,8 +1,8 @@
 //! The body of a request: bytes, a stream, or a stream that is created for each attempt.
 
+mod counted;
 #[cfg(feature = "reqwest-middleware")]
 mod extension;
-mod counted;
 mod joined;
 mod made;
 pub(crate) mod measured;
@@ -23,9 +23,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
+pub(crate) use self::counted::{Counted, Progress};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::extension::BodyExtension;
-pub(crate) use self::counted::{Counted, Progress};
 use self::joined::Joined;
 use self::made::Made;
 use self::measured::Measured;

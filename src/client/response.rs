@@ -2,7 +2,6 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use encoding_rs::{Encoding, UTF_8};
 use http::response::Parts;
 use http::{Extensions, HeaderMap, StatusCode, Uri, Version};
 use http_body::Body as HttpBody;
@@ -303,51 +302,6 @@ impl Response {
             whole.extend_from_slice(&piece);
         }
         Ok(whole.freeze())
-    }
-
-    /// Returns the whole body as text, in the charset that `Content-Type` names.
-    ///
-    /// A byte order mark overrides that charset, and is left out. Without a charset, or with one that the
-    /// [Encoding Standard](https://encoding.spec.whatwg.org/#names-and-labels) does not know, the body is read as
-    /// UTF-8. Malformed sequences are replaced by U+FFFD.
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`bytes`](Self::bytes), and at decode if the body has a coding that the client cannot decode.
-    pub async fn text(self) -> Result<String, Error> {
-        self.text_or(UTF_8).await
-    }
-
-    /// Returns the whole body as text, like [`text`](Self::text), but reads it in `default` if `Content-Type` names no
-    /// charset, or one that is unknown.
-    ///
-    /// # Example
-    ///
-    /// ```no_run
-    /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
-    /// let old_page = client.get("https://files.test/prices.txt").send().await?;
-    /// let prices = old_page.text_with_charset("windows-1252").await?;
-    /// # drop(prices); Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`text`](Self::text), and at decode if `default` is not a label of the
-    /// [Encoding Standard](https://encoding.spec.whatwg.org/#names-and-labels).
-    pub async fn text_with_charset(self, default: &str) -> Result<String, Error> {
-        match decode::labeled(default) {
-            Some(default) => self.text_or(default).await,
-            None => {
-                let reason = format!("{default:?} is not a charset of the Encoding Standard");
-                Err(failed(Kind::Malformed, &self.timeline).because(ReasonText::new(reason)))
-            }
-        }
-    }
-
-    async fn text_or(self, default: &'static Encoding) -> Result<String, Error> {
-        let response = self.decoded()?;
-        let encoding = decode::charset(response.headers()).unwrap_or(default);
-        Ok(decode::text(response.bytes().await?, encoding))
     }
 
     /// Returns the whole body, read as JSON.
