@@ -12,8 +12,10 @@ use crate::callback::{self, Site};
 /// The user's observer, behind `catch_unwind`.
 pub(crate) struct Progress {
     site: Site,
-    observe: Box<dyn Fn(u64, Option<u64>) + Send + Sync>,
+    observe: Box<Observe>,
 }
+
+type Observe = dyn Fn(u64, Option<u64>) + Send + Sync;
 
 impl Progress {
     pub(crate) fn new(
@@ -132,8 +134,10 @@ mod tests {
 
     use super::*;
 
+    type Report = (u64, Option<u64>);
+
     /// Returns the reports and the lengths of the parts of a body of bytes.
-    async fn passed(bytes: &'static [u8]) -> (Vec<(u64, Option<u64>)>, Vec<usize>) {
+    async fn passed(bytes: &'static [u8]) -> (Vec<Report>, Vec<usize>) {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&reports);
         let progress = Progress::new("Test::on_progress", move |passed, total| {

@@ -292,8 +292,11 @@ fn validator(headers: &HeaderMap) -> Option<HeaderValue> {
         .flatten()
 }
 
-/// Reads `bytes 5-9/10`: the first byte, the last one, and the length of the whole if it is known.
-fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+/// The first byte of a part, the last one, and the length of the whole if it is known.
+type FilePart = (u64, u64, Option<u64>);
+
+/// Reads `bytes 5-9/10`.
+fn content_range(text: &str) -> Option<FilePart> {
     let (unit, rest) = text.trim().split_once(' ')?;
     let (range, total) = rest.trim().split_once('/')?;
     let (first, last) = range.split_once('-')?;

@@ -146,8 +146,11 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 mod tests {
     use super::*;
 
-    /// Reads a stream that comes in pieces of this length. Returns type, data and last id of each event.
-    fn read(stream: &[u8], length: usize) -> Vec<(String, String, String)> {
+    /// The type, the data and the last id of an event.
+    type Read = (String, String, String);
+
+    /// Reads a stream that comes in pieces of this length.
+    fn read(stream: &[u8], length: usize) -> Vec<Read> {
         let mut parser = Parser::new(1_000);
         let mut events = Vec::new();
         for piece in stream.chunks(length) {

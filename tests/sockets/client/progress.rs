@@ -32,11 +32,10 @@ fn stream(pieces: impl IntoIterator<Item = io::Result<&'static str>>) -> Body {
 /// The reports of an observer.
 type Reports = Arc<Mutex<Vec<(u64, Option<u64>)>>>;
 
-fn observer() -> (Reports, impl Fn(u64, Option<u64>) + Send + Sync + 'static) {
-    let reports = Reports::default();
-    let heard = Arc::clone(&reports);
-    let observe = move |passed, total| heard.lock().unwrap().push((passed, total));
-    (reports, observe)
+/// Returns an observer that keeps its reports here.
+fn observer(reports: &Reports) -> impl Fn(u64, Option<u64>) + Send + Sync + 'static {
+    let heard = Arc::clone(reports);
+    move |passed, total| heard.lock().unwrap().push((passed, total))
 }
 
 /// Returns a server for each HTTP version, and their URLs.
@@ -98,7 +97,8 @@ async fn progress_of_an_upload_begins_again_with_each_attempt() {
     let content = vec![b'x'; 200_000];
     let length = content.len() as u64;
     for (server, url) in &both(&net).await {
-        let (reports, observe) = observer();
+        let reports = Reports::default();
+        let observe = observer(&reports);
         server.on_request([CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
         let upload = Body::from(content.clone()).on_progress(observe);
         let response = net.client().put(url).body(upload).send().await.unwrap();
@@ -121,7 +121,8 @@ async fn total_of_an_upload_is_known_if_its_length_is() {
         (made(), true, Some(5)),
         (stream([Ok("hel"), Ok("lo")]), true, Some(5)),
     ] {
-        let (reports, observe) = observer();
+        let reports = Reports::default();
+        let observe = observer(&reports);
         let body = body.on_progress(observe);
         let body = if is_announced {
             body.with_length(5)
@@ -148,7 +149,8 @@ async fn progress_of_a_download_ends_with_its_length() {
     for (server, url) in &both(&net).await {
         let page = CannedResponse::new(StatusCode::OK).body(content.clone());
         for (page, total) in [(page.clone(), Some(length)), (page.chunked(), None)] {
-            let (reports, observe) = observer();
+            let reports = Reports::default();
+            let observe = observer(&reports);
             server.on_request([page.into()]);
             let response = net.client().get(url).send().await.unwrap();
             let bytes = response.on_progress(observe).bytes().await.unwrap();
