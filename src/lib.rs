@@ -50,6 +50,7 @@
 //! |---|---|
 //! | `client` (default) | the client, the transport and the resolver; without it only the layers remain |
 //! | `reqwest` (default) | bare clients for SDKs, [`Transport::over`] for your own client, conversions of responses |
+//! | `cookies` | a jar for the cookies that servers set |
 //! | `encrypted-dns` | DNS queries over TLS and HTTPS |
 //! | `har` | timelines as HTTP archives, for the network panel of a browser |
 //! | `otel` | OpenTelemetry: spans, propagation, links, metrics |

@@ -31,6 +31,8 @@ use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
 use crate::timeline::{Timeline, also};
 use crate::timeout::{Timeouts, TimeoutsConfig};
+#[cfg(feature = "cookies")]
+use crate::transport::CookieJar;
 use crate::transport::{Transport, TransportBuilder};
 
 /// Configures and builds a [`Client`].
@@ -267,6 +269,13 @@ impl ClientBuilder {
     /// Sets your own DNS resolver: see [`TransportBuilder::resolver`].
     pub fn resolver(self, resolver: impl Resolve) -> Self {
         self.transport(|transport| transport.resolver(resolver))
+    }
+
+    /// Keeps the cookies that servers set in this jar: see [`TransportBuilder::cookies`].
+    #[cfg(feature = "cookies")]
+    pub fn cookies(self, jar: &CookieJar) -> Self {
+        let jar = jar.clone();
+        self.transport(move |transport| transport.cookies(&jar))
     }
 
     /// Dials only addresses that pass this filter: see [`TransportBuilder::filter`].

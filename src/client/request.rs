@@ -50,7 +50,7 @@ use crate::transport::framing::announced;
 /// ```
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
-    client: Client,
+    pub(super) client: Client,
     method: Method,
     url: Option<Address>,
     version: Version,
