@@ -8,6 +8,7 @@ mod effect;
 mod key;
 mod lifecycle;
 mod log;
+mod observed;
 mod state;
 mod target;
 mod wire;
@@ -32,8 +33,10 @@ pub(crate) use self::ambient::{attempt_of_request, record_request_alone};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;
+pub(crate) use self::effect::effect_of_work;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
+pub(crate) use self::observed::ObservedScope;
 pub(crate) use self::state::{Follows, RetryClaim};
 pub(crate) use self::target::CallTarget;
 #[cfg(feature = "client")]
@@ -151,11 +154,12 @@ impl Call {
             context,
             CallState::new(outer_key, (most, follows), is_in_attempt),
         );
+        match above {
+            Some(above) => above.goes_on_in(&call),
+            None => call.report_to_observers(around.as_ref()),
+        }
         if let Some(around) = around {
             around.record_call(&call);
-        }
-        if let Some(above) = above {
-            above.goes_on_in(&call);
         }
         call
     }

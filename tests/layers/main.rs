@@ -29,6 +29,8 @@ mod layers;
 #[cfg(test)]
 mod nested;
 #[cfg(test)]
+mod observing;
+#[cfg(test)]
 mod operation;
 #[cfg(test)]
 mod policies;
