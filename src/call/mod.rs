@@ -1,6 +1,7 @@
 //! The state of a call. The request's extensions carry it through the stack.
 
 mod ambient;
+mod arrived;
 #[cfg(feature = "reqwest-middleware")]
 mod caller;
 mod context;
@@ -30,6 +31,7 @@ use crate::timeout::Timeout;
 pub(crate) use self::ambient::AmbientOperation;
 #[cfg(feature = "client")]
 pub(crate) use self::ambient::{attempt_of_request, record_request_alone};
+pub(crate) use self::arrived::{restrain, restrain_sync};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;
@@ -134,6 +136,9 @@ impl Call {
         let relation = outer.map(|outer| outer.relation_to(&asked));
         if let Some((outer, relation)) = outer.zip(relation) {
             options.inherit_from(outer.options(), relation);
+        }
+        if above.is_none() {
+            arrived::restrain_call(&mut options);
         }
         let ends = around.as_ref().map(|around| around.ends);
         let ends = [options.inherited.deadline, ends];

@@ -43,4 +43,6 @@ mod retry_rules;
 #[cfg(test)]
 mod server_report;
 #[cfg(test)]
+mod serving;
+#[cfg(test)]
 mod timeline_json;

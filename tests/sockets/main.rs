@@ -49,3 +49,5 @@ mod proxy;
 mod responses;
 #[cfg(test)]
 mod retrying;
+#[cfg(test)]
+mod serving;
