@@ -42,6 +42,8 @@
 //! An [`Operation`] applies the same policies to work that is not a request: an SDK's call, a query, a message for a
 //! queue.
 //!
+//! In a server, [`server::InheritLayer`] gives the caller's deadline to the calls of a handler.
+//!
 //! [`chaos`] injects faults into some requests of a staging environment, directly above the transport.
 //!
 //! # Features
@@ -116,6 +118,7 @@ mod roots;
 pub mod sdk;
 #[cfg(feature = "serde")]
 mod serde_forms;
+pub mod server;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

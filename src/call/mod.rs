@@ -1,6 +1,7 @@
 //! The state of a call. The request's extensions carry it through the stack.
 
 mod ambient;
+mod arrived;
 #[cfg(feature = "reqwest-middleware")]
 mod caller;
 mod context;
@@ -8,6 +9,7 @@ mod effect;
 mod key;
 mod lifecycle;
 mod log;
+mod observed;
 mod state;
 mod target;
 mod wire;
@@ -29,11 +31,14 @@ use crate::timeout::Timeout;
 pub(crate) use self::ambient::AmbientOperation;
 #[cfg(feature = "client")]
 pub(crate) use self::ambient::{attempt_of_request, record_request_alone};
+pub(crate) use self::arrived::{restrain, restrain_sync};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;
+pub(crate) use self::effect::effect_of_work;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
+pub(crate) use self::observed::ObservedScope;
 pub(crate) use self::state::{Follows, RetryClaim};
 pub(crate) use self::target::CallTarget;
 #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
@@ -134,6 +139,9 @@ impl Call {
         if let Some((outer, relation)) = outer.zip(relation) {
             options.inherit_from(outer.options(), relation);
         }
+        if above.is_none() {
+            arrived::restrain_call(&mut options);
+        }
         let ends = around.as_ref().map(|around| around.ends);
         let ends = [options.inherited.deadline, ends];
         let deadline = ends.into_iter().flatten().fold(own, Instant::min);
@@ -153,14 +161,17 @@ impl Call {
             context,
             CallState::new(outer_key, (most, follows), is_in_attempt),
         );
+        match above {
+            Some(above) => {
+                if above.keeps_responses() {
+                    call.keep_responses();
+                }
+                above.goes_on_in(&call);
+            }
+            None => call.report_to_observers(around.as_ref()),
+        }
         if let Some(around) = around {
             around.record_call(&call);
-        }
-        if let Some(above) = above {
-            if above.keeps_responses() {
-                call.keep_responses();
-            }
-            above.goes_on_in(&call);
         }
         call
     }

@@ -82,6 +82,11 @@ impl Options {
         }
     }
 
+    /// Merges the restraints of the request that is handled here.
+    pub(crate) fn restrain_by(&mut self, arrived: &Self) {
+        self.inherited.restrain(&arrived.inherited);
+    }
+
     /// Returns the maximum number of attempts. A request's own value replaces the config of its stack. A value of a
     /// call around it can only reduce the number.
     pub(crate) fn most_attempts(&self, configured: u32) -> u32 {

@@ -267,7 +267,8 @@ impl Options {
     }
 
     /// Inherits the remaining time and the retry state from the headers of an incoming request. The remaining time also
-    /// bounds this call. If the sender of that request retries, this call does not.
+    /// bounds this call. If the sender of that request retries, this call does not. gRPC's `grpc-timeout` is a
+    /// remaining time, too. [`InheritLayer`](crate::server::InheritLayer) does this for all calls of a handler.
     ///
     /// The remaining time counts from this call of `inherit`. Call it once, when the request arrives, and give a clone
     /// to every call for that request. If you call it again for a later call, the time starts again.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The modules, from the top to the bottom.
 const LINES: &[&[&str]] = &[
     &["fuzzing"],
-    &["sdk", "client", "testing"],
+    &["sdk", "client", "server", "testing"],
     &["layer", "presets", "config"],
     &["driver"],
     &["policy", "transport"],

@@ -51,3 +51,5 @@ mod proxy;
 mod responses;
 #[cfg(test)]
 mod retrying;
+#[cfg(test)]
+mod serving;
