@@ -30,7 +30,8 @@ impl Parent {
     }
 }
 
-#[cfg(all(test, feature = "otel"))]
+#[cfg(test)]
+#[cfg(feature = "otel")]
 mod tests {
     use http::{Request, Response};
     use opentelemetry::global;
