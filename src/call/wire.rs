@@ -41,9 +41,11 @@ impl Call {
     /// Returns the next request of the call's session.
     pub(crate) fn session(&self, affinity: Affinity) -> Session {
         let trackers = self.trackers();
-        let failed = trackers
-            .iter()
-            .filter(|tracker| tracker.failure().is_some());
+        let failed = trackers.iter().filter(|tracker| {
+            tracker
+                .failure()
+                .is_some_and(|failure| !failure.kind.is_local())
+        });
         let peers = failed.filter_map(|tracker| tracker.facts(|facts| facts.peer));
         Session {
             affinity,
