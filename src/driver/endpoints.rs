@@ -33,7 +33,7 @@ impl Run {
         self.call.sent_to(uri);
     }
 
-    /// Adds the restraints of another endpoint. What one endpoint permits does not hold for the next one.
+    /// Adds the restraints of another endpoint. A permission by one endpoint does not hold for the next one.
     fn restrain_at(&mut self, uri: &Uri) {
         let said = self.call.options().honors_idempotency_keys;
         let idempotency = self.policies.idempotency.as_ref();
