@@ -31,7 +31,7 @@ pub(crate) fn affinity_of(extensions: &Extensions) -> Option<Affinity> {
 }
 
 /// Does the same as `unmet` for a client that chooses its addresses by itself.
-#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
+#[cfg(feature = "reqwest")]
 pub(crate) fn unmet_elsewhere<B>(request: &Request<B>) -> Option<Unmet> {
     let affinity = affinity_of(request.extensions()).map(|_| Unmet::Affinity);
     unmet(request).or(affinity)
