@@ -36,9 +36,11 @@ use crate::config_error::{ConfigError, expected};
 /// | first byte | A | from the last request byte to the response head |
 /// | body idle | min(10 s, A) | between two pieces of the response body |
 ///
-/// A derived attempt timeout follows the time left. If another attempt may follow, the limit is half of the time left
-/// at the start of the attempt. Otherwise it is all of it. "May follow" depends on fixed facts: switches, the number
-/// of attempts, whether a retry is permitted, whether the body can be sent again. The other derived limits follow it.
+/// A derived attempt timeout follows the time left at the start of the attempt. If another attempt may follow, that one
+/// keeps a quarter of the deadline, or half of the time left if that is less; the attempt gets the rest, at most half
+/// of the deadline. If no other attempt may follow, the attempt gets all of the time left. "May follow" depends on
+/// fixed facts: switches, the number of attempts, whether a retry is permitted, whether the body can be sent again. The
+/// other derived limits follow the attempt timeout.
 /// An attempt timeout that was set counts from the start of the attempt, even while bytes move, and is the same for
 /// all attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,12 +89,14 @@ impl Timeouts {
         Ok(timeouts)
     }
 
-    /// Returns the limits of one attempt with this time left. A derived attempt timeout is half of it if another
-    /// attempt may follow, else all of it. Limits that were set do not change, because the time left ends the attempt
-    /// before them.
+    /// Returns the limits of one attempt with this time left. Limits that were set do not change, because the time left
+    /// ends the attempt before them.
     pub(crate) fn for_attempt(&self, left: Duration, may_follow: bool) -> Self {
+        let deadline = self.deadline.get();
         let derived = match may_follow {
-            true => left / 2,
+            true => left
+                .saturating_sub(deadline / 4)
+                .clamp(left / 2, (deadline / 2).max(left / 2)),
             false => left,
         };
         let attempt = self.explicit.attempt.unwrap_or(derived);

@@ -88,7 +88,7 @@ fn zero_is_refused_by_name() {
 }
 
 #[test]
-fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
+fn attempt_leaves_time_only_if_another_may_follow() {
     let timeouts =
         Timeouts::from_config(MS(10_000), TimeoutsConfig::new().connect(MS(4_000))).unwrap();
     let hurried = timeouts.for_attempt(MS(100), true);
@@ -102,6 +102,24 @@ fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
     assert_eq!(last.attempt().get(), MS(7_000));
     assert_eq!((last.connect().get(), last.dns().get()), (MS(4_000), DNS));
     assert_eq!(last.configured_attempt(), MS(5_000));
+}
+
+#[test]
+fn attempt_leaves_a_quarter_of_the_deadline_or_half_of_the_time_left() {
+    let timeouts = Timeouts::new(MS(10_000)).unwrap();
+    let table = [
+        (10_000, 5_000),
+        (9_900, 5_000),
+        (7_500, 5_000),
+        (6_000, 3_500),
+        (5_000, 2_500),
+        (4_000, 2_000),
+        (20_000, 10_000),
+    ];
+    for (left, expected) in table {
+        let attempt = timeouts.for_attempt(MS(left), true).attempt().get();
+        assert_eq!(attempt, MS(expected), "{left} ms left");
+    }
 }
 
 #[test]

@@ -39,8 +39,7 @@ impl CircuitBreakerConfig {
             (Some(limit), share) => {
                 expected::wait(slow, limit)?;
                 share.map_or(Ok(()), |share| expected::share(ratio, share))?;
-                // The derived attempt timeout is half of the time left. If no other attempt can follow, it is all of
-                // the time left.
+                // If no other attempt can follow, the derived attempt timeout is all of the time left.
                 let longest = match timeouts.has_attempt() {
                     true => ("timeouts.attempt", timeouts.attempt().get()),
                     false => ("deadline", timeouts.deadline().get()),
