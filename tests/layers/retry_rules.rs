@@ -236,8 +236,8 @@ mod tests {
             error.no_retry_reason(),
             Some(NoRetryReason::RetriedUpstream)
         );
-        // Half of the time that its caller has left.
-        assert_eq!((there.count(), start.elapsed()), (1, MS(4_450)));
+        // As long as the attempt that its caller makes.
+        assert_eq!((there.count(), start.elapsed()), (1, SECS(5)));
 
         // Its caller's time ends before its own, and it leaves room for its caller's next attempt.
         let mut hurried = asked[2].head.headers.clone();
