@@ -95,7 +95,6 @@ use crate::client::{Body, Client};
 use crate::error::Error;
 use crate::layer::StandardLayer;
 use crate::options::Options;
-use crate::timeout::Timeout;
 
 /// Sets the body of a request. A body from [`Body::retryable`] is created for each attempt, as in [`Client`].
 ///
@@ -216,8 +215,7 @@ fn incoming(
     mut request: reqwest::Request,
     extensions: &mut Extensions,
 ) -> Result<http::Request<Body>, Error> {
-    let timeout = request.timeout_mut().take().map(Timeout::new).transpose();
-    let timeout = timeout.map_err(|error| Error::invalid().because(error))?;
+    let timeout = request.timeout_mut().take();
     let request = http::Request::<reqwest::Body>::try_from(request);
     let (mut head, body) = request
         .map_err(|error| Error::invalid().because(error))?

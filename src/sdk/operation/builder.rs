@@ -100,7 +100,7 @@ use crate::timeout::Timeouts;
 ///
 /// These only make a call shorter or reduce its attempts. They never change which call it is. The key is not passed on
 /// automatically, because only the work knows which of several calls it belongs to. Pass it yourself:
-/// `client.post(url).idempotency_key(attempt.idempotency_key().clone())`.
+/// `Options::new().idempotency_key(attempt.idempotency_key().clone())`.
 ///
 /// A request that is sent from another task does not find the operation. An SDK over a `tower::buffer` is an example.
 /// Limit its client to one attempt, or use [`OperationAttempt::scope`].

@@ -141,7 +141,7 @@ impl<'o> Run<'o> {
         let follows = own.unwrap_or_else(|| call.follows());
         let left = call.deadline().saturating_duration_since(now);
         let attempt = timeouts.for_attempt(left, follows.sent).attempt();
-        clock::after(now, attempt.get()).min(call.deadline())
+        clock::after(now, attempt).min(call.deadline())
     }
 
     /// Handles a rejection by a policy. The caller gets the error that was about to be retried, if there is one.

@@ -173,7 +173,7 @@ async fn effect_of_an_inner_error_includes_the_other_calls_of_the_attempt() {
         let operation = operation().name("charge and tell");
         let run = operation.run(async |_| {
             ask(&mock, request(first.clone())).await?;
-            let once = Options::new().no_retry();
+            let once = Options::new().retry(false);
             let mut second = request(Method::POST);
             second.extensions_mut().insert(once);
             let throttled = stack(&mock).oneshot(second).await?;

@@ -99,7 +99,8 @@ async fn no_call_is_rejected_after_a_server_that_hangs_was_replaced() {
         net.dns.set("pay.test", script);
     };
     lead_to(host(1));
-    let client = Client::builder(MS(5_000)).resolver(net.dns.resolver());
+    let client =
+        Client::builder(MS(5_000)).transport(|transport| transport.resolver(net.dns.resolver()));
     let client = client.transport(|transport| transport.http2_prior_knowledge(true));
     let client = client.build().unwrap();
     let url = format!("http://pay.test:{port}/");
