@@ -201,11 +201,15 @@ fn under(base: &Policies, row: &Effective) -> Policies {
         });
     let attempt = base.attempt.as_ref();
     let attempt = attempt.map(|attempt| attempt.under(*timeouts, settings.propagate_deadline));
+    let config = settings.hedge.as_ref().filter(|hedge| hedge.get_enabled());
+    let hedge = base.hedge.as_ref().zip(config);
+    let hedge = hedge.map(|(hedging, config)| hedging.under(config.clone()));
     Policies {
         deadline,
         idempotency: Some(Arc::new(settings.idempotency.clone())),
         redirect: Some(Arc::new(settings.redirect.clone())),
         retry,
+        hedge,
         breaker,
         attempt,
         classifier: base.classifier.clone(),

@@ -38,6 +38,8 @@ mod filter;
 #[cfg(test)]
 mod guide;
 #[cfg(test)]
+mod hedges;
+#[cfg(test)]
 mod journey;
 #[cfg(test)]
 mod kit;
