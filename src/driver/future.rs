@@ -298,6 +298,7 @@ impl<N: Resend, R> Polling<'_, N, R> {
         most_bytes: usize,
         mut state: Pin<&mut DriverState<N::Future, R>>,
     ) {
+        self.run.first_responded();
         let (head, body) = response.into_parts();
         let (head, whole) = (Some(head), Whole::new(most_bytes));
         state.set(DriverState::Receive { body, head, whole });

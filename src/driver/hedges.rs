@@ -235,6 +235,13 @@ impl Run {
         }
     }
 
+    /// Records the time until the head of a response whose body is received in the attempt.
+    pub(super) fn first_responded(&self) {
+        if let Some(hedges) = &self.hedges {
+            self.responded(hedges.first);
+        }
+    }
+
     /// Records the time that an attempt took.
     fn responded(&self, (before, started): Begin) {
         let Some(hedges) = &self.hedges else { return };
@@ -266,7 +273,10 @@ impl Run {
         };
         let status = response.status();
         if classified.failed.is_none() && !is_failure(status) {
-            self.responded(hedges.first);
+            let is_received = self.call.options().whole_body.is_some();
+            if !is_received || self.policies.attempt.is_none() {
+                self.responded(hedges.first);
+            }
             self.end_alone(false);
         } else {
             self.heed_response(response, classified);

@@ -15,7 +15,6 @@ use super::shared::{SharedCircuit, Ticket};
 use super::state::CircuitState;
 use super::verdict::{Allotted, Judge};
 use crate::call::Call;
-use crate::callback::Panicked;
 use crate::clock;
 use crate::destination::Origin;
 use crate::diagnose::AttemptFailure;
@@ -57,7 +56,7 @@ impl CircuitBreakers {
     ) -> Result<Option<Admission>, Error> {
         let circuit = match known {
             Some(known) => Some(known),
-            None => self.circuit(request, now).map_err(unkeyed)?,
+            None => self.circuit(request, now)?,
         };
         let Some(circuit) = circuit else {
             return Ok(None);
@@ -79,19 +78,15 @@ impl CircuitBreakers {
         &self,
         request: &Request<B>,
         now: Instant,
-    ) -> Result<Option<Arc<SharedCircuit>>, Panicked> {
+    ) -> Result<Option<Arc<SharedCircuit>>, Error> {
         let Some(key) = &self.key else {
             let origin = Origin::of_request(request.uri());
             return Ok(Some(self.breaker.at(&origin, now)));
         };
-        let destination = key(request.method(), request.uri(), request.headers())?;
+        let destination = key(request.method(), request.uri(), request.headers());
+        let destination = destination.map_err(|panicked| Error::invalid().caused_by(panicked))?;
         Ok(destination.map(|destination| self.breaker.of(destination, now)))
     }
-}
-
-/// Returns the error of a request whose circuit could not be named, because `key_by` panicked.
-fn unkeyed(panicked: Panicked) -> Error {
-    Error::invalid().caused_by(panicked)
 }
 
 /// Returns the error of an attempt that a circuit rejects.
@@ -162,8 +157,8 @@ struct Admitted {
 impl Admission {
     /// Returns whether the circuit is half-open.
     pub(crate) fn is_half_open(&self) -> bool {
-        let circuit = self.0.as_ref().map(|admitted| admitted.ticket.shared());
-        circuit.is_some_and(|circuit| circuit.position().state == CircuitState::HalfOpen)
+        let state = |of: &Admitted| of.ticket.shared().position().state;
+        self.0.as_ref().map(state) == Some(CircuitState::HalfOpen)
     }
 
     /// Handles the response head. A failure status is judged at once. Other responses are judged when the body ends.
