@@ -4,7 +4,7 @@ use sevenhops::{DeadlineLayer, HedgeConfig, HedgeLayer};
 use tokio::time::sleep;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
-use super::service::{MILLIS, Reply, SECS, Slow, after, get, notes};
+use super::service::{MILLIS, Reply, SECS, Slow, after, events, get};
 
 #[tokio::test(start_paused = true)]
 async fn each_delay_without_a_response_adds_an_attempt() {
@@ -47,7 +47,7 @@ async fn quantile_hedges_only_the_call_that_is_slower_than_those_before() {
     let response = service.clone().oneshot(get()).await.unwrap();
     assert_eq!(slow.count(), 27);
     let timeline = response.body().timeline();
-    assert_eq!(notes(timeline), ["hedged after 6.0 ms"]);
+    assert_eq!(events(timeline), ["hedged after 6.0 ms"]);
     assert!(timeline.elapsed() <= MILLIS(12), "{:?}", timeline.elapsed());
 }
 

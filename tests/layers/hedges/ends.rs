@@ -8,7 +8,7 @@ use sevenhops::policy::retry::Budget;
 use sevenhops::{Config, Effect, Error, HedgeConfig, RetryConfig, StandardLayer, Timeline};
 use tower::{Layer, ServiceExt};
 
-use super::service::{MILLIS, Reply, SECS, Slow, after, get, notes, refusal, request, steady};
+use super::service::{MILLIS, Reply, SECS, Slow, after, events, get, refusal, request, steady};
 
 fn layer(hedge: HedgeConfig, retry: RetryConfig) -> StandardLayer {
     let settings = Config::new(SECS(10)).hedge(hedge).retry(retry);
@@ -94,7 +94,7 @@ async fn transient_failure_before_the_delay_is_retried_after_its_wait() {
     let (status, timeline) = call(&layer, &slow).await;
     assert_eq!(status.unwrap(), 200);
     assert_eq!(slow.waits(), [MILLIS(1_050)]);
-    assert_eq!(notes(&timeline), ["waited 1.00 s"]);
+    assert_eq!(events(&timeline), ["waited 1.00 s"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +140,7 @@ async fn when_all_fail_the_retry_decides_with_the_greatest_effect() {
     let reason = timeline.no_retry_reason().unwrap().to_string();
     assert_eq!(reason, "all 3 attempts are spent");
     let expected = ["hedged after 100.0 ms", "waited 1.00 s"];
-    assert_eq!(notes(&timeline), expected);
+    assert_eq!(events(&timeline), expected);
 }
 
 #[tokio::test(start_paused = true)]

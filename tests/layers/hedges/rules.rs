@@ -12,7 +12,7 @@ use sevenhops::{
 
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
-use super::service::{MILLIS, Reply, SECS, Slow, after, get, notes, refusal, request, steady};
+use super::service::{MILLIS, Reply, SECS, Slow, after, events, get, refusal, request, steady};
 
 fn settings() -> Config {
     Config::new(SECS(10))
@@ -43,12 +43,12 @@ async fn post_without_an_honored_key_is_never_hedged() {
     let (sent, timeline) = call(&settings(), request(Method::POST)).await;
     assert_eq!(sent, 1);
     let reason = "not hedged: POST and the destination is not known to honor idempotency keys";
-    assert_eq!(notes(&timeline), [reason]);
+    assert_eq!(events(&timeline), [reason]);
     let no_keys = IdempotencyConfig::new().generate_keys(false);
     let (sent, timeline) = call(&settings().idempotency(no_keys), request(Method::POST)).await;
     assert_eq!(sent, 1);
     assert_eq!(
-        notes(&timeline),
+        events(&timeline),
         ["not hedged: POST and no idempotency key"]
     );
     let honored = IdempotencyConfig::new().honored_by_all(true);
@@ -135,10 +135,10 @@ async fn stacks_inside_one_another_do_not_multiply_hedges() {
         .service(slow.clone());
     let response = service.oneshot(get()).await.unwrap();
     assert_eq!(slow.count(), 2);
-    let notes = notes(response.body().timeline());
+    let events = events(response.body().timeline());
     assert!(
-        notes.contains(&"not hedged: the caller retries or hedges".to_owned()),
-        "{notes:?}"
+        events.contains(&"not hedged: the caller retries or hedges".to_owned()),
+        "{events:?}"
     );
 }
 

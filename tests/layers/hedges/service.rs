@@ -155,16 +155,16 @@ pub(super) fn steady() -> RetryConfig {
     RetryConfig::new().backoff(backoff)
 }
 
-/// Returns the notes of a timeline as text.
+/// Returns the events of a timeline as text.
 pub(super) fn events(timeline: &Timeline) -> Vec<String> {
-    let notes = timeline.events().into_iter();
-    notes.map(|note| note.kind.to_string()).collect()
+    let events = timeline.events().into_iter();
+    events.map(|event| event.kind.to_string()).collect()
 }
 
 /// Returns why the call was not hedged, if it says so.
 pub(super) fn refusal(timeline: &Timeline) -> Option<&'static str> {
-    let notes = timeline.events().into_iter();
-    let mut reasons = notes.filter_map(|note| match note.kind {
+    let events = timeline.events().into_iter();
+    let mut reasons = events.filter_map(|event| match event.kind {
         TimelineEventKind::NotHedged(reason) => Some(reason.as_str()),
         _ => None,
     });
