@@ -196,7 +196,7 @@ mod tests {
     /// Makes calls that are slow enough for a hedge.
     async fn hedge(methods: &[http::Method]) {
         let delay = HedgeConfig::new().delay(Duration::from_millis(1));
-        let slow = tower::service_fn(async |_request: http::Request<String>| {
+        let slow = service_fn(async |_request: http::Request<String>| {
             tokio::time::sleep(Duration::from_millis(20)).await;
             Ok::<_, std::io::Error>(http::Response::new(String::new()))
         });
