@@ -31,6 +31,7 @@
 //! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
 //! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
 //! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |
+//! | [`HedgeLayer`] | sends a slow call a second time, and takes the first success; off by default |
 //! | [`CircuitBreakerLayer`] | rejects calls that would fail anyway |
 //! | [`AttemptLayer`] | applies the timeouts of one attempt, and records every hop |
 //!
@@ -128,11 +129,12 @@ pub use self::error::Error;
 pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
-    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, IdempotencyLayer,
+    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, HedgeLayer, IdempotencyLayer,
     RedirectLayer, RetryLayer, StandardLayer, StandardService,
 };
 pub use self::options::Options;
 pub use self::policy::breaker::CircuitBreakerConfig;
+pub use self::policy::hedge::HedgeConfig;
 pub use self::policy::idempotency::{IdempotencyConfig, IdempotencyKey};
 pub use self::policy::redirect::RedirectConfig;
 pub use self::policy::retry::RetryConfig;

@@ -5,6 +5,7 @@ mod ambient;
 mod caller;
 mod context;
 mod effect;
+mod hedges;
 mod key;
 mod lifecycle;
 mod log;
@@ -14,6 +15,7 @@ mod wire;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::{Extensions, Request};
 use tokio::time::Instant;
@@ -32,6 +34,7 @@ pub(crate) use self::ambient::{attempt_of_request, record_request_alone};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;
+pub(crate) use self::hedges::HedgeClaim;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::state::{Follows, RetryClaim};
@@ -151,6 +154,9 @@ impl Call {
             context,
             CallState::new(outer_key, (most, follows), is_in_attempt),
         );
+        if outer.is_some_and(Self::hedges) {
+            call.0.state.hedges.store(true, Ordering::Relaxed);
+        }
         if let Some(around) = around {
             around.record_call(&call);
         }

@@ -19,6 +19,7 @@ use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerConfig, CircuitEvent};
+use crate::policy::hedge::HedgeConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
@@ -91,6 +92,12 @@ impl ClientBuilder {
     /// Sets when and how often a call is retried.
     pub fn retry(mut self, retry: RetryConfig) -> Self {
         self.config = self.config.retry(retry);
+        self
+    }
+
+    /// Sends a slow call a second time: see [`HedgeLayer`](crate::HedgeLayer). Without this, calls are not hedged.
+    pub fn hedge(mut self, hedge: HedgeConfig) -> Self {
+        self.config = self.config.hedge(hedge);
         self
     }
 

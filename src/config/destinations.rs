@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::getters::getters;
+use crate::policy::hedge::HedgeConfig;
 
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::idempotency::IdempotencyConfig;
@@ -39,6 +40,8 @@ pub struct DestinationConfig {
     pub(super) idempotency: IdempotencyConfig,
     pub(super) redirect: RedirectConfig,
     pub(super) retry: RetryConfig,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) hedge: Option<HedgeConfig>,
     pub(super) circuit_breaker: CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) propagate_deadline: Option<bool>,
@@ -88,6 +91,13 @@ impl DestinationConfig {
         self
     }
 
+    /// Sets when a slow call is sent a second time, or with [`HedgeConfig::enabled`] that it is not.
+    #[must_use]
+    pub fn hedge(mut self, hedge: HedgeConfig) -> Self {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// Sets when calls are rejected. A route cannot have a breaker of its own.
     #[must_use]
     pub fn circuit_breaker(mut self, circuit_breaker: CircuitBreakerConfig) -> Self {
@@ -108,6 +118,7 @@ impl DestinationConfig {
         get_idempotency(idempotency) -> &IdempotencyConfig = |own| &own.idempotency;
         get_redirect(redirect) -> &RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &RetryConfig = |own| &own.retry;
+        get_hedge(hedge) -> Option<&HedgeConfig> = |own| own.hedge.as_ref();
         get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
         get_propagate_deadline(propagate_deadline) -> Option<bool> = |own| own.propagate_deadline;
     }

@@ -13,6 +13,7 @@ pub(crate) use self::plan::{Effective, Plan};
 use crate::config_error::ConfigError;
 use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::hedge::HedgeConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
@@ -100,6 +101,9 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) retry: RetryConfig,
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) hedge: Option<HedgeConfig>,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) circuit_breaker: CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) propagate_deadline: bool,
@@ -124,6 +128,7 @@ impl Config {
             idempotency: IdempotencyConfig::new(),
             redirect: RedirectConfig::new(),
             retry: RetryConfig::new(),
+            hedge: None,
             circuit_breaker: CircuitBreakerConfig::new(),
             propagate_deadline: false,
             destinations: Vec::new(),
@@ -155,6 +160,13 @@ impl Config {
     #[must_use]
     pub fn retry(mut self, retry: RetryConfig) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Sends a slow call a second time. Without this, calls are not hedged.
+    #[must_use]
+    pub fn hedge(mut self, hedge: HedgeConfig) -> Self {
+        self.hedge = Some(hedge);
         self
     }
 
@@ -193,6 +205,7 @@ impl Config {
         get_idempotency(idempotency) -> &IdempotencyConfig = |own| &own.idempotency;
         get_redirect(redirect) -> &RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &RetryConfig = |own| &own.retry;
+        get_hedge(hedge) -> Option<&HedgeConfig> = |own| own.hedge.as_ref();
         get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
         get_propagate_deadline(propagate_deadline) -> bool = |own| own.propagate_deadline;
     }
@@ -230,6 +243,7 @@ impl Config {
             idempotency: own.idempotency.written_out(),
             redirect: own.redirect.written_out(),
             retry: own.retry.written_out(),
+            hedge: own.hedge.as_ref().map(HedgeConfig::written_out),
             circuit_breaker: own.circuit_breaker.written_out(),
             ..own.clone()
         })
@@ -242,6 +256,7 @@ impl Config {
             idempotency: self.idempotency.clone(),
             redirect: self.redirect.clone(),
             retry: self.retry.clone(),
+            hedge: self.hedge.clone(),
             circuit_breaker: self.circuit_breaker.clone(),
             propagate_deadline: self.propagate_deadline,
             destinations: Vec::new(),
@@ -256,6 +271,10 @@ impl Config {
             idempotency: part.idempotency.clone().over(&self.idempotency),
             redirect: part.redirect.clone().over(&self.redirect),
             retry: part.retry.clone().over(&self.retry),
+            hedge: match (&part.hedge, self.hedge) {
+                (Some(part), Some(own)) => Some(part.clone().over(&own)),
+                (part, own) => part.clone().or(own),
+            },
             circuit_breaker: part.circuit_breaker.clone().over(&self.circuit_breaker),
             propagate_deadline: part.propagate_deadline.unwrap_or(self.propagate_deadline),
             destinations: self.destinations,
@@ -268,6 +287,10 @@ impl Config {
         self.idempotency.check()?;
         self.redirect.check()?;
         self.retry.check(Some(self.deadline))?;
+        if let Some(hedge) = &self.hedge {
+            hedge.check()?;
+            hedge.check_within(self.deadline, self.retry.get_attempts())?;
+        }
         self.circuit_breaker.check(&timeouts)?;
         Ok(timeouts)
     }

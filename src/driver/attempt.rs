@@ -180,6 +180,16 @@ impl ActiveAttempt {
         }
     }
 
+    /// Follows a new answer to the question which attempts may follow this one.
+    pub(super) fn follow(&mut self, policy: &Attempts, follows: Follows) {
+        let timeouts::Span {
+            start, deadline, ..
+        } = self.span;
+        let left = deadline.saturating_duration_since(start);
+        self.span.follows = follows;
+        self.taken = policy.timeouts(left, follows.sent);
+    }
+
     /// Records the response head.
     pub(super) fn head<R>(&self, call: &Call, response: &Response<R>, now: Instant) {
         let status = response.status();

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Response;
@@ -17,19 +16,20 @@ use super::attempt::AttemptInFlight;
 use super::body::DriverBody;
 use super::classify::Wanted;
 use super::drain::Drain;
+use super::exchange::{Ended, poll_exchange, poll_whole};
 use super::judge::NextStep;
 use super::later::Resend;
 use super::peek::{Peek, peeked};
+use super::round::Others;
 use super::run::Run;
 use super::service::HttpResponse;
 use super::source::BodySource;
-use super::whole::{Whole, WholeBodyError};
+use super::whole::Whole;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
 use crate::hop::NoRetryReason;
-use crate::record::tracker;
 use crate::telemetry::Span;
 
 pin_project! {
@@ -48,6 +48,8 @@ pin_project! {
         flight: AttemptInFlight,
         #[pin]
         state: DriverState<N::Future, R>,
+        // In a box, so that a call without hedges has no room for them.
+        round: Others<N::Future, R>,
         #[pin]
         alarm: Option<Sleep>,
         later: N,
@@ -59,11 +61,13 @@ pin_project! {
 pin_project! {
     /// The state of the call.
     #[project = StateProjected]
-    enum DriverState<F, R> {
+    pub(super) enum DriverState<F, R> {
         // A policy rejected the request.
         Rejected { failure: Option<AttemptFailure> },
         // The request is being sent, or the driver waits for its response.
         Exchange { #[pin] inner: F },
+        // The first attempt has failed, and hedges are in flight.
+        Hedged,
         // The body is received as part of the attempt.
         Receive { #[pin] body: R, head: Option<Parts>, whole: Whole },
         // The beginning of the body is read, for a classifier.
@@ -86,6 +90,7 @@ impl<N: Resend, R> DriverFuture<N, R> {
         Self {
             flight,
             state: DriverState::Exchange { inner },
+            round: None,
             alarm: None,
             later,
             run,
@@ -100,6 +105,7 @@ impl<N: Resend, R> DriverFuture<N, R> {
             state: DriverState::Rejected {
                 failure: Some(failure),
             },
+            round: None,
             alarm: None,
             later,
             run,
@@ -123,6 +129,7 @@ where
         let ended = loop {
             let mut turn = Polling {
                 flight: this.flight,
+                round: this.round,
                 alarm: Alarm(this.alarm.as_mut()),
                 later: this.later,
                 run: this.run,
@@ -145,21 +152,23 @@ where
         };
         drop(entered);
         drop(span);
+        *this.round = None;
         this.state.set(DriverState::Done);
         Poll::Ready(Err(this.run.finish(ended)))
     }
 }
 
 /// The parts of the future without its state.
-struct Polling<'a, N> {
-    flight: &'a mut AttemptInFlight,
-    alarm: Alarm<'a>,
-    later: &'a mut N,
-    run: &'a mut Run,
+pub(super) struct Polling<'a, N: Resend, R> {
+    pub(super) flight: &'a mut AttemptInFlight,
+    pub(super) round: &'a mut Others<N::Future, R>,
+    pub(super) alarm: Alarm<'a>,
+    pub(super) later: &'a mut N,
+    pub(super) run: &'a mut Run,
 }
 
-impl<N: Resend> Polling<'_, N> {
-    fn step<R, P, E>(
+impl<N: Resend, R> Polling<'_, N, R> {
+    fn step<P, E>(
         &mut self,
         mut state: Pin<&mut DriverState<N::Future, R>>,
         cx: &mut Context<'_>,
@@ -178,28 +187,14 @@ impl<N: Resend> Polling<'_, N> {
                 None => return Poll::Pending,
             },
             StateProjected::Exchange { inner } => {
-                match ready!(poll_exchange(
-                    inner,
-                    (self.flight, self.run),
-                    &mut self.alarm,
-                    cx
-                )) {
-                    Ok(response) => {
-                        let now = clock::now();
-                        self.head(response.into_response(), now, state.as_mut())
-                    }
-                    Err(Ended::Failed(failure)) => {
-                        // The inner future is dropped before an observer is notified of the end.
-                        state.set(DriverState::Done);
-                        self.failed(failure)
-                    }
-                    Err(Ended::Expired(failure)) => {
-                        // The breaker judges the attempt by the time it had.
-                        *self.flight = AttemptInFlight::default();
-                        NextStep::Fail(failure)
-                    }
+                let parts = (&*self.flight, &*self.run);
+                match poll_exchange(inner, parts, &mut self.alarm, cx) {
+                    Poll::Ready(ended) => self.ended(ended, state),
+                    Poll::Pending if self.run.hedges.is_none() => return Poll::Pending,
+                    Poll::Pending => ready!(self.beside(state, cx)),
                 }
             }
+            StateProjected::Hedged => ready!(self.beside(state, cx)),
             StateProjected::Receive { body, head, whole } => {
                 let parts = (&*self.flight, &*self.run);
                 let received = ready!(poll_whole((body, whole), parts, &mut self.alarm, cx));
@@ -242,9 +237,38 @@ impl<N: Resend> Polling<'_, N> {
         })
     }
 
+    /// Handles the end of the first exchange.
+    #[inline]
+    fn ended<P>(
+        &mut self,
+        ended: Result<P, Ended>,
+        mut state: Pin<&mut DriverState<N::Future, R>>,
+    ) -> NextStep<R>
+    where
+        P: HttpResponse<Body = R>,
+        R: Body<Error: Into<BoxError>>,
+    {
+        if self.round.is_some() {
+            return self.ended_among(None, ended, state);
+        }
+        match ended {
+            Ok(response) => self.head(response.into_response(), clock::now(), state),
+            Err(Ended::Failed(failure)) => {
+                // The inner future is dropped before an observer is notified of the end.
+                state.set(DriverState::Done);
+                self.failed(failure)
+            }
+            Err(Ended::Expired(failure)) => {
+                // The breaker judges the attempt by the time it had.
+                *self.flight = AttemptInFlight::default();
+                NextStep::Fail(failure)
+            }
+        }
+    }
+
     /// Handles the response head.
     #[inline]
-    fn head<R>(
+    pub(super) fn head(
         &mut self,
         response: Response<R>,
         now: Instant,
@@ -260,11 +284,7 @@ impl<N: Resend> Polling<'_, N> {
                     .run
                     .on_response((self.flight, now), response, self.later);
             }
-            Wanted::Whole(most_bytes) => {
-                let (head, body) = response.into_parts();
-                let (head, whole) = (Some(head), Whole::new(most_bytes));
-                state.set(DriverState::Receive { body, head, whole });
-            }
+            Wanted::Whole(most_bytes) => self.receive(response, most_bytes, state),
             Wanted::Beginning(until) => {
                 let peek = Some(Box::new(Peek::new(response, until)));
                 state.set(DriverState::Peek { peek });
@@ -273,7 +293,20 @@ impl<N: Resend> Polling<'_, N> {
         NextStep::Again
     }
 
-    fn failed<R>(&mut self, failure: AttemptFailure) -> NextStep<R>
+    /// Receives the body as part of the attempt.
+    pub(super) fn receive(
+        &self,
+        response: Response<R>,
+        most_bytes: usize,
+        mut state: Pin<&mut DriverState<N::Future, R>>,
+    ) {
+        self.run.first_responded();
+        let (head, body) = response.into_parts();
+        let (head, whole) = (Some(head), Whole::new(most_bytes));
+        state.set(DriverState::Receive { body, head, whole });
+    }
+
+    pub(super) fn failed(&mut self, failure: AttemptFailure) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
@@ -282,7 +315,7 @@ impl<N: Resend> Polling<'_, N> {
     }
 
     /// Sends the next request once the inner service is ready for it.
-    fn ready<R>(
+    fn ready(
         &mut self,
         state: Pin<&mut DriverState<N::Future, R>>,
         cx: &mut Context<'_>,
@@ -305,7 +338,7 @@ impl<N: Resend> Polling<'_, N> {
     }
 
     /// Sends the next request if the policies permit it.
-    fn send_again<R>(&mut self, mut state: Pin<&mut DriverState<N::Future, R>>) -> NextStep<R>
+    fn send_again(&mut self, mut state: Pin<&mut DriverState<N::Future, R>>) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
@@ -313,7 +346,7 @@ impl<N: Resend> Polling<'_, N> {
             return self.run.end(NoRetryReason::BodyNotReplayable);
         };
         let is_replayable = self.later.is_replayable();
-        let flight = match self.run.admit(&mut request, is_replayable) {
+        let flight = match self.run.admit_first(&mut request, is_replayable) {
             Ok(flight) => flight,
             Err(failure) => return self.failed(failure),
         };
@@ -324,75 +357,6 @@ impl<N: Resend> Polling<'_, N> {
                 NextStep::Again
             }
             None => self.run.end(NoRetryReason::BodyNotReplayable),
-        }
-    }
-}
-
-/// How an exchange ended without a response.
-enum Ended {
-    Failed(AttemptFailure),
-    /// The deadline of the call passed, and the attempt is not one of this driver's.
-    Expired(AttemptFailure),
-}
-
-/// Polls the inner service under the timeouts of the attempt, or of the call.
-fn poll_exchange<F, P, E>(
-    inner: Pin<&mut F>,
-    (flight, run): (&AttemptInFlight, &Run),
-    alarm: &mut Alarm<'_>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<P, Ended>>
-where
-    F: Future<Output = Result<P, E>>,
-    E: Into<BoxError>,
-{
-    let span = flight.live_span();
-    let _entered = span.as_ref().map(Span::enter);
-    let mut polled = Poll::Pending;
-    match flight.tracker() {
-        Some(tracker) => tracker::sync_scope(Arc::clone(tracker), || polled = inner.poll(cx)),
-        None => polled = inner.poll(cx),
-    }
-    if let Poll::Ready(ended) = polled {
-        let failed = |error: E| Ended::Failed(run.diagnose_in(flight, error.into()));
-        return Poll::Ready(ended.map_err(failed));
-    }
-    if let Some(attempt) = &flight.attempt {
-        let which = ready!(attempt.poll_timeout(alarm, cx));
-        return Poll::Ready(Err(Ended::Failed(attempt.expire(which))));
-    }
-    match run.deadline() {
-        Some(deadline) => {
-            ready!(alarm.poll_until(deadline, cx));
-            Poll::Ready(Err(Ended::Expired(run.expire())))
-        }
-        None => Poll::Pending,
-    }
-}
-
-/// Polls a body that is received in the attempt, under its timeouts.
-fn poll_whole<R>(
-    (body, whole): (Pin<&mut R>, &mut Whole),
-    (flight, run): (&AttemptInFlight, &Run),
-    alarm: &mut Alarm<'_>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), AttemptFailure>>
-where
-    R: Body<Error: Into<BoxError>>,
-{
-    let Some(attempt) = &flight.attempt else {
-        return Poll::Pending;
-    };
-    let span = flight.live_span();
-    let _entered = span.as_ref().map(Span::enter);
-    match whole.poll(body, attempt, cx) {
-        Poll::Ready(ended) => Poll::Ready(ended.map_err(|broken| match broken {
-            WholeBodyError::Ours(failure) => failure,
-            WholeBodyError::Foreign(error) => run.diagnose_in(flight, error),
-        })),
-        Poll::Pending => {
-            let which = ready!(attempt.poll_timeout(alarm, cx));
-            Poll::Ready(Err(attempt.expire(which)))
         }
     }
 }

@@ -4,7 +4,7 @@
 //! call:      begin: deadline, key
 //!   leg:       redirect decides the next one
 //!     attempt:   admit (breaker) → exchange, one timer → judge (breaker, budget)
-//!                → retry decides: done, wait, again
+//!                → hedge or retry decides: done, wait, again
 //!   body:      received under its timeouts; the verdict settles at its last byte
 //! end:       one diagnosis, one effect, one timeline
 //! ```
@@ -19,7 +19,10 @@ mod body;
 mod choice;
 mod classify;
 mod drain;
+mod exchange;
 mod future;
+mod hedges;
+mod hedging;
 mod judge;
 mod later;
 mod legs;
@@ -27,6 +30,7 @@ mod peek;
 mod policies;
 mod recent;
 mod retry_loop;
+mod round;
 mod run;
 mod scope;
 mod service;
@@ -40,7 +44,7 @@ pub use self::later::{Again, Now};
 pub use self::service::{Driver, HttpResponse};
 
 pub(crate) use self::choice::Live;
-pub(crate) use self::policies::{Attempts, Deadline, Policies};
+pub(crate) use self::policies::{Attempts, Deadline, Hedging, Policies};
 pub(crate) use self::retry_loop::{Hint, RetryLoop};
 pub(crate) use self::scope::Scope;
 

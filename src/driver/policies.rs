@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::call::Observer;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
-use crate::policy::{Classifier, breaker, retry};
+use crate::policy::{Classifier, breaker, hedge, retry};
 use crate::telemetry::{Maker, Propagator};
 use crate::timeout::{Timeout, Timeouts};
 
@@ -21,6 +21,8 @@ pub(crate) struct Policies {
     pub(crate) redirect: Option<Arc<RedirectConfig>>,
     /// Over the attempts: from here down, a request may be sent more than once.
     pub(crate) retry: Option<Arc<retry::RetryPolicy>>,
+    /// Beside the retry: it sends an attempt before the one in flight has ended, out of the same budget.
+    pub(crate) hedge: Option<Hedging>,
     /// Under the retry: it judges each attempt, and a rejection costs no time.
     pub(crate) breaker: Option<breaker::CircuitBreakers>,
     /// Next to the wire: its timeouts and its record are those of one attempt.
@@ -37,6 +39,23 @@ pub(crate) struct Deadline {
     pub(crate) limit: Timeout,
     pub(crate) observer: Option<Observer>,
     pub(crate) maker: Maker,
+}
+
+/// The hedges of calls, and the budgets that they use if the driver has no retries.
+#[derive(Clone)]
+pub(crate) struct Hedging {
+    pub(crate) policy: Arc<hedge::HedgePolicy>,
+    pub(crate) budgets: retry::Budgets,
+}
+
+impl Hedging {
+    /// Returns the same hedges under another config.
+    pub(crate) fn under(&self, config: hedge::HedgeConfig) -> Self {
+        Self {
+            policy: Arc::new(self.policy.under(config)),
+            budgets: self.budgets.clone(),
+        }
+    }
 }
 
 /// The timeouts of attempts, and the propagator of their context.
@@ -104,6 +123,7 @@ impl Policies {
             || self.idempotency.is_some()
             || self.redirect.is_some()
             || self.retry.is_some()
+            || self.hedge.is_some()
             || self.attempt.is_some();
         is_wanted && !self.is_at_wire
     }

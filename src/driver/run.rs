@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::attempt::{ActiveAttempt, AttemptInFlight};
 use super::choice::{Chosen, Elsewhere, of_leg};
 use super::drain::DrainedBody;
+use super::hedges::Hedges;
 use super::judge::SeenEffects;
 use super::later::Resend;
 use super::legs::Legs;
@@ -35,6 +36,8 @@ pub(super) struct Run {
     /// Whether inner layers can find the call.
     pub(super) is_shared: bool,
     pub(super) turn: Option<RetryLoop>,
+    /// In a box, so that a driver without hedges has no room for them.
+    pub(super) hedges: Option<Box<Hedges>>,
     /// The circuit of a new leg, until its first attempt is admitted.
     circuit: Option<Arc<SharedCircuit>>,
     pub(super) legs: Option<Legs>,
@@ -109,7 +112,7 @@ impl Run {
         drop(entered);
         let is_replayable = keep(self, request);
         let _entered = span.as_ref().map(Span::enter);
-        self.admit(request, is_replayable)
+        self.admit_first(request, is_replayable)
     }
 
     /// Joins the call of a driver around this one, or begins one without a deadline of its own.
@@ -135,6 +138,7 @@ impl Run {
             elsewhere: None,
             call,
             turn: None,
+            hedges: None,
             circuit: None,
             legs: None,
             last: None,
@@ -167,6 +171,11 @@ impl Run {
             self.turn = Some(RetryLoop::new(policy, call, (budget, now), destination));
         }
         self.circuit = circuit;
+        if let Some(hedging) = &self.policies.hedge {
+            let (_, uri, _) = head;
+            let before = (self.turn.is_some(), self.hedges.take());
+            self.hedges = Some(Hedges::new(hedging, (&self.call, uri, now), before));
+        }
     }
 
     /// Returns the span to enter while the call is polled, if it has a subscriber.
@@ -181,7 +190,28 @@ impl Run {
 
     /// Returns whether another request may follow the first one.
     pub(super) fn may_send_again(&self) -> bool {
-        self.legs.is_some() || self.turn.as_ref().is_some_and(RetryLoop::may_retry)
+        self.legs.is_some()
+            || self.hedges.is_some()
+            || self.turn.as_ref().is_some_and(RetryLoop::may_retry)
+    }
+
+    /// Admits a request while no other one is in flight.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the rejection of a policy: nothing was sent.
+    pub(super) fn admit_first<B>(
+        &mut self,
+        request: &mut Request<B>,
+        is_replayable: bool,
+    ) -> Result<AttemptInFlight, AttemptFailure> {
+        if let Some(hedges) = &mut self.hedges {
+            hedges.begin(self.call.attempt_count(), clock::now());
+            if let Some(turn) = &mut self.turn {
+                turn.set_beside(0);
+            }
+        }
+        self.admit(request, is_replayable)
     }
 
     /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
@@ -249,14 +279,25 @@ impl Run {
 
     /// Returns the request of the next attempt.
     pub(super) fn again<N: Resend>(&mut self, later: &mut N) -> Option<Request<N::Body>> {
-        let mut request = later.again()?;
-        if self.is_shared {
-            request.extensions_mut().insert(self.call.clone());
-        }
+        let request = self.again_beside(later)?;
         if let Some(turn) = self.turn.as_mut().filter(|_| self.last.is_some()) {
             turn.begin(&self.call);
         }
         Some(request)
+    }
+
+    /// Returns the request of an attempt beside the one in flight.
+    pub(super) fn again_beside<N: Resend>(&self, later: &mut N) -> Option<Request<N::Body>> {
+        let mut request = later.again()?;
+        if self.is_shared {
+            request.extensions_mut().insert(self.call.clone());
+        }
+        Some(request)
+    }
+
+    /// Returns which attempts may follow those in flight, now that there are more of them.
+    pub(super) fn follows_beside(&self) -> Option<Follows> {
+        self.turn.as_ref().and_then(|turn| turn.follows(true))
     }
 
     /// Diagnoses a failure of the inner service, outside of an attempt of this driver.
@@ -293,6 +334,7 @@ impl Run {
     pub(super) fn finish(&mut self, failure: AttemptFailure) -> Error {
         // Dropped before the observer is notified of the end of the call.
         self.turn = None;
+        self.hedges = None;
         self.last = None;
         match self.scope.take() {
             Some(scope) => scope.fail(failure, self.seen.all),

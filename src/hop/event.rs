@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::{Effect, Fault, Policy};
+use super::{Effect, Fault, NoHedgeReason, Policy};
 
 /// An event between two attempts of a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +46,13 @@ pub enum TimelineEventKind {
     },
     /// A policy rejected the call.
     Rejected(Policy),
+    /// The next attempt is a hedge: it began while the attempts before it were in flight.
+    Hedged {
+        /// How long the attempt before it had taken.
+        after: Duration,
+    },
+    /// A hedge was due, and was not sent.
+    NotHedged(NoHedgeReason),
     /// A fault was injected into the latest attempt.
     Chaos {
         /// The fault.
@@ -71,6 +78,8 @@ impl fmt::Display for TimelineEventKind {
             Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
             Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
+            Self::Hedged { after } => write!(f, "hedged after {}", short(*after)),
+            Self::NotHedged(reason) => write!(f, "not hedged: {reason}"),
             Self::Chaos { fault, delay } => {
                 write!(f, "chaos: {fault}, on purpose")?;
                 delay.map_or(Ok(()), |delay| write!(f, ", for {}", short(delay)))

@@ -202,11 +202,15 @@ fn under(base: &Policies, row: &Effective) -> Policies {
         });
     let attempt = base.attempt.as_ref();
     let attempt = attempt.map(|attempt| attempt.under(*timeouts, config.propagate_deadline));
+    let hedge = config.hedge.as_ref().filter(|hedge| hedge.get_enabled());
+    let hedge = base.hedge.as_ref().zip(hedge);
+    let hedge = hedge.map(|(hedging, config)| hedging.under(config.clone()));
     Policies {
         deadline,
         idempotency: Some(Arc::new(config.idempotency.clone())),
         redirect: Some(Arc::new(config.redirect.clone())),
         retry,
+        hedge,
         breaker,
         attempt,
         classifier: base.classifier.clone(),

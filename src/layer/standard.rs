@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
 use super::{
-    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, IdempotencyLayer,
+    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, HedgeLayer, IdempotencyLayer,
     RedirectLayer, RetryLayer,
 };
 use crate::callback::{Site, ask, require};
@@ -26,6 +26,7 @@ use crate::hop::FailureClass;
 use crate::metrics::Metrics;
 use crate::policy::DestinationKey;
 use crate::policy::breaker::{CircuitBreakerHandle, CircuitEvent};
+use crate::policy::hedge::HedgeConfig;
 use crate::policy::retry::{Budgets, Failure};
 use crate::replay::{FnCloner, TraitCloner};
 use crate::retry_after::{Hints, ResponseHead};
@@ -62,6 +63,7 @@ pub struct StandardLayer<C = TraitCloner> {
     idempotency: IdempotencyLayer,
     redirect: RedirectLayer,
     retry: RetryLayer,
+    hedge: HedgeLayer,
     breaker: CircuitBreakerLayer,
     attempt: AttemptLayer,
     config: ConfigHandle,
@@ -103,6 +105,7 @@ impl StandardLayer {
             idempotency: IdempotencyLayer::new(config.idempotency.clone())?,
             redirect: RedirectLayer::new(config.redirect.clone())?,
             retry: RetryLayer::new(config.retry.clone())?.on(handle.budgets()),
+            hedge: HedgeLayer::new(HedgeConfig::new())?.share_budgets(&handle.budgets()),
             breaker: CircuitBreakerLayer::from_config(timeouts, config.circuit_breaker.clone())?
                 .on(handle.breaker()),
             attempt: AttemptLayer::new(timeouts).propagate_deadline(config.propagate_deadline),
@@ -129,6 +132,7 @@ impl<C> StandardLayer<C> {
             idempotency: self.idempotency,
             redirect: self.redirect,
             retry: self.retry,
+            hedge: self.hedge,
             breaker: self.breaker,
             attempt: self.attempt,
             config: self.config,
@@ -262,6 +266,7 @@ impl<C> StandardLayer<C> {
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.config.share(budgets)?;
         self.retry = self.retry.on(budgets.clone());
+        self.hedge = self.hedge.share_budgets(budgets);
         Ok(self)
     }
 
@@ -338,6 +343,7 @@ impl<C: Clone> StandardLayer<C> {
             idempotency: Some(self.idempotency.policy()),
             redirect: Some(self.redirect.policy()),
             retry: Some(self.retry.policy()),
+            hedge: Some(self.hedge.hedging()),
             breaker: Some(self.breaker.policy()),
             attempt: Some(self.attempt.policy()),
             classifier: self.retry.classifier(),

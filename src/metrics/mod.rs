@@ -83,18 +83,38 @@ impl Metrics {
                 self.attempt(&to, attempt);
             }
         }
-        for before in attempts.iter().rev().skip(1) {
-            if let Some(failed) = error_type(&before.outcome) {
+        for (before, next) in attempts.iter().zip(attempts.iter().skip(1)) {
+            // A hedge does not follow a failure.
+            if let Some(failed) = error_type(&before.outcome).filter(|_| !next.is_hedge) {
                 self.instruments.retries.add(1, &to.and([failed]));
             }
         }
+        for hedge in attempts.iter().filter(|attempt| attempt.is_hedge) {
+            let outcome = match hedge.is_lost {
+                true => "lost",
+                false => hedge.outcome.end(),
+            };
+            let outcome = KeyValue::new("sevenhops.outcome", outcome);
+            self.instruments.hedges.add(1, &to.and([outcome]));
+        }
         for note in timeline.events() {
-            if let TimelineEventKind::Rejected(policy) = note.kind {
+            self.note(&to, &note.kind);
+        }
+        self.call(&to, timeline);
+    }
+
+    fn note(&self, to: &MetricTarget<'_>, what: &TimelineEventKind) {
+        match what {
+            TimelineEventKind::Rejected(policy) => {
                 let policy = KeyValue::new("sevenhops.policy", policy.as_str());
                 self.instruments.rejections.add(1, &to.and([policy]));
             }
+            TimelineEventKind::NotHedged(reason) => {
+                let reason = KeyValue::new("sevenhops.no_retry_reason", reason.as_str());
+                self.instruments.not_hedged.add(1, &to.and([reason]));
+            }
+            _ => {}
         }
-        self.call(&to, timeline);
     }
 
     fn call(&self, to: &MetricTarget<'_>, timeline: &Timeline) {

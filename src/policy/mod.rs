@@ -9,6 +9,7 @@ mod keyed;
 mod latest;
 
 pub mod breaker;
+pub mod hedge;
 pub mod idempotency;
 pub mod redirect;
 pub mod retry;

@@ -40,6 +40,18 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             "rejected",
             "sevenhops.policy" = policy.as_str(),
         ),
+        TimelineEventKind::Hedged { after } => event!(
+            call,
+            Level::INFO,
+            "hedged",
+            "sevenhops.hedge.after" = after.as_secs_f64(),
+        ),
+        TimelineEventKind::NotHedged(reason) => event!(
+            call,
+            Level::INFO,
+            "not hedged",
+            "sevenhops.no_retry_reason" = reason.as_str(),
+        ),
         TimelineEventKind::Chaos { fault, delay } => event!(
             call,
             Level::WARN,

@@ -163,6 +163,8 @@ pub const EVENTS: &[EventName] = &[
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
     event("rejected", &["sevenhops.policy"]),
+    event("hedged", &["sevenhops.hedge.after"]),
+    event("not hedged", &["sevenhops.no_retry_reason"]),
     event(
         "circuit",
         &[
@@ -189,6 +191,8 @@ pub const METRICS: &[MetricName] = &[
     ATTEMPTS,
     RETRIES,
     NOT_RETRIED,
+    HEDGES,
+    NOT_HEDGED,
     REJECTIONS,
     STALE,
     EFFECT_POSSIBLE,
@@ -279,6 +283,20 @@ pub(crate) const NOT_RETRIED: MetricName = metric(
     ("counter", "{call}"),
     of_call!["sevenhops.no_retry_reason"],
     "Failed calls, by the reason why they were not retried.",
+);
+
+pub(crate) const HEDGES: MetricName = metric(
+    "sevenhops.call.hedges",
+    ("counter", "{attempt}"),
+    of_call!["sevenhops.outcome"],
+    "Hedges, by what became of them.",
+);
+
+pub(crate) const NOT_HEDGED: MetricName = metric(
+    "sevenhops.call.not_hedged",
+    ("counter", "{call}"),
+    of_call!["sevenhops.no_retry_reason"],
+    "Slow calls, by the reason why they were not hedged.",
 );
 
 pub(crate) const REJECTIONS: MetricName = metric(

@@ -7,15 +7,15 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use sevenhops::CircuitBreakerConfig;
     use sevenhops::chaos::ChaosConfig;
     use sevenhops::chaos::{ChaosLayer, Fault};
-
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{
         CannedResponse, DnsScript, FaultServer, Gate, Reply, ScriptedDns, TestCa,
     };
-    use sevenhops::{Client, Effect, Operation, StandardLayer};
+    use sevenhops::{
+        CircuitBreakerConfig, Client, Effect, HedgeConfig, HedgeLayer, Operation, StandardLayer,
+    };
     use tower::{Layer as _, ServiceExt, service_fn};
     use tracing::field::{Field, Visit};
     use tracing::span::{Attributes, Id, Record};
@@ -179,6 +179,7 @@ mod tests {
         }
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
         operation.run(async |_| Ok(())).await.unwrap();
+        hedge(&[http::Method::GET, http::Method::POST]).await;
         let said = names.0.lock().unwrap().clone();
         let sorted = |fields: &[&'static str]| {
             let mut fields = fields.to_vec();
@@ -190,6 +191,21 @@ mod tests {
             .iter()
             .map(|event| (event.name, sorted(event.fields)));
         assert_eq!(said, spans.chain(events).collect());
+    }
+
+    /// Makes calls that are slow enough for a hedge.
+    async fn hedge(methods: &[http::Method]) {
+        let delay = HedgeConfig::new().delay(Duration::from_millis(1));
+        let slow = service_fn(async |_request: http::Request<String>| {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok::<_, std::io::Error>(http::Response::new(String::new()))
+        });
+        let service = HedgeLayer::new(delay).unwrap().layer(slow);
+        for method in methods {
+            let request = http::Request::builder().method(method);
+            let request = request.uri("https://slow.test").body(String::new());
+            service.clone().oneshot(request.unwrap()).await.unwrap();
+        }
     }
 
     /// Makes one call under its own subscriber.
