@@ -28,7 +28,6 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
-use crate::hop::NoRetryReason;
 use crate::record::tracker;
 use crate::telemetry::Span;
 
@@ -37,8 +36,9 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit's permit
-    /// returns. So does the budget's payment for a retry that was not begun. The timeline says "cancelled".
+    /// Dropping it gives the attempt up: a request that no connection took is never sent. The permits of the circuit and
+    /// of the concurrency limit return. So do a slot that is not due, and the budget's payment for a retry that was
+    /// not begun. The timeline says "cancelled".
     #[must_use = "futures do nothing unless polled"]
     pub struct DriverFuture<N, R>
     where
@@ -59,7 +59,9 @@ pin_project! {
 pin_project! {
     /// The state of the call.
     #[project = StateProjected]
-    enum DriverState<F, R> {
+    pub(super) enum DriverState<F, R> {
+        // The request waits for a permit or a slot.
+        Admit,
         // A policy rejected the request.
         Rejected { failure: Option<AttemptFailure> },
         // The request is being sent, or the driver waits for its response.
@@ -86,6 +88,18 @@ impl<N: Resend, R> DriverFuture<N, R> {
         Self {
             flight,
             state: DriverState::Exchange { inner },
+            alarm: None,
+            later,
+            run,
+        }
+    }
+
+    /// Creates the future of a first request that waits for a policy.
+    #[inline(always)]
+    pub(super) fn waiting(later: N, run: Run) -> Self {
+        Self {
+            flight: AttemptInFlight::default(),
+            state: DriverState::Admit,
             alarm: None,
             later,
             run,
@@ -151,11 +165,11 @@ where
 }
 
 /// The parts of the future without its state.
-struct Polling<'a, N> {
-    flight: &'a mut AttemptInFlight,
-    alarm: Alarm<'a>,
-    later: &'a mut N,
-    run: &'a mut Run,
+pub(super) struct Polling<'a, N> {
+    pub(super) flight: &'a mut AttemptInFlight,
+    pub(super) alarm: Alarm<'a>,
+    pub(super) later: &'a mut N,
+    pub(super) run: &'a mut Run,
 }
 
 impl<N: Resend> Polling<'_, N> {
@@ -171,6 +185,7 @@ impl<N: Resend> Polling<'_, N> {
         R: Body<Error: Into<BoxError>>,
     {
         Poll::Ready(match state.as_mut().project() {
+            StateProjected::Admit => ready!(self.admitted(state.as_mut(), cx)),
             StateProjected::Rejected { failure } => match failure.take() {
                 Some(failure) => self
                     .run
@@ -271,58 +286,12 @@ impl<N: Resend> Polling<'_, N> {
         NextStep::Again
     }
 
-    fn failed<R>(&mut self, failure: AttemptFailure) -> NextStep<R>
+    pub(super) fn failed<R>(&mut self, failure: AttemptFailure) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
         let flight = std::mem::take(self.flight);
         self.run.failed(flight, failure, self.later)
-    }
-
-    /// Sends the next request once the service below is ready for it.
-    fn ready<R>(
-        &mut self,
-        state: Pin<&mut DriverState<N::Future, R>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<NextStep<R>>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        match self.later.poll_ready(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(self.run.unready(error)),
-            Poll::Pending => {
-                let Some(end) = self.run.end_at() else {
-                    return Poll::Pending;
-                };
-                ready!(self.alarm.poll_until(end, cx));
-                return Poll::Ready(self.run.out_of_time());
-            }
-        }
-        Poll::Ready(self.send_again(state))
-    }
-
-    /// Sends the next request if the policies permit it.
-    fn send_again<R>(&mut self, mut state: Pin<&mut DriverState<N::Future, R>>) -> NextStep<R>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        let Some(mut request) = self.run.again(self.later) else {
-            return self.run.end(NoRetryReason::BodyNotReplayable);
-        };
-        let is_replayable = self.later.is_replayable();
-        let flight = match self.run.admit(&mut request, is_replayable) {
-            Ok(flight) => flight,
-            Err(failure) => return self.failed(failure),
-        };
-        match flight.within(|| self.later.send(request)) {
-            Some(inner) => {
-                *self.flight = flight;
-                state.set(DriverState::Exchange { inner });
-                NextStep::Again
-            }
-            None => self.run.end(NoRetryReason::BodyNotReplayable),
-        }
     }
 }
 

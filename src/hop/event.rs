@@ -44,6 +44,13 @@ pub enum TimelineEventKind {
         /// The number of the try, counted from 1.
         number: u32,
     },
+    /// The call waited for a policy before it was sent.
+    Queued {
+        /// The concurrency limit or the rate limit.
+        policy: Policy,
+        /// The length of the wait.
+        wait: Duration,
+    },
     /// A policy rejected the call.
     Rejected(Policy),
     /// A fault was injected into the latest attempt.
@@ -70,6 +77,13 @@ impl fmt::Display for TimelineEventKind {
             }
             Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
+            Self::Queued { policy, wait } => {
+                let wait = short(*wait);
+                match policy {
+                    Policy::Concurrency => write!(f, "waited {wait} for a permit"),
+                    other => write!(f, "waited {wait} for the {other}"),
+                }
+            }
             Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
             Self::Chaos { fault, delay } => {
                 write!(f, "chaos: {fault}, on purpose")?;

@@ -206,11 +206,19 @@ fn under(base: &Policies, row: &Effective) -> Policies {
         idempotency: Some(Arc::new(settings.idempotency.clone())),
         redirect: Some(Arc::new(settings.redirect.clone())),
         retry,
+        throttle: base.throttle.clone(),
         breaker,
+        concurrency: base.concurrency.clone(),
+        rate_limit: base.rate_limit.clone(),
         attempt,
         classifier: base.classifier.clone(),
         is_at_wire: base.is_at_wire,
     }
+    .loaded(
+        settings.throttle.as_ref(),
+        settings.concurrency.as_ref(),
+        settings.rate_limit.as_ref(),
+    )
 }
 
 impl fmt::Debug for ConfigHandle {

@@ -162,6 +162,7 @@ pub const EVENTS: &[EventName] = &[
     event("redirected", &["http.response.status_code", "url.full"]),
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
+    event("queued", &["sevenhops.policy", "sevenhops.wait.duration"]),
     event("rejected", &["sevenhops.policy"]),
     event(
         "circuit",
@@ -190,6 +191,7 @@ pub const METRICS: &[MetricName] = &[
     RETRIES,
     NOT_RETRIED,
     REJECTIONS,
+    POLICY_WAIT,
     STALE,
     EFFECT_POSSIBLE,
     BUDGET_LEFT,
@@ -286,6 +288,13 @@ pub(crate) const REJECTIONS: MetricName = metric(
     ("counter", "{rejection}"),
     of_call!["sevenhops.policy"],
     "Requests rejected by a policy.",
+);
+
+pub(crate) const POLICY_WAIT: MetricName = metric(
+    "sevenhops.policy.wait.duration",
+    ("histogram", "s"),
+    of_call!["sevenhops.policy"],
+    "Time that a call waited for a policy before it was sent.",
 );
 
 pub(crate) const STALE: MetricName = metric(

@@ -23,5 +23,5 @@ pub(crate) use self::decide::{FailedAttempt, Remaining, decide};
 pub(crate) use self::policy::{RetryPolicy, failed};
 pub(crate) use self::shared::SharedBudget;
 pub use super::classify::Failure;
-pub use crate::replay::{BodyCloner, CloneBody, FnCloner, TraitCloner};
+pub use crate::replay::{BodyCloner, CloneBody, FnCloner, SentOnce, TraitCloner};
 pub use crate::retry_after::ResponseHead;
