@@ -129,15 +129,19 @@ pub use self::error::Error;
 pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
-    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, HedgeLayer, IdempotencyLayer,
-    RedirectLayer, RetryLayer, StandardLayer, StandardService,
+    AttemptLayer, CircuitBreakerLayer, ConcurrencyLayer, ConfigHandle, DeadlineLayer, HedgeLayer,
+    IdempotencyLayer, RateLimitLayer, RedirectLayer, RetryLayer, StandardLayer, StandardService,
+    ThrottleLayer,
 };
-pub use self::options::Options;
+pub use self::options::{Options, Priority};
 pub use self::policy::breaker::CircuitBreakerConfig;
+pub use self::policy::concurrency::ConcurrencyConfig;
 pub use self::policy::hedge::HedgeConfig;
 pub use self::policy::idempotency::{IdempotencyConfig, IdempotencyKey};
+pub use self::policy::rate_limit::RateLimitConfig;
 pub use self::policy::redirect::RedirectConfig;
 pub use self::policy::retry::RetryConfig;
+pub use self::policy::throttle::ThrottleConfig;
 pub use self::sdk::operation::{Operation, OperationAttempt, OperationConfig, OperationError};
 pub use self::timeline::Timeline;
 pub use self::timeout::{Timeouts, TimeoutsConfig};

@@ -19,10 +19,13 @@ use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerConfig, CircuitEvent};
+use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::hedge::HedgeConfig;
 use crate::policy::idempotency::IdempotencyConfig;
+use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
+use crate::policy::throttle::ThrottleConfig;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
@@ -216,6 +219,24 @@ impl ClientBuilder {
     /// Overrides parts of the config for the calls that match a pattern: see [`Config`](Config#destinations).
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.config = self.config.destination(pattern, config);
+        self
+    }
+
+    /// Switches the throttle on: see [`ThrottleLayer`](crate::ThrottleLayer). Off by default.
+    pub fn throttle(mut self, throttle: ThrottleConfig) -> Self {
+        self.config = self.config.throttle(throttle);
+        self
+    }
+
+    /// Limits how many attempts are in flight: see [`ConcurrencyLayer`](crate::ConcurrencyLayer). Off by default.
+    pub fn concurrency(mut self, concurrency: ConcurrencyConfig) -> Self {
+        self.config = self.config.concurrency(concurrency);
+        self
+    }
+
+    /// Limits the rate of requests: see [`RateLimitLayer`](crate::RateLimitLayer). Off by default.
+    pub fn rate_limit(mut self, rate_limit: RateLimitConfig) -> Self {
+        self.config = self.config.rate_limit(rate_limit);
         self
     }
 

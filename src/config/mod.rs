@@ -13,10 +13,13 @@ pub(crate) use self::plan::{Effective, Plan};
 use crate::config_error::ConfigError;
 use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::hedge::HedgeConfig;
 use crate::policy::idempotency::IdempotencyConfig;
+use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
+use crate::policy::throttle::ThrottleConfig;
 use crate::timeout::Timeouts;
 use crate::timeout::TimeoutsConfig;
 
@@ -105,6 +108,21 @@ pub struct Config {
     pub(crate) hedge: Option<HedgeConfig>,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) circuit_breaker: CircuitBreakerConfig,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub(crate) throttle: Option<ThrottleConfig>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub(crate) concurrency: Option<ConcurrencyConfig>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub(crate) rate_limit: Option<RateLimitConfig>,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) propagate_deadline: bool,
     #[cfg_attr(
@@ -130,6 +148,9 @@ impl Config {
             retry: RetryConfig::new(),
             hedge: None,
             circuit_breaker: CircuitBreakerConfig::new(),
+            throttle: None,
+            concurrency: None,
+            rate_limit: None,
             propagate_deadline: false,
             destinations: Vec::new(),
         }
@@ -177,6 +198,28 @@ impl Config {
         self
     }
 
+    /// Switches the throttle on: see [`ThrottleLayer`](crate::ThrottleLayer). Off by default.
+    #[must_use]
+    pub fn throttle(mut self, throttle: ThrottleConfig) -> Self {
+        self.throttle = Some(throttle);
+        self
+    }
+
+    /// Limits how many attempts are in flight to a destination: see [`ConcurrencyLayer`](crate::ConcurrencyLayer).
+    /// Off by default.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: ConcurrencyConfig) -> Self {
+        self.concurrency = Some(concurrency);
+        self
+    }
+
+    /// Limits the rate of requests to a destination: see [`RateLimitLayer`](crate::RateLimitLayer). Off by default.
+    #[must_use]
+    pub fn rate_limit(mut self, rate_limit: RateLimitConfig) -> Self {
+        self.rate_limit = Some(rate_limit);
+        self
+    }
+
     /// Sets whether each attempt passes its number and the time left to the next process: see
     /// [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline).
     #[must_use]
@@ -207,6 +250,9 @@ impl Config {
         get_retry(retry) -> &RetryConfig = |own| &own.retry;
         get_hedge(hedge) -> Option<&HedgeConfig> = |own| own.hedge.as_ref();
         get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
+        get_throttle(throttle) -> Option<&ThrottleConfig> = |own| own.throttle.as_ref();
+        get_concurrency(concurrency) -> Option<&ConcurrencyConfig> = |own| own.concurrency.as_ref();
+        get_rate_limit(rate_limit) -> Option<&RateLimitConfig> = |own| own.rate_limit.as_ref();
         get_propagate_deadline(propagate_deadline) -> bool = |own| own.propagate_deadline;
     }
 
@@ -245,6 +291,9 @@ impl Config {
             retry: own.retry.written_out(),
             hedge: own.hedge.as_ref().map(HedgeConfig::written_out),
             circuit_breaker: own.circuit_breaker.written_out(),
+            throttle: own.throttle.as_ref().map(ThrottleConfig::written_out),
+            concurrency: (own.concurrency.as_ref()).map(ConcurrencyConfig::written_out),
+            rate_limit: own.rate_limit.as_ref().map(RateLimitConfig::written_out),
             ..own.clone()
         })
     }
@@ -258,6 +307,9 @@ impl Config {
             retry: self.retry.clone(),
             hedge: self.hedge.clone(),
             circuit_breaker: self.circuit_breaker.clone(),
+            throttle: self.throttle.clone(),
+            concurrency: self.concurrency.clone(),
+            rate_limit: self.rate_limit.clone(),
             propagate_deadline: self.propagate_deadline,
             destinations: Vec::new(),
         }
@@ -276,6 +328,9 @@ impl Config {
                 (part, own) => part.clone().or(own),
             },
             circuit_breaker: part.circuit_breaker.clone().over(&self.circuit_breaker),
+            throttle: over(&part.throttle, self.throttle, ThrottleConfig::over),
+            concurrency: over(&part.concurrency, self.concurrency, ConcurrencyConfig::over),
+            rate_limit: over(&part.rate_limit, self.rate_limit, RateLimitConfig::over),
             propagate_deadline: part.propagate_deadline.unwrap_or(self.propagate_deadline),
             destinations: self.destinations,
         }
@@ -292,7 +347,35 @@ impl Config {
             hedge.check_within(self.deadline, self.retry.get_attempts())?;
         }
         self.circuit_breaker.check(&timeouts)?;
+        self.check_load()?;
         Ok(timeouts)
+    }
+
+    fn check_load(&self) -> Result<(), ConfigError> {
+        let deadline = Some(self.deadline);
+        let throttle = self.throttle.as_ref().map(ThrottleConfig::check);
+        throttle.transpose()?;
+        let concurrency = self.concurrency.as_ref();
+        concurrency
+            .map(|config| config.check(deadline))
+            .transpose()?;
+        let rate_limit = self.rate_limit.as_ref();
+        rate_limit
+            .map(|config| config.check(deadline))
+            .transpose()?;
+        Ok(())
+    }
+}
+
+/// Merges a part of the config that is off unless it is there.
+fn over<T: Clone + Default>(
+    part: &Option<T>,
+    around: Option<T>,
+    over: impl FnOnce(T, &T) -> T,
+) -> Option<T> {
+    match part {
+        Some(part) => Some(over(part.clone(), &around.unwrap_or_default())),
+        None => around,
     }
 }
 

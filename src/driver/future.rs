@@ -29,7 +29,6 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
-use crate::hop::NoRetryReason;
 use crate::telemetry::Span;
 
 pin_project! {
@@ -37,8 +36,9 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit gets its permit
-    /// back. The budget gets its token back if the retry has not begun. The timeline says "cancelled".
+    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit and the
+    /// concurrency limit get their permits back. The rate limit gets back a slot that is not due. The budget gets its
+    /// token back if the retry has not begun. The timeline says "cancelled".
     #[must_use = "futures do nothing unless polled"]
     pub struct DriverFuture<N, R>
     where
@@ -62,6 +62,8 @@ pin_project! {
     /// The state of the call.
     #[project = StateProjected]
     pub(super) enum DriverState<F, R> {
+        // The request waits for a permit or a slot.
+        Admit,
         // A policy rejected the request.
         Rejected { failure: Option<AttemptFailure> },
         // The request is being sent, or the driver waits for its response.
@@ -90,6 +92,19 @@ impl<N: Resend, R> DriverFuture<N, R> {
         Self {
             flight,
             state: DriverState::Exchange { inner },
+            round: None,
+            alarm: None,
+            later,
+            run,
+        }
+    }
+
+    /// Creates the future of a first request that waits for a policy.
+    #[inline(always)]
+    pub(super) fn waiting(later: N, run: Run) -> Self {
+        Self {
+            flight: AttemptInFlight::default(),
+            state: DriverState::Admit,
             round: None,
             alarm: None,
             later,
@@ -180,6 +195,7 @@ impl<N: Resend, R> Polling<'_, N, R> {
         R: Body<Error: Into<BoxError>>,
     {
         Poll::Ready(match state.as_mut().project() {
+            StateProjected::Admit => ready!(self.admitted(state.as_mut(), cx)),
             StateProjected::Rejected { failure } => match failure.take() {
                 Some(failure) => self
                     .run
@@ -312,52 +328,6 @@ impl<N: Resend, R> Polling<'_, N, R> {
     {
         let flight = std::mem::take(self.flight);
         self.run.failed(flight, failure, self.later)
-    }
-
-    /// Sends the next request once the inner service is ready for it.
-    fn ready(
-        &mut self,
-        state: Pin<&mut DriverState<N::Future, R>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<NextStep<R>>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        match self.later.poll_ready(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(self.run.unready(error)),
-            Poll::Pending => {
-                let Some(end) = self.run.end_at() else {
-                    return Poll::Pending;
-                };
-                ready!(self.alarm.poll_until(end, cx));
-                return Poll::Ready(self.run.out_of_time());
-            }
-        }
-        Poll::Ready(self.send_again(state))
-    }
-
-    /// Sends the next request if the policies permit it.
-    fn send_again(&mut self, mut state: Pin<&mut DriverState<N::Future, R>>) -> NextStep<R>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        let Some(mut request) = self.run.again(self.later) else {
-            return self.run.end(NoRetryReason::BodyNotReplayable);
-        };
-        let is_replayable = self.later.is_replayable();
-        let flight = match self.run.admit_first(&mut request, is_replayable) {
-            Ok(flight) => flight,
-            Err(failure) => return self.failed(failure),
-        };
-        match flight.within(|| self.later.send(request)) {
-            Some(inner) => {
-                *self.flight = flight;
-                state.set(DriverState::Exchange { inner });
-                NextStep::Again
-            }
-            None => self.run.end(NoRetryReason::BodyNotReplayable),
-        }
     }
 }
 

@@ -89,12 +89,12 @@ impl Run {
         R: Body<Error: Into<BoxError>>,
     {
         self.settle_hedges(&response, classified);
-        let (verdict, watched) = flight.deliver(&response, (classified, now));
+        let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
         let (head, source) = response.into_parts();
         let retry = self.retry_response((&head, classified), later);
         let effect = self.effect_of(&head, classified.failed);
         let mut body = DriverBody::new(source, effect, Timeline(self.call.clone()));
-        body.belongs_to(watched, verdict);
+        body.belongs_to(watched, verdict, passed);
         if let Some(until) = retry {
             self.call.saw(self.seen.all);
             self.last = Some(Box::new(Last::Head(head)));
@@ -161,11 +161,11 @@ impl Run {
     where
         R: Body<Error: Into<BoxError>>,
     {
-        let (verdict, watched) = flight.deliver(&response, (classified, now));
+        let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
         self.end_beside(failed.effect);
         let timeline = Timeline(self.call.clone());
         let mut body = DriverBody::new(response.into_body(), failed.effect, timeline);
-        body.belongs_to(watched, verdict);
+        body.belongs_to(watched, verdict, passed);
         body
     }
 
@@ -293,7 +293,14 @@ impl Run {
             return NextStep::Fail(failure);
         };
         // These policies are above the wire and sent nothing. A stack below may have sent an earlier leg.
-        let local = |policy: &Policy| matches!(policy, Policy::Breaker | Policy::Deadline);
+        let local = |policy: &Policy| match policy {
+            Policy::Deadline
+            | Policy::Throttle
+            | Policy::Breaker
+            | Policy::Concurrency
+            | Policy::RateLimit => true,
+            Policy::Idempotency | Policy::Redirect => false,
+        };
         if let Some(policy) = failure.rejected_by().filter(local)
             && own.effect.is_none()
             && turn.rejected(&self.call)

@@ -3,7 +3,7 @@
 //! ```text
 //! call:      begin: deadline, key
 //!   leg:       redirect decides the next one
-//!     attempt:   admit (breaker) → exchange, one timer → judge (breaker, budget)
+//!     attempt:   admit (throttle, breaker, concurrency, rate limit) → exchange, one timer → judge (breaker, budget)
 //!                → hedge or retry decides: done, wait, again
 //!   body:      received under its timeouts; the verdict settles at its last byte
 //! end:       one diagnosis, one effect, one timeline
@@ -13,6 +13,7 @@
 //! response. A driver with [`Now`] sends once, and its service need not be `Clone`. A driver with [`Again`] may send
 //! again, so its service is [`Clone`].
 
+mod admit;
 mod alarm;
 mod attempt;
 mod body;
@@ -29,6 +30,7 @@ mod legs;
 mod peek;
 mod policies;
 mod recent;
+mod resume;
 mod retry_loop;
 mod round;
 mod run;
@@ -43,6 +45,7 @@ pub use self::future::DriverFuture;
 pub use self::later::{Again, Now};
 pub use self::service::{Driver, HttpResponse};
 
+pub(crate) use self::admit::Passed;
 pub(crate) use self::choice::Live;
 pub(crate) use self::policies::{Attempts, Deadline, Hedging, Policies};
 pub(crate) use self::retry_loop::{Hint, RetryLoop};

@@ -197,7 +197,7 @@ where
         let request = self.run.again_beside(self.later);
         let mut request = request.ok_or(NoHedgeReason::NotReplayable)?;
         let is_replayable = self.later.is_replayable();
-        let flight = match self.run.admit(&mut request, is_replayable) {
+        let flight = match self.run.admit_beside(&mut request, is_replayable) {
             Ok(flight) => flight,
             Err(failure) => {
                 let policy = failure.rejected_by();

@@ -6,7 +6,8 @@ use http::Request;
 use http::response::Parts;
 use tokio::time::Instant;
 
-use super::attempt::{ActiveAttempt, AttemptInFlight};
+use super::admit::{Entry, Passed};
+use super::attempt::AttemptInFlight;
 use super::choice::{Chosen, Elsewhere, of_leg};
 use super::drain::DrainedBody;
 use super::hedges::Hedges;
@@ -23,7 +24,7 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Kind, Policy};
+use crate::hop::Diagnosis;
 use crate::policy::breaker::SharedCircuit;
 use crate::telemetry::{Span, call_span};
 use crate::timeout::TimeoutKind;
@@ -39,7 +40,9 @@ pub(super) struct Run {
     /// In a box, so that a driver without hedges has no room for them.
     pub(super) hedges: Option<Box<Hedges>>,
     /// The circuit of a new leg, until its first attempt is admitted.
-    circuit: Option<Arc<SharedCircuit>>,
+    pub(super) circuit: Option<Arc<SharedCircuit>>,
+    /// The parts that a request holds while it waits for a permit or a slot.
+    pub(super) waiting: Option<Box<Passed>>,
     pub(super) legs: Option<Legs>,
     /// The last real response or error, while its retry is tried.
     pub(super) last: Option<Box<Last>>,
@@ -93,7 +96,7 @@ impl Run {
         &mut self,
         request: &mut Request<B>,
         keep: impl FnOnce(&Self, &mut Request<B>) -> bool,
-    ) -> Result<AttemptInFlight, AttemptFailure> {
+    ) -> Result<Entry, AttemptFailure> {
         let span = self.live_span();
         let entered = span.as_ref().map(Span::enter);
         if let Some(idempotency) = &self.policies.idempotency
@@ -140,6 +143,7 @@ impl Run {
             turn: None,
             hedges: None,
             circuit: None,
+            waiting: None,
             legs: None,
             last: None,
             seen: SeenEffects::NOTHING,
@@ -204,7 +208,7 @@ impl Run {
         &mut self,
         request: &mut Request<B>,
         is_replayable: bool,
-    ) -> Result<AttemptInFlight, AttemptFailure> {
+    ) -> Result<Entry, AttemptFailure> {
         if let Some(hedges) = &mut self.hedges {
             hedges.begin(self.call.attempt_count(), clock::now());
             if let Some(turn) = &mut self.turn {
@@ -214,45 +218,8 @@ impl Run {
         self.admit(request, is_replayable)
     }
 
-    /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the rejection of a policy: nothing was sent.
-    pub(super) fn admit<B>(
-        &mut self,
-        request: &mut Request<B>,
-        is_replayable: bool,
-    ) -> Result<AttemptInFlight, AttemptFailure> {
-        let Policies {
-            breaker, attempt, ..
-        } = &*self.policies;
-        let now = clock::now();
-        if attempt.is_some() && self.call.deadline() <= now {
-            let diagnosis = Diagnosis {
-                timeout_kind: Some(TimeoutKind::Deadline),
-                ..Diagnosis::refusal(Kind::Timeout)
-            };
-            return Err(Error::refused(Policy::Deadline, diagnosis).into());
-        }
-        if attempt.is_some()
-            && let Some(unmet) = self.call.unmet(request, true)
-        {
-            return Err(Error::from(unmet).into());
-        }
-        let admission = match breaker {
-            Some(breaker) => breaker.admit((request, self.circuit.take()), &self.call, now)?,
-            None => None,
-        };
-        let follows = self.follows(request, is_replayable);
-        let attempt = attempt.as_ref();
-        let begin = |policy| ActiveAttempt::begin(policy, (&self.call, follows), request, now);
-        let attempt = attempt.map(begin);
-        Ok(AttemptInFlight { admission, attempt })
-    }
-
     /// Returns whether another attempt may follow this one, and records it for the inner layers.
-    fn follows<B>(&self, request: &Request<B>, is_replayable: bool) -> Follows {
+    pub(super) fn follows<B>(&self, request: &Request<B>, is_replayable: bool) -> Follows {
         let call = &self.call;
         let own = self.turn.as_ref().and_then(|turn| {
             let is_permitted =

@@ -44,6 +44,13 @@ pub enum TimelineEventKind {
         /// The number of the try, counted from 1.
         number: u32,
     },
+    /// The call waited for a policy before it was sent.
+    Queued {
+        /// The concurrency limit or the rate limit.
+        policy: Policy,
+        /// The length of the wait.
+        wait: Duration,
+    },
     /// A policy rejected the call.
     Rejected(Policy),
     /// The next attempt is a hedge: it began while the attempts before it were in flight.
@@ -77,6 +84,13 @@ impl fmt::Display for TimelineEventKind {
             }
             Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
+            Self::Queued { policy, wait } => {
+                let wait = short(*wait);
+                match policy {
+                    Policy::Concurrency => write!(f, "waited {wait} for a permit"),
+                    other => write!(f, "waited {wait} for the {other}"),
+                }
+            }
             Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
             Self::Hedged { after } => write!(f, "hedged after {}", short(*after)),
             Self::NotHedged(reason) => write!(f, "not hedged: {reason}"),

@@ -211,11 +211,19 @@ fn under(base: &Policies, row: &Effective) -> Policies {
         redirect: Some(Arc::new(config.redirect.clone())),
         retry,
         hedge,
+        throttle: base.throttle.clone(),
         breaker,
+        concurrency: base.concurrency.clone(),
+        rate_limit: base.rate_limit.clone(),
         attempt,
         classifier: base.classifier.clone(),
         is_at_wire: base.is_at_wire,
     }
+    .loaded(
+        config.throttle.as_ref(),
+        config.concurrency.as_ref(),
+        config.rate_limit.as_ref(),
+    )
 }
 
 impl fmt::Debug for ConfigHandle {

@@ -12,7 +12,7 @@ use tower_layer::Layer;
 
 use super::{
     AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, HedgeLayer, IdempotencyLayer,
-    RedirectLayer, RetryLayer,
+    Load, RedirectLayer, RetryLayer,
 };
 use crate::callback::{Site, ask, require};
 use crate::config::{Config, Plan};
@@ -24,10 +24,10 @@ use crate::driver::{Again, Driver, Policies};
 use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::DestinationKey;
 use crate::policy::breaker::{CircuitBreakerHandle, CircuitEvent};
 use crate::policy::hedge::HedgeConfig;
 use crate::policy::retry::{Budgets, Failure};
+use crate::policy::{DestinationKey, concurrency, throttle};
 use crate::replay::{FnCloner, TraitCloner};
 use crate::retry_after::{Hints, ResponseHead};
 use crate::telemetry::Propagator;
@@ -66,6 +66,7 @@ pub struct StandardLayer<C = TraitCloner> {
     hedge: HedgeLayer,
     breaker: CircuitBreakerLayer,
     attempt: AttemptLayer,
+    load: Load,
     config: ConfigHandle,
     cloner: C,
     #[cfg(feature = "reqwest-middleware")]
@@ -109,6 +110,7 @@ impl StandardLayer {
             breaker: CircuitBreakerLayer::from_config(timeouts, config.circuit_breaker.clone())?
                 .on(handle.breaker()),
             attempt: AttemptLayer::new(timeouts).propagate_deadline(config.propagate_deadline),
+            load: Load::new(),
             config: handle,
             cloner: TraitCloner,
             #[cfg(feature = "reqwest-middleware")]
@@ -135,6 +137,7 @@ impl<C> StandardLayer<C> {
             hedge: self.hedge,
             breaker: self.breaker,
             attempt: self.attempt,
+            load: self.load,
             config: self.config,
             cloner: FnCloner {
                 clone,
@@ -155,6 +158,18 @@ impl<C> StandardLayer<C> {
     #[must_use]
     pub fn breaker_handle(&self) -> CircuitBreakerHandle {
         self.breaker.breaker_handle()
+    }
+
+    /// Returns the windows of the throttle, to read them.
+    #[must_use]
+    pub fn throttle_handle(&self) -> throttle::ThrottleHandle {
+        self.load.throttle()
+    }
+
+    /// Returns the concurrency limits, to read them.
+    #[must_use]
+    pub fn concurrency_handle(&self) -> concurrency::ConcurrencyHandle {
+        self.load.concurrency()
     }
 
     /// Calls this function at the end of every call: see [`DeadlineLayer::on_complete`].
@@ -224,7 +239,7 @@ impl<C> StandardLayer<C> {
 }
 
 impl<C> StandardLayer<C> {
-    /// Keeps a circuit and a budget for each destination that `key` returns: a tenant, a shard, a route. Requests for
+    /// Keeps a circuit, a budget and the limits for each destination that `key` returns: a tenant, a shard, a route. Requests for
     /// which it returns `None` have no circuit, and use the budget of their URL's destination. If `key` panics, the
     /// call fails at encode.
     ///
@@ -248,6 +263,7 @@ impl<C> StandardLayer<C> {
             require(&site, || key(method, uri, headers))
         });
         self.retry = self.retry.keyed(Arc::clone(&key));
+        self.load.keyed(&key);
         self.breaker = self.breaker.keyed(key);
         self
     }
@@ -291,6 +307,7 @@ impl<C> StandardLayer<C> {
         let site = Site::new("StandardLayer::hint");
         let hints = Hints::by(move |head| ask(&site, || hint(head)));
         self.retry = self.retry.hints(hints.clone());
+        self.load.hints(hints.clone());
         self.breaker = self.breaker.hints(hints);
         self
     }
@@ -337,7 +354,7 @@ impl<C: Clone> StandardLayer<C> {
     }
 
     fn policies(&self, is_at_wire: bool) -> Policies {
-        Policies {
+        self.load.add_to(Policies {
             is_at_wire,
             deadline: Some(self.call.policy()),
             idempotency: Some(self.idempotency.policy()),
@@ -347,7 +364,8 @@ impl<C: Clone> StandardLayer<C> {
             breaker: Some(self.breaker.policy()),
             attempt: Some(self.attempt.policy()),
             classifier: self.retry.classifier(),
-        }
+            ..Policies::default()
+        })
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) use self::gauges::Look;
 use self::instruments::Instruments;
 use crate::call::CallTarget;
 use crate::destination::Destination;
-use crate::hop::{Diagnosis, Hop, Outcome, Stage, TimelineEventKind};
+use crate::hop::{Diagnosis, Hop, Outcome, Policy, Stage, TimelineEventKind};
 use crate::telemetry::values;
 use crate::timeline::{Attempt, StageOutcome, Timeline};
 
@@ -104,10 +104,14 @@ impl Metrics {
     }
 
     fn note(&self, to: &MetricTarget<'_>, what: &TimelineEventKind) {
+        let of = |policy: Policy| to.and([KeyValue::new("sevenhops.policy", policy.as_str())]);
         match what {
             TimelineEventKind::Rejected(policy) => {
-                let policy = KeyValue::new("sevenhops.policy", policy.as_str());
-                self.instruments.rejections.add(1, &to.and([policy]));
+                self.instruments.rejections.add(1, &of(*policy));
+            }
+            TimelineEventKind::Queued { policy, wait } => {
+                let seconds = wait.as_secs_f64();
+                self.instruments.policy_wait.record(seconds, &of(*policy));
             }
             TimelineEventKind::NotHedged(reason) => {
                 let reason = KeyValue::new("sevenhops.no_retry_reason", reason.as_str());

@@ -38,7 +38,7 @@ const EITHER: (&str, &str) = ("if one of them says so", "if one of them says so"
 const NOT: &str = "not passed on";
 
 #[rustfmt::skip]
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 17] = [
     row(("deadline", "deadline"), "restraint", ("the earlier instant", "the earlier instant")),
     row(("inherited", "inherit"), "restraint", ("the earlier instant; no retry where a caller retries", "the same")),
     row(("attempts", "attempts"), "restraint", ("the fewer", "the fewer")),
@@ -54,6 +54,7 @@ const TABLE: [Row; 16] = [
     row(("whole_body", "whole_body"), "demand", ("once, in the innermost attempt", NOT)),
     row(("whole_body", "whole_body"), "restraint: its bound", ("the smaller", "the smaller")),
     row(("route", "route"), "choice", ("for the same method and URI", NOT)),
+    row(("priority", "priority"), "choice", ("for the same method and URI", NOT)),
     row(("headers", "keep_headers"), "label", (NOT, NOT)),
 ];
 
@@ -72,6 +73,7 @@ fn every_option_has_a_row_that_says_how_it_is_inherited() {
         streaming,
         whole_body,
         route,
+        priority,
         idempotent,
         no_retry,
         attempts,
@@ -317,5 +319,21 @@ fn route_passes_on_to_the_same_request_that_has_none() {
         assert_eq!(below.route.as_deref(), expected);
         let below = merged(Options::new().route("/own"), &outer, relation);
         assert_eq!(below.route.as_deref(), Some("/own"));
+    }
+}
+
+#[test]
+fn priority_passes_on_to_the_same_request_that_has_none() {
+    use super::Priority::{Critical, Low};
+    let outer = Options::new().priority(Critical);
+    for relation in ALL {
+        let below = merged(Options::new(), &outer, relation).priority;
+        assert_eq!(
+            below,
+            (relation == Same).then_some(Critical),
+            "{relation:?}"
+        );
+        let own = merged(Options::new().priority(Low), &outer, relation).priority;
+        assert_eq!(own, Some(Low), "{relation:?}");
     }
 }

@@ -34,6 +34,13 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             "caller retry",
             "sevenhops.caller.try" = i64::from(*number),
         ),
+        TimelineEventKind::Queued { policy, wait } => event!(
+            call,
+            Level::INFO,
+            "queued",
+            "sevenhops.policy" = policy.as_str(),
+            "sevenhops.wait.duration" = wait.as_secs_f64(),
+        ),
         TimelineEventKind::Rejected(policy) => event!(
             call,
             Level::WARN,

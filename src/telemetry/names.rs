@@ -162,6 +162,7 @@ pub const EVENTS: &[EventName] = &[
     event("redirected", &["http.response.status_code", "url.full"]),
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
+    event("queued", &["sevenhops.policy", "sevenhops.wait.duration"]),
     event("rejected", &["sevenhops.policy"]),
     event("hedged", &["sevenhops.hedge.after"]),
     event("not hedged", &["sevenhops.no_retry_reason"]),
@@ -194,6 +195,7 @@ pub const METRICS: &[MetricName] = &[
     HEDGES,
     NOT_HEDGED,
     REJECTIONS,
+    POLICY_WAIT,
     STALE,
     EFFECT_POSSIBLE,
     BUDGET_LEFT,
@@ -304,6 +306,13 @@ pub(crate) const REJECTIONS: MetricName = metric(
     ("counter", "{rejection}"),
     of_call!["sevenhops.policy"],
     "Requests rejected by a policy.",
+);
+
+pub(crate) const POLICY_WAIT: MetricName = metric(
+    "sevenhops.policy.wait.duration",
+    ("histogram", "s"),
+    of_call!["sevenhops.policy"],
+    "Time that a call waited for a policy before it was sent.",
 );
 
 pub(crate) const STALE: MetricName = metric(

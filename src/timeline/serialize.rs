@@ -158,6 +158,11 @@ impl Serialize for TimelineEvent {
                 fields.put("kind", "caller_retry")?;
                 fields.put("number", number)?;
             }
+            TimelineEventKind::Queued { policy, wait } => {
+                fields.put("kind", "queued")?;
+                fields.put("policy", policy.as_str())?;
+                fields.put("wait_us", micros(*wait))?;
+            }
             TimelineEventKind::Rejected(policy) => {
                 fields.put("kind", "rejected")?;
                 fields.put("policy", policy.as_str())?;

@@ -23,5 +23,5 @@ pub(crate) use self::decide::{FailedAttempt, Remaining, decide, is_transient};
 pub(crate) use self::policy::{RetryPolicy, failed, may_pass};
 pub(crate) use self::shared::{Payment, SharedBudget};
 pub use super::classify::Failure;
-pub use crate::replay::{BodyCloner, CloneBody, FnCloner, TraitCloner};
+pub use crate::replay::{BodyCloner, CloneBody, FnCloner, SentOnce, TraitCloner};
 pub use crate::retry_after::ResponseHead;

@@ -207,6 +207,15 @@ fn file_in_the_guide_is_valid() {
     assert_eq!(reports.get_deadline(), Duration::from_secs(60));
     assert_eq!(own("https://api.test/", None).get_retry().get_attempts(), 3);
 
+    // The second one is about the load.
+    let load = guide.split("```toml\n").nth(2);
+    let load = load.and_then(|rest| rest.split("```").next()).unwrap();
+    let load: Config = toml::from_str(load).unwrap();
+    let url = "https://api.partner.test/".parse().unwrap();
+    let load = load.effective(&url, None).unwrap();
+    assert_eq!(load.get_rate_limit().unwrap().get_burst(), Some(5));
+    assert!(load.get_throttle().is_none());
+
     let typo = "deadline = \"1s\"\n[destinations.\"*.bank.test\".retry]\natempts = 1";
     let refused = toml::from_str::<Config>(typo).unwrap_err().to_string();
     assert!(
