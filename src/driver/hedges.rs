@@ -177,8 +177,13 @@ impl Run {
     pub(super) fn take_back_hedge(&mut self, paid: Payment) {
         if let Some(hedges) = self.hedges.as_deref_mut() {
             hedges.policy.give_back(&hedges.state);
+            let ((before, _), in_flight) = (hedges.latest, hedges.in_flight);
             if let Some(account) = hedges.account(self.turn.as_mut()) {
                 account.give_back(paid, clock::now());
+                account.take_back_beside(before);
+            }
+            if let Some(turn) = &mut self.turn {
+                turn.set_beside(in_flight.saturating_sub(1));
             }
         }
     }

@@ -3,6 +3,7 @@
 mod cancelling;
 mod delays;
 mod ends;
+mod load;
 mod rules;
 mod service;
 mod tail;

@@ -170,3 +170,45 @@ fn reasons_are_sentences() {
         assert_eq!(rejection.to_string(), expected);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn permit_that_is_taken_at_once_or_not_at_all_does_not_queue() {
+    let (shared, terms) = (shared(1), terms(1));
+    let now = clock::now();
+    let held = shared.try_admit(terms.rules, now).unwrap();
+    let refused = shared.try_admit(terms.rules, now).unwrap_err();
+    assert_eq!(
+        refused,
+        Rejection::Full {
+            in_flight: 1,
+            queued: 0
+        }
+    );
+    assert_eq!(in_flight(&shared), (1, 0));
+    let mut next = waiter(&shared, &terms);
+    drop(held);
+    assert!(
+        shared.try_admit(terms.rules, now).is_err(),
+        "it is the waiter's"
+    );
+    assert!(matches!(poll(&mut next), Poll::Ready(Ok(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn permit_that_was_not_used_does_not_count_for_the_expected_wait() {
+    let (shared, terms) = (shared(1), terms(1));
+    let used = permit(&shared, &terms);
+    tokio::time::advance(MS(2_000)).await;
+    drop(used);
+    for _ in 0..100 {
+        permit(&shared, &terms).give_back();
+    }
+    assert_eq!(in_flight(&shared), (0, 0));
+    let _held = permit(&shared, &terms);
+    // Each permit is held for 2 s, and the call waits for at most 1 s.
+    let refused = shared.admit(&terms, clock::now());
+    assert!(
+        matches!(refused, Err(Rejection::TooLong { .. })),
+        "{refused:?}"
+    );
+}

@@ -64,6 +64,11 @@ impl Account {
         self.before = call.attempt_count();
     }
 
+    /// Records that the attempt beside did not begin: the latest one is that before which this number of attempts began.
+    pub(crate) fn take_back_beside(&mut self, before: u32) {
+        self.before = before;
+    }
+
     /// Counts an attempt that ended beside others, as far as no record has counted it.
     pub(crate) fn count(&self, call: &Call) {
         call.count_attempt(self.before);
