@@ -9,12 +9,14 @@ mod tests {
 
     use sevenhops::chaos::ChaosConfig;
     use sevenhops::chaos::{ChaosLayer, Fault};
+    use sevenhops::policy::concurrency::Algorithm;
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{
         CannedResponse, DnsScript, FaultServer, Gate, Reply, ScriptedDns, TestCa,
     };
     use sevenhops::{
-        CircuitBreakerConfig, Client, Effect, HedgeConfig, HedgeLayer, Operation, StandardLayer,
+        CircuitBreakerConfig, Client, ConcurrencyConfig, ConcurrencyLayer, Effect, HedgeConfig,
+        HedgeLayer, Operation, StandardLayer,
     };
     use tower::{Layer as _, ServiceExt, service_fn};
     use tracing::field::{Field, Visit};
@@ -180,6 +182,7 @@ mod tests {
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
         operation.run(async |_| Ok(())).await.unwrap();
         hedge(&[http::Method::GET, http::Method::POST]).await;
+        queue().await;
         let said = names.0.lock().unwrap().clone();
         let sorted = |fields: &[&'static str]| {
             let mut fields = fields.to_vec();
@@ -191,6 +194,23 @@ mod tests {
             .iter()
             .map(|event| (event.name, sorted(event.fields)));
         assert_eq!(said, spans.chain(events).collect());
+    }
+
+    /// Makes two calls, of which one waits for the permit of the other.
+    async fn queue() {
+        let one = ConcurrencyConfig::new()
+            .algorithm(Algorithm::Fixed)
+            .limit(1);
+        let slow = service_fn(async |_request: http::Request<String>| {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok::<_, std::io::Error>(http::Response::new(String::new()))
+        });
+        let service = ConcurrencyLayer::new(one).unwrap().layer(slow);
+        let call = || async {
+            let get = http::Request::get("https://queue.test").body(String::new());
+            service.clone().oneshot(get.unwrap()).await.map(drop)
+        };
+        tokio::try_join!(call(), call()).unwrap();
     }
 
     /// Makes calls that are slow enough for a hedge.
