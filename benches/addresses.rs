@@ -1,6 +1,6 @@
 //! Measures the choice among the addresses of a destination: 1, 8 and 64 addresses, each with requests in flight.
 //!
-//! The book is compiled into this benchmark by its path, because the crate does not export the choice of addresses.
+//! The balancer is compiled into this benchmark by its path, because the crate does not export the choice of addresses.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,8 +9,13 @@ use std::time::Duration;
 use criterion::Criterion;
 use tokio::time::Instant;
 
+#[path = "../src/affinity.rs"]
+#[expect(dead_code, reason = "the library uses the rest")]
+#[cfg_attr(test, expect(unused_imports, reason = "a benchmark has no unit tests"))]
+mod affinity;
 #[path = "../src/transport/balance/mod.rs"]
 #[expect(dead_code, reason = "the library uses the rest")]
+#[cfg_attr(test, expect(unused_imports, reason = "a benchmark has no unit tests"))]
 mod book;
 
 use self::book::{AddressOutcome, Balancer, ResolvedAddresses};

@@ -28,6 +28,8 @@
 //! | layer | what its policy does |
 //! |---|---|
 //! | [`DeadlineLayer`] | bounds the whole call by its deadline; keeps its timeline and its span |
+//! | [`FallbackLayer`] | answers a failed call with a function's response (off by default) |
+//! | [`StaleLayer`] | serves the last good response if a read fails (off by default) |
 //! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
 //! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
 //! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |
@@ -41,6 +43,8 @@
 //! An [`Operation`] applies the same policies to work that is not a request: an SDK's call, a query, a message for a
 //! queue.
 //!
+//! In a server, [`server::InheritLayer`] gives the caller's deadline to the calls of a handler.
+//!
 //! [`chaos`] injects faults into some requests of a staging environment, directly above the transport.
 //!
 //! # Features
@@ -49,6 +53,7 @@
 //! |---|---|
 //! | `client` (default) | the client, the transport and the resolver; without it only the layers remain |
 //! | `reqwest` (default) | bare clients for SDKs, [`Transport::over`] for your own client, conversions of responses |
+//! | `cookies` | a jar for the cookies that servers set |
 //! | `encrypted-dns` | DNS queries over TLS and HTTPS |
 //! | `har` | timelines as HTTP archives, for the network panel of a browser |
 //! | `otel` | OpenTelemetry: spans, propagation, links, metrics |
@@ -65,6 +70,7 @@
     )
 )]
 
+mod affinity;
 #[cfg(feature = "client")]
 mod body;
 mod box_error;
@@ -78,6 +84,7 @@ mod clock;
 #[cfg(feature = "client")]
 mod coding;
 mod config_error;
+mod consistency;
 mod destination;
 mod diagnose;
 #[cfg(feature = "client")]
@@ -112,6 +119,7 @@ mod roots;
 pub mod sdk;
 #[cfg(feature = "serde")]
 mod serde_forms;
+pub mod server;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -124,23 +132,26 @@ pub mod transport;
 pub use self::client::{Body, Client, ClientBuilder, IntoUrl, RequestBuilder, Response};
 pub use self::config::{Config, DestinationConfig};
 pub use self::config_error::ConfigError;
+pub use self::consistency::Consistency;
 pub use self::destination::{Destination, InvalidDestination};
 pub use self::error::Error;
 pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
-    AttemptLayer, CircuitBreakerLayer, ConcurrencyLayer, ConfigHandle, DeadlineLayer, HedgeLayer,
-    IdempotencyLayer, RateLimitLayer, RedirectLayer, RetryLayer, StandardLayer, StandardService,
+    AttemptLayer, CircuitBreakerLayer, ConcurrencyLayer, ConfigHandle, DeadlineLayer, FallbackLayer, HedgeLayer,
+    IdempotencyLayer, RateLimitLayer, RedirectLayer, RetryLayer, StaleLayer, StandardLayer, StandardService,
     ThrottleLayer,
 };
 pub use self::options::{Options, Priority};
 pub use self::policy::breaker::CircuitBreakerConfig;
 pub use self::policy::concurrency::ConcurrencyConfig;
+pub use self::policy::endpoints::{EndpointConfig, EndpointsConfig};
 pub use self::policy::hedge::HedgeConfig;
 pub use self::policy::idempotency::{IdempotencyConfig, IdempotencyKey};
 pub use self::policy::rate_limit::RateLimitConfig;
 pub use self::policy::redirect::RedirectConfig;
 pub use self::policy::retry::RetryConfig;
+pub use self::policy::stale::StaleConfig;
 pub use self::policy::throttle::ThrottleConfig;
 pub use self::sdk::operation::{Operation, OperationAttempt, OperationConfig, OperationError};
 pub use self::timeline::Timeline;

@@ -29,6 +29,9 @@ const ATTEMPT: HeaderName = HeaderName::from_static("sevenhops-attempt");
 /// The time left of the call's deadline, in whole milliseconds.
 const TIMEOUT_MS: HeaderName = HeaderName::from_static("sevenhops-timeout-ms");
 
+/// The time left of a gRPC call.
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 /// Writes both headers, and replaces existing ones.
 pub(crate) fn write(headers: &mut HeaderMap, attempt: u32, most: u32, left: Duration) {
     let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
@@ -39,22 +42,41 @@ pub(crate) fn write(headers: &mut HeaderMap, attempt: u32, most: u32, left: Dura
     }
 }
 
-/// Reads both headers of a request that has just arrived. Malformed headers are ignored.
+/// Reads both headers, and gRPC's timeout, of a request that has just arrived. The shorter time holds. Malformed headers are ignored.
 pub(crate) fn read(headers: &HeaderMap, now: Instant) -> Inherited {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let left = text(TIMEOUT_MS).and_then(|millis| digits(millis.trim()));
+    let own = text(TIMEOUT_MS).and_then(|millis| digits(millis.trim()));
+    let own = own.map(Duration::from_millis);
+    let left = [own, text(GRPC_TIMEOUT).and_then(grpc_timeout)];
+    let left = left.into_iter().flatten().min();
     let most = text(ATTEMPT).and_then(|attempt| {
         let (number, max) = attempt.split_once(';')?;
         digits(number.trim())?;
         digits(max.trim().strip_prefix("max=")?)
     });
     Inherited {
-        deadline: left.map(|left| clock::after(now, Duration::from_millis(left))),
+        deadline: left.map(|left| clock::after(now, left)),
         most: most
             .filter(|most| *most > 1)
             .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
         ..Inherited::default()
     }
+}
+
+/// Parses gRPC's timeout: at most eight digits and a unit ("gRPC over HTTP2").
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (at, unit) = text.char_indices().last()?;
+    let number = text.get(..at).filter(|number| number.len() <= 8)?;
+    let number = digits(number)?;
+    Some(match unit {
+        'H' => Duration::from_secs(number * 3600),
+        'M' => Duration::from_secs(number * 60),
+        'S' => Duration::from_secs(number),
+        'm' => Duration::from_millis(number),
+        'u' => Duration::from_micros(number),
+        'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 /// Parses a whole number of digits only: `parse` alone would accept a sign.
@@ -85,6 +107,35 @@ mod tests {
         let now = clock::now();
         assert_eq!(read(&headers, now).most, None);
         assert_eq!(read(&headers, now).deadline, Some(now));
+    }
+
+    #[test]
+    fn timeout_of_grpc_is_read_and_the_shorter_one_holds() {
+        let now = clock::now();
+        let ms = Duration::from_millis;
+        for (grpc, own, left) in [
+            ("300m", None, Some(ms(300))),
+            ("2S", None, Some(ms(2000))),
+            ("1M", None, Some(ms(60_000))),
+            ("1H", None, Some(ms(3_600_000))),
+            ("4000u", None, Some(ms(4))),
+            ("99999999n", None, Some(Duration::from_nanos(99_999_999))),
+            ("0m", None, Some(ms(0))),
+            ("300m", Some("200"), Some(ms(200))),
+            ("300m", Some("400"), Some(ms(300))),
+            ("m", Some("400"), Some(ms(400))),
+            ("300", None, None),
+            ("+3m", None, None),
+            ("123456789m", None, None),
+            ("3é", None, None),
+            ("", None, None),
+        ] {
+            let grpc = HeaderValue::from_bytes(grpc.as_bytes()).unwrap();
+            let mut headers = HeaderMap::from_iter([(GRPC_TIMEOUT, grpc)]);
+            headers.extend(own.map(|own| (TIMEOUT_MS, HeaderValue::from_static(own))));
+            let deadline = left.map(|left| now + left);
+            assert_eq!(read(&headers, now).deadline, deadline, "{headers:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Removes secrets from the URLs that are shown.
+//! Removes secrets from the URLs that are shown, and recognizes the headers that hold one.
 
 use std::borrow::Cow;
 
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
 
 /// Returns the public part of a URL: scheme, host, port and path. Userinfo, query and fragment may be secret and are
 /// left out.
@@ -34,6 +34,29 @@ pub(crate) fn ascii(part: &str) -> Cow<'_, str> {
     });
     escaped.collect()
 }
+
+/// Returns whether a header is never shown, even if the caller names it. (The idempotency policy marks the header of
+/// its key as sensitive, whatever its name.)
+pub(crate) fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
+    value.is_sensitive() || SECRET.iter().any(|word| name.as_str().contains(word))
+}
+
+/// Words in the name of a header that holds a secret: `authorization`, `set-cookie`, `x-api-key`, `idempotency-key`,
+/// `x-amz-security-token` …
+const SECRET: [&str; 12] = [
+    "auth",
+    "cookie",
+    "credential",
+    "csrf",
+    "jwt",
+    "key",
+    "pass",
+    "secret",
+    "session",
+    "signature",
+    "token",
+    "xsrf",
+];
 
 #[cfg(test)]
 mod tests {

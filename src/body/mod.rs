@@ -1,11 +1,14 @@
 //! The body of a request: bytes, a stream, or a stream that is created for each attempt.
 
+mod counted;
 #[cfg(feature = "reqwest-middleware")]
 mod extension;
+mod joined;
 mod made;
 pub(crate) mod measured;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod streamed;
 mod wrapped;
 
 use std::any::Any;
@@ -15,16 +18,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_core::Stream as PieceStream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
+pub(crate) use self::counted::{Counted, Progress};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::extension::BodyExtension;
+use self::joined::Joined;
 use self::made::Made;
 use self::measured::Measured;
 #[cfg(feature = "reqwest")]
 pub(crate) use self::reqwest::to_reqwest;
+use self::streamed::Streamed;
 use self::wrapped::Wrapped;
 use crate::box_error::BoxError;
 use crate::error::{Error, ReasonText};
@@ -55,6 +62,10 @@ enum Content {
     Made(Box<Made>),
     /// A body with the length that the caller announced.
     Announced(Box<Measured<Body>>),
+    /// A body whose progress is reported.
+    Counted(Box<Counted<Body>>),
+    /// Bodies that are sent one after another.
+    Joined(Joined),
 }
 
 type Stream = UnsyncBoxBody<Bytes, BoxError>;
@@ -74,6 +85,36 @@ impl Body {
         B::Error: Into<BoxError>,
     {
         Self(Content::Stream(Wrapped::new(body).boxed_unsync()))
+    }
+
+    /// Creates a body of a stream of pieces. Its length is unknown: announce it with
+    /// [`with_length`](Self::with_length), or HTTP/1 sends the body in chunks. It is sent once: for a stream that can
+    /// be retried see [`retryable`](Self::retryable).
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use sevenhops::{Body, Client};
+    ///
+    /// /// Passes a download on as an upload, without keeping it.
+    /// async fn copy(client: &Client, from: &str, to: &str) -> Result<(), sevenhops::Error> {
+    ///     let download = client.get(from).send().await?.error_for_status()?;
+    ///     let upload = Body::from_stream(download.bytes_stream());
+    ///     client.put(to).body(upload).send().await?.error_for_status()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the stream fails, the call fails at send, and the request is incomplete.
+    pub fn from_stream<S, D, E>(stream: S) -> Self
+    where
+        S: PieceStream<Item = Result<D, E>> + Send + 'static,
+        D: Into<Bytes> + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self(Content::Stream(Streamed::new(stream).boxed_unsync()))
     }
 
     /// Creates a stream that can be retried. The client calls this function for a new body before each attempt, and
@@ -130,8 +171,43 @@ impl Body {
     /// then. Otherwise it fails at send, before the last announced byte is sent.
     #[must_use]
     pub fn with_length(self, bytes: u64) -> Self {
+        if let Content::Counted(counted) = self.0 {
+            // Below the observer, so that it learns the length.
+            let counted = counted.map(|source| source.with_length(bytes));
+            return Self(Content::Counted(Box::new(counted)));
+        }
         let measured = Measured::new(self, Some(bytes));
         Self(Content::Announced(Box::new(measured)))
+    }
+
+    /// Calls `observe` whenever the connection takes a piece of the body: with the bytes taken so far, and the length
+    /// of the body if it is known. The last part may still be in the buffers of the connection. Another attempt counts
+    /// from the beginning again.
+    ///
+    /// A panic of `observe` is ignored. It runs on the task of the connection, so it must not block.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use sevenhops::{Body, Client};
+    ///
+    /// # async fn f(client: Client, backup: Vec<u8>) -> Result<(), sevenhops::Error> {
+    /// let upload = Body::from(backup).on_progress(|sent, total| match total {
+    ///     Some(total) => println!("{sent} of {total} bytes"),
+    ///     None => println!("{sent} bytes"),
+    /// });
+    /// client.put("https://files.test/backup.tar").body(upload).send().await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn on_progress(self, observe: impl Fn(u64, Option<u64>) + Send + Sync + 'static) -> Self {
+        let progress = Progress::new("Body::on_progress", observe);
+        Self(Content::Counted(Box::new(Counted::new(self, progress))))
+    }
+
+    /// Joins bodies to one, in this order.
+    pub(crate) fn joined(parts: Vec<Self>) -> Self {
+        Self(Content::Joined(Joined::new(parts)))
     }
 
     /// Returns a body that fails unless it has this length. A body of bytes always knows its length.
@@ -165,12 +241,17 @@ impl Body {
             Content::Bytes(_) | Content::Stream(_) => Poll::Ready(Ok(())),
             Content::Made(made) => made.poll_made(cx),
             Content::Announced(measured) => measured.source_mut().poll_made(cx),
+            Content::Counted(counted) => counted.source_mut().poll_made(cx),
+            Content::Joined(joined) => joined.poll_made(cx),
         }
     }
 
     fn check_length(&self) -> Result<(), ReasonText> {
-        let Content::Announced(measured) = &self.0 else {
-            return Ok(());
+        let measured = match &self.0 {
+            Content::Announced(measured) => measured,
+            Content::Counted(counted) => return counted.source().check_length(),
+            Content::Joined(joined) => return joined.check_length(),
+            Content::Bytes(_) | Content::Stream(_) | Content::Made(_) => return Ok(()),
         };
         measured.source().check_length()?;
         let (announced, hint) = (measured.announced(), measured.source().size_hint());
@@ -217,6 +298,11 @@ impl CloneBody for Body {
                 let measured = Measured::new(source, measured.announced());
                 Some(Self(Content::Announced(Box::new(measured))))
             }
+            Content::Counted(counted) => {
+                let counted = counted.again(counted.source().clone_body()?);
+                Some(Self(Content::Counted(Box::new(counted))))
+            }
+            Content::Joined(joined) => joined.anew().map(|joined| Self(Content::Joined(joined))),
         }
     }
 }
@@ -238,6 +324,8 @@ impl HttpBody for Body {
             Content::Stream(stream) => Pin::new(stream).poll_frame(cx),
             Content::Made(made) => made.poll_frame(cx),
             Content::Announced(measured) => Pin::new(&mut **measured).poll_frame(cx),
+            Content::Counted(counted) => Pin::new(&mut **counted).poll_frame(cx),
+            Content::Joined(joined) => Pin::new(joined).poll_frame(cx),
         }
     }
 
@@ -247,6 +335,8 @@ impl HttpBody for Body {
             Content::Stream(stream) => stream.is_end_stream(),
             Content::Made(made) => made.is_end_stream(),
             Content::Announced(measured) => measured.is_end_stream(),
+            Content::Counted(counted) => counted.is_end_stream(),
+            Content::Joined(joined) => joined.is_end_stream(),
         }
     }
 
@@ -261,6 +351,8 @@ impl HttpBody for Body {
                 Some(left) => SizeHint::with_exact(left),
                 None => measured.size_hint(),
             },
+            Content::Counted(counted) => counted.size_hint(),
+            Content::Joined(joined) => joined.size_hint(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! taken over: an operation may make several calls, and only the closure knows which one the key belongs to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request};
 use tokio::task::futures::TaskLocalFuture;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::log::NestedCalls;
 use super::{Call, CallTarget};
+use crate::hop::Diagnosis;
 use crate::options::Relation;
 #[cfg(feature = "client")]
 use crate::record::tracker;
@@ -152,9 +154,19 @@ impl Call {
     /// Returns whether an attempt of this operation has recorded the call that the error belongs to. A connector's
     /// error belongs to no call.
     pub(crate) fn has_recorded(&self, attempt: &Arc<Tracker>, of: Option<&Self>) -> bool {
-        let Some(of) = of else { return true };
-        let calls = self.calls_in(attempt);
-        calls.iter().any(|call| call.is(of) || call.leads_to(of))
+        of.is_none_or(|of| of.is_among(&self.calls_in(attempt)))
+    }
+
+    /// Returns how the last call of our clients in an attempt failed, and the wait that its response requested.
+    pub(crate) fn last_failure_in(
+        &self,
+        attempt: &Arc<Tracker>,
+    ) -> Option<(Diagnosis, Option<Duration>)> {
+        let last = self.calls_in(attempt).pop()?;
+        let requested = |tracker: Arc<Tracker>| {
+            tracker.facts(|facts| facts.said.as_ref().and_then(|said| said.retry_after))
+        };
+        Some((last.failed()?, last.last().and_then(requested)))
     }
 }
 

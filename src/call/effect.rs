@@ -150,13 +150,9 @@ impl Call {
             // There may have been more than the recorded calls.
             return Effect::Possible;
         }
-        let changing = calls
-            .iter()
-            .filter(|call| !call.method().is_some_and(Method::is_safe));
-        let effects = changing.map(Self::effect_from_outside);
-        let alone = alone.iter().map(|tracker| effect_of(tracker));
-        let greatest = effects.chain(alone).max();
-        greatest.unwrap_or(Effect::None).min(Effect::Possible)
+        let alone = alone.iter().map(|tracker| effect_of(tracker)).max();
+        let greatest = alone.unwrap_or(Effect::None);
+        greatest.max(effect_of_parts(&calls)).of_part()
     }
 
     /// Returns the effect of a call seen from outside. If its attempts have no record, only its failure can prove that
@@ -168,6 +164,24 @@ impl Call {
             (None, None) => Effect::Possible,
         }
     }
+}
+
+/// Returns the effect of these calls on the work that made them. The effect of a single call is that of the work.
+pub(crate) fn effect_of_work(calls: &[Call], is_all: bool) -> Effect {
+    match calls {
+        _ if !is_all => Effect::Possible,
+        [only] => only.effect_from_outside(),
+        calls => effect_of_parts(calls),
+    }
+}
+
+/// Returns the effect of several calls. If one of them is done, the whole is not. A request with a safe method changes
+/// nothing.
+fn effect_of_parts(calls: &[Call]) -> Effect {
+    let is_safe = |call: &&Call| call.method().is_some_and(Method::is_safe);
+    let changing = calls.iter().filter(|call| !is_safe(call));
+    let greatest = changing.map(Call::effect_from_outside).max();
+    greatest.unwrap_or(Effect::None).of_part()
 }
 
 /// Returns the effect of an attempt on its call. A response to the GET of a redirect does not prove that the POST was

@@ -34,6 +34,8 @@ pub(super) struct Brief {
     pub(super) first: Option<Arc<Tracker>>,
     /// The outcome that the caller received.
     answered: Option<Outcome>,
+    /// Whether the response of the caller stands in for a failure.
+    has_substitute: bool,
     /// The effect of attempts that have no record.
     pub(super) seen: Option<Effect>,
     /// How a 2xx of an attempt without a record failed, by the user's classifier.
@@ -136,6 +138,11 @@ impl Call {
         self.rest().redirected_to = Some(uri.clone());
     }
 
+    /// Records that the call to a logical name goes to this URL.
+    pub(crate) fn sent_to(&self, uri: &Uri) {
+        self.rest().redirected_to = Some(uri.clone());
+    }
+
     /// Returns the current URL of the call: its own, or the one that a redirect led to.
     pub(crate) fn current_uri(&self) -> Uri {
         let redirected_to = self.rest().redirected_to.clone();
@@ -194,6 +201,19 @@ impl Call {
         self.brief().answered.get_or_insert(how);
     }
 
+    /// Records that the caller has a response that stands in for the failure of the call.
+    pub(crate) fn stand_in(&self, what: TimelineEventKind, status: StatusCode) {
+        self.note(what);
+        let mut brief = self.brief();
+        brief.has_substitute = true;
+        brief.answered.get_or_insert(Outcome::Responded(status));
+    }
+
+    /// Returns whether the response of the caller stands in for a failure.
+    pub(crate) fn has_substitute(&self) -> bool {
+        self.brief().has_substitute
+    }
+
     /// Records what a classifier says about a 2xx of an attempt without a record.
     pub(crate) fn classify_success(&self, failed: Option<Diagnosis>) {
         self.brief().classified = failed;
@@ -214,6 +234,7 @@ impl Call {
     pub(crate) fn failed(&self) -> Option<Diagnosis> {
         self.failure()
             .or_else(|| match (self.answered()?, self.last()) {
+                _ if self.has_substitute() => None,
                 (_, Some(last)) => last.failure(),
                 // Its attempts have no record.
                 (Outcome::Responded(status), None) if status.is_success() => {

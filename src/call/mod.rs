@@ -1,6 +1,7 @@
 //! The state of a call. The request's extensions carry it through the stack.
 
 mod ambient;
+mod arrived;
 #[cfg(feature = "reqwest-middleware")]
 mod caller;
 mod context;
@@ -9,6 +10,7 @@ mod hedges;
 mod key;
 mod lifecycle;
 mod log;
+mod observed;
 mod state;
 mod target;
 mod wire;
@@ -31,16 +33,21 @@ use crate::timeout::Timeout;
 pub(crate) use self::ambient::AmbientOperation;
 #[cfg(feature = "client")]
 pub(crate) use self::ambient::{attempt_of_request, record_request_alone};
+pub(crate) use self::arrived::{restrain, restrain_sync};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;
 pub(crate) use self::hedges::HedgeClaim;
+pub(crate) use self::effect::effect_of_work;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
+pub(crate) use self::observed::ObservedScope;
 pub(crate) use self::state::{Follows, RetryClaim};
 pub(crate) use self::target::CallTarget;
+#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
+pub(crate) use self::wire::unmet_elsewhere;
 #[cfg(feature = "client")]
-pub(crate) use self::wire::unmet;
+pub(crate) use self::wire::{affinity_of, unmet};
 
 /// A call in progress: the state that its layers share. Cheap to clone.
 #[derive(Clone)]
@@ -135,6 +142,9 @@ impl Call {
         if let Some((outer, relation)) = outer.zip(relation) {
             options.inherit_from(outer.options(), relation);
         }
+        if above.is_none() {
+            arrived::restrain_call(&mut options);
+        }
         let ends = around.as_ref().map(|around| around.ends);
         let ends = [options.inherited.deadline, ends];
         let deadline = ends.into_iter().flatten().fold(own, Instant::min);
@@ -157,11 +167,17 @@ impl Call {
         if outer.is_some_and(Self::hedges) {
             call.0.state.hedges.store(true, Ordering::Relaxed);
         }
+        match above {
+            Some(above) => {
+                if above.keeps_responses() {
+                    call.keep_responses();
+                }
+                above.goes_on_in(&call);
+            }
+            None => call.report_to_observers(around.as_ref()),
+        }
         if let Some(around) = around {
             around.record_call(&call);
-        }
-        if let Some(above) = above {
-            above.goes_on_in(&call);
         }
         call
     }

@@ -61,6 +61,8 @@ pub(super) struct CallState {
     leg: AtomicU32,
     /// Whether a redirect led to an origin that must not get the call's idempotency key.
     led_away: AtomicBool,
+    /// Whether a layer of this call, or of one around it, stores responses.
+    keeps_responses: AtomicBool,
 }
 
 impl CallState {
@@ -86,6 +88,7 @@ impl CallState {
             made: AtomicU32::new(0),
             leg: AtomicU32::new(0),
             led_away: AtomicBool::new(false),
+            keeps_responses: AtomicBool::new(false),
         }
     }
 }
@@ -152,6 +155,16 @@ impl Call {
     /// Returns whether a redirect led to an origin that must not get the key. The key is then not sent again.
     pub(crate) fn is_led_away(&self) -> bool {
         self.0.state.led_away.load(Ordering::Relaxed)
+    }
+
+    /// Marks that a layer stores the responses of this call.
+    pub(crate) fn keep_responses(&self) {
+        self.0.state.keeps_responses.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a layer stores the responses of this call, or of one around it.
+    pub(super) fn keeps_responses(&self) -> bool {
+        self.0.state.keeps_responses.load(Ordering::Relaxed)
     }
 
     /// Returns whether an attempt of this call, or of one around it, has begun.

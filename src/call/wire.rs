@@ -1,9 +1,15 @@
 //! The last check before a request is sent: whether its demands were met.
 
+use std::sync::Arc;
+
+#[cfg(feature = "client")]
+use http::Extensions;
 use http::Request;
 
 use super::Call;
+use crate::affinity::{Affinity, Session};
 use crate::options::{Options, Unmet, Wire};
+use crate::record::Tracker;
 
 /// Returns the first demand of a request that no layer has met, when it is about to be sent.
 #[cfg(feature = "client")]
@@ -15,8 +21,49 @@ pub(crate) fn unmet<B>(request: &Request<B>) -> Option<Unmet> {
     options.unmet(&Wire::default())
 }
 
+/// Returns the session of a request that no attempt has recorded.
+#[cfg(feature = "client")]
+pub(crate) fn affinity_of(extensions: &Extensions) -> Option<Affinity> {
+    match extensions.get::<Call>() {
+        Some(call) => call.options().affinity,
+        None => extensions.get::<Options>()?.affinity,
+    }
+}
+
+/// Does the same as `unmet` for a client that chooses its addresses by itself.
+#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
+pub(crate) fn unmet_elsewhere<B>(request: &Request<B>) -> Option<Unmet> {
+    let affinity = affinity_of(request.extensions()).map(|_| Unmet::Affinity);
+    unmet(request).or(affinity)
+}
+
 impl Call {
-    /// Does the same for a request of this call. An attempt receives the whole body, if that is demanded.
+    /// Returns the next request of the call's session.
+    pub(crate) fn session(&self, affinity: Affinity) -> Session {
+        let trackers = self.trackers();
+        let failed = trackers
+            .iter()
+            .filter(|tracker| tracker.failure().is_some());
+        let peers = failed.filter_map(|tracker| tracker.facts(|facts| facts.peer));
+        Session {
+            affinity,
+            failed: peers.map(|peer| peer.ip()).collect(),
+        }
+    }
+
+    /// Returns whether a response may have come from a service that does not keep the call's session on one address.
+    pub(crate) fn may_leave_its_address(&self) -> bool {
+        let is_kept = |tracker: &Arc<Tracker>| {
+            tracker.facts(|facts| facts.addresses.is_some() || facts.unix_socket.is_some())
+        };
+        // A call below has the same demand, and sees to it itself.
+        self.options().affinity.is_some()
+            && self.inner().is_empty()
+            && !self.trackers().iter().any(is_kept)
+    }
+
+    /// Returns the first demand of a request of this call that no layer has carried out. An attempt receives the whole
+    /// body, if that is demanded.
     pub(crate) fn unmet<B>(&self, request: &Request<B>, is_attempt: bool) -> Option<Unmet> {
         if request.extensions().get::<Options>().is_some() {
             Some(Unmet::Late)
@@ -30,6 +77,7 @@ impl Call {
                 is_led_away: self.is_led_away(),
                 is_call: true,
                 is_attempt,
+                keeps_responses: self.keeps_responses(),
             })
         }
     }

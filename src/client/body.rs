@@ -1,5 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::decoded::Decoded;
+use crate::body::{Counted, Progress};
 use crate::box_error::BoxError;
 use crate::call::Hold;
 use crate::coding::{Coding, DecodeError, codings};
@@ -38,6 +40,12 @@ impl ResponseBody {
             hold: timeline.as_ref().and_then(|Timeline(call)| call.hold()),
             timeline,
         }
+    }
+
+    /// Reports the bytes that are read from now on.
+    pub(super) fn counted(mut self, progress: Arc<Progress>) -> Self {
+        self.inner = Counted::new(self.inner, progress).boxed_unsync();
+        self
     }
 
     /// Decodes a body, and removes the headers that describe its encoded form. A head without a body (HEAD, 204, 304)
@@ -129,7 +137,7 @@ pub(super) fn failed(kind: Kind, timeline: &Option<Timeline>) -> Error {
     failed_at((Hop::Decode, kind), timeline)
 }
 
-fn failed_at((hop, kind): (Hop, Kind), timeline: &Option<Timeline>) -> Error {
+pub(super) fn failed_at((hop, kind): (Hop, Kind), timeline: &Option<Timeline>) -> Error {
     let Some(Timeline(call)) = timeline else {
         let mut diagnosis = Diagnosis::undecoded(kind);
         diagnosis.hop = Some(hop);

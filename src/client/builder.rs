@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
 use tower_layer::Layer;
@@ -14,6 +15,7 @@ use crate::config::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::dns::{AddressFilter, Resolve};
+use crate::error::Error;
 use crate::hop::FailureClass;
 use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
@@ -21,16 +23,20 @@ use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerConfig, CircuitEvent};
 use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::hedge::HedgeConfig;
+use crate::policy::endpoints::EndpointsConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
 use crate::policy::throttle::ThrottleConfig;
+use crate::policy::stale::StaleConfig;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
 use crate::timeline::{Timeline, also};
 use crate::timeout::{Timeouts, TimeoutsConfig};
+#[cfg(feature = "cookies")]
+use crate::transport::CookieJar;
 use crate::transport::{Transport, TransportBuilder};
 
 /// Configures and builds a [`Client`].
@@ -216,6 +222,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets whether the last good response may stand in for a failure: see [`StaleLayer`](crate::StaleLayer).
+    pub fn stale(mut self, stale: StaleConfig) -> Self {
+        self.config = self.config.stale(stale);
+        self
+    }
+
+    /// Answers a failed call with the response of this function: see [`FallbackLayer`](crate::FallbackLayer).
+    pub fn fallback<F, W>(mut self, fallback: F) -> Self
+    where
+        F: Fn(&Error) -> W + Send + Sync + 'static,
+        W: Future<Output = Option<http::Response<Bytes>>> + Send + 'static,
+    {
+        self.stack
+            .push(Box::new(|standard| standard.fallback(fallback)));
+        self
+    }
+
     /// Overrides parts of the config for the calls that match a pattern: see [`Config`](Config#destinations).
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.config = self.config.destination(pattern, config);
@@ -237,6 +260,12 @@ impl ClientBuilder {
     /// Limits the rate of requests: see [`RateLimitLayer`](crate::RateLimitLayer). Off by default.
     pub fn rate_limit(mut self, rate_limit: RateLimitConfig) -> Self {
         self.config = self.config.rate_limit(rate_limit);
+        self
+    }
+
+    /// Sends calls to a logical name to one of several base URLs: see [`EndpointsConfig`].
+    pub fn endpoints(mut self, name: impl Into<String>, endpoints: EndpointsConfig) -> Self {
+        self.config = self.config.endpoints(name, endpoints);
         self
     }
 
@@ -268,6 +297,13 @@ impl ClientBuilder {
     /// Sets your own DNS resolver: see [`TransportBuilder::resolver`].
     pub fn resolver(self, resolver: impl Resolve) -> Self {
         self.transport(|transport| transport.resolver(resolver))
+    }
+
+    /// Keeps the cookies that servers set in this jar: see [`TransportBuilder::cookies`].
+    #[cfg(feature = "cookies")]
+    pub fn cookies(self, jar: &CookieJar) -> Self {
+        let jar = jar.clone();
+        self.transport(move |transport| transport.cookies(&jar))
     }
 
     /// Dials only addresses that pass this filter: see [`TransportBuilder::filter`].
@@ -334,7 +370,7 @@ impl ClientBuilder {
     /// Fails if a value of the config is out of range or contradicts another one. The error names the fields and their
     /// values. Also fails for the reasons of [`TransportBuilder::build`].
     pub fn build(self) -> Result<Client, ConfigError> {
-        let mut standard = StandardLayer::from_config(&self.config)?;
+        let mut standard = StandardLayer::refreshing(&self.config)?;
         if self.max_body_bytes == 0 {
             let expected = "1 byte or more";
             return Err(ConfigError::invalid("body_limit", 0, expected));

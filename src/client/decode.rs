@@ -8,14 +8,70 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
-/// Returns the character encoding that the content type names, or UTF-8 if it names no known one.
-pub(super) fn charset(headers: &HeaderMap) -> &'static Encoding {
+use super::Response;
+use super::body::failed;
+use crate::error::{Error, ReasonText};
+use crate::hop::Kind;
+
+impl Response {
+    /// Returns the whole body as text, in the charset that `Content-Type` names.
+    ///
+    /// A byte order mark overrides that charset, and is left out. Without a charset, or with one that the
+    /// [Encoding Standard](https://encoding.spec.whatwg.org/#names-and-labels) does not know, the body is read as
+    /// UTF-8. Malformed sequences are replaced by U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`bytes`](Self::bytes), and at decode if the body has a coding that the client cannot decode.
+    pub async fn text(self) -> Result<String, Error> {
+        self.text_or(UTF_8).await
+    }
+
+    /// Returns the whole body as text, like [`text`](Self::text), but reads it in `default` if `Content-Type` names no
+    /// charset, or one that is unknown.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
+    /// let old_page = client.get("https://files.test/prices.txt").send().await?;
+    /// let prices = old_page.text_with_charset("windows-1252").await?;
+    /// # drop(prices); Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`text`](Self::text), and at decode if `default` is not a label of the
+    /// [Encoding Standard](https://encoding.spec.whatwg.org/#names-and-labels).
+    pub async fn text_with_charset(self, default: &str) -> Result<String, Error> {
+        match labeled(default) {
+            Some(default) => self.text_or(default).await,
+            None => {
+                let reason = format!("{default:?} is not a charset of the Encoding Standard");
+                Err(failed(Kind::Malformed, &self.timeline).because(ReasonText::new(reason)))
+            }
+        }
+    }
+
+    async fn text_or(self, default: &'static Encoding) -> Result<String, Error> {
+        let response = self.decoded()?;
+        let encoding = charset(response.headers()).unwrap_or(default);
+        Ok(text(response.bytes().await?, encoding))
+    }
+}
+
+/// Returns the character encoding that the content type names. `None` if it names no known one.
+fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
     let kind = headers
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok());
     let label = kind.and_then(|kind| parameter(kind, "charset"));
-    let known = label.and_then(|label| Encoding::for_label_no_replacement(label.as_bytes()));
-    known.unwrap_or(UTF_8)
+    label.and_then(labeled)
+}
+
+/// Returns the encoding with this label of the Encoding Standard.
+fn labeled(label: &str) -> Option<&'static Encoding> {
+    Encoding::for_label_no_replacement(label.as_bytes())
 }
 
 /// Returns the value of the first parameter of this name (RFC 9110 §5.6.6), without its quotes.
@@ -30,7 +86,7 @@ fn parameter<'k>(kind: &'k str, name: &str) -> Option<&'k str> {
     Some(value.trim().trim_matches('"'))
 }
 
-pub(super) fn text(bytes: Bytes, encoding: &'static Encoding) -> String {
+fn text(bytes: Bytes, encoding: &'static Encoding) -> String {
     if encoding != UTF_8 || Encoding::for_bom(&bytes).is_some() {
         return encoding.decode(&bytes).0.into_owned();
     }
@@ -84,7 +140,7 @@ mod tests {
     fn read(kind: Option<&'static [u8]>, body: &'static [u8]) -> String {
         let kind = kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_bytes(kind).unwrap()));
         let headers = kind.into_iter().collect();
-        text(Bytes::from_static(body), charset(&headers))
+        text(Bytes::from_static(body), charset(&headers).unwrap_or(UTF_8))
     }
 
     #[test]

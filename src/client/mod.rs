@@ -7,9 +7,13 @@ mod builder;
 mod conversions;
 mod decode;
 mod decoded;
+mod download;
+mod events;
 mod fetch;
+pub mod multipart;
 mod request;
 mod response;
+mod session;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +25,8 @@ pub use self::body::ResponseBody;
 pub use self::builder::ClientBuilder;
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::conversions::shared;
+pub use self::download::Download;
+pub use self::events::{EventStream, ServerSentEvent};
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 

@@ -18,7 +18,9 @@ use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::coding::ACCEPTED;
+use crate::consistency::Consistency;
 use crate::diagnose::Edge;
+use crate::driver::refresh;
 use crate::error::Error;
 use crate::hop::Diagnosis;
 use crate::idempotency_key::IdempotencyKey;
@@ -48,11 +50,11 @@ use crate::transport::framing::announced;
 /// ```
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
-    client: Client,
+    pub(super) client: Client,
     method: Method,
     url: Option<Address>,
     version: Version,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     body: Body,
     /// `None` if the request overrides nothing of its client's config.
     options: Option<Box<Options>>,
@@ -224,6 +226,11 @@ impl RequestBuilder {
         self.with_options(|options| options.honors_idempotency_keys(yes))
     }
 
+    /// Sets whether the last good response may stand in for a failure: see [`Options::consistency`].
+    pub fn consistency(self, consistency: Consistency) -> Self {
+        self.with_options(|options| options.consistency(consistency))
+    }
+
     /// Keeps the headers for an HTTP archive: see
     /// [`Options::keep_headers`](crate::Options::keep_headers).
     #[cfg(feature = "har")]
@@ -328,7 +335,7 @@ impl RequestBuilder {
         }
     }
 
-    fn with_options(mut self, change: impl FnOnce(Options) -> Options) -> Self {
+    pub(super) fn with_options(mut self, change: impl FnOnce(Options) -> Options) -> Self {
         let options = self.options.take().unwrap_or_default();
         self.options = Some(Box::new(change(*options)));
         self
@@ -338,7 +345,7 @@ impl RequestBuilder {
         self.invalid.get_or_insert_with(|| error.into());
     }
 
-    fn reject(mut self, error: impl Into<BoxError>) -> Self {
+    pub(super) fn reject(mut self, error: impl Into<BoxError>) -> Self {
         self.note(error);
         self
     }
@@ -400,7 +407,8 @@ impl Client {
         }
         let mut stack = self.0.stack.clone();
         poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
-        let response = stack.call(request).await?;
+        let mut response = stack.call(request).await?;
+        refresh(&mut response, stack, Body::empty);
         Ok(Response::new(response, self.0.max_body_bytes))
     }
 }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
@@ -6,10 +7,12 @@ use http::{Extensions, HeaderMap, StatusCode, Uri, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use url::Url;
 
 use super::ResponseBody;
 use super::body::{encoding, failed};
 use super::decode;
+use crate::body::Progress;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::diagnose::Edge;
@@ -17,7 +20,9 @@ use crate::driver::DriverBody;
 use crate::driver::Truncated;
 use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Keyed, Kind};
+use crate::policy::fallback::Replacement;
 use crate::policy::idempotency;
+use crate::policy::stale::Staleness;
 use crate::telemetry::{Span, decode_span, mark};
 use crate::timeline::Timeline;
 
@@ -39,10 +44,10 @@ use crate::timeline::Timeline;
 /// ```
 pub struct Response {
     head: Parts,
-    body: ResponseBody,
+    pub(super) body: ResponseBody,
     pub(super) uri: Uri,
-    timeline: Option<Timeline>,
-    max_body_bytes: usize,
+    pub(super) timeline: Option<Timeline>,
+    pub(super) max_body_bytes: usize,
 }
 
 impl Response {
@@ -105,6 +110,29 @@ impl Response {
         &self.uri
     }
 
+    /// Returns the URL of the response, like [`uri`](Self::uri), as a parsed URL. `None` for a response without a URL:
+    /// it was not received by this crate.
+    #[must_use]
+    pub fn url(&self) -> Option<Url> {
+        Url::parse(&self.uri.to_string()).ok()
+    }
+
+    /// Returns the address of the peer that sent the response: the server, or the proxy. `None` for a unix socket, and
+    /// for a response that did not come through this crate's transport.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
+    /// let response = client.get("https://api.test/").send().await?;
+    /// println!("{:?} answered for {}", response.remote_addr(), response.uri());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.timeline()?.attempts().pop()?.peer_addr()
+    }
+
     /// Returns the timeline of the call so far. It continues while the body is received. `None` for a response that was
     /// not received by this crate.
     #[must_use]
@@ -125,6 +153,26 @@ impl Response {
         self.extensions().get::<Truncated>().is_some()
     }
 
+    /// Returns whether this is an earlier response, from the store: see [`StaleLayer`](crate::StaleLayer).
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.staleness().is_some()
+    }
+
+    /// Returns the age of a stale response, and the failure that it stands in for. `None` if the response is the
+    /// server's own.
+    #[must_use]
+    pub fn staleness(&self) -> Option<&Staleness> {
+        self.extensions().get()
+    }
+
+    /// Returns the failure that a fallback stands in for: see [`FallbackLayer`](crate::FallbackLayer). `None` if the
+    /// response is the server's own.
+    #[must_use]
+    pub fn replacement(&self) -> Option<&Replacement> {
+        self.extensions().get()
+    }
+
     /// Returns the length of the body, if the server declared it and the body is not encoded.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
@@ -138,6 +186,31 @@ impl Response {
     ///
     /// Fails with the hop, the kind and the effect of the status. The body is dropped.
     pub fn error_for_status(self) -> Result<Self, Error> {
+        match self.status_error() {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
+
+    /// Returns a status of 400 and above as an error, like [`error_for_status`](Self::error_for_status), and keeps the
+    /// response, for example to read the body of the error.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn f(client: sevenhops::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let response = client.get("https://api.test/v1/charges").send().await?;
+    /// if let Err(error) = response.error_for_status_ref() {
+    ///     let explanation = response.text().await?;
+    ///     return Err(format!("{error}: {explanation}").into());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails with the hop, the kind and the effect of the status.
+    pub fn error_for_status_ref(&self) -> Result<&Self, Error> {
         match self.status_error() {
             Some(error) => Err(error),
             None => Ok(self),
@@ -202,6 +275,28 @@ impl Response {
         Ok(None)
     }
 
+    /// Calls `observe` with each piece of the body that is read: with the bytes read so far, and the length of the body
+    /// if it is known. Both count the decoded body. A panic of `observe` is ignored.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
+    /// let response = client.get("https://files.test/backup.tar").send().await?;
+    /// let response = response.on_progress(|read, total| println!("{read} of {total:?} bytes"));
+    /// let backup = response.bytes().await?;
+    /// # drop(backup); Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn on_progress(
+        mut self,
+        observe: impl Fn(u64, Option<u64>) + Send + Sync + 'static,
+    ) -> Self {
+        let progress = Progress::new("Response::on_progress", observe);
+        self.body = self.body.counted(progress);
+        self
+    }
+
     /// Returns the body as a stream of pieces.
     pub fn bytes_stream(self) -> http_body_util::BodyDataStream<ResponseBody> {
         self.body.into_data_stream()
@@ -229,21 +324,6 @@ impl Response {
             whole.extend_from_slice(&piece);
         }
         Ok(whole.freeze())
-    }
-
-    /// Returns the whole body as text, in the charset that `Content-Type` names.
-    ///
-    /// A byte order mark overrides that charset, and is left out. Without a charset, or with one that the
-    /// [Encoding Standard](https://encoding.spec.whatwg.org/#names-and-labels) does not know, the body is read as
-    /// UTF-8. Malformed sequences are replaced by U+FFFD.
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`bytes`](Self::bytes), and at decode if the body has a coding that the client cannot decode.
-    pub async fn text(self) -> Result<String, Error> {
-        let response = self.decoded()?;
-        let encoding = decode::charset(response.headers());
-        Ok(decode::text(response.bytes().await?, encoding))
     }
 
     /// Returns the whole body, read as JSON.
@@ -281,12 +361,13 @@ where
 {
     fn from(response: http::Response<B>) -> Self {
         let call = response.extensions().get::<Call>().cloned();
+        let uri = call.as_ref().map(Call::current_uri).unwrap_or_default();
         let timeline = call.map(|call| call.timeline());
         let (head, body) = response.into_parts();
         Self {
             body: ResponseBody::new(body, timeline.clone()),
             head,
-            uri: Uri::default(),
+            uri,
             timeline,
             max_body_bytes: usize::MAX,
         }

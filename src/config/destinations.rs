@@ -7,6 +7,7 @@ use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::hedge::HedgeConfig;
 use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::throttle::ThrottleConfig;
+use crate::policy::stale::StaleConfig;
 
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::idempotency::IdempotencyConfig;
@@ -46,6 +47,7 @@ pub struct DestinationConfig {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) hedge: Option<HedgeConfig>,
     pub(super) circuit_breaker: CircuitBreakerConfig,
+    pub(super) stale: StaleConfig,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) throttle: Option<ThrottleConfig>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -135,6 +137,14 @@ impl DestinationConfig {
         self
     }
 
+    /// Sets whether the last good response may stand in for a failure. The store is shared by all destinations: it can
+    /// be set at the top of the config only.
+    #[must_use]
+    pub fn stale(mut self, stale: StaleConfig) -> Self {
+        self.stale = stale;
+        self
+    }
+
     /// Sets whether each attempt passes its number and the time left to the next process.
     #[must_use]
     pub fn propagate_deadline(mut self, yes: bool) -> Self {
@@ -153,6 +163,7 @@ impl DestinationConfig {
         get_throttle(throttle) -> Option<&ThrottleConfig> = |own| own.throttle.as_ref();
         get_concurrency(concurrency) -> Option<&ConcurrencyConfig> = |own| own.concurrency.as_ref();
         get_rate_limit(rate_limit) -> Option<&RateLimitConfig> = |own| own.rate_limit.as_ref();
+        get_stale(stale) -> &StaleConfig = |own| &own.stale;
         get_propagate_deadline(propagate_deadline) -> Option<bool> = |own| own.propagate_deadline;
     }
 }
@@ -164,40 +175,37 @@ pub(super) type Destinations = Vec<(String, DestinationConfig)>;
 #[cfg(feature = "serde")]
 pub(super) mod file {
     use std::fmt;
+    use std::marker::PhantomData;
 
-    use serde::de::{Deserializer, MapAccess, Visitor};
-    use serde::ser::Serializer;
+    use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+    use serde::ser::{Serialize, Serializer};
 
-    use super::Destinations;
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        destinations: &Destinations,
+    pub(in super::super) fn serialize<T: Serialize, S: Serializer>(
+        parts: &[(String, T)],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            destinations
-                .iter()
-                .map(|(pattern, config)| (pattern, config)),
-        )
+        serializer.collect_map(parts.iter().map(|(pattern, config)| (pattern, config)))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+    type Parts<T> = Vec<(String, T)>;
+
+    pub(in super::super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Destinations, D::Error> {
-        deserializer.deserialize_map(Entries)
+    ) -> Result<Parts<T>, D::Error> {
+        deserializer.deserialize_map(Entries(PhantomData))
     }
 
     /// Keeps both of two equal patterns, so that `build()` can refuse them.
-    struct Entries;
+    struct Entries<T>(PhantomData<T>);
 
-    impl<'de> Visitor<'de> for Entries {
-        type Value = Destinations;
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+        type Value = Vec<(String, T)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a table of configs by host, suffix or route")
+            f.write_str("a table of configs by name")
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Destinations, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut entries = Vec::new();
             while let Some(entry) = map.next_entry()? {
                 entries.push(entry);

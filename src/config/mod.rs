@@ -15,11 +15,13 @@ use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::hedge::HedgeConfig;
+use crate::policy::endpoints::EndpointsConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
 use crate::policy::throttle::ThrottleConfig;
+use crate::policy::stale::StaleConfig;
 use crate::timeout::Timeouts;
 use crate::timeout::TimeoutsConfig;
 
@@ -124,6 +126,8 @@ pub struct Config {
     )]
     pub(crate) rate_limit: Option<RateLimitConfig>,
     #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) stale: StaleConfig,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) propagate_deadline: bool,
     #[cfg_attr(
         feature = "serde",
@@ -134,6 +138,15 @@ pub struct Config {
         )
     )]
     destinations: Destinations,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            default,
+            with = "destinations::file",
+            skip_serializing_if = "Vec::is_empty"
+        )
+    )]
+    endpoints: Vec<(String, EndpointsConfig)>,
 }
 
 impl Config {
@@ -151,8 +164,10 @@ impl Config {
             throttle: None,
             concurrency: None,
             rate_limit: None,
+            stale: StaleConfig::new(),
             propagate_deadline: false,
             destinations: Vec::new(),
+            endpoints: Vec::new(),
         }
     }
 
@@ -220,6 +235,16 @@ impl Config {
         self
     }
 
+    /// Sets whether the last good response may stand in for a failure: see [`StaleLayer`](crate::StaleLayer).
+    ///
+    /// Serving [while a response is refreshed](StaleConfig::while_revalidate) needs a client or a `StaleLayer`. A
+    /// [`StandardLayer`](crate::StandardLayer) refuses it.
+    #[must_use]
+    pub fn stale(mut self, stale: StaleConfig) -> Self {
+        self.stale = stale;
+        self
+    }
+
     /// Sets whether each attempt passes its number and the time left to the next process: see
     /// [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline).
     #[must_use]
@@ -235,6 +260,21 @@ impl Config {
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.destinations.push((pattern.into(), config));
         self
+    }
+
+    /// Sends calls to a logical name, the host `name`, to one of several base URLs: see [`EndpointsConfig`].
+    ///
+    /// An invalid or duplicate name is refused when a layer or a client is built.
+    #[must_use]
+    pub fn endpoints(mut self, name: impl Into<String>, endpoints: EndpointsConfig) -> Self {
+        self.endpoints.push((name.into(), endpoints));
+        self
+    }
+
+    /// Returns the logical names, and the endpoints of each.
+    pub fn get_endpoints(&self) -> impl Iterator<Item = (&str, &EndpointsConfig)> {
+        let endpoints = self.endpoints.iter();
+        endpoints.map(|(name, endpoints)| (name.as_str(), endpoints))
     }
 
     /// Returns the deadline.
@@ -253,6 +293,7 @@ impl Config {
         get_throttle(throttle) -> Option<&ThrottleConfig> = |own| own.throttle.as_ref();
         get_concurrency(concurrency) -> Option<&ConcurrencyConfig> = |own| own.concurrency.as_ref();
         get_rate_limit(rate_limit) -> Option<&RateLimitConfig> = |own| own.rate_limit.as_ref();
+        get_stale(stale) -> &StaleConfig = |own| &own.stale;
         get_propagate_deadline(propagate_deadline) -> bool = |own| own.propagate_deadline;
     }
 
@@ -294,6 +335,7 @@ impl Config {
             throttle: own.throttle.as_ref().map(ThrottleConfig::written_out),
             concurrency: (own.concurrency.as_ref()).map(ConcurrencyConfig::written_out),
             rate_limit: own.rate_limit.as_ref().map(RateLimitConfig::written_out),
+            stale: own.stale.written_out(),
             ..own.clone()
         })
     }
@@ -310,8 +352,10 @@ impl Config {
             throttle: self.throttle.clone(),
             concurrency: self.concurrency.clone(),
             rate_limit: self.rate_limit.clone(),
+            stale: self.stale.clone(),
             propagate_deadline: self.propagate_deadline,
             destinations: Vec::new(),
+            endpoints: self.endpoints.clone(),
         }
     }
 
@@ -331,8 +375,10 @@ impl Config {
             throttle: over(&part.throttle, self.throttle, ThrottleConfig::over),
             concurrency: over(&part.concurrency, self.concurrency, ConcurrencyConfig::over),
             rate_limit: over(&part.rate_limit, self.rate_limit, RateLimitConfig::over),
+            stale: part.stale.clone().over(&self.stale),
             propagate_deadline: part.propagate_deadline.unwrap_or(self.propagate_deadline),
             destinations: self.destinations,
+            endpoints: self.endpoints,
         }
     }
 
@@ -348,6 +394,7 @@ impl Config {
         }
         self.circuit_breaker.check(&timeouts)?;
         self.check_load()?;
+        self.stale.check()?;
         Ok(timeouts)
     }
 

@@ -10,6 +10,7 @@ use crate::config_error::ConfigError;
 use crate::destination::{Host, Hosts, Pattern, Table, shown};
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::breaker::CircuitRules;
+use crate::policy::endpoints::{self, Endpoints};
 use crate::policy::retry::Budget;
 use crate::timeout::Timeouts;
 
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     /// The config that the plan was made from.
     pub(crate) config: Config,
     pub(crate) table: Table<Arc<Effective>>,
+    /// The endpoints of logical names; `None` if there are none.
+    pub(crate) endpoints: Option<Arc<Endpoints>>,
 }
 
 /// The values of one row of the table.
@@ -47,6 +50,7 @@ impl Plan {
     /// pattern is invalid or duplicate, or if a route has a breaker or a budget.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         config.redirect.check_alone()?;
+        endpoints::check(&config.endpoints)?;
         let parts = parts(config)?;
         let plan = |route: Option<&str>| {
             let hosts = parts.iter().map(|part| &part.pattern.host);
@@ -76,6 +80,7 @@ impl Plan {
                 plain,
                 routes: routes.collect::<Result<_, ConfigError>>()?,
             },
+            endpoints: Endpoints::new(&config.endpoints),
             config: config.clone(),
         })
     }
@@ -119,6 +124,17 @@ impl Plan {
         let error = ConfigError::invalid("retry.budget", own, expected);
         Err(within(row.part.as_deref(), error))
     }
+
+    /// Refuses to serve responses while they are refreshed, for a stack that cannot refresh them.
+    pub(crate) fn check_refresh(&self) -> Result<(), ConfigError> {
+        let refreshes = |row: &&Arc<Effective>| row.config.stale.get_while_revalidate().is_some();
+        let Some(row) = self.table.values().find(refreshes) else {
+            return Ok(());
+        };
+        let why = "a StandardLayer cannot send requests in the background: use a client, or put a StaleLayer above";
+        let error = ConfigError::refused("stale.while_revalidate", why);
+        Err(within(row.part.as_deref(), error))
+    }
 }
 
 /// Adds the path of a part to an error, if it is not at the top of the config.
@@ -141,6 +157,13 @@ fn parts(config: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
         if !known.insert(pattern.clone()) {
             let why = format_args!("the pattern {pattern} occurs twice: remove one");
             return Err(ConfigError::refused(path, why));
+        }
+        if own.stale.has_store() {
+            let why = "the store is shared by all destinations: set it at the top of the config";
+            return Err(ConfigError::refused(
+                format!("{path}.stale.store_bytes"),
+                why,
+            ));
         }
         if pattern.route.is_some() {
             let why =

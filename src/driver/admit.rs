@@ -21,6 +21,7 @@ use crate::policy::breaker::Admission;
 use crate::policy::concurrency::{self, Admitted, Permit, Waiter};
 use crate::policy::rate_limit::Slot;
 use crate::policy::{Classified, Subject, is_overload, throttle};
+use crate::redact::redacted;
 use crate::timeout::TimeoutKind;
 
 /// The next step of a request before its attempt.
@@ -139,6 +140,10 @@ impl Run {
         let attempt = self.policies.attempt.as_ref();
         let begin = |policy| ActiveAttempt::begin(policy, (&self.call, follows), request, now);
         let attempt = attempt.map(begin);
+        if let Some(attempt) = attempt.as_ref().filter(|_| self.endpoints.is_some()) {
+            let url = redacted(request.uri());
+            attempt.tracker.facts(|facts| facts.url = Some(url));
+        }
         AttemptInFlight {
             admission,
             attempt,

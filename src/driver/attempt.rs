@@ -173,6 +173,10 @@ impl ActiveAttempt {
                 facts.method = method.cloned();
             });
         }
+        if let Some(affinity) = call.options().affinity {
+            let session = Some(Box::new(call.session(affinity)));
+            tracker.facts(|facts| facts.session = session);
+        }
         let keyed = call.keyed(request.headers());
         call.attempt(Arc::clone(&tracker));
         if policy.propagate_deadline {

@@ -21,6 +21,7 @@ use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Stage};
 use crate::policy::breaker::PendingVerdict;
+use crate::policy::stale::Recording;
 use crate::record::Tracker;
 use crate::telemetry::Span;
 use crate::timeline::Timeline;
@@ -100,6 +101,17 @@ impl<R> DriverBody<R> {
         });
         self.verdict = verdict;
         self.passed = passed;
+    }
+
+    /// Records the body for the store while it is read. A body that is here is stored at once.
+    pub(super) fn tee(&mut self, recording: Recording) {
+        let source = std::mem::replace(&mut self.source, BodySource::Over);
+        self.source = source.teed(recording);
+    }
+
+    /// Returns the effect that the response head gave.
+    pub(super) const fn effect(&self) -> Effect {
+        self.effect
     }
 
     /// Ends the call with the end of the body.

@@ -24,6 +24,7 @@ use super::round::Others;
 use super::run::Run;
 use super::service::HttpResponse;
 use super::source::BodySource;
+use super::substitute::{FallbackCall, served};
 use super::whole::Whole;
 use crate::box_error::BoxError;
 use crate::clock;
@@ -66,6 +67,8 @@ pin_project! {
         Admit,
         // A policy rejected the request.
         Rejected { failure: Option<AttemptFailure> },
+        // A stored response is served before the server is asked.
+        Served { response: Option<Box<Response<DriverBody<R>>>> },
         // The request is being sent, or the driver waits for its response.
         Exchange { #[pin] inner: F },
         // The first attempt has failed, and hedges are in flight.
@@ -80,6 +83,8 @@ pin_project! {
         Backoff,
         // The driver waits until the inner service is ready for the next request.
         Ready,
+        // The call failed, and the user's fallback is asked.
+        Fallback { fallback: Box<FallbackCall<R>> },
         Done,
     }
 }
@@ -105,6 +110,20 @@ impl<N: Resend, R> DriverFuture<N, R> {
         Self {
             flight: AttemptInFlight::default(),
             state: DriverState::Admit,
+            round: None,
+            alarm: None,
+            later,
+            run,
+        }
+    }
+
+    /// Creates the future of a request that is answered from the store.
+    pub(super) fn served(response: Response<DriverBody<R>>, later: N, run: Run) -> Self {
+        Self {
+            flight: AttemptInFlight::default(),
+            state: DriverState::Served {
+                response: Some(Box::new(response)),
+            },
             round: None,
             alarm: None,
             later,
@@ -149,8 +168,11 @@ where
                 later: this.later,
                 run: this.run,
             };
-            match turn.step(this.state.as_mut(), cx) {
+            match turn.step_or_substitute(this.state.as_mut(), cx) {
                 Poll::Ready(NextStep::Again) => {}
+                Poll::Ready(NextStep::Fallback(fallback)) => {
+                    this.state.set(DriverState::Fallback { fallback })
+                }
                 Poll::Ready(NextStep::Drain(body, until)) => this.state.set(DriverState::Drain {
                     drain: Drain::new(body.is_here()),
                     body,
@@ -161,7 +183,7 @@ where
                     this.state.set(DriverState::Done);
                     return Poll::Ready(Ok(response));
                 }
-                Poll::Ready(NextStep::Fail(failure)) => break failure,
+                Poll::Ready(NextStep::Fail(failure) | NextStep::End(failure)) => break failure,
                 Poll::Pending => return Poll::Pending,
             }
         };
@@ -183,7 +205,7 @@ pub(super) struct Polling<'a, N: Resend, R> {
 }
 
 impl<N: Resend, R> Polling<'_, N, R> {
-    fn step<P, E>(
+    pub(super) fn step<P, E>(
         &mut self,
         mut state: Pin<&mut DriverState<N::Future, R>>,
         cx: &mut Context<'_>,
@@ -202,6 +224,7 @@ impl<N: Resend, R> Polling<'_, N, R> {
                     .failed(AttemptInFlight::default(), failure, self.later),
                 None => return Poll::Pending,
             },
+            StateProjected::Served { response } => ready!(served(response)),
             StateProjected::Exchange { inner } => {
                 let parts = (&*self.flight, &*self.run);
                 match poll_exchange(inner, parts, &mut self.alarm, cx) {
@@ -249,6 +272,7 @@ impl<N: Resend, R> Polling<'_, N, R> {
                 NextStep::Again
             }
             StateProjected::Ready => ready!(self.ready(state.as_mut(), cx)),
+            StateProjected::Fallback { fallback } => ready!(self.fallback(fallback, cx)),
             StateProjected::Done => return Poll::Pending,
         })
     }

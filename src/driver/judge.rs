@@ -10,18 +10,22 @@ use tokio::time::Instant;
 use super::attempt::AttemptInFlight;
 use super::body::{DriverBody, Truncated};
 use super::drain::{DRAIN_TIME, DrainedBody};
+use super::endpoints::NextEndpoint;
 use super::later::Resend;
 use super::legs::Lead;
-use super::retry_loop::Hint;
+use super::retry_loop::{Hint, RetryLoop};
 use super::run::{Last, Run};
 use super::source::BodySource;
+use super::substitute::FallbackCall;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
+use crate::error::Error;
 use crate::hop::{
     Diagnosis, Effect, FailureClass, Hop, Keyed, Kind, NoRetryReason, Outcome, Policy,
     TimelineEventKind, effect_of_response, is_failure,
 };
+use crate::options::Unmet;
 use crate::policy::Classified;
 use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::{failed, may_pass};
@@ -34,6 +38,10 @@ pub(super) enum NextStep<R> {
     /// The call is over, except for the body.
     Deliver(Response<DriverBody<R>>),
     Fail(AttemptFailure),
+    /// The same, and nothing stands in for the failure.
+    End(AttemptFailure),
+    /// The user's fallback is asked for a response that stands in for the failure.
+    Fallback(Box<FallbackCall<R>>),
     /// The rest of the response is read until this instant. Then another request is sent.
     Drain(DriverBody<R>, Instant),
     /// Another attempt follows when its wait is over.
@@ -73,6 +81,10 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
+        if let Some(failure) = self.leaves_its_address(flight, &response) {
+            let flight = std::mem::take(flight);
+            return self.failed(flight, failure, later);
+        }
         let classified = self.classify_response(flight, &response, later);
         self.answered_as((flight, now), (response, classified), later)
     }
@@ -89,6 +101,11 @@ impl Run {
         R: Body<Error: Into<BoxError>>,
     {
         self.settle_hedges(&response, classified);
+        if self.endpoints.is_some() {
+            let judged = || self.call.judged(response.status());
+            let failed = classified.failed.or_else(judged);
+            self.record_endpoint(failed.as_ref(), now);
+        }
         let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
         let (head, source) = response.into_parts();
         let retry = self.retry_response((&head, classified), later);
@@ -181,6 +198,21 @@ impl Run {
         }
     }
 
+    /// Refuses the response of a service that does not keep the call's session on one address. Only the response shows
+    /// that it is such a service.
+    fn leaves_its_address<R>(
+        &self,
+        flight: &AttemptInFlight,
+        response: &Response<R>,
+    ) -> Option<AttemptFailure> {
+        let leaves = flight.attempt.is_some() && self.call.may_leave_its_address();
+        leaves.then(|| {
+            let is_safe = self.call.method().is_some_and(Method::is_safe);
+            let effect = effect_of_response(response.status(), response.headers(), is_safe);
+            Error::from(Unmet::Affinity).with_effect(effect).into()
+        })
+    }
+
     /// Returns the effect according to this response.
     fn effect_of(&self, head: &Parts, failed: Option<Diagnosis>) -> Effect {
         let is_safe = self.call.method().is_some_and(Method::is_safe);
@@ -228,6 +260,9 @@ impl Run {
             by_server: true,
         };
         let headers = Some(&head.headers);
+        let next = self.next_endpoint(judged.effect.max(before), later);
+        let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
+        turn.goes_elsewhere = next == NextEndpoint::Untried;
         let decided = turn.decide((&self.call, policy), (judged, hint), |policy| {
             let saved = later.saved()?;
             Some(failed(
@@ -239,6 +274,7 @@ impl Run {
         });
         match decided {
             Ok(due) => {
+                self.fail_over(next, later);
                 // At most half of the time left after the wait, so that the deadline leaves time for the retry.
                 let spare = self.call.deadline().saturating_duration_since(due) / 2;
                 Some(clock::after(clock::now(), DRAIN_TIME.min(spare)))
@@ -287,8 +323,18 @@ impl Run {
         let own = failure.diagnosis();
         flight.fail(&failure, class);
         self.end_alone(true);
+        self.record_endpoint(Some(&own), clock::now());
+        let may_retry = || self.turn.as_ref().is_some_and(RetryLoop::may_retry);
+        if failure.rejected_by() == Some(Policy::Breaker)
+            && may_retry()
+            && self.next_endpoint(self.seen.all, later) == NextEndpoint::Untried
+        {
+            self.call.rejected_by(Policy::Breaker);
+            self.fail_over(NextEndpoint::Untried, later);
+            return NextStep::Backoff;
+        }
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
-        let Some((turn, policy)) = retries else {
+        let Some((turn, _)) = retries else {
             self.seen.attempt(own.effect);
             return NextStep::Fail(failure);
         };
@@ -320,6 +366,12 @@ impl Run {
             wait: own_hint.max(of_round),
             by_server: of_round.is_some(),
         };
+        let next = self.next_endpoint(own.effect.max(before), later);
+        let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
+        let Some((turn, policy)) = retries else {
+            return NextStep::Fail(failure);
+        };
+        turn.goes_elsewhere = next == NextEndpoint::Untried;
         let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
             let saved = later.saved()?;
             let seen = (own, before);
@@ -327,6 +379,7 @@ impl Run {
         });
         match decided {
             Ok(_) => {
+                self.fail_over(next, later);
                 self.last = Some(Box::new(Last::Failure(failure)));
                 NextStep::Backoff
             }
@@ -372,8 +425,16 @@ impl Run {
         }
     }
 
-    /// Delivers the response of the call.
-    fn deliver<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> NextStep<R> {
+    /// Delivers the response of the call, or a substitute for it.
+    #[inline]
+    fn deliver<R>(&mut self, head: Parts, body: DriverBody<R>) -> NextStep<R> {
+        match self.has_substitute() {
+            true => self.deliver_or_substitute(head, body),
+            false => self.deliver_as_is(head, body),
+        }
+    }
+
+    pub(super) fn deliver_as_is<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> NextStep<R> {
         if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
             self.call.note(TimelineEventKind::Replayed);
         }

@@ -62,10 +62,6 @@ pub trait Resend {
 }
 
 /// Sends nothing after the first request.
-#[expect(
-    unnameable_types,
-    reason = "a driver's own part, seen in the type of its future"
-)]
 #[derive(Debug)]
 pub struct Once<B, F>(PhantomData<Sends<B, F>>);
 

@@ -6,7 +6,7 @@
 //!     attempt:   admit (throttle, breaker, concurrency, rate limit) → exchange, one timer → judge (breaker, budget)
 //!                → hedge or retry decides: done, wait, again
 //!   body:      received under its timeouts; the verdict settles at its last byte
-//! end:       one diagnosis, one effect, one timeline
+//! end:       one diagnosis, one effect, one timeline; a stale response or a fallback may stand in for a failure
 //! ```
 //!
 //! [`Driver`] is the service of every layer, [`DriverFuture`] its future, and [`DriverBody`] the body of its
@@ -20,6 +20,7 @@ mod body;
 mod choice;
 mod classify;
 mod drain;
+mod endpoints;
 mod exchange;
 mod future;
 mod hedges;
@@ -30,6 +31,7 @@ mod legs;
 mod peek;
 mod policies;
 mod recent;
+mod refresh;
 mod resume;
 mod retry_loop;
 mod round;
@@ -37,17 +39,22 @@ mod run;
 mod scope;
 mod service;
 mod source;
+mod substitute;
+mod tee;
 mod timeouts;
 mod whole;
 
 pub use self::body::{DriverBody, Truncated};
 pub use self::future::DriverFuture;
-pub use self::later::{Again, Now};
+pub use self::later::{Again, Now, Once};
+pub use self::refresh::RefreshFuture;
 pub use self::service::{Driver, HttpResponse};
 
 pub(crate) use self::admit::Passed;
 pub(crate) use self::choice::Live;
 pub(crate) use self::policies::{Attempts, Deadline, Hedging, Policies};
+#[cfg(feature = "client")]
+pub(crate) use self::refresh::refresh;
 pub(crate) use self::retry_loop::{Hint, RetryLoop};
 pub(crate) use self::scope::Scope;
 

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use crate::call::Observer;
 use crate::policy::concurrency::ConcurrencyConfig;
+use crate::policy::endpoints::Endpoints;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::throttle::ThrottleConfig;
-use crate::policy::{Classifier, breaker, concurrency, hedge, rate_limit, retry, throttle};
+use crate::policy::{
+    Classifier, breaker, concurrency, fallback, hedge, rate_limit, retry, stale, throttle,
+};
 use crate::telemetry::{Maker, Propagator};
 use crate::timeout::{Timeout, Timeouts};
 
@@ -18,6 +21,12 @@ use crate::timeout::{Timeout, Timeouts};
 pub(crate) struct Policies {
     /// Around everything: the deadline spans all attempts, the waits between them, and the body.
     pub(crate) deadline: Option<Deadline>,
+    /// Around all that sends. A default is further from the truth than the last good response, so that one goes first.
+    pub(crate) fallback: Option<fallback::Policy>,
+    /// Around all that sends: the last good response stands in for any failure, also for a passed deadline.
+    pub(crate) stale: Option<stale::Policy>,
+    /// Over the key: an attempt at another endpoint carries the same one.
+    pub(crate) endpoints: Option<Arc<Endpoints>>,
     /// Over the legs: each attempt, and each leg to the same origin, carries the same key.
     pub(crate) idempotency: Option<Arc<IdempotencyConfig>>,
     /// Over the retry: each leg is a request of its own, with its own destination and budget.
@@ -155,6 +164,8 @@ impl Policies {
     /// its call.
     pub(super) fn shares_call(&self) -> bool {
         let is_wanted = self.deadline.is_some()
+            || self.fallback.is_some()
+            || self.stale.is_some()
             || self.idempotency.is_some()
             || self.redirect.is_some()
             || self.retry.is_some()

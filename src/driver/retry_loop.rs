@@ -24,6 +24,8 @@ pub(crate) struct RetryLoop {
     has_retried: bool,
     /// The attempts in flight, besides the one that is asked about.
     beside: u32,
+    /// Whether the next attempt goes to a place that the call has not tried: it waits for nothing.
+    pub(super) goes_elsewhere: bool,
 }
 
 /// The hint for a retry, from the server's head or from an error.
@@ -68,6 +70,7 @@ impl RetryLoop {
             previous: None,
             has_retried,
             beside: 0,
+            goes_elsewhere: false,
         }
     }
 
@@ -186,7 +189,10 @@ impl RetryLoop {
         let (own, wait) = policy.wait(cause, (retry, self.previous), times);
         let by_server = hint.wait.filter(|_| hint.by_server);
         let checked = by_server.map_or(Ok(()), |hint| policy.check_hint(hint, deadline));
-        let wait = checked.map(|()| wait);
+        let wait = match self.goes_elsewhere {
+            true => Ok(Duration::ZERO),
+            false => checked.map(|()| wait),
+        };
         let account = &mut self.account;
         let after_timeout = diagnosis.kind == Kind::Timeout;
         let withdraw = || account.withdraw(after_timeout, now);
@@ -200,6 +206,9 @@ impl RetryLoop {
         call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);
+        if self.goes_elsewhere {
+            return Ok(self.due);
+        }
         let hinted = hint.by_server && hint.wait.is_some_and(|hint| hint >= own);
         call.note(TimelineEventKind::Waited { wait, hinted });
         Ok(self.due)

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::Request;
 use http::response::Parts;
+use http::{Request, Uri};
 use tokio::time::Instant;
 
 use super::admit::{Entry, Passed};
@@ -26,6 +26,8 @@ use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
 use crate::hop::Diagnosis;
 use crate::policy::breaker::SharedCircuit;
+use crate::policy::endpoints::EndpointChoice;
+use crate::policy::stale::StoreUse;
 use crate::telemetry::{Span, call_span};
 use crate::timeout::TimeoutKind;
 
@@ -44,8 +46,12 @@ pub(super) struct Run {
     /// The parts that a request holds while it waits for a permit or a slot.
     pub(super) waiting: Option<Box<Passed>>,
     pub(super) legs: Option<Legs>,
+    /// The endpoints of a call to a logical name.
+    pub(super) endpoints: Option<Box<EndpointChoice>>,
     /// The last real response or error, while its retry is tried.
     pub(super) last: Option<Box<Last>>,
+    /// The use of the store for stale responses, if the call may use it.
+    pub(super) stale: Option<Box<StoreUse>>,
     /// The effect that the attempts and legs so far may have had.
     pub(super) seen: SeenEffects,
     /// The position in the call's log when this request began.
@@ -99,6 +105,9 @@ impl Run {
     ) -> Result<Entry, AttemptFailure> {
         let span = self.live_span();
         let entered = span.as_ref().map(Span::enter);
+        if let Some(endpoints) = self.policies.endpoints.clone() {
+            self.choose_endpoint(&endpoints, request);
+        }
         if let Some(idempotency) = &self.policies.idempotency
             && let Some(rejected) = idempotency.apply(request, &self.call)
         {
@@ -145,7 +154,9 @@ impl Run {
             circuit: None,
             waiting: None,
             legs: None,
+            endpoints: None,
             last: None,
+            stale: None,
             seen: SeenEffects::NOTHING,
             from,
             follows_above,
@@ -155,11 +166,17 @@ impl Run {
 
     /// Begins the leg of a redirect. From here on, the policies of the new URL apply.
     pub(super) fn lead_to(&mut self, head: Head<'_>, now: Instant) {
+        let (_, uri, _) = head;
+        self.follow_config(uri);
+        self.endpoints = None;
+        self.turn_to(head, now);
+    }
+
+    /// From here on, the policies of this URL hold.
+    pub(super) fn follow_config(&mut self, uri: &Uri) {
         if let Some(elsewhere) = &self.elsewhere {
-            let (_, uri, _) = head;
             self.policies = of_leg(elsewhere, uri);
         }
-        self.turn_to(head, now);
     }
 
     /// Begins a leg with this request: its retries, if they are on, and its circuit.
@@ -196,6 +213,7 @@ impl Run {
     pub(super) fn may_send_again(&self) -> bool {
         self.legs.is_some()
             || self.hedges.is_some()
+            || self.endpoints.is_some()
             || self.turn.as_ref().is_some_and(RetryLoop::may_retry)
     }
 

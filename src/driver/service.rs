@@ -90,6 +90,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut run = Run::of(self.choice.of(&request), &mut request);
+        if let Some(response) = run.open_store(&request) {
+            return DriverFuture::served(response, Once::new(), run);
+        }
         let flight = match run.begin(&mut request, |_, _| false) {
             Ok(Entry::Go(flight)) => flight,
             // No layer of this kind has a policy that waits.
@@ -126,6 +129,9 @@ where
             cloner: self.resend.0.clone(),
         };
         let mut run = Run::of(self.choice.of(&request), &mut request);
+        if let Some(response) = run.open_store(&request) {
+            return DriverFuture::served(response, later, run);
+        }
         let begun = run.begin(&mut request, |run, request| {
             later.kept = run.may_send_again().then(|| KeptRequest {
                 request: Saved::of(request, run.own_extensions(), &later.cloner),

@@ -11,9 +11,11 @@ use pin_project_lite::pin_project;
 
 use super::drain::{DRAIN_BYTES, DrainedBody};
 use super::peek::Peeked;
+use super::tee::TeeBody;
 use crate::box_error::BoxError;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::policy::stale::Recording;
 
 pin_project! {
     /// The source of a response body's bytes.
@@ -22,6 +24,7 @@ pin_project! {
         Live { #[pin] body: R },
         Here { bytes: Option<Bytes>, trailers: Option<Box<HeaderMap>>, lost: Option<Error> },
         Peeked { peeked: Box<Peeked<R>> },
+        Tee { tee: Box<TeeBody<R>> },
         Over,
     }
 }
@@ -51,10 +54,35 @@ impl<R> BodySource<R> {
 }
 
 impl<R> BodySource<R> {
+    /// Records the body. One that is here is stored at once, if it is whole and has no trailers.
+    pub(super) fn teed(self, mut recording: Recording) -> Self {
+        match self {
+            Self::Here {
+                bytes,
+                trailers: None,
+                lost: None,
+            } => {
+                if recording.add(bytes.as_deref().unwrap_or_default()) {
+                    recording.end();
+                }
+                Self::Here {
+                    bytes,
+                    trailers: None,
+                    lost: None,
+                }
+            }
+            Self::Here { .. } | Self::Over => self,
+            Self::Live { .. } | Self::Peeked { .. } | Self::Tee { .. } => {
+                let tee = Box::new(TeeBody::new(self, recording));
+                Self::Tee { tee }
+            }
+        }
+    }
+
     /// Returns the part of the body that is in memory, and its trailers if they are here.
     pub(super) fn beginning(&self) -> (Option<Bytes>, Option<&HeaderMap>) {
         match self {
-            Self::Live { .. } | Self::Over => (None, None),
+            Self::Live { .. } | Self::Tee { .. } | Self::Over => (None, None),
             Self::Here {
                 bytes, trailers, ..
             } => (Some(bytes.clone().unwrap_or_default()), trailers.as_deref()),
@@ -88,6 +116,7 @@ impl<R: Body<Error: Into<BoxError>>> BodySource<R> {
                 Poll::Ready(data.or_else(lost).or_else(trailers))
             }
             SourceProjected::Peeked { peeked } => peeked.poll_frame(cx),
+            SourceProjected::Tee { tee } => tee.poll_frame(cx),
             SourceProjected::Over => Poll::Ready(None),
         }
     }
@@ -103,6 +132,7 @@ impl<R: Body> BodySource<R> {
                 lost,
             } => bytes.is_none() && trailers.is_none() && lost.is_none(),
             Self::Peeked { peeked } => peeked.is_end_stream(),
+            Self::Tee { tee } => tee.is_end_stream(),
             Self::Over => true,
         }
     }
@@ -115,6 +145,7 @@ impl<R: Body> BodySource<R> {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Peeked { peeked } => peeked.size_hint(),
+            Self::Tee { tee } => tee.size_hint(),
             Self::Over => SizeHint::with_exact(0),
         }
     }

@@ -1,5 +1,6 @@
 //! The opaque error of this crate: where a call failed, why, its effect, and the attempts made.
 
+mod predicates;
 mod reason;
 mod secrets;
 
@@ -267,31 +268,6 @@ impl Error {
     pub fn error_type(&self) -> Cow<'static, str> {
         self.0.diagnosis.error_type()
     }
-
-    /// Returns whether a timeout expired, of this crate or of the gateway.
-    #[must_use]
-    pub fn is_timeout(&self) -> bool {
-        self.kind() == Kind::Timeout
-    }
-
-    /// Returns whether the call failed at dns, connect or tls, before a connection was established, and provably had no
-    /// effect.
-    #[must_use]
-    pub fn is_connect(&self) -> bool {
-        self.had_no_effect() && matches!(self.hop(), Some(Hop::Dns | Hop::Connect | Hop::Tls))
-    }
-
-    /// Returns whether a response came whose status is the failure.
-    #[must_use]
-    pub fn is_status(&self) -> bool {
-        self.status().is_some()
-    }
-
-    /// Returns whether the response came and could not be decoded.
-    #[must_use]
-    pub fn is_decode(&self) -> bool {
-        self.hop() == Some(Hop::Decode)
-    }
 }
 
 impl From<Unmet> for Error {
@@ -357,6 +333,9 @@ impl fmt::Display for Error {
         match diagnosis.effect.is_none() {
             true => f.write_str("no effect")?,
             false => write!(f, "effect {}", diagnosis.effect)?,
+        }
+        if let Some(advice) = diagnosis.advice() {
+            write!(f, " ({advice})")?;
         }
         if let Some(reason) = self.no_retry_reason() {
             write!(f, "; not retried: {reason}")?;

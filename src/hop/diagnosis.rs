@@ -115,6 +115,22 @@ impl Diagnosis {
         })
     }
 
+    /// Returns how to read the failure, if it may be the result of an earlier attempt of the same call.
+    pub(crate) const fn advice(&self) -> Option<&'static str> {
+        match (self.kind, self.effect) {
+            (Kind::PreconditionFailed, Effect::Possible) => {
+                Some("this call may have made the change itself: GET the resource and compare")
+            }
+            (Kind::PreconditionFailed, Effect::Done) => Some("this call made the change itself"),
+            _ => None,
+        }
+    }
+
+    /// Returns whether an error showed neither where nor how it failed.
+    pub(crate) const fn is_blank(&self) -> bool {
+        self.hop.is_none() && self.status.is_none() && matches!(self.kind, Kind::Other)
+    }
+
     /// Returns the value of `error.type`: the status code of a failure by status, otherwise the name in the table.
     pub(crate) fn error_type(&self) -> Cow<'static, str> {
         match (self.status, self.hop) {
@@ -185,6 +201,14 @@ impl Effect {
     /// Returns at least `Possible`, for a request whose smaller effect is not proved.
     pub(crate) fn unproved(self) -> Self {
         self.max(Self::Possible)
+    }
+
+    /// Returns the effect if there is no proof: [`None`](Self::None) becomes `Possible`.
+    pub(crate) fn without_proof(self) -> Self {
+        match self {
+            Self::None => Self::Possible,
+            other => other,
+        }
     }
 
     /// Returns the effect on the whole call if this is the effect of a part. A part does not complete the call.

@@ -23,9 +23,15 @@ fn effect(name: &FailureSpec) -> &'static str {
         (Hop::Receive | Hop::Decode, _) => "done after a 2xx. ",
         (_, Kind::RedirectRefused) => "declined after 307 and 308, else possible.",
         (_, Kind::ClientError) => "declined after most statuses, possible after ",
-        (_, Kind::Throttled | Kind::Unauthorized | Kind::ProxyUnauthorized | Kind::KeyReused) => {
-            "declined. "
-        }
+        (
+            _,
+            Kind::Throttled
+            | Kind::Unauthorized
+            | Kind::ProxyUnauthorized
+            | Kind::PreconditionFailed
+            | Kind::PreconditionRequired
+            | Kind::KeyReused,
+        ) => "declined. ",
         (Hop::Gateway | Hop::Server, _) => "possible. ",
     }
 }

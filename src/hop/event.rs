@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::{Effect, Fault, NoHedgeReason, Policy};
+use super::{Effect, Fault, NoHedgeReason, Outcome, Policy};
 
 /// An event between two attempts of a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,11 @@ pub enum TimelineEventKind {
         /// The URL, without parts that may be secret.
         url: String,
     },
+    /// The next attempt goes to another endpoint of the call's logical name.
+    FailedOver {
+        /// The URL, without parts that may be secret.
+        url: String,
+    },
     /// The server declares that it replayed an earlier response to this idempotency key.
     Replayed,
     /// The call is a retry by the caller: an earlier try of the same request passed through this stack.
@@ -60,6 +65,18 @@ pub enum TimelineEventKind {
     },
     /// A hedge was due, and was not sent.
     NotHedged(NoHedgeReason),
+    /// The last good response stood in for the failure of the call.
+    Stale {
+        /// The age of the response.
+        age: Duration,
+        /// The failure. `None` if the server was not asked: the response was served at once.
+        instead_of: Option<Outcome>,
+    },
+    /// The response of a fallback stood in for the failure of the call.
+    Fallback {
+        /// The failure.
+        instead_of: Outcome,
+    },
     /// A fault was injected into the latest attempt.
     Chaos {
         /// The fault.
@@ -82,6 +99,7 @@ impl fmt::Display for TimelineEventKind {
             Self::Redirected { status, url } => {
                 write!(f, "status {}, redirected to {url}", status.as_u16())
             }
+            Self::FailedOver { url } => write!(f, "failed over to {url}"),
             Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
             Self::Queued { policy, wait } => {
@@ -94,11 +112,38 @@ impl fmt::Display for TimelineEventKind {
             Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
             Self::Hedged { after } => write!(f, "hedged after {}", short(*after)),
             Self::NotHedged(reason) => write!(f, "not hedged: {reason}"),
+            Self::Stale { age, instead_of } => {
+                write!(f, "stale response, {} old", short(*age))?;
+                instead_of.map_or(Ok(()), |failed| {
+                    write!(f, ", in place of: {}", FailureText(failed))
+                })
+            }
+            Self::Fallback { instead_of } => {
+                write!(f, "fallback, in place of: {}", FailureText(*instead_of))
+            }
             Self::Chaos { fault, delay } => {
                 write!(f, "chaos: {fault}, on purpose")?;
                 delay.map_or(Ok(()), |delay| write!(f, ", for {}", short(delay)))
             }
         }
+    }
+}
+
+/// Shows where a call failed, why, and with which effect.
+struct FailureText(Outcome);
+
+impl fmt::Display for FailureText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Outcome::Failed {
+            hop, kind, effect, ..
+        } = self.0
+        else {
+            return f.write_str("no failure");
+        };
+        if let Some(hop) = hop {
+            write!(f, "{hop}, ")?;
+        }
+        write!(f, "{kind}, effect {effect}")
     }
 }
 

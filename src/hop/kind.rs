@@ -56,6 +56,10 @@ pub enum Kind {
     Throttled,
     /// The service does not allow the request (401, 403).
     Unauthorized,
+    /// The resource is not in the state that the request requires (412).
+    PreconditionFailed,
+    /// The server requires the request to be conditional (428).
+    PreconditionRequired,
     /// The service does not accept the request (other 4xx).
     ClientError,
     /// The server still works on the first request with this idempotency key (409 to a key that it
@@ -130,6 +134,8 @@ impl Kind {
             Self::ServerError => "server error",
             Self::Throttled => "throttled",
             Self::Unauthorized => "unauthorized",
+            Self::PreconditionFailed => "precondition failed",
+            Self::PreconditionRequired => "precondition required",
             Self::ClientError => "client error",
             Self::InProgress => "still in progress",
             Self::KeyReused => "key used with another request",

@@ -45,7 +45,6 @@ impl Outcome {
     }
 
     /// Returns the value of `error.type`; `None` if it did not fail.
-    #[cfg(any(feature = "har", feature = "otel", feature = "serde"))]
     pub(crate) fn error_type(&self) -> Option<std::borrow::Cow<'static, str>> {
         let Self::Failed {
             hop,

@@ -101,6 +101,8 @@ pub(crate) fn judge(
         (500.., _) => (author(), Kind::ServerError),
         (429, _) => (author(), Kind::Throttled),
         (401 | 403, _) => (author(), Kind::Unauthorized),
+        (412, _) => (author(), Kind::PreconditionFailed),
+        (428, _) => (author(), Kind::PreconditionRequired),
         _ => (author(), Kind::ClientError),
     };
     // The method affects the effect of redirects only, and a failing status is not a redirect.

@@ -10,6 +10,7 @@ fn statuses_are_told_apart_by_who_gave_them() {
     let via = HeaderMap::from_iter([(VIA, "1.1 edge".parse().unwrap())]);
     let marked = HeaderMap::from_iter([(PROXY_STATUS, "edge".parse().unwrap())]);
     let plain = HeaderMap::new();
+    let made = saying(&[("proxy-status", "edge; error=http_request_denied")]);
     for (status, headers, expected) in [
         (502, &plain, (Gateway, Kind::BadGateway, Possible)),
         (504, &plain, (Gateway, Kind::Timeout, Possible)),
@@ -24,6 +25,10 @@ fn statuses_are_told_apart_by_who_gave_them() {
         (400, &plain, (Server, Kind::ClientError, Declined)),
         (413, &plain, (Server, Kind::ClientError, Declined)),
         (425, &plain, (Server, Kind::ClientError, Declined)),
+        (412, &plain, (Server, Kind::PreconditionFailed, Declined)),
+        (412, &made, (Gateway, Kind::PreconditionFailed, Declined)),
+        (428, &plain, (Server, Kind::PreconditionRequired, Declined)),
+        (428, &made, (Gateway, Kind::PreconditionRequired, Declined)),
         (408, &plain, (Server, Kind::ClientError, Possible)),
         (409, &plain, (Server, Kind::ClientError, Possible)),
     ] {

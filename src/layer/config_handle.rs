@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 #[cfg(feature = "client")]
 use http::Uri;
 
@@ -14,6 +14,7 @@ use crate::destination::Table;
 use crate::driver::{Deadline, Live, Policies};
 use crate::policy::breaker::{self, CircuitBreakerHandle};
 use crate::policy::retry::{Budget, Budgets};
+use crate::policy::stale::{self, Store};
 use crate::timeout::Timeouts;
 
 /// A handle to the config of a client or a [`StandardLayer`](crate::StandardLayer). It reads the config, and replaces
@@ -51,6 +52,8 @@ use crate::timeout::Timeouts;
 /// | an open circuit | keeps its current open time; the next opening has a new one |
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt timeout |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
+/// | stored responses | stay, under the new windows; a smaller store evicts; a config without a store forgets all |
+/// | the health of endpoints | is forgotten |
 /// | connections, DNS | stay as they are; new connections of a client use the new timeouts |
 ///
 /// # Values that stay
@@ -70,6 +73,10 @@ struct Inner {
     plan: ArcSwap<Plan>,
     breaker: CircuitBreakerHandle,
     budgets: Budgets,
+    /// The store of stale responses, if the config has one.
+    store: ArcSwapOption<Store>,
+    /// Whether the stack can refresh stale responses in the background.
+    refreshes: bool,
     /// Held during a reload, so that the parts of two configs never mix.
     followers: Mutex<Followers>,
 }
@@ -88,8 +95,12 @@ type OnTimeouts = Box<dyn Fn(&[Timeouts]) -> bool + Send>;
 
 impl ConfigHandle {
     /// Stores a checked config, and creates the state that its calls share.
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan, refreshes: bool) -> Self {
+        let store = plan.config.stale.get_store_bytes();
+        let store = store.map(|most| Arc::new(Store::new(most, clock::now())));
         Self(Arc::new(Inner {
+            store: ArcSwapOption::new(store),
+            refreshes,
             breaker: CircuitBreakerHandle::by(plan.rules()),
             budgets: Budgets::on(plan.budgets(), clock::now()),
             plan: ArcSwap::from_pointee(plan),
@@ -108,21 +119,25 @@ impl ConfigHandle {
     /// # Errors
     /// Fails if a layer could not be built with the config, or if a budget has other terms than the shared budgets. The
     /// old config then stays, and no part of the new one is used.
-    /// stays, and no part of the new one is used.
     pub fn reload(&self, config: &Config) -> Result<(), ConfigError> {
         let plan = Plan::new(config)?;
+        if !self.0.refreshes {
+            plan.check_refresh()?;
+        }
         let mut followers = self.followers();
         if let Some(shared) = followers.shared {
             plan.check_shared(shared)?;
         }
         self.0.breaker.follow(plan.rules());
         self.0.budgets.follow(plan.budgets(), clock::now());
+        self.follow_store(&plan);
+        let store = self.0.store.load_full();
         let timeouts = plan.timeouts();
         followers.timeouts.retain(|tell| tell(&timeouts));
         followers.services.retain(|service| {
             let service = service.upgrade();
             service.is_some_and(|service| {
-                service.replace(policies(service.base(), &plan));
+                service.replace(policies(service.base(), &plan, store.as_ref()));
                 true
             })
         });
@@ -141,11 +156,26 @@ impl ConfigHandle {
     /// Creates the policies of a service. They follow the config.
     pub(super) fn service(&self, base: Policies) -> Arc<Live> {
         let mut followers = self.followers();
-        let table = policies(&base, &self.0.plan.load());
+        let store = self.0.store.load_full();
+        let table = policies(&base, &self.0.plan.load(), store.as_ref());
         let service = Arc::new(Live::new(base, table));
         followers.services.retain(|other| other.strong_count() > 0);
         followers.services.push(Arc::downgrade(&service));
         service
+    }
+
+    /// Sets the bound of the store. A store that stays keeps its responses.
+    fn follow_store(&self, plan: &Plan) {
+        let before = self.0.store.load_full();
+        let now = match (plan.config.stale.get_store_bytes(), before) {
+            (None, _) => None,
+            (Some(most), None) => Some(Arc::new(Store::new(most, clock::now()))),
+            (Some(most), Some(store)) => {
+                store.bound(most);
+                Some(store)
+            }
+        };
+        self.0.store.store(now);
     }
 
     /// Uses shared budgets. A config with other terms is refused, now and later.
@@ -179,11 +209,16 @@ impl ConfigHandle {
 }
 
 /// Returns the policies of a service under a config.
-fn policies(base: &Policies, plan: &Plan) -> Table<Arc<Policies>> {
-    plan.table.map(|row| Arc::new(under(base, row)))
+fn policies(base: &Policies, plan: &Plan, store: Option<&Arc<Store>>) -> Table<Arc<Policies>> {
+    plan.table.map(|row| {
+        Arc::new(Policies {
+            endpoints: plan.endpoints.clone(),
+            ..under(base, row, store)
+        })
+    })
 }
 
-fn under(base: &Policies, row: &Effective) -> Policies {
+fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Policies {
     let Effective {
         config, timeouts, ..
     } = row;
@@ -207,6 +242,9 @@ fn under(base: &Policies, row: &Effective) -> Policies {
     let hedge = hedge.map(|(hedging, config)| hedging.under(config.clone()));
     Policies {
         deadline,
+        fallback: base.fallback.clone(),
+        stale: store.map(|store| stale::Policy::new(Arc::clone(store), &config.stale)),
+        endpoints: None,
         idempotency: Some(Arc::new(config.idempotency.clone())),
         redirect: Some(Arc::new(config.redirect.clone())),
         retry,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Uri};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, Uri};
 use tower_layer::Layer;
 
 use super::{
@@ -21,13 +22,14 @@ use crate::destination::Destination;
 #[cfg(feature = "reqwest-middleware")]
 use crate::driver::Live;
 use crate::driver::{Again, Driver, Policies};
+use crate::error::Error;
 use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerHandle, CircuitEvent};
 use crate::policy::hedge::HedgeConfig;
 use crate::policy::retry::{Budgets, Failure};
-use crate::policy::{DestinationKey, concurrency, throttle};
+use crate::policy::{DestinationKey, concurrency, fallback, throttle};
 use crate::replay::{FnCloner, TraitCloner};
 use crate::retry_after::{Hints, ResponseHead};
 use crate::telemetry::Propagator;
@@ -60,6 +62,7 @@ use crate::timeline::Timeline;
 #[derive(Clone, Debug)]
 pub struct StandardLayer<C = TraitCloner> {
     call: DeadlineLayer,
+    fallback: Option<fallback::Policy>,
     idempotency: IdempotencyLayer,
     redirect: RedirectLayer,
     retry: RetryLayer,
@@ -99,9 +102,22 @@ impl StandardLayer {
     /// Fails if a value is out of range or contradicts another one. The error names the fields and their values.
     pub fn from_config(config: &Config) -> Result<Self, ConfigError> {
         let plan = Plan::new(config)?;
+        plan.check_refresh()?;
+        Self::on(plan, false)
+    }
+
+    /// Creates a stack whose user sends the refreshes of stale responses.
+    #[cfg(feature = "client")]
+    pub(crate) fn refreshing(config: &Config) -> Result<Self, ConfigError> {
+        Self::on(Plan::new(config)?, true)
+    }
+
+    fn on(plan: Plan, refreshes: bool) -> Result<Self, ConfigError> {
+        let config = &plan.config.clone();
         let timeouts = plan.rest_limits();
-        let handle = ConfigHandle::new(plan);
+        let handle = ConfigHandle::new(plan, refreshes);
         Ok(Self {
+            fallback: None,
             call: DeadlineLayer::within(timeouts.deadline()),
             idempotency: IdempotencyLayer::new(config.idempotency.clone())?,
             redirect: RedirectLayer::new(config.redirect.clone())?,
@@ -131,6 +147,7 @@ impl<C> StandardLayer<C> {
     ) -> StandardLayer<FnCloner<B>> {
         StandardLayer {
             call: self.call,
+            fallback: self.fallback,
             idempotency: self.idempotency,
             redirect: self.redirect,
             retry: self.retry,
@@ -176,6 +193,19 @@ impl<C> StandardLayer<C> {
     #[must_use]
     pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         self.call = self.call.on_complete(observe);
+        self
+    }
+
+    /// Answers a failed call with the response of this function: see [`FallbackLayer`](crate::FallbackLayer). A later
+    /// function replaces an earlier one.
+    #[must_use]
+    pub fn fallback<F, W>(mut self, fallback: F) -> Self
+    where
+        F: Fn(&Error) -> W + Send + Sync + 'static,
+        W: Future<Output = Option<Response<Bytes>>> + Send + 'static,
+    {
+        let name = "StandardLayer::fallback";
+        self.fallback = Some(fallback::Policy::new(name, fallback));
         self
     }
 
@@ -357,6 +387,10 @@ impl<C: Clone> StandardLayer<C> {
         self.load.add_to(Policies {
             is_at_wire,
             deadline: Some(self.call.policy()),
+            fallback: self.fallback.clone(),
+            // The config has the store.
+            stale: None,
+            endpoints: None, // from the config
             idempotency: Some(self.idempotency.policy()),
             redirect: Some(self.redirect.policy()),
             retry: Some(self.retry.policy()),

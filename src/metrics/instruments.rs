@@ -19,6 +19,8 @@ pub(super) struct Instruments {
     pub(super) rejections: Counter<u64>,
     pub(super) policy_wait: Histogram<f64>,
     pub(super) stale: Counter<u64>,
+    pub(super) stale_age: Histogram<f64>,
+    pub(super) fallbacks: Counter<u64>,
     pub(super) effect_possible: Counter<u64>,
     pub(super) breaker_events: Counter<u64>,
 }
@@ -60,6 +62,8 @@ impl Instruments {
             rejections: counter(&names::REJECTIONS),
             policy_wait: seconds(&names::POLICY_WAIT, SHORT_SECONDS),
             stale: counter(&names::STALE),
+            stale_age: seconds(&names::STALE_AGE, LONG_SECONDS),
+            fallbacks: counter(&names::FALLBACKS),
             effect_possible: counter(&names::EFFECT_POSSIBLE),
             breaker_events: counter(&names::BREAKER_EVENTS),
         }
@@ -73,5 +77,9 @@ const SECONDS: &[f64] = &[
 /// A hop can take less time than the first of those buckets.
 const SHORT_SECONDS: &[f64] = &[
     0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+/// A stale response may be older than any call is long.
+const LONG_SECONDS: &[f64] = &[
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0,
 ];
 const COUNTS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 8.0];

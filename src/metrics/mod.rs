@@ -104,20 +104,34 @@ impl Metrics {
     }
 
     fn note(&self, to: &MetricTarget<'_>, what: &TimelineEventKind) {
+        let instruments = &self.instruments;
         let of = |policy: Policy| to.and([KeyValue::new("sevenhops.policy", policy.as_str())]);
         match what {
-            TimelineEventKind::Rejected(policy) => {
-                self.instruments.rejections.add(1, &of(*policy));
-            }
+            TimelineEventKind::Rejected(policy) => instruments.rejections.add(1, &of(*policy)),
             TimelineEventKind::Queued { policy, wait } => {
-                let seconds = wait.as_secs_f64();
-                self.instruments.policy_wait.record(seconds, &of(*policy));
+                instruments.policy_wait.record(wait.as_secs_f64(), &of(*policy));
             }
             TimelineEventKind::NotHedged(reason) => {
                 let reason = KeyValue::new("sevenhops.no_retry_reason", reason.as_str());
-                self.instruments.not_hedged.add(1, &to.and([reason]));
+                instruments.not_hedged.add(1, &to.and([reason]));
             }
-            _ => {}
+            TimelineEventKind::Stale { age, instead_of } => {
+                let mut all = to.all();
+                all.extend(instead_of.as_ref().and_then(error_type));
+                instruments.stale_age.record(age.as_secs_f64(), &all);
+            }
+            TimelineEventKind::Fallback { instead_of } => {
+                let mut all = to.all();
+                all.extend(error_type(instead_of));
+                instruments.fallbacks.add(1, &all);
+            }
+            TimelineEventKind::Waited { .. }
+            | TimelineEventKind::Hedged { .. }
+            | TimelineEventKind::Redirected { .. }
+            | TimelineEventKind::FailedOver { .. }
+            | TimelineEventKind::Replayed
+            | TimelineEventKind::CallerRetry { .. }
+            | TimelineEventKind::Chaos { .. } => {}
         }
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::Options;
+use crate::affinity::Affinity;
+use crate::consistency::Consistency;
 
 /// The state of a request just before it is sent, at the attempt or at the transport.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +17,8 @@ pub(crate) struct Wire {
     pub(crate) is_call: bool,
     /// Whether a layer of this crate receives the whole body, if the options demand that.
     pub(crate) is_attempt: bool,
+    /// Whether a layer of this crate stores responses.
+    pub(crate) keeps_responses: bool,
 }
 
 /// A demand that no layer has carried out.
@@ -25,6 +29,13 @@ pub(crate) enum Unmet {
     LostKey,
     OtherKey,
     WholeBody,
+    Stale,
+    /// The key of a session is empty.
+    EmptyAffinity,
+    /// The service below does not choose its addresses by the session.
+    Affinity,
+    /// A proxy chooses the address.
+    ProxiedAffinity,
     /// The options were added below the layer that reads them.
     Late,
 }
@@ -42,8 +53,15 @@ impl Options {
                 None => return Some(Unmet::Key),
             }
         }
+        if self.affinity.is_some_and(Affinity::is_empty) {
+            return Some(Unmet::EmptyAffinity);
+        }
         if self.whole_body.is_some() && !wire.is_attempt {
             return Some(Unmet::WholeBody);
+        }
+        let window = self.consistency.and_then(Consistency::window);
+        if window.is_some() && !wire.keeps_responses {
+            return Some(Unmet::Stale);
         }
         let ends = self.deadline.is_some() || self.inherited.deadline.is_some();
         (ends && !wire.is_call).then_some(Unmet::Deadline)
@@ -64,6 +82,16 @@ impl fmt::Display for Unmet {
                 "Options::idempotency_key was given two different keys in two stacks: give it once"
             }
             Self::WholeBody => "Options::whole_body needs an AttemptLayer in the stack",
+            Self::Stale => {
+                "Options::consistency needs a StaleLayer in the stack, or a client with a store"
+            }
+            Self::EmptyAffinity => "Options::affinity needs a key that names a session: it is empty",
+            Self::Affinity => {
+                "Options::affinity needs a Transport below: no other service keeps a session on one address"
+            }
+            Self::ProxiedAffinity => {
+                "Options::affinity needs a connection without a proxy: a proxy chooses the address itself"
+            }
             Self::Late => {
                 "Options were added below the layer that begins the call: add them above it"
             }
@@ -79,6 +107,15 @@ mod tests {
     use crate::policy::idempotency::IdempotencyKey;
     use crate::timeout::Timeout;
 
+    /// Returns a wire without the key, one without a store, and one without the attempt policy.
+    fn variants(all: Wire) -> (Wire, Wire, Wire) {
+        let (mut lost, mut storeless, mut partial) = (all, all, all);
+        lost.key = Some(false);
+        storeless.keeps_responses = false;
+        partial.is_attempt = false;
+        (lost, storeless, partial)
+    }
+
     #[test]
     fn open_demand_is_named_at_the_wire() {
         let all = Wire {
@@ -86,23 +123,21 @@ mod tests {
             is_led_away: false,
             is_call: true,
             is_attempt: true,
+            keeps_responses: true,
         };
         let keyed = Options::new().idempotency_key(IdempotencyKey::new("k").unwrap());
         let whole = Options::new().whole_body(9);
         let ends = Options::new().deadline(Timeout::from_secs(1));
+        let minute = std::time::Duration::from_secs(60);
+        let stale = Options::new().consistency(Consistency::StaleFor(minute));
+        let refuse = Options::new().consistency(Consistency::Refuse);
+        let (lost, storeless, partial) = variants(all);
         let mut two = keyed.clone();
         two.inherited.keys_differ = true;
         for (options, wire, unmet) in [
             (&keyed, all, None),
             (&keyed, Wire { key: None, ..all }, Some(Unmet::Key)),
-            (
-                &keyed,
-                Wire {
-                    key: Some(false),
-                    ..all
-                },
-                Some(Unmet::LostKey),
-            ),
+            (&keyed, lost, Some(Unmet::LostKey)),
             (
                 &keyed,
                 Wire {
@@ -114,17 +149,19 @@ mod tests {
             ),
             (&two, all, Some(Unmet::OtherKey)),
             (&whole, all, None),
-            (
-                &whole,
-                Wire {
-                    is_attempt: false,
-                    ..all
-                },
-                Some(Unmet::WholeBody),
-            ),
+            (&whole, partial, Some(Unmet::WholeBody)),
+            (&stale, all, None),
+            (&stale, storeless, Some(Unmet::Stale)),
+            (&refuse, storeless, None),
             (&ends, all, None),
             (&ends, Wire::default(), Some(Unmet::Deadline)),
             (&Options::new(), Wire::default(), None),
+            (&Options::new().affinity("a"), Wire::default(), None),
+            (
+                &Options::new().affinity(""),
+                all,
+                Some(Unmet::EmptyAffinity),
+            ),
         ] {
             assert_eq!(options.unmet(&wire), unmet, "{options:?} {wire:?}");
         }

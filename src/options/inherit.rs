@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::{Inherited, Options};
+use crate::consistency::Consistency;
 
 /// The relation of a call to the call around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ impl Options {
             key,
             no_key,
             honors_idempotency_keys,
+            consistency,
+            affinity,
             inherited,
             #[cfg(feature = "har")]
                 headers: _,
@@ -54,6 +57,12 @@ impl Options {
         if *honors_idempotency_keys == Some(false) {
             self.honors_idempotency_keys = Some(false);
         }
+        let refuses = *consistency == Some(Consistency::Refuse);
+        if refuses || relation == Relation::Same {
+            let both = self.consistency.zip(*consistency);
+            let stricter = both.map(|(own, outer)| own.stricter(outer));
+            self.consistency = stricter.or(self.consistency).or(*consistency);
+        }
         if relation == Relation::Same {
             self.streaming |= streaming;
             self.idempotent |= idempotent;
@@ -63,6 +72,7 @@ impl Options {
             self.priority = self.priority.or(*priority);
         }
         if is_below {
+            self.affinity = self.affinity.or(*affinity);
             self.inherited.only(inherited.statuses.as_ref());
             self.inherited.only(statuses.as_ref());
         }
@@ -72,6 +82,11 @@ impl Options {
             self.inherited.keys_differ |= inherited.keys_differ || differ;
             self.key = key.clone().or(given);
         }
+    }
+
+    /// Merges the restraints of the request that is handled here.
+    pub(crate) fn restrain_by(&mut self, arrived: &Self) {
+        self.inherited.restrain(&arrived.inherited);
     }
 
     /// Returns the maximum number of attempts. A request's own value replaces the config of its stack. A value of a

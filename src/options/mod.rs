@@ -17,7 +17,9 @@ pub(crate) use self::demand::{Unmet, Wire};
 pub(crate) use self::inherit::Relation;
 pub use self::priority::Priority;
 
+use crate::affinity::Affinity;
 use crate::clock;
+use crate::consistency::Consistency;
 use crate::idempotency_key::IdempotencyKey;
 use crate::propagation::{self, Inherited};
 use crate::timeout::Timeout;
@@ -66,11 +68,14 @@ use crate::timeout::Timeout;
 /// | `retry_statuses` | restraint | the statuses in both lists | not passed on |
 /// | `honors_idempotency_keys` | restraint if false | false if one of them says so | false if one of them says so |
 /// | `honors_idempotency_keys` | permission if true | for the same method and URI | not passed on |
+/// | `consistency` | restraint if `Refuse` | `Refuse` if one of them says so | `Refuse` if one of them says so |
+/// | `consistency` | permission if `StaleFor` | for the same method and URI, the shorter | not passed on |
 /// | `idempotent` | permission | for the same method and URI | not passed on |
 /// | `streaming` | permission | for the same method and URI | not passed on |
 /// | `idempotency_key` | demand | on the request wherever it is missing | not passed on |
 /// | `whole_body` | demand | once, in the innermost attempt | not passed on |
 /// | `whole_body` | restraint: its bound | the smaller | the smaller |
+/// | `affinity` | demand | in each one that has none of its own | not passed on |
 /// | `route` | choice | for the same method and URI | not passed on |
 /// | `priority` | choice | for the same method and URI | not passed on |
 /// | `keep_headers` | label | not passed on | not passed on |
@@ -89,6 +94,8 @@ pub struct Options {
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) no_key: bool,
     pub(crate) honors_idempotency_keys: Option<bool>,
+    pub(crate) consistency: Option<Consistency>,
+    pub(crate) affinity: Option<Affinity>,
     pub(crate) inherited: Inherited,
     #[cfg(feature = "har")]
     pub(crate) headers: Option<Arc<[HeaderName]>>,
@@ -207,6 +214,49 @@ impl Options {
         self
     }
 
+    /// Sets whether the last good response may stand in for a failure of this call, in place of the config's choice:
+    /// see [`policy::stale`](crate::policy::stale).
+    ///
+    /// A [`StaleLayer`](crate::StaleLayer), or a client with a store, keeps the responses. Without a store,
+    /// [`StaleFor`](Consistency::StaleFor) fails the request at encode.
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = Some(consistency);
+        self
+    }
+
+    /// Keeps the calls of a session on one address of their destination, so that no read shows older data than a read
+    /// before it. `key` names the session, for example a user. The addresses of a destination may be replicas, and
+    /// a write reaches them one after another.
+    ///
+    /// Sessions share the addresses evenly (rendezvous hashing). Each process chooses the same address for a key. While
+    /// that address cannot be reached or fails, the call goes to the next one in the key's own order. The timeline then
+    /// says that reads may go back in time ([`Attempt::is_affinity_moved`](crate::hop::Attempt::is_affinity_moved)). The call goes
+    /// back to the first address when it is healthy again.
+    ///
+    /// A [`Transport`](crate::Transport) below carries this out. Another client fails the request at encode, and so does
+    /// a proxy, which chooses the address itself. A service that is not from this crate is noticed only by its response:
+    /// the call then fails, with the effect of that response. The key is not kept: no span, log or timeline shows it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use sevenhops::Options;
+    ///
+    /// let options = Options::new().affinity("user-4711");
+    /// # drop(options);
+    /// ```
+    ///
+    /// # How people get it wrong
+    ///
+    /// - A load balancer stands between the client and the replicas: it has one address, and chooses the replica.
+    /// - The key names one request and not a session: then each call may go elsewhere.
+    #[must_use]
+    pub fn affinity(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.affinity = Some(Affinity::new(key.as_ref()));
+        self
+    }
+
     /// Keeps the headers of each attempt for [`Timeline::to_har`](crate::Timeline::to_har), as the policies leave them.
     /// All names are kept, with the values of known harmless headers and of `shown`. A value is never kept if it is
     /// marked sensitive, as an idempotency key is. Nor is it kept if its name suggests a secret (`auth`, `cookie`,
@@ -229,7 +279,8 @@ impl Options {
     }
 
     /// Inherits the remaining time and the retry state from the headers of an incoming request. The remaining time also
-    /// bounds this call. If the sender of that request retries, this call does not.
+    /// bounds this call. If the sender of that request retries, this call does not. gRPC's `grpc-timeout` is a
+    /// remaining time, too. [`InheritLayer`](crate::server::InheritLayer) does this for all calls of a handler.
     ///
     /// The remaining time counts from this call of `inherit`. Call it once, when the request arrives, and give a clone
     /// to every call for that request. If you call it again for a later call, the time starts again.

@@ -6,6 +6,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{Inherited, Options, Relation};
+use crate::consistency::Consistency;
 use crate::policy::idempotency::IdempotencyKey;
 use crate::timeout::Timeout;
 
@@ -38,7 +39,7 @@ const EITHER: (&str, &str) = ("if one of them says so", "if one of them says so"
 const NOT: &str = "not passed on";
 
 #[rustfmt::skip]
-const TABLE: [Row; 17] = [
+const TABLE: [Row; 20] = [
     row(("deadline", "deadline"), "restraint", ("the earlier instant", "the earlier instant")),
     row(("inherited", "inherit"), "restraint", ("the earlier instant; no retry where a caller retries", "the same")),
     row(("attempts", "attempts"), "restraint", ("the fewer", "the fewer")),
@@ -48,11 +49,14 @@ const TABLE: [Row; 17] = [
     row(("statuses", "retry_statuses"), "restraint", ("the statuses in both lists", NOT)),
     row(("honors_idempotency_keys", "honors_idempotency_keys"), "restraint if false", ("false if one of them says so", "false if one of them says so")),
     row(("honors_idempotency_keys", "honors_idempotency_keys"), "permission if true", ("for the same method and URI", NOT)),
+    row(("consistency", "consistency"), "restraint if `Refuse`", ("`Refuse` if one of them says so", "`Refuse` if one of them says so")),
+    row(("consistency", "consistency"), "permission if `StaleFor`", ("for the same method and URI, the shorter", NOT)),
     row(("idempotent", "idempotent"), "permission", ("for the same method and URI", NOT)),
     row(("streaming", "streaming"), "permission", ("for the same method and URI", NOT)),
     row(("key", "idempotency_key"), "demand", ("on the request wherever it is missing", NOT)),
     row(("whole_body", "whole_body"), "demand", ("once, in the innermost attempt", NOT)),
     row(("whole_body", "whole_body"), "restraint: its bound", ("the smaller", "the smaller")),
+    row(("affinity", "affinity"), "demand", ("in each one that has none of its own", NOT)),
     row(("route", "route"), "choice", ("for the same method and URI", NOT)),
     row(("priority", "priority"), "choice", ("for the same method and URI", NOT)),
     row(("headers", "keep_headers"), "label", (NOT, NOT)),
@@ -82,6 +86,8 @@ fn every_option_has_a_row_that_says_how_it_is_inherited() {
         key,
         no_key,
         honors_idempotency_keys,
+        consistency,
+        affinity,
         inherited,
         #[cfg(feature = "har")]
         headers,
@@ -232,6 +238,42 @@ fn word_on_keys_is_a_no_everywhere_and_a_yes_for_the_same_request() {
 }
 
 #[test]
+fn refusal_of_stale_responses_holds_everywhere_and_a_window_for_the_same_request() {
+    let stale = |secs| Consistency::StaleFor(Duration::from_secs(secs));
+    let refuse = Consistency::Refuse;
+    // (inner, outer) → (same request, any other)
+    for (inner, outer, same, other) in [
+        (None, None, None, None),
+        (None, Some(refuse), Some(refuse), Some(refuse)),
+        (Some(stale(9)), Some(refuse), Some(refuse), Some(refuse)),
+        (Some(refuse), Some(stale(9)), Some(refuse), Some(refuse)),
+        (None, Some(stale(9)), Some(stale(9)), None),
+        (
+            Some(stale(9)),
+            Some(stale(5)),
+            Some(stale(5)),
+            Some(stale(9)),
+        ),
+        (
+            Some(stale(5)),
+            Some(stale(9)),
+            Some(stale(5)),
+            Some(stale(5)),
+        ),
+    ] {
+        let make = |consistency| Options {
+            consistency,
+            ..Options::new()
+        };
+        for relation in ALL {
+            let expected = if relation == Same { same } else { other };
+            let merged = merged(make(inner), &make(outer), relation).consistency;
+            assert_eq!(merged, expected, "{inner:?} {outer:?} {relation:?}");
+        }
+    }
+}
+
+#[test]
 fn streaming_passes_to_the_same_request_only() {
     for relation in ALL {
         let below = merged(Options::new(), &Options::new().streaming(), relation);
@@ -307,6 +349,18 @@ async fn earlier_deadline_holds_and_a_duration_does_not_begin_anew() {
         }
         let outer = Options::new().deadline(Timeout::from_secs(1));
         assert_eq!(merged(Options::new(), &outer, relation).deadline, None);
+    }
+}
+
+#[test]
+fn affinity_passes_to_every_stack_below_that_has_none() {
+    let (outer, own) = (Options::new().affinity("a"), Options::new().affinity("b"));
+    for relation in ALL {
+        let below = merged(Options::new(), &outer, relation);
+        let expected = outer.affinity.filter(|_| relation != Operation);
+        assert_eq!(below.affinity, expected, "{relation:?}");
+        let below = merged(own.clone(), &outer, relation);
+        assert_eq!(below.affinity, own.affinity, "{relation:?}");
     }
 }
 

@@ -10,11 +10,14 @@ mod latest;
 
 pub mod breaker;
 pub mod concurrency;
+pub mod endpoints;
+pub mod fallback;
 pub mod hedge;
 pub mod idempotency;
 pub mod rate_limit;
 pub mod redirect;
 pub mod retry;
+pub mod stale;
 pub mod throttle;
 
 pub(crate) use self::classify::{Classified, Classifier, Failure, is_overload};

@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use super::addresses::Addresses;
 use super::stages::End;
+use crate::affinity::Session;
 use crate::hop::{Diagnosis, ServerReport, TlsSession};
 
 /// The facts of an attempt besides its stages.
@@ -41,6 +42,10 @@ pub(crate) struct Facts {
     pub(crate) peer: Option<SocketAddr>,
     /// The addresses that the peer's address was chosen from. Weak, because a timeline outlives its transport.
     pub(crate) addresses: Option<Weak<dyn Addresses>>,
+    /// The session of the request, if it has to stay on one address.
+    pub(crate) session: Option<Box<Session>>,
+    /// Whether the session may read older data here than before: its address was lost.
+    pub(crate) affinity_moved: bool,
     pub(crate) version: Option<http::Version>,
     /// The method, if it differs from the call's: a redirect, or a layer above the attempt, had changed it.
     pub(crate) method: Option<http::Method>,

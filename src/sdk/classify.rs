@@ -48,7 +48,7 @@ use crate::timeline::Timeline;
 /// An SDK that retries by itself returns only its last failure. If that failure had no effect, the attempts before it
 /// may still have had one. Switch the SDK's own retries off if a request must not be made twice.
 ///
-/// If the SDK's error keeps no cause, nothing can be found. A transparent error (`#[error(transparent)]` of
+/// If the SDK's error keeps no cause, nothing can be found in it. [`observe`](super::observe) finds the calls themselves. A transparent error (`#[error(transparent)]` of
 /// `thiserror`) leaves out the error that it wraps. Pass the inner error instead.
 #[must_use]
 pub fn classify_error<'e>(error: &'e (dyn StdError + 'static)) -> Classification<'e> {
@@ -56,14 +56,17 @@ pub fn classify_error<'e>(error: &'e (dyn StdError + 'static)) -> Classification
     Classification {
         diagnosis: ours.map_or_else(|| Diagnosis::foreign(error), Error::diagnosis),
         error: ours,
+        timeline: None,
     }
 }
 
-/// The result of [`classify_error`].
+/// The result of [`classify_error`], or of [`ObservedCalls::classify_error`](super::ObservedCalls::classify_error).
 #[derive(Clone, Copy, Debug)]
 pub struct Classification<'e> {
-    diagnosis: Diagnosis,
-    error: Option<&'e Error>,
+    pub(super) diagnosis: Diagnosis,
+    pub(super) error: Option<&'e Error>,
+    /// The last observed call, if the chain contains none of our errors.
+    pub(super) timeline: Option<&'e Timeline>,
 }
 
 impl<'e> Classification<'e> {
@@ -100,7 +103,7 @@ impl<'e> Classification<'e> {
     /// Returns the timeline with every attempt, if a client of this crate made the call.
     #[must_use]
     pub fn timeline(&self) -> Option<&'e Timeline> {
-        self.error.and_then(Error::timeline)
+        self.error.map_or(self.timeline, Error::timeline)
     }
 
     /// Returns the error of this crate, if the chain contains one.

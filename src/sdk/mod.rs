@@ -46,6 +46,9 @@
 //! [`classify_error`] reads the SDK's error. An error that comes through the stack carries its timeline, and the call
 //! has spans. If a client of this crate cannot connect, the error names the hop.
 //!
+//! Some SDKs read the status themselves, or make text of an error. Then the error contains none of ours. [`observe`]
+//! returns the timelines of the calls inside the SDK's future, and classifies the error by the last of them.
+//!
 //! # Trade-offs
 //!
 //! The higher a row stands in the table, the more it can do. A failure can be proved to have no effect only where the
@@ -63,8 +66,10 @@ mod classify;
 pub mod hyper;
 #[cfg(feature = "reqwest-middleware")]
 pub mod middleware;
+mod observe;
 pub mod operation;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 
 pub use self::classify::{Classification, classify_error};
+pub use self::observe::{ObservedCalls, observe};

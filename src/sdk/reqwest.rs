@@ -54,7 +54,7 @@ use reqwest::ResponseBuilderExt;
 use tower_service::Service;
 
 use crate::box_error::BoxError;
-use crate::call::{attempt_of_request, unmet};
+use crate::call::{attempt_of_request, unmet_elsewhere};
 use crate::client::Body;
 use crate::diagnose::{AttemptFailure, View};
 use crate::error::Error;
@@ -86,7 +86,7 @@ impl Service<http::Request<Body>> for ReqwestService {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> ReqwestFuture {
-        if let Some(unmet) = unmet(&request) {
+        if let Some(unmet) = unmet_elsewhere(&request) {
             return ReqwestFuture(Box::pin(std::future::ready(Err(unmet.into()))));
         }
         let client = self.client.clone();

@@ -323,6 +323,13 @@ impl AttemptSpans {
         }
     }
 
+    /// Reports that a session may read older data at this address than before.
+    pub(crate) fn affinity_moved(&self, address: IpAddr) {
+        if let Some(call) = self.call() {
+            events::affinity_moved(&call, address);
+        }
+    }
+
     /// Ends the attempt, and closes all its open spans.
     pub(crate) fn end(&self, at: Instant, (sent_bytes, received_bytes): (u64, u64)) {
         let listening = self.0.as_deref();

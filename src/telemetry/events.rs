@@ -1,5 +1,6 @@
 //! The events of policies on the span of a call.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             "http.response.status_code" = i64::from(status.as_u16()),
             "url.full" = url.clone(),
         ),
+        TimelineEventKind::FailedOver { url } => {
+            event!(call, Level::WARN, "failed over", "url.full" = url.clone(),)
+        }
         TimelineEventKind::Replayed => event!(call, Level::INFO, "key replayed"),
         TimelineEventKind::CallerRetry { number } => event!(
             call,
@@ -58,6 +62,19 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             Level::INFO,
             "not hedged",
             "sevenhops.no_retry_reason" = reason.as_str(),
+        ),
+        TimelineEventKind::Stale { age, instead_of } => event!(
+            call,
+            Level::WARN,
+            "stale response",
+            "sevenhops.stale.age" = age.as_secs_f64(),
+            "error.type" = instead_of.and_then(|failed| failed.error_type().map(Cow::into_owned)),
+        ),
+        TimelineEventKind::Fallback { instead_of } => event!(
+            call,
+            Level::WARN,
+            "fallback",
+            "error.type" = instead_of.error_type().map(Cow::into_owned),
         ),
         TimelineEventKind::Chaos { fault, delay } => event!(
             call,
@@ -95,6 +112,15 @@ pub(super) fn set_aside(call: &Span, address: IpAddr) {
         call,
         Level::WARN,
         "address set aside",
+        "network.peer.address" = address.to_string(),
+    );
+}
+
+pub(super) fn affinity_moved(call: &Span, address: IpAddr) {
+    event!(
+        call,
+        Level::WARN,
+        "affinity moved",
         "network.peer.address" = address.to_string(),
     );
 }

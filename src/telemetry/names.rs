@@ -160,12 +160,15 @@ pub const EVENTS: &[EventName] = &[
         &["sevenhops.wait.duration", "sevenhops.wait.hinted"],
     ),
     event("redirected", &["http.response.status_code", "url.full"]),
+    event("failed over", &["url.full"]),
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
     event("queued", &["sevenhops.policy", "sevenhops.wait.duration"]),
     event("rejected", &["sevenhops.policy"]),
     event("hedged", &["sevenhops.hedge.after"]),
     event("not hedged", &["sevenhops.no_retry_reason"]),
+    event("stale response", &["sevenhops.stale.age", "error.type"]),
+    event("fallback", &["error.type"]),
     event(
         "circuit",
         &[
@@ -178,6 +181,7 @@ pub const EVENTS: &[EventName] = &[
     event("chaos", &["sevenhops.chaos.fault", "sevenhops.chaos.delay"]),
     event("stale dns", &[]),
     event("address set aside", &["network.peer.address"]),
+    event("affinity moved", &["network.peer.address"]),
 ];
 
 /// The metrics.
@@ -197,6 +201,8 @@ pub const METRICS: &[MetricName] = &[
     REJECTIONS,
     POLICY_WAIT,
     STALE,
+    STALE_AGE,
+    FALLBACKS,
     EFFECT_POSSIBLE,
     BUDGET_LEFT,
     BREAKER_STATE,
@@ -320,6 +326,20 @@ pub(crate) const STALE: MetricName = metric(
     ("counter", "{attempt}"),
     &["server.address", "server.port"],
     "Attempts that used an expired DNS answer.",
+);
+
+pub(crate) const STALE_AGE: MetricName = metric(
+    "sevenhops.stale.age",
+    ("histogram", "s"),
+    of_call!["error.type"],
+    "Age of a stale response that was served: the window of inconsistency.",
+);
+
+pub(crate) const FALLBACKS: MetricName = metric(
+    "sevenhops.call.fallbacks",
+    ("counter", "{call}"),
+    of_call!["error.type"],
+    "Failed calls that a fallback answered, by their failure.",
 );
 
 pub(crate) const EFFECT_POSSIBLE: MetricName = metric(

@@ -40,6 +40,7 @@ pub struct Attempt {
     pub(crate) unix_socket: Option<Arc<Path>>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
+    pub(crate) affinity_moved: bool,
     pub(crate) reused: bool,
     pub(crate) connection_age: Option<Duration>,
     pub(crate) version: Option<Version>,
@@ -79,7 +80,7 @@ impl Attempt {
         self.method.as_ref()
     }
 
-    /// Returns the URL without possible secrets, if a redirect changed it.
+    /// Returns the URL without possible secrets, if a redirect or an endpoint changed it.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.url.as_deref()
@@ -125,6 +126,13 @@ impl Attempt {
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local
+    }
+
+    /// Returns whether the session of [`Options::affinity`](crate::Options::affinity) may read older data here than
+    /// before: its own address was lost, or came back within the last minute.
+    #[must_use]
+    pub fn is_affinity_moved(&self) -> bool {
+        self.affinity_moved
     }
 
     /// Returns whether it used an existing connection.
@@ -280,6 +288,7 @@ impl Attempt {
                 .peer
                 .or_else(|| stages.latest(Stage::Connect)?.address),
             local: facts.local,
+            affinity_moved: facts.affinity_moved,
             reused: tracker.is_taken() && !connected,
             connection_age: facts.connection_age,
             queued: facts.was_queued,

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::Method;
+use http::{Extensions, Method};
 
 use crate::call::{Call, CallTarget, Observer};
 use crate::callback::{self, Site};
@@ -45,6 +45,25 @@ pub(crate) use self::har::{keep_request, keep_response};
 pub struct Timeline(pub(crate) Call);
 
 impl Timeline {
+    /// Returns the timeline of a response that was converted to another type, from its extensions. A response of
+    /// [`Client`](crate::Client) keeps it as an `http::Response` or a `reqwest::Response`. `None` if this crate did not
+    /// receive the response.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "reqwest")]
+    /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
+    /// let response = client.get("https://api.test/v1/charges").send().await?;
+    /// let theirs = reqwest::Response::from(response);
+    /// let timeline = sevenhops::Timeline::from_extensions(theirs.extensions());
+    /// # drop(timeline); Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn from_extensions(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<Call>().cloned().map(Self)
+    }
+
     /// Returns the request's method; `None` for an operation.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
@@ -129,6 +148,7 @@ impl Timeline {
             (None, None) => None,
             (None, Some(_)) => Some(match (self.0.answered(), self.0.last()) {
                 (None, _) => Outcome::Cancelled,
+                (Some(answered), _) if self.0.has_substitute() => answered,
                 (Some(_), Some(last)) => Attempt::read(0, &last, &self.0).outcome,
                 (Some(answered), None) => self.0.failed().map_or(answered, Outcome::from),
             }),

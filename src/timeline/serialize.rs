@@ -62,6 +62,7 @@ impl Serialize for Attempt {
         fields.known("unix_socket", socket.map(|path| path.display().to_string()))?;
         fields.known("peer", self.peer)?;
         fields.known("local", self.local)?;
+        fields.known("affinity_moved", self.affinity_moved.then_some(true))?;
         fields.put("reused", self.reused)?;
         fields.known("connection_age_us", self.connection_age.map(micros))?;
         fields.known("queued", self.queued.then_some(true))?;
@@ -153,6 +154,10 @@ impl Serialize for TimelineEvent {
                 fields.put("status", status.as_u16())?;
                 fields.put("url", url)?;
             }
+            TimelineEventKind::FailedOver { url } => {
+                fields.put("kind", "failed_over")?;
+                fields.put("url", url)?;
+            }
             TimelineEventKind::Replayed => fields.put("kind", "replayed")?,
             TimelineEventKind::CallerRetry { number } => {
                 fields.put("kind", "caller_retry")?;
@@ -175,6 +180,15 @@ impl Serialize for TimelineEvent {
                 fields.put("kind", "not_hedged")?;
                 fields.put("reason", reason.as_str())?;
                 fields.put("text", reason.to_string())?;
+            }
+            TimelineEventKind::Stale { age, instead_of } => {
+                fields.put("kind", "stale")?;
+                fields.put("age_us", micros(*age))?;
+                fields.known("instead_of", *instead_of)?;
+            }
+            TimelineEventKind::Fallback { instead_of } => {
+                fields.put("kind", "fallback")?;
+                fields.put("instead_of", *instead_of)?;
             }
             TimelineEventKind::Chaos { fault, delay } => {
                 fields.put("kind", "chaos")?;

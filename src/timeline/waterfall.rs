@@ -109,6 +109,9 @@ impl<'t> Waterfall<'t> {
                 head.push_str(&format!(", {} old", short(age)));
             }
         }
+        if attempt.affinity_moved {
+            head.push_str(" · affinity moved, reads may go back in time");
+        }
         if attempt.queued {
             head.push_str(" · queued");
         }

@@ -3,6 +3,8 @@ use std::sync::{Arc, Mutex};
 
 use rustls::ClientConfig;
 
+#[cfg(feature = "cookies")]
+use super::CookieJar;
 use super::destinations::DestinationPools;
 use super::dial::Connector;
 use super::dial::dead_peer::DeadPeerTimeouts;
@@ -45,6 +47,8 @@ pub struct TransportBuilder {
     proxy_filters: bool,
     pub(super) options: Options,
     chaos: Option<ChaosLayer>,
+    #[cfg(feature = "cookies")]
+    cookies: Option<CookieJar>,
 }
 
 impl TransportBuilder {
@@ -59,12 +63,22 @@ impl TransportBuilder {
             proxy_filters: false,
             options: Options::default(),
             chaos: None,
+            #[cfg(feature = "cookies")]
+            cookies: None,
         }
     }
 
     /// Sets the resolver. By default, a cache queries the system's name servers.
     pub fn resolver(mut self, resolver: impl Resolve) -> Self {
         self.resolver = Some(Arc::new(ContainedResolver::new(resolver)));
+        self
+    }
+
+    /// Keeps the cookies that servers set in this jar, and sends them back: see [`CookieJar`]. Without a jar, the
+    /// client ignores cookies. (Feature `cookies`.)
+    #[cfg(feature = "cookies")]
+    pub fn cookies(mut self, jar: &CookieJar) -> Self {
+        self.cookies = Some(jar.clone());
         self
     }
 
@@ -166,6 +180,8 @@ impl TransportBuilder {
     /// an option of connections is invalid.
     pub fn build(mut self) -> Result<Transport, ConfigError> {
         let chaos = self.chaos.take();
+        #[cfg(feature = "cookies")]
+        let cookies = self.cookies.take();
         self.options.check()?;
         let has_resolver = self.resolver.is_some();
         let parts = self.parts()?;
@@ -200,6 +216,8 @@ impl TransportBuilder {
                 filter,
                 proxies,
                 chaos,
+                #[cfg(feature = "cookies")]
+                cookies,
             }),
         })
     }
@@ -209,6 +227,11 @@ impl TransportBuilder {
             let why =
                 "the client is from another crate: put the ChaosLayer around the transport instead";
             return Err(ConfigError::refused("transport.chaos", why));
+        }
+        #[cfg(feature = "cookies")]
+        if self.cookies.is_some() {
+            let why = "the client is not of this crate: use the cookie store of that client";
+            return Err(ConfigError::refused("transport.cookies", why));
         }
         let resolver = match self.resolver {
             Some(resolver) => resolver,

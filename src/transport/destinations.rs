@@ -1,14 +1,11 @@
 //! The destinations: for each one the balancer of its addresses, and a pool of connections to each address.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::Uri;
-use http::uri::{Authority, Scheme};
 use tokio::runtime;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -16,9 +13,11 @@ use tokio::time::Instant;
 use super::balance::{AddressOutcome, Balancer, RequestInFlight, ResolvedAddresses};
 use super::pool::Pool;
 use super::pool::bounds::Bounds;
+use super::recent::{recent, remember};
 use super::refresh::Name;
 use super::resolve::given;
 use super::routing::{Identity, Routing};
+use crate::affinity::{Affinity, Session};
 use crate::clock;
 #[cfg(feature = "otel")]
 use crate::destination::Destination;
@@ -56,24 +55,13 @@ impl DestinationPools {
         now: Instant,
         routing: impl FnOnce() -> Result<Routing, E>,
     ) -> Result<Arc<DestinationPool>, E> {
-        if let Some(recent) = self.recent(uri, now) {
+        let recent = recent(uri, now);
+        if let Some(recent) = recent.filter(|recent| recent.bounds.is(&self.bounds)) {
             return Ok(recent);
         }
         let destination = self.lookup(uri, now, routing)?;
-        Recent::replace(&destination, uri, now);
+        remember(&destination, uri, now);
         Ok(destination)
-    }
-
-    /// Returns the destination of the thread's latest request, if this request goes there, too.
-    fn recent(&self, uri: &Uri, now: Instant) -> Option<Arc<DestinationPool>> {
-        // A thread that is ending has no remembered destination.
-        let recent = RECENT.try_with(|recent| {
-            let recent = recent.try_borrow().ok()?;
-            let recent = recent.as_ref().filter(|recent| recent.is_of(uri, now))?;
-            let destination = recent.destination.upgrade()?;
-            destination.bounds.is(&self.bounds).then_some(destination)
-        });
-        recent.ok().flatten()
     }
 
     fn lookup<E>(
@@ -121,41 +109,6 @@ impl fmt::Debug for DestinationPools {
     }
 }
 
-/// A destination that is not looked up for each request. The reference is weak, so the registry can remove the
-/// destination.
-struct Recent {
-    scheme: Scheme,
-    authority: Authority,
-    destination: Weak<DestinationPool>,
-    /// The registry records a use at most once a second: the next one is recorded after this instant.
-    until: Instant,
-}
-
-impl Recent {
-    fn is_of(&self, uri: &Uri, now: Instant) -> bool {
-        now < self.until
-            && uri.authority().map(Authority::as_str) == Some(self.authority.as_str())
-            && uri.scheme() == Some(&self.scheme)
-    }
-
-    fn replace(destination: &Arc<DestinationPool>, uri: &Uri, now: Instant) {
-        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-            return;
-        };
-        let recent = Self {
-            scheme: scheme.clone(),
-            authority: authority.clone(),
-            destination: Arc::downgrade(destination),
-            until: clock::after(now, LOOK_AGAIN),
-        };
-        let _ = RECENT.try_with(|kept| kept.try_borrow_mut().ok()?.replace(recent));
-    }
-}
-
-thread_local! {
-    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
-}
-
 /// One destination.
 pub(super) struct DestinationPool {
     pub(super) routing: Routing,
@@ -195,16 +148,26 @@ impl DestinationPool {
     /// Returns the addresses to try, in order. Closes the connections to addresses that have left DNS.
     pub(super) fn order(
         &self,
-        given: &ResolvedAddresses<'_>,
-        most: usize,
+        session: Option<&Session>,
+        (given, most): (&ResolvedAddresses<'_>, usize),
         now: Instant,
     ) -> Vec<IpAddr> {
         let mut inside = self.inside();
         let gone = inside.update(given, now);
-        let order = inside.balancer.order(given.addresses, most, now);
+        let order = match session {
+            None => inside.balancer.order(given.addresses, most, now),
+            Some(session) => {
+                (inside.balancer).order_of_session(session, (given.addresses, most), now)
+            }
+        };
         drop(inside);
         gone.iter().for_each(|pool| pool.close());
         order
+    }
+
+    /// Records that a request of a session goes to an address: see [`Balancer::keep`].
+    pub(super) fn keep(&self, affinity: Affinity, address: IpAddr, now: Instant) -> bool {
+        self.inside().balancer.keep(affinity, address, now)
     }
 
     /// Takes over a DNS answer that no request has asked for.
@@ -388,8 +351,6 @@ impl Drop for AddressVisit {
     }
 }
 
-/// The registry counts uses by the second.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const MOST_DESTINATIONS: usize = 1_024;
 /// The number of pools of one destination above which those without a connection are removed.
 const MOST_POOLS: usize = 64;

@@ -2,6 +2,7 @@ use http::HeaderMap;
 
 use super::*;
 use crate::transport::proxy::{Choice, Proxies};
+use crate::transport::recent::LOOK_AGAIN;
 use crate::transport::target::Target;
 
 fn destinations() -> DestinationPools {

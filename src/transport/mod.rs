@@ -3,6 +3,8 @@
 mod balance;
 pub(crate) mod body;
 mod builder;
+#[cfg(feature = "cookies")]
+mod cookies;
 mod destinations;
 mod dial;
 #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
@@ -15,6 +17,7 @@ mod no_proxy;
 mod options;
 mod pool;
 mod proxy;
+mod recent;
 mod refresh;
 mod request;
 mod resolve;
@@ -42,6 +45,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::builder::TransportBuilder;
+#[cfg(feature = "cookies")]
+pub use self::cookies::CookieJar;
 use self::destinations::{DestinationPool, DestinationPools};
 use self::dial::Connector;
 use self::proxy::Proxies;
@@ -126,6 +131,8 @@ struct TransportInner {
     proxies: Proxies,
     timeouts: Timeouts,
     chaos: Option<ChaosLayer>,
+    #[cfg(feature = "cookies")]
+    cookies: Option<CookieJar>,
 }
 
 impl TransportInner {
@@ -225,6 +232,21 @@ where
         if let Some(unmet) = unmet(&request) {
             return TransportFuture(Box::pin(std::future::ready(Err(unmet.into()))));
         }
+        #[cfg(feature = "cookies")]
+        if let Some(jar) = &self.shared.cookies {
+            return self.send_with(jar.clone(), request);
+        }
+        self.send(request)
+    }
+}
+
+impl Transport {
+    fn send<B>(&self, request: Request<B>) -> TransportFuture
+    where
+        B: Body + Send + 'static,
+        B::Data: Into<Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
         let shared = Arc::clone(&self.shared);
         match &self.shared.chaos {
             None => TransportFuture(Box::pin(send::send(shared, request))),
@@ -232,6 +254,24 @@ where
                 TransportFuture(Box::pin(send_with_chaos(chaos.clone(), shared, request)))
             }
         }
+    }
+
+    /// Sends a request with the cookies of a jar, and keeps those of the response.
+    #[cfg(feature = "cookies")]
+    fn send_with<B>(&self, jar: CookieJar, mut request: Request<B>) -> TransportFuture
+    where
+        B: Body + Send + 'static,
+        B::Data: Into<Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        let url = jar.attach(&mut request);
+        let sent = self.send(request);
+        let Some(url) = url else { return sent };
+        TransportFuture(Box::pin(async move {
+            let response = sent.await?;
+            jar.keep(&url, response.headers());
+            Ok(response)
+        }))
     }
 }
 

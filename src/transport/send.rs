@@ -23,14 +23,16 @@ use super::target::{Dial, speakable};
 use super::visit::{SendPlan, VisitOutcome};
 use super::wire::expect::asks;
 use super::wire::incoming::Incoming;
+use crate::affinity::{Affinity, Session};
 use crate::body::unprepared;
 use crate::box_error::BoxError;
-use crate::call::{attempt_of_request, record_request_alone};
+use crate::call::{affinity_of, attempt_of_request, record_request_alone};
 use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::{AddressFilter, Answer, Refresh};
 use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Hop, Kind, Stage};
+use crate::options::Unmet;
 use crate::record::tracker::Tracker;
 use crate::record::{MOST_DIALS, effect_of};
 
@@ -54,6 +56,8 @@ where
         }
         let tracker = alone(&shared.timeouts);
         record_request_alone(&head.method, &tracker);
+        let session = affinity_of(&head.extensions).map(Session::new);
+        tracker.facts(|facts| facts.session = session.map(Box::new));
         let _abandon = Abandon(Arc::clone(&tracker));
         Box::pin(journey(&shared, (&mut head, body), &tracker)).await
     }
@@ -87,7 +91,13 @@ where
         return Err(Error::invalid().because(ReasonText::new(NOT_KNOWN)));
     }
     if let Some(via) = via {
-        tracker.facts(|facts| facts.via = Some(via.shown.clone()));
+        let has_session = tracker.facts(|facts| {
+            facts.via = Some(via.shown.clone());
+            facts.session.is_some()
+        });
+        if has_session {
+            return Err(Unmet::ProxiedAffinity.into());
+        }
     }
     // The filter does not apply to the proxy's own address. The proxy filters names itself: `build()` required that
     // declaration. An address in the destination's URL is judged here.
@@ -135,7 +145,13 @@ impl SendPlan<'_> {
     }
 
     fn order(&self, answer: &Answer, tried: &[IpAddr], now: Instant) -> Vec<IpAddr> {
-        let mut order = self.destination.order(&given(answer), MOST_DIALS, now);
+        // One address leaves no choice.
+        let session = match answer.addresses() {
+            [] | [_] => None,
+            _ => self.tracker.facts(|facts| facts.session.clone()),
+        };
+        let given = (&given(answer), MOST_DIALS);
+        let mut order = self.destination.order(session.as_deref(), given, now);
         order.retain(|address| !tried.contains(address));
         if order.len() > 1 {
             self.avoid(&mut order);
@@ -184,10 +200,14 @@ impl SendPlan<'_> {
             tracker.set_dial_timeout(share(left(now), rest.len() + 1));
             // If the request fails on a pooled connection, only this tells which peer it was.
             let addresses = Arc::downgrade(self.destination);
-            tracker.facts(|facts| {
+            let affinity = tracker.facts(|facts| {
                 facts.peer = Some(address);
                 facts.addresses = Some(addresses);
+                facts.session.as_ref().map(|session| session.affinity)
             });
+            if let Some(affinity) = affinity {
+                self.keep(affinity, address.ip(), now);
+            }
             tracker.spans().peer(address);
             let visit = self.destination.begin((address.ip(), now), tracker);
             let went = self.visit((address, now), (loan, body), rest).await;
@@ -230,6 +250,15 @@ impl SendPlan<'_> {
         }
         let none = || Error::new(Diagnosis::unsent(Hop::Dns, Kind::NoRecords));
         Err(last.unwrap_or_else(none))
+    }
+
+    /// Records whether the session of the request may read older data at this address than before.
+    fn keep(&self, affinity: Affinity, address: IpAddr, now: Instant) {
+        let moved = self.destination.keep(affinity, address, now);
+        self.tracker.facts(|facts| facts.affinity_moved = moved);
+        if moved {
+            self.tracker.spans().affinity_moved(address);
+        }
     }
 
     /// Records the outcome of a request for its address. If the connect failed, the resolver is told that the address

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The modules, from the top to the bottom.
 const LINES: &[&[&str]] = &[
     &["fuzzing"],
-    &["sdk", "client", "testing"],
+    &["sdk", "client", "server", "testing"],
     &["layer", "presets", "config"],
     &["driver"],
     &["policy", "transport"],
@@ -22,9 +22,10 @@ const LINES: &[&[&str]] = &[
     &["coding", "dns", "registry", "replay"],
     &["hop", "roots"],
     &["timeout"],
-    &["config_error", "idempotency_key"],
+    &["config_error", "consistency", "idempotency_key"],
     &["callback", "chain", "serde_forms"],
     &[
+        "affinity",
         "box_error",
         "clock",
         "destination",

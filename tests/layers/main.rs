@@ -31,6 +31,8 @@ mod layers;
 #[cfg(test)]
 mod nested;
 #[cfg(test)]
+mod observing;
+#[cfg(test)]
 mod operation;
 #[cfg(test)]
 mod policies;
@@ -42,5 +44,7 @@ mod retry;
 mod retry_rules;
 #[cfg(test)]
 mod server_report;
+#[cfg(test)]
+mod serving;
 #[cfg(test)]
 mod timeline_json;

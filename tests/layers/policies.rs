@@ -1,11 +1,12 @@
-//! Tests retry, hints, backoff, breaker and attempt timeout at their place in the stack, over foreign services, on a
-//! paused clock.
+//! Tests retry, hints, backoff, breaker, stale responses, fallbacks and attempt timeout at their place in the stack,
+//! over foreign services, on a paused clock.
 
 mod attempts;
 mod budgets;
 mod circuits;
 mod classifying;
 mod concurrency;
+mod fallbacks;
 mod hints;
 mod presets;
 mod queue;
@@ -13,3 +14,7 @@ mod rate_limit;
 mod retries;
 mod served;
 mod throttle;
+mod stale;
+mod stale_bodies;
+mod stale_config;
+mod stale_layer;

@@ -1,5 +1,6 @@
 //! Tests which address a request goes to while DNS and the addresses change.
 
+mod affinity;
 mod circuits;
 
 #[cfg(test)]
@@ -14,12 +15,12 @@ mod tests {
 
     use crate::net::Net;
 
-    fn host(last: u8) -> IpAddr {
+    pub(super) fn host(last: u8) -> IpAddr {
         [127, 0, 0, last].into()
     }
 
     /// Starts a server at 127.0.0.`last`, at the port of the others.
-    async fn at(last: u8, port: u16) -> FaultServer {
+    pub(super) async fn at(last: u8, port: u16) -> FaultServer {
         let server = FaultServer::builder().address(SocketAddr::new(host(last), port));
         let server = server.start().await.unwrap();
         server.default_reply(CannedResponse::json(&format!("{{\"host\":{last}}}")));
@@ -33,7 +34,7 @@ mod tests {
         (first, at(2, port).await, url(port))
     }
 
-    fn url(port: u16) -> String {
+    pub(super) fn url(port: u16) -> String {
         format!("http://pay.test:{port}/v1/charges")
     }
 
@@ -44,7 +45,7 @@ mod tests {
         timeline
     }
 
-    fn peer(timeline: &Timeline) -> IpAddr {
+    pub(super) fn peer(timeline: &Timeline) -> IpAddr {
         timeline
             .attempts()
             .last()

@@ -1,9 +1,17 @@
 //! Tests the client on real loopback sockets.
 
+mod cookies;
 mod decoding;
+mod download;
 mod error_body;
+mod events;
 mod fetch;
 mod framing;
+mod multipart;
+mod progress;
+mod response;
+mod stale;
+mod unchanged;
 mod uploads;
 
 #[cfg(test)]

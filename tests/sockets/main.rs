@@ -30,6 +30,8 @@ mod dns;
 #[cfg(test)]
 mod encrypted_dns;
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod filter;
@@ -51,3 +53,5 @@ mod proxy;
 mod responses;
 #[cfg(test)]
 mod retrying;
+#[cfg(test)]
+mod serving;

@@ -10,9 +10,13 @@ mod tests {
     use sevenhops::chaos::ChaosConfig;
     use sevenhops::chaos::{ChaosLayer, Fault};
     use sevenhops::policy::concurrency::Algorithm;
+    use sevenhops::{
+        Consistency, EndpointConfig, EndpointsConfig, StaleConfig,
+    };
+
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{
-        CannedResponse, DnsScript, FaultServer, Gate, Reply, ScriptedDns, TestCa,
+        CannedResponse, ClosedPort, DnsScript, FaultServer, Gate, Reply, ScriptedDns, TestCa,
     };
     use sevenhops::{
         CircuitBreakerConfig, Client, ConcurrencyConfig, ConcurrencyLayer, Effect, HedgeConfig,
@@ -169,16 +173,12 @@ mod tests {
         for _ in 0..12 {
             client.post(&two).send().await.unwrap();
         }
-        let bare = reqwest::Client::builder().tls_backend_preconfigured(authority.client_config());
-        let retried = reqwest_middleware::ClientBuilder::new(bare.build().unwrap())
-            .with(client.clone())
-            .build();
-        let mut shared = http::Extensions::new();
-        for _ in 0..2 {
-            let charge = retried.post(&two).build().unwrap();
-            let charge = retried.execute_with_extensions(charge, &mut shared);
-            charge.await.unwrap();
-        }
+        retry_above(&client, &authority, &two).await;
+        let available = Client::builder(Duration::from_secs(10))
+            .tls(authority.client_config())
+            .resolver(dns.resolver());
+        stand_in(available, &server, &two).await;
+        move_on(dns.resolver()).await;
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
         operation.run(async |_| Ok(())).await.unwrap();
         hedge(&[http::Method::GET, http::Method::POST]).await;
@@ -226,6 +226,57 @@ mod tests {
             let request = request.uri("https://slow.test").body(String::new());
             service.clone().oneshot(request.unwrap()).await.unwrap();
         }
+    }
+
+    /// Makes a call in two tries of the caller's.
+    async fn retry_above(client: &Client, authority: &TestCa, url: &str) {
+        let bare = reqwest::Client::builder().tls_backend_preconfigured(authority.client_config());
+        let retried = reqwest_middleware::ClientBuilder::new(bare.build().unwrap())
+            .with(client.clone())
+            .build();
+        let mut shared = http::Extensions::new();
+        for _ in 0..2 {
+            let charge = retried.post(url).build().unwrap();
+            let charge = retried.execute_with_extensions(charge, &mut shared);
+            charge.await.unwrap();
+        }
+    }
+
+    /// Makes calls whose failures a stale response and a fallback stand in for.
+    async fn stand_in(builder: sevenhops::ClientBuilder, server: &FaultServer, url: &str) {
+        let client = builder
+            .stale(StaleConfig::new().store_bytes(1 << 20))
+            .fallback(|_| std::future::ready(Some(http::Response::new("a default".into()))))
+            .build()
+            .unwrap();
+        server.on_request([CannedResponse::json("1").into()]);
+        let minute = Consistency::StaleFor(Duration::from_secs(60));
+        for consistency in [minute, minute, Consistency::Refuse] {
+            let get = client.get(url).no_retry().consistency(consistency);
+            get.send().await.unwrap().bytes().await.unwrap();
+        }
+    }
+
+    /// Makes calls that leave the address of their session, and one that leaves its endpoint.
+    async fn move_on(resolver: sevenhops::dns::Resolver) {
+        let server = FaultServer::builder().start().await.unwrap();
+        let closed = ClosedPort::new().unwrap();
+        let urls =
+            [closed.addr(), server.addr()].map(|addr| format!("http://two.test:{}", addr.port()));
+        let endpoints = EndpointsConfig::new()
+            .endpoint(EndpointConfig::new(&urls[0]))
+            .endpoint(EndpointConfig::new(&urls[1]).priority(1));
+        let client = Client::builder(Duration::from_secs(10))
+            .resolver(resolver)
+            .endpoints("pay.internal", endpoints)
+            .build()
+            .unwrap();
+        // Half of the sessions belong to the address at which no server listens.
+        for session in 0..16_u8 {
+            let get = client.get(&urls[1]).affinity([session]);
+            get.send().await.unwrap();
+        }
+        client.get("http://pay.internal/").send().await.unwrap();
     }
 
     /// Makes one call under its own subscriber.

@@ -49,6 +49,8 @@ impl Judge {
             (
                 Hop::Gateway | Hop::Server,
                 Kind::Unauthorized
+                | Kind::PreconditionFailed
+                | Kind::PreconditionRequired
                 | Kind::ClientError
                 | Kind::InProgress
                 | Kind::KeyReused

@@ -96,7 +96,9 @@ use crate::timeout::Timeouts;
 /// - The retries of the operation. The call then makes one attempt, so that three attempts of three do not make nine.
 ///   An operation with one attempt leaves retries to the calls inside.
 /// - The timeline: the call and its hops appear in it. If the work's error contains the call's error, the operation's
-///   error gets its hop and kind.
+///   error gets its hop and kind. If the work's error shows nothing, as that of an SDK that reads statuses itself, it gets
+///   hop, kind, status and wait of the last call in the attempt, if that call failed. A 400 is then not retried.
+///   [`OperationError::transient`] overrides that.
 ///
 /// These only make a call shorter or reduce its attempts. They never change which call it is. The key is not passed on
 /// automatically, because only the work knows which of several calls it belongs to. Pass it yourself:

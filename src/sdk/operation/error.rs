@@ -79,9 +79,11 @@ impl OperationError {
 
     /// Creates a failure with the effect that an error of this crate in the chain shows.
     ///
-    /// The effect is unknown if the chain holds no such error, or if the attempt does not know that call because it was
-    /// made in another task. The effects of other calls of this crate in the same attempt are included. Use this only
-    /// if the work does nothing besides these requests, one after another: the error does not cover other work.
+    /// If the error shows nothing and the last call in the attempt failed, the effect is that of the calls in the
+    /// attempt. It is not "none" then: that needs an error of this crate in the chain. Otherwise the effect is unknown
+    /// if the chain holds no such error, or if the attempt does not know that call because it was made in another task.
+    /// The effects of other calls of this crate in the same attempt are included. Use this only if the work does
+    /// nothing besides these requests, one after another: the error does not cover other work.
     pub fn from_error(error: impl Into<BoxError>) -> Self {
         Self::new(EffectClaim::FromError, error)
     }
@@ -90,6 +92,13 @@ impl OperationError {
     #[must_use]
     pub fn permanent(mut self) -> Self {
         self.class = Some(Retryability::Permanent);
+        self
+    }
+
+    /// Marks the failure as transient, even if a call inside failed in a way that is permanent.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.class = Some(Retryability::Transient);
         self
     }
 
@@ -140,8 +149,20 @@ pub(super) struct FailedWork {
 impl FailedWork {
     pub(super) fn failed(failed: OperationError, operation: &Call, attempt: &Arc<Tracker>) -> Self {
         let ours = Error::first_in(&*failed.source);
+        let mut diagnosis = diagnose_operation(attempt, &*failed.source, Effect::Possible);
+        // Whatever the work says about the effect, it knows the failure.
+        let is_told = !matches!(
+            failed.claim,
+            EffectClaim::FromError | EffectClaim::By(Effect::Possible)
+        );
+        let is_blank = ours.is_none() && diagnosis.is_blank() && !is_told;
+        let inside = is_blank.then(|| operation.last_failure_in(attempt));
+        let inside = inside.flatten();
         let effect = match (failed.claim, ours) {
             (EffectClaim::By(effect), _) => effect,
+            (EffectClaim::FromError, None) if inside.is_some() => {
+                operation.effect_of_calls(attempt).without_proof()
+            }
             (EffectClaim::FromError, None) => Effect::Possible,
             (EffectClaim::FromError, Some(ours)) => {
                 let call = ours.timeline().map(|of| &of.0);
@@ -153,7 +174,7 @@ impl FailedWork {
                 ours.effect().max(others)
             }
         };
-        let mut diagnosis = diagnose_operation(attempt, &*failed.source, effect);
+        diagnosis.effect = effect;
         let mut class = Some(Retryability::Transient);
         let mut hint = None;
         if let Some(ours) = ours {
@@ -162,6 +183,11 @@ impl FailedWork {
             diagnosis = Diagnosis { effect, ..inner };
             class = class.filter(|_| !by_table);
             hint = ours.retry_after();
+        } else if let Some((inner, requested)) = inside {
+            let by_table = inner.hop.is_some() || inner.kind.is_refusal();
+            diagnosis = Diagnosis { effect, ..inner };
+            class = class.filter(|_| !by_table);
+            hint = requested;
         }
         Self {
             diagnosis,

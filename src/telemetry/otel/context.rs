@@ -1,5 +1,5 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::propagation::Injector;
+use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, global};
 use tracing::Span;
@@ -33,6 +33,23 @@ impl Propagator for TraceContext {
 
     fn link(&self, span: &Span) -> Option<Link> {
         Link::of_tracing(span)
+    }
+}
+
+/// Reads the trace of an incoming request with the application's global propagator.
+pub(crate) fn extract(headers: &HeaderMap) -> Context {
+    global::get_text_map_propagator(|propagator| propagator.extract(&Arrived(headers)))
+}
+
+struct Arrived<'h>(&'h HeaderMap);
+
+impl Extractor for Arrived<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
     }
 }
 

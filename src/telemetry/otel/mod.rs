@@ -28,4 +28,5 @@ pub use self::direct::Spans;
 pub use crate::metrics::Metrics;
 
 pub(crate) use self::attributes::OtelAttributes;
+pub(crate) use self::context::extract;
 pub(crate) use self::direct::{Attached, Direct};

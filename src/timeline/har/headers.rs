@@ -1,9 +1,10 @@
 //! Headers for an HTTP archive: kept only on request, and redacted before they are kept.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName};
 
 use crate::call::Call;
 use crate::record::Tracker;
+use crate::redact::is_secret;
 
 /// Keeps the headers of a request as it leaves the policies, if the call asks for it.
 pub(crate) fn keep_request(call: &Call, tracker: &Tracker, headers: &HeaderMap) {
@@ -35,33 +36,10 @@ fn kept(call: &Call, headers: &HeaderMap) -> Option<Vec<(String, String)>> {
     Some(headers.collect())
 }
 
-/// Returns whether a header is never shown, even if the caller names it. (The idempotency policy marks the header of
-/// its key as sensitive, whatever its name.)
-fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
-    value.is_sensitive() || SECRET.iter().any(|word| name.as_str().contains(word))
-}
-
 const REDACTED: &str = "(redacted)";
 /// The bounds of the headers that are kept of a request or a response.
 const MOST_HEADERS: usize = 64;
 const MOST_VALUE: usize = 256;
-
-/// Words in the name of a header that holds a secret: `authorization`, `set-cookie`, `x-api-key`, `idempotency-key`,
-/// `x-amz-security-token` …
-const SECRET: [&str; 12] = [
-    "auth",
-    "cookie",
-    "credential",
-    "csrf",
-    "jwt",
-    "key",
-    "pass",
-    "secret",
-    "session",
-    "signature",
-    "token",
-    "xsrf",
-];
 
 /// Headers whose values do not identify the caller or the content. A list of secret headers could not be complete,
 /// because the names of API keys are not standardized.
@@ -98,6 +76,8 @@ const HARMLESS: &[HeaderName] = &[
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

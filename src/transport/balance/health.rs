@@ -22,6 +22,8 @@ pub(crate) struct AddressHealth {
     pub(super) aside: Option<Aside>,
     /// When it left DNS, if the addresses of this name tend to come back.
     pub(super) absent_since: Option<Instant>,
+    /// When a call of one of its sessions last went elsewhere.
+    pub(super) missed: Option<Instant>,
 }
 
 /// An address that was set aside.
@@ -31,6 +33,8 @@ pub(super) struct Aside {
     /// Requests of the whole destination since the last trial.
     pub(super) others: u32,
     good_trials: u32,
+    /// Whether it fails more than its siblings, and is not only slower.
+    fails: bool,
 }
 
 /// How an attempt ended, for the health of its address.
@@ -58,6 +62,7 @@ impl AddressHealth {
             refused_in_a_row: 0,
             aside: None,
             absent_since: None,
+            missed: None,
         }
     }
 
@@ -106,21 +111,27 @@ impl AddressHealth {
                     && self.latency.value > others + SLOWER_BY.as_secs_f64()
             });
         Some(if fails || slow {
-            Standing::Worse
+            Standing::Worse { fails }
         } else {
             Standing::AsGood
         })
     }
 
     /// Sets it aside. Its earlier samples are removed, so that only its trials count.
-    pub(super) fn set_aside(&mut self, now: Instant) {
+    pub(super) fn set_aside(&mut self, fails: bool, now: Instant) {
         self.aside = Some(Aside {
             next_trial: now + TRIAL_EVERY,
             others: 0,
             good_trials: 0,
+            fails,
         });
         self.latency = Average::new();
         self.failures = Average::new();
+    }
+
+    /// Returns whether it is set aside because it fails.
+    pub(super) fn is_failing(&self) -> bool {
+        self.aside.is_some_and(|aside| aside.fails)
     }
 
     /// Returns whether a trial of it is due. If so, counts the trial as made.
@@ -171,7 +182,7 @@ impl AddressHealth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     AsGood,
-    Worse,
+    Worse { fails: bool },
 }
 
 /// The medians of the other addresses of the destination.

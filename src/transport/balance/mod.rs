@@ -7,6 +7,7 @@
 //!  earlier answers ──────── gone: not chosen again, its connections are closed
 //! ```
 
+mod affinity;
 mod health;
 
 use std::collections::{BTreeMap, HashMap};
@@ -72,13 +73,17 @@ impl Balancer {
             return Vec::new();
         }
         for address in given.addresses.iter() {
-            self.rotates |= self.left.remove(address).is_some();
+            let is_back = self.left.remove(address).is_some();
+            self.rotates |= is_back;
             let entries = &mut self.entries;
             let health = self.known.entry(*address).or_insert_with(|| {
                 *entries += 1;
                 AddressHealth::new(*entries)
             });
             self.rotates |= health.absent_since.take().is_some();
+            if is_back {
+                health.missed = Some(now);
+            }
         }
         self.current = current;
         let grace = if self.rotates {
@@ -192,11 +197,13 @@ impl Balancer {
             health.tried(outcome, &siblings);
             return false;
         }
-        let worse = may_go && health.compare(&siblings) == Some(Standing::Worse);
-        if worse {
-            health.set_aside(now);
+        match health.compare(&siblings).filter(|_| may_go) {
+            Some(Standing::Worse { fails }) => {
+                health.set_aside(fails, now);
+                true
+            }
+            Some(Standing::AsGood) | None => false,
         }
-        worse
     }
 
     /// Returns the medians of the other addresses that are not set aside.

@@ -4,18 +4,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
-const SECS: fn(u64) -> Duration = Duration::from_secs;
+pub(super) const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-fn ip(last: u8) -> IpAddr {
+pub(super) fn ip(last: u8) -> IpAddr {
     [127, 0, 0, last].into()
 }
 
-fn given(addresses: &[u8]) -> Arc<[IpAddr]> {
+pub(super) fn given(addresses: &[u8]) -> Arc<[IpAddr]> {
     addresses.iter().map(|last| ip(*last)).collect()
 }
 
 /// A DNS answer of a new generation.
-fn whole(addresses: &[IpAddr]) -> ResolvedAddresses<'_> {
+pub(super) fn whole(addresses: &[IpAddr]) -> ResolvedAddresses<'_> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     ResolvedAddresses {
         addresses,
@@ -25,19 +25,19 @@ fn whole(addresses: &[IpAddr]) -> ResolvedAddresses<'_> {
     }
 }
 
-fn start() -> Instant {
+pub(super) fn start() -> Instant {
     Instant::now()
 }
 
 /// Returns a balancer that knows these addresses.
-fn balancer(addresses: &Arc<[IpAddr]>, now: Instant) -> Balancer {
+pub(super) fn balancer(addresses: &Arc<[IpAddr]>, now: Instant) -> Balancer {
     let mut balancer = Balancer::default();
     assert!(balancer.update(&whole(addresses), now).is_empty());
     balancer
 }
 
 /// Makes a request to an address, with this outcome.
-fn go(balancer: &mut Balancer, address: IpAddr, outcome: AddressOutcome, now: Instant) {
+pub(super) fn go(balancer: &mut Balancer, address: IpAddr, outcome: AddressOutcome, now: Instant) {
     let entry = balancer.begin(address, now).unwrap();
     balancer.end(entry, outcome, now);
 }

@@ -24,12 +24,13 @@ use super::resolver_service::ResolverService;
 use super::spelling::canonicalize;
 use crate::body::unprepared;
 use crate::box_error::BoxError;
-use crate::call::{attempt_of_request, record_request_alone};
+use crate::call::{affinity_of, attempt_of_request, record_request_alone};
 use crate::clock;
 use crate::destination::Origin;
 use crate::diagnose::diagnose;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Hop};
+use crate::options::Unmet;
 use crate::record::tracker::{self, Tracker};
 use crate::registry::{self, Registry};
 use crate::transport::balance::{Balancer, ResolvedAddresses};
@@ -119,6 +120,9 @@ where
         let inner = std::mem::replace(&mut self.inner, next);
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
+            if affinity_of(request.extensions()).is_some() {
+                return Err(Unmet::Affinity.into());
+            }
             if let Some(tracker) = attempt_of_request() {
                 let leaving = Leaving::of(&tracker);
                 return leaving.ended(send(&shared, inner, request, &tracker).await);

@@ -5,6 +5,11 @@ pub(super) type Row = (&'static str, &'static str, &'static str);
 
 pub(super) const ROWS: &[Row] = &[
     (
+        "stale.store_bytes",
+        "1",
+        "1 is invalid: expected 65536..=68719476736",
+    ),
+    (
         "deadline",
         r#""9ms""#,
         "9ms is invalid: expected 10ms..=86400s",
@@ -261,6 +266,27 @@ pub(super) const ROWS: &[Row] = &[
 
 /// Values that are bad only together with others.
 pub(super) const TOGETHER: &[Row] = &[
+    (
+        "stale.body_bytes",
+        r#"{"deadline": "2s", "stale": {"store_bytes": 1048576, "body_bytes": 1048576}}"#,
+        "1048576 is invalid: expected 1..=524288, half of stale.store_bytes",
+    ),
+    (
+        "stale.shared",
+        r#"{"deadline": "2s", "stale": {"shared": true}}"#,
+        "needs a store: set stale.store_bytes",
+    ),
+    (
+        "stale.consistency.stale_for",
+        r#"{"deadline": "2s", "stale": {"consistency": {"stale_for": "5s"}}}"#,
+        "needs a store: set stale.store_bytes",
+    ),
+    (
+        "stale.while_revalidate",
+        r#"{"deadline": "2s", "stale": {"store_bytes": 1048576, "while_revalidate": "5s",
+            "consistency": {"stale_for": "3s"}}}"#,
+        "5s is invalid: expected at most stale.consistency.stale_for (3s)",
+    ),
     (
         "retry.backoff.base",
         r#"{"deadline": "2s", "retry": {"backoff": {"base": "3s"}}}"#,

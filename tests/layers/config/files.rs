@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sevenhops::{CircuitBreakerConfig, Config, DestinationConfig, RetryConfig};
+use sevenhops::{CircuitBreakerConfig, Config, DestinationConfig, RetryConfig, StandardLayer};
 
 fn read(json: &str) -> Result<Config, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())
@@ -156,6 +156,51 @@ fn is_within(written: &Value, whole: &Value, path: &str) {
             .get(name)
             .unwrap_or_else(|| panic!("whole.json lacks {path}"));
         is_within(value, known, &path);
+    }
+}
+
+#[test]
+fn endpoints_of_a_logical_name_are_read_and_written() {
+    let text = r#"{
+        "deadline": "10s",
+        "endpoints": {
+            "pay.internal": {
+                "share_keys": true,
+                "urls": [
+                    { "url": "https://eu.pay.test" },
+                    { "url": "https://us.pay.test/v2", "priority": 1, "weight": 3 }
+                ]
+            }
+        }
+    }"#;
+    let config: Config = serde_json::from_str(text).unwrap();
+    StandardLayer::from_config(&config).unwrap();
+    let (name, endpoints) = config.get_endpoints().next().unwrap();
+    let [eu, us] = endpoints.get_urls() else {
+        panic!("{endpoints:?}");
+    };
+    assert_eq!((name, endpoints.get_share_keys()), ("pay.internal", true));
+    assert_eq!((eu.get_priority(), eu.get_weight()), (0, 1));
+    assert_eq!(
+        (us.get_url(), us.get_priority(), us.get_weight()),
+        ("https://us.pay.test/v2", 1, 3)
+    );
+    let written = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<Config>(&written).unwrap(), config);
+    for (from, to, refused) in [
+        ("\"weight\"", "\"wait\"", "urls.1.wait: unknown field"),
+        (
+            "3 }",
+            "0 }",
+            "endpoints.\"pay.internal\".urls.1.weight: 0 is invalid: expected 1..=65535",
+        ),
+    ] {
+        let bad = serde_json::from_str::<Config>(&text.replace(from, to));
+        let error = match bad {
+            Err(error) => error.to_string(),
+            Ok(config) => StandardLayer::from_config(&config).unwrap_err().to_string(),
+        };
+        assert!(error.contains(refused), "{error}");
     }
 }
 

@@ -10,7 +10,9 @@ use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use sevenhops::telemetry::METRICS;
 use sevenhops::telemetry::otel::Metrics;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Gate, Reply};
-use sevenhops::{Client, Config, HedgeConfig, StandardLayer};
+use sevenhops::{
+    Client, Config, Consistency, HedgeConfig, Options, RetryConfig, StaleConfig, StandardLayer,
+};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tower::{Layer as _, ServiceExt};
@@ -329,6 +331,35 @@ async fn hedges_are_counted_by_what_became_of_them_and_not_as_retries() {
     // Only the call whose two attempts failed was retried.
     let retries = sum("sevenhops.call.retries", &host); // words:allow term: a metric
     assert_eq!(retries, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn age_of_a_stale_response_and_a_fallback_are_recorded() {
+    let stale = StaleConfig::new().store_bytes(1 << 20);
+    let config = Config::new(Duration::from_secs(10)).retry(RetryConfig::new().attempts(1));
+    let layer = StandardLayer::from_config(&config.stale(stale)).unwrap();
+    let layer = layer.fallback(|_| std::future::ready(Some(http::Response::default())));
+    let service = layer
+        .metrics(&sdk().2)
+        .layer(Mock::new([200, 500, 503].map(status)));
+    let minute = Consistency::StaleFor(Duration::from_secs(60));
+    for consistency in [minute, minute, Consistency::Refuse] {
+        let mut get = http::Request::get("https://window.test/")
+            .body(http_body_util::Full::default())
+            .unwrap();
+        get.extensions_mut()
+            .insert(Options::new().consistency(consistency));
+        let response = service.clone().oneshot(get).await.unwrap();
+        http_body_util::BodyExt::collect(response.into_body())
+            .await
+            .unwrap();
+    }
+    let here = ("server.address", "window.test");
+    let failed = |code| [here, ("error.type", code)];
+    assert_eq!(sum("sevenhops.stale.age", &failed("500")), 1);
+    assert_eq!(sum("sevenhops.call.fallbacks", &failed("503")), 1);
+    let responded = [here, ("sevenhops.outcome", "responded")];
+    assert_eq!(sum("sevenhops.call.duration", &responded), 3);
 }
 
 #[tokio::test(start_paused = true)]
