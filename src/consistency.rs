@@ -47,6 +47,11 @@ impl Consistency {
     }
 }
 
+/// Marks the response to a request that got cookies of a jar: it may be for one user alone, so it is not stored.
+#[cfg(feature = "cookies")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ForOneUser;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,12 +11,16 @@ tokio::task_local! {
 }
 
 /// Restrains the calls that begin in `future` by these options.
-pub(crate) fn restrain<F: Future>(options: Options, future: F) -> TaskLocalFuture<Options, F> {
+///
+/// The restraints of a request around this one hold as well.
+pub(crate) fn restrain<F: Future>(mut options: Options, future: F) -> TaskLocalFuture<Options, F> {
+    restrain_call(&mut options);
     ARRIVED.scope(options, future)
 }
 
 /// Restrains the calls that begin in `make` by these options.
-pub(crate) fn restrain_sync<T>(options: Options, make: impl FnOnce() -> T) -> T {
+pub(crate) fn restrain_sync<T>(mut options: Options, make: impl FnOnce() -> T) -> T {
+    restrain_call(&mut options);
     ARRIVED.sync_scope(options, make)
 }
 

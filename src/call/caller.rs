@@ -154,7 +154,7 @@ fn is_done(call: &Call) -> bool {
         Some(Outcome::Responded(status)) => status.is_success(),
         _ => false,
     };
-    succeeded && call.failure().is_none()
+    succeeded && call.failure().is_none() && !call.has_substitute()
 }
 
 /// Enough for a token, a request, and the few other requests that middleware between the caller's retry and the stack

@@ -72,7 +72,9 @@ impl Call {
             true => self.effect_of_records(0),
             false => {
                 let failed = self.failed().map(|failed| failed.effect);
-                let answered = self.answered().map(|how| self.effect_of_end(how));
+                // A substitute says nothing about the request.
+                let answered = self.answered().filter(|_| !self.has_substitute());
+                let answered = answered.map(|how| self.effect_of_end(how));
                 let seen = self.brief().seen;
                 failed.or(answered).max(seen).unwrap_or(Effect::None)
             }

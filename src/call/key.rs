@@ -62,7 +62,7 @@ impl Call {
     pub(crate) fn vouches(&self, headers: &HeaderMap) -> bool {
         let known = |key: &KeyMark| key.vouched && headers.contains_key(&key.name);
         // After a redirect to another origin, the request continues without it.
-        self.key().is_some_and(known) && !self.leads_away()
+        self.key().is_some_and(known) && !self.leads_away() && !self.is_key_refused()
     }
 
     /// Returns whether a request of this call can be sent twice safely: by its method, or because the caller says so.

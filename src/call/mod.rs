@@ -44,7 +44,7 @@ pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::observed::ObservedScope;
 pub(crate) use self::state::{Follows, RetryClaim};
 pub(crate) use self::target::CallTarget;
-#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
+#[cfg(feature = "reqwest")]
 pub(crate) use self::wire::unmet_elsewhere;
 #[cfg(feature = "client")]
 pub(crate) use self::wire::{affinity_of, unmet};

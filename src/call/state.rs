@@ -63,6 +63,8 @@ pub(super) struct CallState {
     led_away: AtomicBool,
     /// Whether a layer of this call, or of one around it, stores responses.
     keeps_responses: AtomicBool,
+    /// Whether the call went to an endpoint that is not known to honor its key.
+    key_refused: AtomicBool,
 }
 
 impl CallState {
@@ -89,6 +91,7 @@ impl CallState {
             leg: AtomicU32::new(0),
             led_away: AtomicBool::new(false),
             keeps_responses: AtomicBool::new(false),
+            key_refused: AtomicBool::new(false),
         }
     }
 }
@@ -160,6 +163,15 @@ impl Call {
     /// Marks that a layer stores the responses of this call.
     pub(crate) fn keep_responses(&self) {
         self.0.state.keeps_responses.store(true, Ordering::Relaxed);
+    }
+
+    /// The call's key permits no retry from here on: an endpoint that it goes to is not known to honor keys.
+    pub(crate) fn refuse_key(&self) {
+        self.0.state.key_refused.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_key_refused(&self) -> bool {
+        self.0.state.key_refused.load(Ordering::Relaxed)
     }
 
     /// Returns whether a layer stores the responses of this call, or of one around it.

@@ -31,7 +31,7 @@ pub(crate) fn affinity_of(extensions: &Extensions) -> Option<Affinity> {
 }
 
 /// Does the same as `unmet` for a client that chooses its addresses by itself.
-#[cfg(any(feature = "hyper-util", feature = "reqwest"))]
+#[cfg(feature = "reqwest")]
 pub(crate) fn unmet_elsewhere<B>(request: &Request<B>) -> Option<Unmet> {
     let affinity = affinity_of(request.extensions()).map(|_| Unmet::Affinity);
     unmet(request).or(affinity)
@@ -41,9 +41,11 @@ impl Call {
     /// Returns the next request of the call's session.
     pub(crate) fn session(&self, affinity: Affinity) -> Session {
         let trackers = self.trackers();
-        let failed = trackers
-            .iter()
-            .filter(|tracker| tracker.failure().is_some());
+        let failed = trackers.iter().filter(|tracker| {
+            tracker
+                .failure()
+                .is_some_and(|failure| !failure.kind.is_local())
+        });
         let peers = failed.filter_map(|tracker| tracker.facts(|facts| facts.peer));
         Session {
             affinity,

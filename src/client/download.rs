@@ -260,10 +260,13 @@ impl Version {
     /// Returns whether a response has the rest of this version, from this byte on.
     fn goes_on(&self, response: &Response, from: u64) -> bool {
         let headers = response.headers();
-        let is_same = headers.get(ETAG).is_none_or(|tag| {
-            let is_date = !self.validator.as_bytes().starts_with(b"\"");
-            is_date || *tag == self.validator
-        });
+        let name = match self.validator.as_bytes().starts_with(b"\"") {
+            true => ETAG,
+            false => LAST_MODIFIED,
+        };
+        // The rest may leave the validator out (RFC 9110 §15.3.7). Another one belongs to another version.
+        let validators = headers.get_all(name);
+        let is_same = validators.iter().all(|value| *value == self.validator);
         let range = headers
             .get(CONTENT_RANGE)
             .and_then(|range| range.to_str().ok());

@@ -118,7 +118,7 @@ impl Response {
     }
 
     /// Returns the address of the peer that sent the response: the server, or the proxy. `None` for a unix socket, and
-    /// for a response that did not come through this crate's transport.
+    /// for a response that did not come through this crate's transport or that stands in for a failure.
     ///
     /// # Example
     ///
@@ -130,7 +130,9 @@ impl Response {
     /// ```
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.timeline()?.attempts().pop()?.peer_addr()
+        let is_substitute = self.is_stale() || self.replacement().is_some();
+        let timeline = self.timeline().filter(|_| !is_substitute)?;
+        timeline.attempts().pop()?.peer_addr()
     }
 
     /// Returns the timeline of the call so far. It continues while the body is received. `None` for a response that was

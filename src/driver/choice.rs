@@ -77,7 +77,8 @@ fn route<B>(request: &Request<B>) -> Option<Arc<str>> {
     own.or_else(|| Call::route_around(request))
 }
 
-/// Returns the policies of a URL to which a redirect leads. The route of the call does not apply to it.
-pub(super) fn of_leg(elsewhere: &Elsewhere, url: &Uri) -> Arc<Policies> {
-    Arc::clone(elsewhere.find(url, None))
+/// Returns the policies of a URL to which a redirect or an endpoint leads. The route of the call does not apply to the
+/// target of a redirect.
+pub(super) fn of_leg(elsewhere: &Elsewhere, url: &Uri, route: Option<&str>) -> Arc<Policies> {
+    Arc::clone(elsewhere.find(url, route))
 }

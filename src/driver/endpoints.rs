@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::later::Resend;
 use super::run::Run;
 use crate::clock;
+use crate::destination::Destination;
 use crate::hop::{Diagnosis, Effect, TimelineEventKind};
 use crate::luck::luck;
 use crate::policy::endpoints::Endpoints;
@@ -27,8 +28,24 @@ impl Run {
     }
 
     fn lead_to_endpoint(&mut self, uri: &Uri) {
-        self.follow_config(uri);
+        let route = self.call.options().route.clone();
+        self.follow_config(uri, route.as_deref());
         self.call.sent_to(uri);
+    }
+
+    /// Adds the restraints of another endpoint. A permission by one endpoint does not hold for the next one.
+    fn restrain_at(&mut self, uri: &Uri) {
+        let said = self.call.options().honors_idempotency_keys;
+        let idempotency = self.policies.idempotency.as_ref();
+        let honors = said.or_else(|| idempotency.and_then(|own| own.honors(uri)));
+        let is_license = self.call.key().is_some_and(|key| key.is_license);
+        if honors != Some(true) && !is_license {
+            self.call.refuse_key();
+        }
+        if let Some((turn, policy)) = self.turn.as_mut().zip(self.policies.retry.as_deref()) {
+            let destination = || Some(Destination::of_request(uri));
+            turn.also_within(policy.most_to(&self.call, destination));
+        }
     }
 
     /// Records the result of an attempt for its endpoint. `None` is a success.
@@ -69,6 +86,7 @@ impl Run {
         let Some(uri) = endpoints.uri() else { return };
         saved.uri = uri.clone();
         self.lead_to_endpoint(&uri);
+        self.restrain_at(&uri);
         let url = redacted(&uri);
         self.call.note(TimelineEventKind::FailedOver { url });
     }

@@ -327,6 +327,7 @@ impl Run {
         let may_retry = || self.turn.as_ref().is_some_and(RetryLoop::may_retry);
         if failure.rejected_by() == Some(Policy::Breaker)
             && may_retry()
+            && later.is_replayable()
             && self.next_endpoint(self.seen.all, later) == NextEndpoint::Untried
         {
             self.call.rejected_by(Policy::Breaker);

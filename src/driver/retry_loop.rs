@@ -118,6 +118,12 @@ impl RetryLoop {
         })
     }
 
+    /// Adds the bounds of another endpoint of the call: the stricter ones hold.
+    pub(super) fn also_within(&mut self, (most, off): (u32, Option<NoRetryReason>)) {
+        self.left.most = self.left.most.min(most);
+        self.left.off = self.left.off.take().or(off);
+    }
+
     /// Returns whether this leg may be retried.
     pub(crate) fn may_retry(&self) -> bool {
         self.left.off.is_none()

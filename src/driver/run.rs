@@ -167,15 +167,15 @@ impl Run {
     /// Begins the leg of a redirect. From here on, the policies of the new URL apply.
     pub(super) fn lead_to(&mut self, head: Head<'_>, now: Instant) {
         let (_, uri, _) = head;
-        self.follow_config(uri);
+        self.follow_config(uri, None);
         self.endpoints = None;
         self.turn_to(head, now);
     }
 
     /// From here on, the policies of this URL hold.
-    pub(super) fn follow_config(&mut self, uri: &Uri) {
+    pub(super) fn follow_config(&mut self, uri: &Uri, route: Option<&str>) {
         if let Some(elsewhere) = &self.elsewhere {
-            self.policies = of_leg(elsewhere, uri);
+            self.policies = of_leg(elsewhere, uri, route);
         }
     }
 

@@ -19,6 +19,8 @@ use super::source::BodySource;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
+#[cfg(feature = "cookies")]
+use crate::consistency::ForOneUser;
 use crate::diagnose::{AttemptFailure, Edge};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Keyed, Outcome, TimelineEventKind};
@@ -83,7 +85,12 @@ impl Run {
         }
         head.extensions.insert(Staleness::new(age, None));
         let instead_of = None;
-        Some(self.stand_in((head, bytes), TimelineEventKind::Stale { age, instead_of }))
+        let effect = Effect::unsent();
+        Some(self.stand_in(
+            (head, bytes),
+            effect,
+            TimelineEventKind::Stale { age, instead_of },
+        ))
     }
 
     /// Returns whether a failure may have a substitute.
@@ -115,7 +122,7 @@ impl Run {
         mut body: DriverBody<R>,
     ) -> NextStep<R> {
         let failed = self.failed_by(&head);
-        self.end_write(body.effect());
+        self.end_write(body.effect().max(self.call.effect_since(self.from)));
         let Some(failed) = failed else {
             self.record_good(&head, &mut body);
             return self.deliver_as_is(head, body);
@@ -157,8 +164,10 @@ impl Run {
         };
         let (mut head, bytes) = response.into_parts();
         let instead_of = Outcome::from(error.diagnosis());
+        let effect = error.effect();
         head.extensions.insert(Replacement::new(error));
-        let response = self.stand_in((head, bytes), TimelineEventKind::Fallback { instead_of });
+        let what = TimelineEventKind::Fallback { instead_of };
+        let response = self.stand_in((head, bytes), effect, what);
         Some(NextStep::Deliver(response))
     }
 
@@ -210,9 +219,14 @@ impl Run {
             return Err(error);
         };
         let instead_of = Some(Outcome::from(error.diagnosis()));
+        let effect = error.effect();
         head.extensions
             .insert(Staleness::new(age, Some(error.into())));
-        Ok(self.stand_in((head, bytes), TimelineEventKind::Stale { age, instead_of }))
+        Ok(self.stand_in(
+            (head, bytes),
+            effect,
+            TimelineEventKind::Stale { age, instead_of },
+        ))
     }
 
     fn ask(&self, error: &Error) -> Option<FallbackFuture> {
@@ -224,10 +238,11 @@ impl Run {
     fn stand_in<R>(
         &mut self,
         (head, bytes): (Parts, Bytes),
+        effect: Effect,
         what: TimelineEventKind,
     ) -> Response<DriverBody<R>> {
         self.stale = None;
-        self.call.saw(self.seen.all);
+        self.call.saw(self.seen.all.max(effect));
         self.call.stand_in(what, head.status);
         let timeline = Timeline(self.call.clone());
         let mut body = DriverBody::new(BodySource::whole(bytes, None), self.seen.all, timeline);
@@ -238,6 +253,8 @@ impl Run {
     /// Records a good response for later calls. After a redirect it is not the response of the URL that was asked for.
     fn record_good<R>(&mut self, head: &Parts, body: &mut DriverBody<R>) {
         let stale = self.stale.take().filter(|_| !self.call.is_redirected());
+        #[cfg(feature = "cookies")]
+        let stale = stale.filter(|_| head.extensions.get::<ForOneUser>().is_none());
         let recording = stale
             .as_deref()
             .and_then(StoreUse::read)

@@ -76,10 +76,10 @@ impl ObservedCalls {
     ///
     /// If there was one call, it is the effect of that call. If there were several, requests with a safe method do not
     /// count, and the effect is at most [`Effect::Possible`]: one of several parts that is done does not complete the
-    /// whole.
+    /// whole. It is never [`Effect::None`]: nothing proves that every call was observed.
     #[must_use]
     pub fn effect(&self) -> Effect {
-        effect_of_work(&self.calls(), self.is_all)
+        effect_of_work(&self.calls(), self.is_all).without_proof()
     }
 
     /// Finds what an SDK's error and the observed calls show about the failure.
@@ -110,7 +110,7 @@ impl ObservedCalls {
                 found.timeline = Some(last);
                 let last = last.0.failed().filter(|_| found.diagnosis.is_blank());
                 Diagnosis {
-                    effect: self.effect().without_proof(),
+                    effect: self.effect(),
                     ..last.unwrap_or(found.diagnosis)
                 }
             }

@@ -77,6 +77,7 @@ use crate::options::Options;
 ///
 /// The work has to be completed even if the caller has gone. Spawn it in a task of its own then.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct InheritLayer {
     #[cfg(feature = "otel")]
     continues_trace: bool,

@@ -42,6 +42,11 @@ use url::Url;
 /// A redirect back to a URL that the call has visited is a loop, even if a cookie was set in between. To log in through
 /// redirects, send two requests.
 ///
+/// # Stale responses
+///
+/// A response to a request that got cookies of a jar is never stored ([`StaleLayer`](crate::StaleLayer)): it may be for
+/// one user alone. A response from before the first cookie may stand in for a failure after it.
+///
 /// # Bounds
 ///
 /// A cookie may have 4 KiB, a domain 50 cookies, and the jar 3,000. More are dropped, unless expired cookies make room.
@@ -64,15 +69,18 @@ impl CookieJar {
         self.store().clear();
     }
 
-    /// Adds the cookies for its URL to a request. Returns the URL, for the cookies of the response.
-    pub(super) fn attach<B>(&self, request: &mut Request<B>) -> Option<Url> {
+    /// Adds the cookies for its URL to a request. Returns the URL, for the cookies of the response, and whether the
+    /// request got any.
+    pub(super) fn attach<B>(&self, request: &mut Request<B>) -> Option<(Url, bool)> {
         let url = url(request.uri())?;
+        let mut has_cookies = false;
         if !request.headers().contains_key(COOKIE)
             && let Some(cookies) = self.cookies(&url)
         {
             request.headers_mut().insert(COOKIE, cookies);
+            has_cookies = true;
         }
-        Some(url)
+        Some((url, has_cookies))
     }
 
     /// Returns the header for a URL; `None` if there is no cookie for it. Longer paths come first (RFC 6265 §5.4).
@@ -126,7 +134,9 @@ fn url(uri: &Uri) -> Option<Url> {
 /// Whether a cookie is for a whole top-level domain, and not for the host of this name.
 fn is_top_level(domain: &CookieDomain, url: &Url) -> bool {
     match domain {
-        CookieDomain::Suffix(suffix) => !suffix.contains('.') && !domain.host_is_identical(url),
+        CookieDomain::Suffix(suffix) => {
+            !suffix.trim_end_matches('.').contains('.') && !domain.host_is_identical(url)
+        }
         CookieDomain::HostOnly(_) | CookieDomain::NotPresent | CookieDomain::Empty => false,
     }
 }

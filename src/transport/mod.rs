@@ -58,6 +58,8 @@ use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, unmet};
 use crate::chaos::ChaosLayer;
 use crate::config_error::ConfigError;
+#[cfg(feature = "cookies")]
+use crate::consistency::ForOneUser;
 use crate::destination::OtherOrigin;
 use crate::diagnose::diagnose;
 use crate::dns::{AddressFilter, Resolve};
@@ -266,10 +268,15 @@ impl Transport {
     {
         let url = jar.attach(&mut request);
         let sent = self.send(request);
-        let Some(url) = url else { return sent };
+        let Some((url, has_cookies)) = url else {
+            return sent;
+        };
         TransportFuture(Box::pin(async move {
-            let response = sent.await?;
+            let mut response = sent.await?;
             jar.keep(&url, response.headers());
+            if has_cookies {
+                response.extensions_mut().insert(ForOneUser);
+            }
             Ok(response)
         }))
     }

@@ -194,3 +194,25 @@ async fn other_hosts_are_no_logical_names() {
     assert_eq!(response.timeline().unwrap().attempts()[0].url(), None);
     assert_eq!(regions.us.requests()[0].target, "/v1");
 }
+
+#[tokio::test]
+async fn region_that_is_not_known_to_honor_keys_gets_no_second_copy() {
+    let Regions { net, eu, us } = Regions::new().await;
+    let [eu_url, us_url] = [(&eu, "eu"), (&us, "us")]
+        .map(|(server, region)| format!("http://{region}.test:{}", server.addr().port()));
+    let endpoints = EndpointsConfig::new()
+        .endpoint(EndpointConfig::new(&eu_url))
+        .endpoint(EndpointConfig::new(us_url).priority(1));
+    let honored = IdempotencyConfig::new().honored_by(eu_url.parse().unwrap());
+    let client = net.builder().endpoints("pay.internal", endpoints);
+    let client = client.idempotency(honored).build().unwrap();
+    us.on_request([Reply::CloseAfterRequest]);
+    eu.stop().await;
+    let post = client.post(URL).body("amount=100").send();
+    let error = post.await.unwrap_err();
+    assert_eq!(
+        (error.effect(), us.requests_seen()),
+        (Effect::Possible, 1),
+        "{error}"
+    );
+}

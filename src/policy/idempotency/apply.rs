@@ -138,7 +138,7 @@ impl IdempotencyConfig {
     }
 
     /// Returns whether a destination honors keys, if the config says so.
-    fn honors(&self, uri: &Uri) -> Option<bool> {
+    pub(crate) fn honors(&self, uri: &Uri) -> Option<bool> {
         if self.get_honored_by_all() {
             return Some(true);
         }

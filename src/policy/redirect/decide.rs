@@ -152,6 +152,9 @@ pub(crate) fn prune(headers: &mut HeaderMap, leg: &NextLeg, body: bool, rules: &
             header::TRANSFER_ENCODING,
             header::EXPECT,
             header::TRAILER,
+            // They were conditions of the write, which may have changed the resource.
+            header::IF_MATCH,
+            header::IF_UNMODIFIED_SINCE,
         ];
         names.iter().for_each(|name| drop(headers.remove(name)));
         retain(headers, |name, _| !name.as_str().starts_with("content-"));

@@ -268,3 +268,19 @@ fn reason_is_read_from_the_response() {
         assert_eq!(unfollowed(&here, status, &headers), expected, "{status}");
     }
 }
+
+#[test]
+fn conditions_of_a_write_are_not_sent_with_the_get_after_it() {
+    let rules = HeaderRules {
+        kept: &[],
+        key: None,
+    };
+    for (is_write, left) in [(true, 2), (false, 0)] {
+        let mut headers = HeaderMap::new();
+        for name in ["if-match", "if-unmodified-since"] {
+            headers.insert(HeaderName::from_static(name), "\"a\"".parse().unwrap());
+        }
+        prune(&mut headers, &leg(false), is_write, &rules);
+        assert_eq!(headers.len(), left);
+    }
+}

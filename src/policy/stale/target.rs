@@ -2,9 +2,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, HOST, HeaderName, RANGE, USER_AGENT,
-};
+use http::header::{CACHE_CONTROL, HOST, HeaderName, RANGE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::control::Control;
@@ -26,8 +24,8 @@ pub(super) struct Target {
 impl Target {
     /// Returns the identity of a request; `None` if no response to it is stored.
     ///
-    /// Requests with different credentials never share a key. The names of credentials are not standardized, so every
-    /// header counts whose name suggests a secret or a tenant.
+    /// Requests with different credentials never share a key. The names of credentials and tenants are not standardized,
+    /// so every header counts that is not known to be neutral.
     pub(super) fn of(
         (method, uri, headers): Request<'_>,
         hashers: &[RandomState; 2],
@@ -35,7 +33,11 @@ impl Target {
         let is_read = matches!(*method, Method::GET | Method::HEAD) && !headers.contains_key(RANGE);
         // A relative URL without `Host` does not say whose resource it is.
         let is_absolute = uri.authority().is_some() || headers.contains_key(HOST);
-        if !is_read || !is_absolute {
+        // The transport turns the userinfo into `Authorization`.
+        let has_userinfo = uri
+            .authority()
+            .is_some_and(|own| own.as_str().contains('@'));
+        if !is_read || !is_absolute || has_userinfo {
             return None;
         }
         let mut own = HeaderMap::with_capacity(headers.keys_len());
@@ -48,7 +50,7 @@ impl Target {
                 false => joined(name, headers),
             };
             let value = value?;
-            if is_part_of_key(name, headers) {
+            if !NEUTRAL.contains(&name.as_str()) {
                 // The order of the names must not matter.
                 for (sum, hasher) in sum.iter_mut().zip(hashers) {
                     *sum = sum.wrapping_add(hasher.hash_one((name.as_str(), value.as_bytes())));
@@ -67,10 +69,6 @@ impl Target {
             headers: own,
         })
     }
-}
-
-fn is_part_of_key(name: &HeaderName, headers: &HeaderMap) -> bool {
-    VARIANTS.contains(name) || is_private(name, headers)
 }
 
 /// Returns whether a header may say who the caller is.
@@ -107,8 +105,24 @@ fn hashed(
     HeaderValue::try_from(format!("{one:016x}{other:016x}")).ok()
 }
 
-/// Headers that usually select a variant. Each variant has an entry of its own.
-const VARIANTS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, HOST];
+/// Headers that neither select a response nor say for whom it is. Any other header may do so.
+const NEUTRAL: [&str; 15] = [
+    "baggage",
+    "cache-control",
+    "connection",
+    "date",
+    "if-modified-since",
+    "if-none-match",
+    "pragma",
+    "te",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+    "via",
+    "x-amzn-trace-id",
+    "x-correlation-id",
+    "x-request-id",
+];
 /// Words in the name of a header that says for whom the request is.
 const TENANT: [&str; 5] = ["account", "customer", "tenant", "user", "-org"];
 

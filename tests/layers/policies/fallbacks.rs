@@ -63,6 +63,20 @@ async fn value_stands_in_for_the_failure_and_is_told_from_a_success() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn substitute_does_not_make_a_request_done_that_was_not_sent() {
+    let mock = Mock::new([]);
+    let layer = standard(steady()).fallback(value);
+    layer
+        .breaker_handle()
+        .isolate(&"https://api.test".parse().unwrap());
+    let service = layer.layer(mock.clone());
+    let response = service.oneshot(request(Method::POST)).await.unwrap();
+    assert!(response.extensions().get::<Replacement>().is_some());
+    assert_eq!(response.body().timeline().effect(), Effect::None);
+    assert_eq!(mock.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn function_that_has_no_response_leaves_the_failure() {
     type Function = fn(&Error) -> std::future::Ready<Option<Response<Bytes>>>;
     let functions: [Function; 2] = [|_| ready(None), |_| panic!("on purpose")];

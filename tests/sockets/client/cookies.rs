@@ -1,9 +1,12 @@
 //! The cookie jar through redirects and retries.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::COOKIE;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, RecordedRequest};
 use sevenhops::transport::CookieJar;
+use sevenhops::{Consistency, StaleConfig};
 
 use crate::net::{Net, url};
 
@@ -86,4 +89,35 @@ async fn client_without_a_jar_keeps_no_cookie() {
         client.get(&url).send().await.unwrap();
     }
     assert!(server.requests().iter().all(|seen| cookie(seen).is_none()));
+}
+
+#[tokio::test]
+async fn response_of_one_user_never_stands_in_for_another_users() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let (jar, url) = (CookieJar::new(), url(&server, "http"));
+    let stale = StaleConfig::new().store_bytes(1 << 20);
+    let stale = stale.consistency(Consistency::StaleFor(Duration::from_secs(60)));
+    let client = net.builder().cookies(&jar).stale(stale).build().unwrap();
+    let login = |user: &str| {
+        let set = format!("session={user}; Path=/");
+        CannedResponse::new(StatusCode::OK).header("set-cookie", &set)
+    };
+    server.on_request([login("alice").into(), CannedResponse::json("alice").into()]);
+    client.post(&url).send().await.unwrap();
+    client
+        .get(&url)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    jar.clear();
+    let down = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE);
+    server.on_request([login("bob").into(), down.into()]);
+    client.post(format!("{url}?login")).send().await.unwrap();
+    let response = client.get(&url).no_retry().send().await.unwrap();
+    assert!(!response.is_stale());
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }

@@ -102,6 +102,16 @@ async fn two_versions_are_never_mixed() {
             "{error}"
         );
     }
+    let later =
+        part("bytes 5-9/10", "WORLD").header("last-modified", "Mon, 30 Nov 2026 10:05:00 GMT");
+    let dated =
+        "last-modified: Mon, 30 Nov 2026 10:00:00 GMT\r\ndate: Mon, 30 Nov 2026 12:00:00 GMT";
+    server.on_request([cut(dated, "hello"), later.into()]);
+    let (bytes, error) = read(begin(&net, &server).await).await;
+    assert_eq!(
+        (&*bytes, error.unwrap().kind()),
+        (&b"hello"[..], Kind::Incomplete)
+    );
     let gone = CannedResponse::new(StatusCode::NOT_FOUND);
     server.on_request([cut("etag: \"v1\"", "hello"), gone.into()]);
     let (_, error) = read(begin(&net, &server).await).await;
