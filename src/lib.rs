@@ -138,9 +138,9 @@ pub use self::error::Error;
 pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
-    AttemptLayer, CircuitBreakerLayer, ConcurrencyLayer, ConfigHandle, DeadlineLayer, FallbackLayer, HedgeLayer,
-    IdempotencyLayer, RateLimitLayer, RedirectLayer, RetryLayer, StaleLayer, StandardLayer, StandardService,
-    ThrottleLayer,
+    AttemptLayer, CircuitBreakerLayer, ConcurrencyLayer, ConfigHandle, DeadlineLayer,
+    FallbackLayer, HedgeLayer, IdempotencyLayer, RateLimitLayer, RedirectLayer, RetryLayer,
+    StaleLayer, StandardLayer, StandardService, ThrottleLayer,
 };
 pub use self::options::{Options, Priority};
 pub use self::policy::breaker::CircuitBreakerConfig;

@@ -37,8 +37,8 @@ pub(crate) use self::arrived::{restrain, restrain_sync};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;
-pub(crate) use self::hedges::HedgeClaim;
 pub(crate) use self::effect::effect_of_work;
+pub(crate) use self::hedges::HedgeClaim;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::observed::ObservedScope;

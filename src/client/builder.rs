@@ -22,14 +22,14 @@ use crate::layer::StandardLayer;
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerConfig, CircuitEvent};
 use crate::policy::concurrency::ConcurrencyConfig;
-use crate::policy::hedge::HedgeConfig;
 use crate::policy::endpoints::EndpointsConfig;
+use crate::policy::hedge::HedgeConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
-use crate::policy::throttle::ThrottleConfig;
 use crate::policy::stale::StaleConfig;
+use crate::policy::throttle::ThrottleConfig;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};

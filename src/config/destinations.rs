@@ -6,8 +6,8 @@ use crate::getters::getters;
 use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::hedge::HedgeConfig;
 use crate::policy::rate_limit::RateLimitConfig;
-use crate::policy::throttle::ThrottleConfig;
 use crate::policy::stale::StaleConfig;
+use crate::policy::throttle::ThrottleConfig;
 
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::idempotency::IdempotencyConfig;

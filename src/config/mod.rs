@@ -14,14 +14,14 @@ use crate::config_error::ConfigError;
 use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::concurrency::ConcurrencyConfig;
-use crate::policy::hedge::HedgeConfig;
 use crate::policy::endpoints::EndpointsConfig;
+use crate::policy::hedge::HedgeConfig;
 use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
-use crate::policy::throttle::ThrottleConfig;
 use crate::policy::stale::StaleConfig;
+use crate::policy::throttle::ThrottleConfig;
 use crate::timeout::Timeouts;
 use crate::timeout::TimeoutsConfig;
 

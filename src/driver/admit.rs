@@ -62,7 +62,7 @@ impl Run {
             true => Some(self.waiting.take().unwrap_or_default()),
             false => None,
         };
-        let admission = self.ask(request, passed.as_deref_mut(), now)?;
+        let admission = self.ask_policies(request, passed.as_deref_mut(), now)?;
         if let Some(mut waiting) = passed.take() {
             let subject = (Subject::Request(&*request), &self.call);
             if !waiting.enter(&self.policies, subject, now)? {
@@ -89,7 +89,7 @@ impl Run {
     ) -> Result<AttemptInFlight, AttemptFailure> {
         let now = clock::now();
         let mut passed = self.policies.bounds_load().then(Box::<Passed>::default);
-        let admission = self.ask(request, passed.as_deref_mut(), now)?;
+        let admission = self.ask_policies(request, passed.as_deref_mut(), now)?;
         if let Some(passed) = &mut passed {
             passed.try_enter(&self.policies, Subject::Request(&*request), now)?;
         }
@@ -98,7 +98,7 @@ impl Run {
 
     /// Asks the policies that never let a request wait.
     #[inline]
-    fn ask<B>(
+    fn ask_policies<B>(
         &mut self,
         request: &Request<B>,
         passed: Option<&mut Passed>,

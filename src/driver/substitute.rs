@@ -315,7 +315,7 @@ impl<N: Resend, R> Polling<'_, N, R> {
     }
 
     /// Polls the fallback, until the deadline of the call.
-    pub(super) fn fallback<R>(
+    pub(super) fn fallback(
         &mut self,
         fallback: &mut FallbackCall<R>,
         cx: &mut Context<'_>,

@@ -109,7 +109,9 @@ impl Metrics {
         match what {
             TimelineEventKind::Rejected(policy) => instruments.rejections.add(1, &of(*policy)),
             TimelineEventKind::Queued { policy, wait } => {
-                instruments.policy_wait.record(wait.as_secs_f64(), &of(*policy));
+                instruments
+                    .policy_wait
+                    .record(wait.as_secs_f64(), &of(*policy));
             }
             TimelineEventKind::NotHedged(reason) => {
                 let reason = KeyValue::new("sevenhops.no_retry_reason", reason.as_str());

@@ -10,9 +10,7 @@ mod tests {
     use sevenhops::chaos::ChaosConfig;
     use sevenhops::chaos::{ChaosLayer, Fault};
     use sevenhops::policy::concurrency::Algorithm;
-    use sevenhops::{
-        Consistency, EndpointConfig, EndpointsConfig, StaleConfig,
-    };
+    use sevenhops::{Consistency, EndpointConfig, EndpointsConfig, StaleConfig};
 
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{
