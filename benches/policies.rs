@@ -32,9 +32,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use http_body::Body;
 use http_body_util::Full;
 use sevenhops::{
-    AttemptLayer, CircuitBreakerConfig, CircuitBreakerLayer, DeadlineLayer, Error,
-    IdempotencyLayer, RedirectConfig, RedirectLayer, RetryConfig, RetryLayer, StandardLayer,
-    Timeouts,
+    AttemptLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyConfig, ConcurrencyLayer,
+    DeadlineLayer, Error, IdempotencyLayer, RateLimitConfig, RateLimitLayer, RedirectConfig,
+    RedirectLayer, RetryConfig, RetryLayer, StandardLayer, ThrottleConfig, ThrottleLayer, Timeouts,
 };
 
 use tokio::runtime::{Builder, Runtime};
@@ -80,6 +80,14 @@ fn each_case(ruler: &mut impl Ruler) {
     both_ways(ruler, "redirect", &get, &redirect);
     both_ways(ruler, "retry", &get, &retry);
     both_ways(ruler, "breaker", &get, &CircuitBreakerLayer::new(timeouts));
+    let throttle = ThrottleLayer::new(ThrottleConfig::new()).expect("defaults are valid");
+    both_ways(ruler, "throttle", &get, &throttle);
+    let concurrency = ConcurrencyLayer::new(ConcurrencyConfig::new()).expect("defaults are valid");
+    both_ways(ruler, "concurrency", &get, &concurrency);
+    // So many that no call waits.
+    let rate_limit = RateLimitConfig::new(1_000_000_000);
+    let rate_limit = RateLimitLayer::new(rate_limit).expect("a rate");
+    both_ways(ruler, "rate limit", &get, &rate_limit);
     both_ways(ruler, "attempt", &get, &AttemptLayer::new(timeouts));
     ruler.measure("GET +standard", &get, standard.layer(LEAF));
     ruler.measure(

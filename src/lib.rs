@@ -33,6 +33,7 @@
 //! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
 //! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
 //! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |
+//! | [`HedgeLayer`] | sends a slow call a second time, and takes the first success; off by default |
 //! | [`CircuitBreakerLayer`] | rejects calls that would fail anyway |
 //! | [`AttemptLayer`] | applies the timeouts of one attempt, and records every hop |
 //!
@@ -137,16 +138,21 @@ pub use self::error::Error;
 pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
-    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, FallbackLayer,
-    IdempotencyLayer, RedirectLayer, RetryLayer, StaleLayer, StandardLayer, StandardService,
+    AttemptLayer, CircuitBreakerLayer, ConcurrencyLayer, ConfigHandle, DeadlineLayer,
+    FallbackLayer, HedgeLayer, IdempotencyLayer, RateLimitLayer, RedirectLayer, RetryLayer,
+    StaleLayer, StandardLayer, StandardService, ThrottleLayer,
 };
-pub use self::options::Options;
+pub use self::options::{Options, Priority};
 pub use self::policy::breaker::CircuitBreakerConfig;
+pub use self::policy::concurrency::ConcurrencyConfig;
 pub use self::policy::endpoints::{EndpointConfig, EndpointsConfig};
+pub use self::policy::hedge::HedgeConfig;
 pub use self::policy::idempotency::{IdempotencyConfig, IdempotencyKey};
+pub use self::policy::rate_limit::RateLimitConfig;
 pub use self::policy::redirect::RedirectConfig;
 pub use self::policy::retry::RetryConfig;
 pub use self::policy::stale::StaleConfig;
+pub use self::policy::throttle::ThrottleConfig;
 pub use self::sdk::operation::{Operation, OperationAttempt, OperationConfig, OperationError};
 pub use self::timeline::Timeline;
 pub use self::timeout::{Timeouts, TimeoutsConfig};

@@ -98,6 +98,21 @@ impl<B: CloneBody> BodyCloner<B> for TraitCloner {
     }
 }
 
+/// Clones no body: each request is sent once.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SentOnce;
+
+impl<B> BodyCloner<B> for SentOnce {
+    fn clone_body(&self, _body: &B) -> Option<B> {
+        None
+    }
+
+    fn empty_body(&self) -> Option<B> {
+        None
+    }
+}
+
 /// Clones by functions, for foreign body types.
 #[derive(Debug)]
 pub struct FnCloner<B> {
@@ -132,6 +147,7 @@ mod sealed {
     #[expect(unnameable_types, reason = "that is what seals it")]
     pub trait Sealed {}
     impl Sealed for super::TraitCloner {}
+    impl Sealed for super::SentOnce {}
     impl<B> Sealed for super::FnCloner<B> {}
 }
 

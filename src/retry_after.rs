@@ -198,13 +198,14 @@ fn millis(text: &str) -> Option<Duration> {
 ///
 /// Only a quota with no requests left delays the retry. The others are for later calls.
 fn rate_limit(headers: &HeaderMap) -> Option<Duration> {
-    if !headers.contains_key(&RATE_LIMIT) {
-        return None;
-    }
     quotas(headers)?.iter().filter_map(exhausted).max()
 }
 
-fn quotas(headers: &HeaderMap) -> Option<List> {
+/// Returns the list of quotas in `RateLimit`; `None` if the field is missing or cannot be read.
+pub(crate) fn quotas(headers: &HeaderMap) -> Option<List> {
+    if !headers.contains_key(&RATE_LIMIT) {
+        return None;
+    }
     // A list may be split over several lines (RFC 9651 §4.2).
     let lines: Vec<&[u8]> = headers
         .get_all(&RATE_LIMIT)

@@ -61,6 +61,12 @@ impl Call {
         }
     }
 
+    /// Returns the effect of the attempt that began after this number of attempts. Without a record it is not known.
+    pub(crate) fn effect_at(&self, attempts: u32) -> Effect {
+        let record = self.record_at(attempts);
+        record.map_or(Effect::Possible, |record| effect_of(&record))
+    }
+
     fn effect_of_attempts(&self) -> Effect {
         let own = match self.has_record() {
             true => self.effect_of_records(0),

@@ -68,8 +68,12 @@ impl Call {
     /// Returns whether a request of this call can be sent twice safely: by its method, or because the caller says so.
     /// The caller's statement applies to the call's own method and URL, not after a redirect.
     pub(crate) fn is_idempotent(&self, method: &Method) -> bool {
-        let is_own = || !self.is_redirected() && !self.leads_away();
-        method.is_idempotent() || self.options().idempotent && is_own()
+        method.is_idempotent() || self.is_declared_idempotent()
+    }
+
+    /// Returns whether the caller says that the request can be sent twice safely.
+    pub(crate) fn is_declared_idempotent(&self) -> bool {
+        self.options().idempotent && !self.is_redirected() && !self.leads_away()
     }
 
     /// Returns the meaning of a request's key to the server.

@@ -44,7 +44,9 @@ pub(super) struct Brief {
 
 #[derive(Default)]
 pub(super) struct Rest {
-    more: Vec<Arc<Tracker>>,
+    pub(super) more: Vec<Arc<Tracker>>,
+    /// The attempt that ended last, if others were in flight with it.
+    pub(super) decisive: Option<Arc<Tracker>>,
     notes: Vec<TimelineEvent>,
     no_retry_reason: Option<NoRetryReason>,
     /// The calls of inner stacks that continue its request.
@@ -73,7 +75,9 @@ impl Call {
         } else {
             drop(brief);
             self.0.log.has_more.store(true, Ordering::Release);
-            self.rest().more.push(tracker);
+            let mut rest = self.rest();
+            rest.decisive = None;
+            rest.more.push(tracker);
         }
         self.count_one_more();
     }
@@ -101,12 +105,13 @@ impl Call {
         self.brief().first.is_some()
     }
 
-    /// Returns the attempt in progress, or the one made last.
+    /// Returns the attempt in progress, or the one made last. Of several in flight it is the one that ended last.
     pub(crate) fn last(&self) -> Option<Arc<Tracker>> {
-        if self.0.log.has_more.load(Ordering::Acquire)
-            && let Some(last) = self.rest().more.last()
-        {
-            return Some(Arc::clone(last));
+        if self.0.log.has_more.load(Ordering::Acquire) {
+            let rest = self.rest();
+            if let Some(last) = rest.decisive.as_ref().or_else(|| rest.more.last()) {
+                return Some(Arc::clone(last));
+            }
         }
         self.first()
     }
@@ -145,9 +150,14 @@ impl Call {
     }
 
     pub(crate) fn note(&self, what: TimelineEventKind) {
+        self.note_after(self.attempt_count(), what);
+    }
+
+    /// Records an event that belongs behind this number of attempts.
+    pub(crate) fn note_after(&self, attempts: u32, what: TimelineEventKind) {
         telemetry::note(&self.span_for_events(), &what);
         let note = TimelineEvent {
-            attempts: self.attempt_count(),
+            attempts,
             at: self.elapsed(),
             kind: what,
         };

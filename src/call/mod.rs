@@ -6,6 +6,7 @@ mod arrived;
 mod caller;
 mod context;
 mod effect;
+mod hedges;
 mod key;
 mod lifecycle;
 mod log;
@@ -16,6 +17,7 @@ mod wire;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{Extensions, Request};
@@ -36,6 +38,7 @@ pub(crate) use self::arrived::{restrain, restrain_sync};
 pub(crate) use self::caller::{CallerRequest, CallerTry, next_try};
 pub(crate) use self::effect::Since;
 pub(crate) use self::effect::effect_of_work;
+pub(crate) use self::hedges::HedgeClaim;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::observed::ObservedScope;
@@ -161,6 +164,9 @@ impl Call {
             context,
             CallState::new(outer_key, (most, follows), is_in_attempt),
         );
+        if outer.is_some_and(Self::hedges) {
+            call.0.state.hedges.store(true, Ordering::Relaxed);
+        }
         match above {
             Some(above) => {
                 if above.keeps_responses() {

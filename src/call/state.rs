@@ -47,6 +47,10 @@ pub(super) struct CallState {
     retried: AtomicBool,
     /// Whether a driver of this call has ever claimed its retries.
     claimed: AtomicBool,
+    /// Whether a driver of this call, or of a call around it, hedges.
+    pub(super) hedges: AtomicBool,
+    /// Whether attempts of this call were in flight at the same time.
+    pub(super) overlaps: AtomicBool,
     /// The maximum number of attempts of that driver.
     most_attempts: AtomicU32,
     /// Whether another attempt may follow the one in progress: see [`Follows`].
@@ -79,6 +83,8 @@ impl CallState {
             caller: OnceLock::new(),
             retried: AtomicBool::new(most.is_some()),
             claimed: AtomicBool::new(false),
+            hedges: AtomicBool::new(false),
+            overlaps: AtomicBool::new(false),
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
             follows: AtomicU8::new(follows.bits()),
             made: AtomicU32::new(0),

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use crate::getters::getters;
+use crate::policy::concurrency::ConcurrencyConfig;
+use crate::policy::hedge::HedgeConfig;
+use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::stale::StaleConfig;
+use crate::policy::throttle::ThrottleConfig;
 
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::idempotency::IdempotencyConfig;
@@ -40,8 +44,16 @@ pub struct DestinationConfig {
     pub(super) idempotency: IdempotencyConfig,
     pub(super) redirect: RedirectConfig,
     pub(super) retry: RetryConfig,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) hedge: Option<HedgeConfig>,
     pub(super) circuit_breaker: CircuitBreakerConfig,
     pub(super) stale: StaleConfig,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) throttle: Option<ThrottleConfig>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) concurrency: Option<ConcurrencyConfig>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) rate_limit: Option<RateLimitConfig>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) propagate_deadline: Option<bool>,
 }
@@ -90,10 +102,38 @@ impl DestinationConfig {
         self
     }
 
+    /// Sets when a slow call is sent a second time, or with [`HedgeConfig::enabled`] that it is not.
+    #[must_use]
+    pub fn hedge(mut self, hedge: HedgeConfig) -> Self {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// Sets when calls are rejected. A route cannot have a breaker of its own.
     #[must_use]
     pub fn circuit_breaker(mut self, circuit_breaker: CircuitBreakerConfig) -> Self {
         self.circuit_breaker = circuit_breaker;
+        self
+    }
+
+    /// Sets when the throttle rejects attempts, and switches it on. A route cannot have a throttle of its own.
+    #[must_use]
+    pub fn throttle(mut self, throttle: ThrottleConfig) -> Self {
+        self.throttle = Some(throttle);
+        self
+    }
+
+    /// Sets how many attempts are in flight, and switches the limit on. A route cannot have a limit of its own.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: ConcurrencyConfig) -> Self {
+        self.concurrency = Some(concurrency);
+        self
+    }
+
+    /// Sets the rate of requests, and switches the limit on. A route cannot have a limit of its own.
+    #[must_use]
+    pub fn rate_limit(mut self, rate_limit: RateLimitConfig) -> Self {
+        self.rate_limit = Some(rate_limit);
         self
     }
 
@@ -118,7 +158,11 @@ impl DestinationConfig {
         get_idempotency(idempotency) -> &IdempotencyConfig = |own| &own.idempotency;
         get_redirect(redirect) -> &RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &RetryConfig = |own| &own.retry;
+        get_hedge(hedge) -> Option<&HedgeConfig> = |own| own.hedge.as_ref();
         get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
+        get_throttle(throttle) -> Option<&ThrottleConfig> = |own| own.throttle.as_ref();
+        get_concurrency(concurrency) -> Option<&ConcurrencyConfig> = |own| own.concurrency.as_ref();
+        get_rate_limit(rate_limit) -> Option<&RateLimitConfig> = |own| own.rate_limit.as_ref();
         get_stale(stale) -> &StaleConfig = |own| &own.stale;
         get_propagate_deadline(propagate_deadline) -> Option<bool> = |own| own.propagate_deadline;
     }

@@ -13,11 +13,15 @@ pub(crate) use self::plan::{Effective, Plan};
 use crate::config_error::ConfigError;
 use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::endpoints::EndpointsConfig;
+use crate::policy::hedge::HedgeConfig;
 use crate::policy::idempotency::IdempotencyConfig;
+use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
 use crate::policy::stale::StaleConfig;
+use crate::policy::throttle::ThrottleConfig;
 use crate::timeout::Timeouts;
 use crate::timeout::TimeoutsConfig;
 
@@ -102,7 +106,25 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) retry: RetryConfig,
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) hedge: Option<HedgeConfig>,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) circuit_breaker: CircuitBreakerConfig,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub(crate) throttle: Option<ThrottleConfig>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub(crate) concurrency: Option<ConcurrencyConfig>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub(crate) rate_limit: Option<RateLimitConfig>,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) stale: StaleConfig,
     #[cfg_attr(feature = "serde", serde(default))]
@@ -137,7 +159,11 @@ impl Config {
             idempotency: IdempotencyConfig::new(),
             redirect: RedirectConfig::new(),
             retry: RetryConfig::new(),
+            hedge: None,
             circuit_breaker: CircuitBreakerConfig::new(),
+            throttle: None,
+            concurrency: None,
+            rate_limit: None,
             stale: StaleConfig::new(),
             propagate_deadline: false,
             destinations: Vec::new(),
@@ -173,10 +199,39 @@ impl Config {
         self
     }
 
+    /// Sends a slow call a second time. Without this, calls are not hedged.
+    #[must_use]
+    pub fn hedge(mut self, hedge: HedgeConfig) -> Self {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// Sets when calls to a destination are rejected.
     #[must_use]
     pub fn circuit_breaker(mut self, circuit_breaker: CircuitBreakerConfig) -> Self {
         self.circuit_breaker = circuit_breaker;
+        self
+    }
+
+    /// Switches the throttle on: see [`ThrottleLayer`](crate::ThrottleLayer). Off by default.
+    #[must_use]
+    pub fn throttle(mut self, throttle: ThrottleConfig) -> Self {
+        self.throttle = Some(throttle);
+        self
+    }
+
+    /// Limits how many attempts are in flight to a destination: see [`ConcurrencyLayer`](crate::ConcurrencyLayer).
+    /// Off by default.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: ConcurrencyConfig) -> Self {
+        self.concurrency = Some(concurrency);
+        self
+    }
+
+    /// Limits the rate of requests to a destination: see [`RateLimitLayer`](crate::RateLimitLayer). Off by default.
+    #[must_use]
+    pub fn rate_limit(mut self, rate_limit: RateLimitConfig) -> Self {
+        self.rate_limit = Some(rate_limit);
         self
     }
 
@@ -233,7 +288,11 @@ impl Config {
         get_idempotency(idempotency) -> &IdempotencyConfig = |own| &own.idempotency;
         get_redirect(redirect) -> &RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &RetryConfig = |own| &own.retry;
+        get_hedge(hedge) -> Option<&HedgeConfig> = |own| own.hedge.as_ref();
         get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
+        get_throttle(throttle) -> Option<&ThrottleConfig> = |own| own.throttle.as_ref();
+        get_concurrency(concurrency) -> Option<&ConcurrencyConfig> = |own| own.concurrency.as_ref();
+        get_rate_limit(rate_limit) -> Option<&RateLimitConfig> = |own| own.rate_limit.as_ref();
         get_stale(stale) -> &StaleConfig = |own| &own.stale;
         get_propagate_deadline(propagate_deadline) -> bool = |own| own.propagate_deadline;
     }
@@ -271,7 +330,11 @@ impl Config {
             idempotency: own.idempotency.written_out(),
             redirect: own.redirect.written_out(),
             retry: own.retry.written_out(),
+            hedge: own.hedge.as_ref().map(HedgeConfig::written_out),
             circuit_breaker: own.circuit_breaker.written_out(),
+            throttle: own.throttle.as_ref().map(ThrottleConfig::written_out),
+            concurrency: (own.concurrency.as_ref()).map(ConcurrencyConfig::written_out),
+            rate_limit: own.rate_limit.as_ref().map(RateLimitConfig::written_out),
             stale: own.stale.written_out(),
             ..own.clone()
         })
@@ -284,7 +347,11 @@ impl Config {
             idempotency: self.idempotency.clone(),
             redirect: self.redirect.clone(),
             retry: self.retry.clone(),
+            hedge: self.hedge.clone(),
             circuit_breaker: self.circuit_breaker.clone(),
+            throttle: self.throttle.clone(),
+            concurrency: self.concurrency.clone(),
+            rate_limit: self.rate_limit.clone(),
             stale: self.stale.clone(),
             propagate_deadline: self.propagate_deadline,
             destinations: Vec::new(),
@@ -300,7 +367,14 @@ impl Config {
             idempotency: part.idempotency.clone().over(&self.idempotency),
             redirect: part.redirect.clone().over(&self.redirect),
             retry: part.retry.clone().over(&self.retry),
+            hedge: match (&part.hedge, self.hedge) {
+                (Some(part), Some(own)) => Some(part.clone().over(&own)),
+                (part, own) => part.clone().or(own),
+            },
             circuit_breaker: part.circuit_breaker.clone().over(&self.circuit_breaker),
+            throttle: over(&part.throttle, self.throttle, ThrottleConfig::over),
+            concurrency: over(&part.concurrency, self.concurrency, ConcurrencyConfig::over),
+            rate_limit: over(&part.rate_limit, self.rate_limit, RateLimitConfig::over),
             stale: part.stale.clone().over(&self.stale),
             propagate_deadline: part.propagate_deadline.unwrap_or(self.propagate_deadline),
             destinations: self.destinations,
@@ -314,9 +388,41 @@ impl Config {
         self.idempotency.check()?;
         self.redirect.check()?;
         self.retry.check(Some(self.deadline))?;
+        if let Some(hedge) = &self.hedge {
+            hedge.check()?;
+            hedge.check_within(self.deadline, self.retry.get_attempts())?;
+        }
         self.circuit_breaker.check(&timeouts)?;
+        self.check_load()?;
         self.stale.check()?;
         Ok(timeouts)
+    }
+
+    fn check_load(&self) -> Result<(), ConfigError> {
+        let deadline = Some(self.deadline);
+        let throttle = self.throttle.as_ref().map(ThrottleConfig::check);
+        throttle.transpose()?;
+        let concurrency = self.concurrency.as_ref();
+        concurrency
+            .map(|config| config.check(deadline))
+            .transpose()?;
+        let rate_limit = self.rate_limit.as_ref();
+        rate_limit
+            .map(|config| config.check(deadline))
+            .transpose()?;
+        Ok(())
+    }
+}
+
+/// Merges a part of the config that is off unless it is there.
+fn over<T: Clone + Default>(
+    part: &Option<T>,
+    around: Option<T>,
+    over: impl FnOnce(T, &T) -> T,
+) -> Option<T> {
+    match part {
+        Some(part) => Some(over(part.clone(), &around.unwrap_or_default())),
+        None => around,
     }
 }
 

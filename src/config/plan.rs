@@ -174,6 +174,20 @@ fn parts(config: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
                     format_args!("a circuit {why}"),
                 ));
             }
+            for (part, is_there, what) in [
+                ("throttle", own.throttle.is_some(), "a throttle"),
+                (
+                    "concurrency",
+                    own.concurrency.is_some(),
+                    "a concurrency limit",
+                ),
+                ("rate_limit", own.rate_limit.is_some(), "a rate limit"),
+            ] {
+                if is_there {
+                    let path = format!("{path}.{part}");
+                    return Err(ConfigError::refused(path, format_args!("{what} {why}")));
+                }
+            }
             if own.retry.has_budget() {
                 let path = format!("{path}.retry.budget");
                 return Err(ConfigError::refused(path, format_args!("a budget {why}")));

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
+use super::admit::Passed;
 use super::alarm::Alarm;
 use super::policies::Attempts;
 use super::source::BodySource;
@@ -35,6 +36,8 @@ pub(super) struct AttemptInFlight {
     // Dropped first: the breaker reads the open stage, to know where the attempt hung.
     pub(super) admission: Option<Admission>,
     pub(super) attempt: Option<ActiveAttempt>,
+    // Dropped last: then the next call may be sent.
+    pub(super) passed: Option<Box<Passed>>,
 }
 
 impl AttemptInFlight {
@@ -61,15 +64,20 @@ impl AttemptInFlight {
         self.attempt.as_ref().map(|attempt| &attempt.tracker)
     }
 
-    /// Handles a response. Returns the verdict that waits for the end of the body, and the record that follows the
-    /// body.
+    /// Handles a response. Returns the verdict that waits for the end of the body, and what follows the body: the
+    /// record, and the permit of the concurrency limit.
     pub(super) fn deliver<R: Body>(
         &mut self,
         response: &Response<BodySource<R>>,
         (classified, now): (Classified, Instant),
-    ) -> (Option<PendingVerdict>, Option<Watched>) {
+    ) -> Delivered {
         let is_over = response.body().is_end_stream();
         let is_here = matches!(response.body(), BodySource::Here { .. });
+        let mut passed = self.passed.take();
+        if let Some(passed) = &mut passed {
+            passed.head(response, classified, now);
+        }
+        let passed = passed.filter(|_| !is_here && !is_over);
         let admission = self.admission.take();
         let verdict =
             admission.and_then(|admission| admission.head(response, (is_over, classified), now));
@@ -85,7 +93,7 @@ impl AttemptInFlight {
             let idle = attempt.tracker.timeouts().body_idle_within(left);
             (attempt.tracker, idle)
         });
-        (verdict, watched)
+        (verdict, watched, passed)
     }
 
     /// Handles a failure: records it, and judges the destination.
@@ -95,6 +103,9 @@ impl AttemptInFlight {
         }
         if let Some(admission) = self.admission.take() {
             admission.fail(failure, class);
+        }
+        if let Some(passed) = self.passed.take() {
+            passed.fail(&failure.diagnosis(), (class, failure.retry_after()));
         }
     }
 }
@@ -108,6 +119,9 @@ impl Drop for AttemptInFlight {
         }
     }
 }
+
+/// The parts of an attempt that wait for the end of the body.
+pub(super) type Delivered = (Option<PendingVerdict>, Option<Watched>, Option<Box<Passed>>);
 
 /// The record of an attempt whose body is still received, and how long the body may be silent.
 pub(super) type Watched = (Arc<Tracker>, Duration);
@@ -182,6 +196,16 @@ impl ActiveAttempt {
             keyed,
             is_safe: request.method().is_safe(),
         }
+    }
+
+    /// Follows a new answer to the question which attempts may follow this one.
+    pub(super) fn follow(&mut self, policy: &Attempts, follows: Follows) {
+        let timeouts::Span {
+            start, deadline, ..
+        } = self.span;
+        let left = deadline.saturating_duration_since(start);
+        self.span.follows = follows;
+        self.taken = policy.timeouts(left, follows.sent);
     }
 
     /// Records the response head.

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::admit::Passed;
 use super::attempt::Watched;
 use super::scope::Scope;
 use super::source::BodySource;
@@ -40,6 +41,8 @@ pin_project! {
         watch: Option<BodyWatch>,
         // Judged after the attempt has ended.
         verdict: Option<PendingVerdict>,
+        // The permit of the concurrency limit, to the last byte.
+        passed: Option<Box<Passed>>,
         alarm: Option<Pin<Box<Sleep>>>,
         // Dropped last: the call ends after its parts.
         scope: Option<Scope>,
@@ -76,6 +79,7 @@ impl<R> DriverBody<R> {
             source,
             watch: None,
             verdict: None,
+            passed: None,
             alarm: None,
             scope: None,
             effect,
@@ -84,13 +88,19 @@ impl<R> DriverBody<R> {
     }
 
     /// Receives the body as part of an attempt. The end of the body decides the verdict about the destination.
-    pub(super) fn belongs_to(&mut self, attempt: Option<Watched>, verdict: Option<PendingVerdict>) {
+    pub(super) fn belongs_to(
+        &mut self,
+        attempt: Option<Watched>,
+        verdict: Option<PendingVerdict>,
+        passed: Option<Box<Passed>>,
+    ) {
         self.watch = attempt.map(|(tracker, idle)| BodyWatch {
             tracker,
             idle,
             is_waited_for: false,
         });
         self.verdict = verdict;
+        self.passed = passed;
     }
 
     /// Records the body for the store while it is read. A body that is here is stored at once.
@@ -158,6 +168,7 @@ where
         let is_last = matches!(read, Some(Ok(_))) && this.source.is_end_stream();
         if is_last {
             reading.end_verdict(now);
+            *this.passed = None;
         }
         // After the last piece it does not matter how long the caller keeps the body.
         let read = match read {
@@ -175,6 +186,7 @@ where
             watch.tracker.finish_at(now);
         }
         *reading.verdict = None;
+        *this.passed = None;
         if let Some(scope) = reading.scope.take() {
             scope.end(now);
         }

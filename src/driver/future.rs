@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Response;
@@ -17,20 +16,20 @@ use super::attempt::AttemptInFlight;
 use super::body::DriverBody;
 use super::classify::Wanted;
 use super::drain::Drain;
+use super::exchange::{Ended, poll_exchange, poll_whole};
 use super::judge::NextStep;
 use super::later::Resend;
 use super::peek::{Peek, peeked};
+use super::round::Others;
 use super::run::Run;
 use super::service::HttpResponse;
 use super::source::BodySource;
 use super::substitute::{FallbackCall, served};
-use super::whole::{Whole, WholeBodyError};
+use super::whole::Whole;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
-use crate::hop::NoRetryReason;
-use crate::record::tracker;
 use crate::telemetry::Span;
 
 pin_project! {
@@ -38,8 +37,9 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit gets its permit
-    /// back. The budget gets its token back if the retry has not begun. The timeline says "cancelled".
+    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit and the
+    /// concurrency limit get their permits back. The rate limit gets back a slot that is not due. The budget gets its
+    /// token back if the retry has not begun. The timeline says "cancelled".
     #[must_use = "futures do nothing unless polled"]
     pub struct DriverFuture<N, R>
     where
@@ -49,6 +49,8 @@ pin_project! {
         flight: AttemptInFlight,
         #[pin]
         state: DriverState<N::Future, R>,
+        // In a box, so that a call without hedges has no room for them.
+        round: Others<N::Future, R>,
         #[pin]
         alarm: Option<Sleep>,
         later: N,
@@ -61,12 +63,16 @@ pin_project! {
     /// The state of the call.
     #[project = StateProjected]
     pub(super) enum DriverState<F, R> {
+        // The request waits for a permit or a slot.
+        Admit,
         // A policy rejected the request.
         Rejected { failure: Option<AttemptFailure> },
         // A stored response is served before the server is asked.
         Served { response: Option<Box<Response<DriverBody<R>>>> },
         // The request is being sent, or the driver waits for its response.
         Exchange { #[pin] inner: F },
+        // The first attempt has failed, and hedges are in flight.
+        Hedged,
         // The body is received as part of the attempt.
         Receive { #[pin] body: R, head: Option<Parts>, whole: Whole },
         // The beginning of the body is read, for a classifier.
@@ -91,6 +97,20 @@ impl<N: Resend, R> DriverFuture<N, R> {
         Self {
             flight,
             state: DriverState::Exchange { inner },
+            round: None,
+            alarm: None,
+            later,
+            run,
+        }
+    }
+
+    /// Creates the future of a first request that waits for a policy.
+    #[inline(always)]
+    pub(super) fn waiting(later: N, run: Run) -> Self {
+        Self {
+            flight: AttemptInFlight::default(),
+            state: DriverState::Admit,
+            round: None,
             alarm: None,
             later,
             run,
@@ -104,6 +124,7 @@ impl<N: Resend, R> DriverFuture<N, R> {
             state: DriverState::Served {
                 response: Some(Box::new(response)),
             },
+            round: None,
             alarm: None,
             later,
             run,
@@ -118,6 +139,7 @@ impl<N: Resend, R> DriverFuture<N, R> {
             state: DriverState::Rejected {
                 failure: Some(failure),
             },
+            round: None,
             alarm: None,
             later,
             run,
@@ -141,6 +163,7 @@ where
         let ended = loop {
             let mut turn = Polling {
                 flight: this.flight,
+                round: this.round,
                 alarm: Alarm(this.alarm.as_mut()),
                 later: this.later,
                 run: this.run,
@@ -166,21 +189,23 @@ where
         };
         drop(entered);
         drop(span);
+        *this.round = None;
         this.state.set(DriverState::Done);
         Poll::Ready(Err(this.run.finish(ended)))
     }
 }
 
 /// The parts of the future without its state.
-pub(super) struct Polling<'a, N> {
-    flight: &'a mut AttemptInFlight,
+pub(super) struct Polling<'a, N: Resend, R> {
+    pub(super) flight: &'a mut AttemptInFlight,
+    pub(super) round: &'a mut Others<N::Future, R>,
     pub(super) alarm: Alarm<'a>,
-    later: &'a mut N,
+    pub(super) later: &'a mut N,
     pub(super) run: &'a mut Run,
 }
 
-impl<N: Resend> Polling<'_, N> {
-    pub(super) fn step<R, P, E>(
+impl<N: Resend, R> Polling<'_, N, R> {
+    pub(super) fn step<P, E>(
         &mut self,
         mut state: Pin<&mut DriverState<N::Future, R>>,
         cx: &mut Context<'_>,
@@ -192,6 +217,7 @@ impl<N: Resend> Polling<'_, N> {
         R: Body<Error: Into<BoxError>>,
     {
         Poll::Ready(match state.as_mut().project() {
+            StateProjected::Admit => ready!(self.admitted(state.as_mut(), cx)),
             StateProjected::Rejected { failure } => match failure.take() {
                 Some(failure) => self
                     .run
@@ -200,28 +226,14 @@ impl<N: Resend> Polling<'_, N> {
             },
             StateProjected::Served { response } => ready!(served(response)),
             StateProjected::Exchange { inner } => {
-                match ready!(poll_exchange(
-                    inner,
-                    (self.flight, self.run),
-                    &mut self.alarm,
-                    cx
-                )) {
-                    Ok(response) => {
-                        let now = clock::now();
-                        self.head(response.into_response(), now, state.as_mut())
-                    }
-                    Err(Ended::Failed(failure)) => {
-                        // The inner future is dropped before an observer is notified of the end.
-                        state.set(DriverState::Done);
-                        self.failed(failure)
-                    }
-                    Err(Ended::Expired(failure)) => {
-                        // The breaker judges the attempt by the time it had.
-                        *self.flight = AttemptInFlight::default();
-                        NextStep::Fail(failure)
-                    }
+                let parts = (&*self.flight, &*self.run);
+                match poll_exchange(inner, parts, &mut self.alarm, cx) {
+                    Poll::Ready(ended) => self.ended(ended, state),
+                    Poll::Pending if self.run.hedges.is_none() => return Poll::Pending,
+                    Poll::Pending => ready!(self.beside(state, cx)),
                 }
             }
+            StateProjected::Hedged => ready!(self.beside(state, cx)),
             StateProjected::Receive { body, head, whole } => {
                 let parts = (&*self.flight, &*self.run);
                 let received = ready!(poll_whole((body, whole), parts, &mut self.alarm, cx));
@@ -265,9 +277,38 @@ impl<N: Resend> Polling<'_, N> {
         })
     }
 
+    /// Handles the end of the first exchange.
+    #[inline]
+    fn ended<P>(
+        &mut self,
+        ended: Result<P, Ended>,
+        mut state: Pin<&mut DriverState<N::Future, R>>,
+    ) -> NextStep<R>
+    where
+        P: HttpResponse<Body = R>,
+        R: Body<Error: Into<BoxError>>,
+    {
+        if self.round.is_some() {
+            return self.ended_among(None, ended, state);
+        }
+        match ended {
+            Ok(response) => self.head(response.into_response(), clock::now(), state),
+            Err(Ended::Failed(failure)) => {
+                // The inner future is dropped before an observer is notified of the end.
+                state.set(DriverState::Done);
+                self.failed(failure)
+            }
+            Err(Ended::Expired(failure)) => {
+                // The breaker judges the attempt by the time it had.
+                *self.flight = AttemptInFlight::default();
+                NextStep::Fail(failure)
+            }
+        }
+    }
+
     /// Handles the response head.
     #[inline]
-    fn head<R>(
+    pub(super) fn head(
         &mut self,
         response: Response<R>,
         now: Instant,
@@ -283,11 +324,7 @@ impl<N: Resend> Polling<'_, N> {
                     .run
                     .on_response((self.flight, now), response, self.later);
             }
-            Wanted::Whole(most_bytes) => {
-                let (head, body) = response.into_parts();
-                let (head, whole) = (Some(head), Whole::new(most_bytes));
-                state.set(DriverState::Receive { body, head, whole });
-            }
+            Wanted::Whole(most_bytes) => self.receive(response, most_bytes, state),
             Wanted::Beginning(until) => {
                 let peek = Some(Box::new(Peek::new(response, until)));
                 state.set(DriverState::Peek { peek });
@@ -296,127 +333,25 @@ impl<N: Resend> Polling<'_, N> {
         NextStep::Again
     }
 
-    fn failed<R>(&mut self, failure: AttemptFailure) -> NextStep<R>
+    /// Receives the body as part of the attempt.
+    pub(super) fn receive(
+        &self,
+        response: Response<R>,
+        most_bytes: usize,
+        mut state: Pin<&mut DriverState<N::Future, R>>,
+    ) {
+        self.run.first_responded();
+        let (head, body) = response.into_parts();
+        let (head, whole) = (Some(head), Whole::new(most_bytes));
+        state.set(DriverState::Receive { body, head, whole });
+    }
+
+    pub(super) fn failed(&mut self, failure: AttemptFailure) -> NextStep<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
         let flight = std::mem::take(self.flight);
         self.run.failed(flight, failure, self.later)
-    }
-
-    /// Sends the next request once the inner service is ready for it.
-    fn ready<R>(
-        &mut self,
-        state: Pin<&mut DriverState<N::Future, R>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<NextStep<R>>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        match self.later.poll_ready(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(self.run.unready(error)),
-            Poll::Pending => {
-                let Some(end) = self.run.end_at() else {
-                    return Poll::Pending;
-                };
-                ready!(self.alarm.poll_until(end, cx));
-                return Poll::Ready(self.run.out_of_time());
-            }
-        }
-        Poll::Ready(self.send_again(state))
-    }
-
-    /// Sends the next request if the policies permit it.
-    fn send_again<R>(&mut self, mut state: Pin<&mut DriverState<N::Future, R>>) -> NextStep<R>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        let Some(mut request) = self.run.again(self.later) else {
-            return self.run.end(NoRetryReason::BodyNotReplayable);
-        };
-        let is_replayable = self.later.is_replayable();
-        let flight = match self.run.admit(&mut request, is_replayable) {
-            Ok(flight) => flight,
-            Err(failure) => return self.failed(failure),
-        };
-        match flight.within(|| self.later.send(request)) {
-            Some(inner) => {
-                *self.flight = flight;
-                state.set(DriverState::Exchange { inner });
-                NextStep::Again
-            }
-            None => self.run.end(NoRetryReason::BodyNotReplayable),
-        }
-    }
-}
-
-/// How an exchange ended without a response.
-enum Ended {
-    Failed(AttemptFailure),
-    /// The deadline of the call passed, and the attempt is not one of this driver's.
-    Expired(AttemptFailure),
-}
-
-/// Polls the inner service under the timeouts of the attempt, or of the call.
-fn poll_exchange<F, P, E>(
-    inner: Pin<&mut F>,
-    (flight, run): (&AttemptInFlight, &Run),
-    alarm: &mut Alarm<'_>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<P, Ended>>
-where
-    F: Future<Output = Result<P, E>>,
-    E: Into<BoxError>,
-{
-    let span = flight.live_span();
-    let _entered = span.as_ref().map(Span::enter);
-    let mut polled = Poll::Pending;
-    match flight.tracker() {
-        Some(tracker) => tracker::sync_scope(Arc::clone(tracker), || polled = inner.poll(cx)),
-        None => polled = inner.poll(cx),
-    }
-    if let Poll::Ready(ended) = polled {
-        let failed = |error: E| Ended::Failed(run.diagnose_in(flight, error.into()));
-        return Poll::Ready(ended.map_err(failed));
-    }
-    if let Some(attempt) = &flight.attempt {
-        let which = ready!(attempt.poll_timeout(alarm, cx));
-        return Poll::Ready(Err(Ended::Failed(attempt.expire(which))));
-    }
-    match run.deadline() {
-        Some(deadline) => {
-            ready!(alarm.poll_until(deadline, cx));
-            Poll::Ready(Err(Ended::Expired(run.expire())))
-        }
-        None => Poll::Pending,
-    }
-}
-
-/// Polls a body that is received in the attempt, under its timeouts.
-fn poll_whole<R>(
-    (body, whole): (Pin<&mut R>, &mut Whole),
-    (flight, run): (&AttemptInFlight, &Run),
-    alarm: &mut Alarm<'_>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), AttemptFailure>>
-where
-    R: Body<Error: Into<BoxError>>,
-{
-    let Some(attempt) = &flight.attempt else {
-        return Poll::Pending;
-    };
-    let span = flight.live_span();
-    let _entered = span.as_ref().map(Span::enter);
-    match whole.poll(body, attempt, cx) {
-        Poll::Ready(ended) => Poll::Ready(ended.map_err(|broken| match broken {
-            WholeBodyError::Ours(failure) => failure,
-            WholeBodyError::Foreign(error) => run.diagnose_in(flight, error),
-        })),
-        Poll::Pending => {
-            let which = ready!(attempt.poll_timeout(alarm, cx));
-            Poll::Ready(Err(attempt.expire(which)))
-        }
     }
 }
 

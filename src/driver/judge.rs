@@ -22,13 +22,13 @@ use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
 use crate::hop::{
-    Diagnosis, Effect, Hop, Keyed, Kind, NoRetryReason, Outcome, Policy, TimelineEventKind,
-    effect_of_response, is_failure,
+    Diagnosis, Effect, FailureClass, Hop, Keyed, Kind, NoRetryReason, Outcome, Policy,
+    TimelineEventKind, effect_of_response, is_failure,
 };
 use crate::options::Unmet;
 use crate::policy::Classified;
 use crate::policy::idempotency::is_replayed;
-use crate::policy::retry::failed;
+use crate::policy::retry::{failed, may_pass};
 use crate::timeline::Timeline;
 
 /// The next step after an attempt.
@@ -62,7 +62,7 @@ impl SeenEffects {
     };
 
     /// Adds the effect that an attempt may have had. Returns the effect of the attempts before it in this leg.
-    fn attempt(&mut self, effect: Effect) -> Effect {
+    pub(super) fn attempt(&mut self, effect: Effect) -> Effect {
         self.all = self.all.max(effect);
         let leg = self.leg.max(effect);
         std::mem::replace(&mut self.leg, leg)
@@ -86,17 +86,32 @@ impl Run {
             return self.failed(flight, failure, later);
         }
         let classified = self.classify_response(flight, &response, later);
+        self.answered_as((flight, now), (response, classified), later)
+    }
+
+    /// Handles a response that was classified. Returns the next step.
+    pub(super) fn answered_as<N, R>(
+        &mut self,
+        (flight, now): (&mut AttemptInFlight, Instant),
+        (response, classified): (Response<BodySource<R>>, Classified),
+        later: &mut N,
+    ) -> NextStep<R>
+    where
+        N: Resend,
+        R: Body<Error: Into<BoxError>>,
+    {
+        self.settle_hedges(&response, classified);
         if self.endpoints.is_some() {
             let judged = || self.call.judged(response.status());
             let failed = classified.failed.or_else(judged);
             self.record_endpoint(failed.as_ref(), now);
         }
-        let (verdict, watched) = flight.deliver(&response, (classified, now));
+        let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
         let (head, source) = response.into_parts();
         let retry = self.retry_response((&head, classified), later);
         let effect = self.effect_of(&head, classified.failed);
         let mut body = DriverBody::new(source, effect, Timeline(self.call.clone()));
-        body.belongs_to(watched, verdict);
+        body.belongs_to(watched, verdict, passed);
         if let Some(until) = retry {
             self.call.saw(self.seen.all);
             self.last = Some(Box::new(Last::Head(head)));
@@ -120,6 +135,66 @@ impl Run {
                 NextStep::Drain(body, until.min(self.call.deadline()))
             }
             Lead::Rejected(error) => NextStep::Fail(error),
+        }
+    }
+
+    /// Returns how a response failed, if it may pass: then the attempts beside it go on.
+    pub(super) fn may_pass_response<R>(
+        &self,
+        response: &Response<R>,
+        classified: Classified,
+    ) -> Option<Diagnosis> {
+        let (status, headers) = (response.status(), response.headers());
+        let by_status = || {
+            let judged = self.call.judged(status);
+            judged.or_else(|| Diagnosis::status(status, headers, Keyed::No))
+        };
+        let failed = classified.failed.or_else(by_status)?;
+        let retry = self.policies.retry.as_deref();
+        let seen = (Some(headers), classified.class);
+        may_pass(retry, &self.call, &failed, seen).then_some(failed)
+    }
+
+    /// Returns whether a failure may pass: then the attempts beside it go on. A rejection by a policy below sent
+    /// nothing, so they go on, too.
+    pub(super) fn may_pass_failure(
+        &self,
+        failure: &AttemptFailure,
+        class: Option<FailureClass>,
+    ) -> bool {
+        let failed = failure.diagnosis();
+        let is_rejection = failure.rejected_by().is_some() && failed.effect.is_none();
+        let retry = self.policies.retry.as_deref();
+        is_rejection || may_pass(retry, &self.call, &failed, (None, class))
+    }
+
+    /// Sets a failed response aside, because other attempts are in flight. Returns its body, which is read to its end.
+    pub(super) fn set_aside<R>(
+        &mut self,
+        (flight, now): (&mut AttemptInFlight, Instant),
+        response: Response<BodySource<R>>,
+        (classified, failed): (Classified, Diagnosis),
+    ) -> DriverBody<R>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
+        self.end_beside(failed.effect);
+        let timeline = Timeline(self.call.clone());
+        let mut body = DriverBody::new(response.into_body(), failed.effect, timeline);
+        body.belongs_to(watched, verdict, passed);
+        body
+    }
+
+    /// Calls the classifier for an attempt without a response. It does not see rejections by a policy.
+    pub(super) fn class_of_failure<N: Resend>(
+        &self,
+        failure: &AttemptFailure,
+        later: &mut N,
+    ) -> Option<FailureClass> {
+        match failure.rejected_by() {
+            None => self.classify_failure(failure.diagnosis(), later),
+            Some(_) => None,
         }
     }
 
@@ -179,8 +254,9 @@ impl Run {
         // the whole attempt.
         let since = self.call.effect_since(self.from);
         let before = self.seen.attempt(judged.effect.max(since)).max(since);
+        let own = policy.hint(head);
         let hint = Hint {
-            wait: policy.hint(head),
+            wait: (self.hedges.as_ref()).map_or(own, |hedges| hedges.hint_of_round(own)),
             by_server: true,
         };
         let headers = Some(&head.headers);
@@ -229,13 +305,24 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
+        let class = self.class_of_failure(&failure, later);
+        self.failed_as(flight, (failure, class), later)
+    }
+
+    /// Handles a failed attempt that was classified. Returns the next step.
+    pub(super) fn failed_as<N, R>(
+        &mut self,
+        flight: AttemptInFlight,
+        (failure, class): (AttemptFailure, Option<FailureClass>),
+        later: &mut N,
+    ) -> NextStep<R>
+    where
+        N: Resend,
+        R: Body<Error: Into<BoxError>>,
+    {
         let own = failure.diagnosis();
-        // The user's classifier does not see rejections by a policy.
-        let class = match failure.rejected_by() {
-            None => self.classify_failure(own, later),
-            Some(_) => None,
-        };
         flight.fail(&failure, class);
+        self.end_alone(true);
         self.record_endpoint(Some(&own), clock::now());
         let may_retry = || self.turn.as_ref().is_some_and(RetryLoop::may_retry);
         if failure.rejected_by() == Some(Policy::Breaker)
@@ -253,7 +340,14 @@ impl Run {
             return NextStep::Fail(failure);
         };
         // These policies are above the wire and sent nothing. A stack below may have sent an earlier leg.
-        let local = |policy: &Policy| matches!(policy, Policy::Breaker | Policy::Deadline);
+        let local = |policy: &Policy| match policy {
+            Policy::Deadline
+            | Policy::Throttle
+            | Policy::Breaker
+            | Policy::Concurrency
+            | Policy::RateLimit => true,
+            Policy::Idempotency | Policy::Redirect => false,
+        };
         if let Some(policy) = failure.rejected_by().filter(local)
             && own.effect.is_none()
             && turn.rejected(&self.call)
@@ -266,9 +360,12 @@ impl Run {
         }
         turn.end(&self.call, !own.effect.is_none());
         let before = self.seen.attempt(own.effect);
+        let own_hint = failure.retry_after();
+        let of_round = self.hedges.as_ref();
+        let of_round = of_round.and_then(|hedges| hedges.hint_of_round(None));
         let hint = Hint {
-            wait: failure.retry_after(),
-            by_server: false,
+            wait: own_hint.max(of_round),
+            by_server: of_round.is_some(),
         };
         let next = self.next_endpoint(own.effect.max(before), later);
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());

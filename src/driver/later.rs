@@ -50,6 +50,15 @@ pub trait Resend {
 
     /// Sends a request through a ready service.
     fn send(&mut self, request: Request<Self::Body>) -> Option<Self::Future>;
+
+    /// Keeps a request that waits for a policy, until [`send_held`](Self::send_held).
+    fn hold(&mut self, request: Request<Self::Body>);
+
+    /// Returns the request that waits.
+    fn held(&mut self) -> Option<&mut Request<Self::Body>>;
+
+    /// Sends the request that waits, through the service that was ready for it.
+    fn send_held(&mut self) -> Option<Self::Future>;
 }
 
 /// Sends nothing after the first request.
@@ -87,6 +96,16 @@ impl<B, F> Resend for Once<B, F> {
     fn send(&mut self, _request: Request<B>) -> Option<F> {
         None
     }
+
+    fn hold(&mut self, _request: Request<B>) {}
+
+    fn held(&mut self) -> Option<&mut Request<B>> {
+        None
+    }
+
+    fn send_held(&mut self) -> Option<F> {
+        None
+    }
 }
 
 /// Sends the kept request through a clone of the service. It is empty if no request may follow.
@@ -96,7 +115,15 @@ impl<B, F> Resend for Once<B, F> {
 )]
 pub struct Later<S, B, C> {
     pub(super) kept: Option<KeptRequest<S, B>>,
+    pub(super) held: Option<Box<Held<S, B>>>,
     pub(super) cloner: C,
+}
+
+/// A request that waits for a policy.
+pub(crate) struct Held<S, B> {
+    pub(super) request: Request<B>,
+    /// The service that was polled ready for it; `None` if that is the kept one.
+    pub(super) service: Option<S>,
 }
 
 /// The request and the service for later attempts.
@@ -141,6 +168,29 @@ where
         let kept = self.kept.as_mut()?;
         Some(kept.service.call(request))
     }
+
+    fn hold(&mut self, request: Request<B>) {
+        let service = None;
+        self.held = Some(Box::new(Held { request, service }));
+    }
+
+    fn held(&mut self) -> Option<&mut Request<B>> {
+        self.held.as_mut().map(|held| &mut held.request)
+    }
+
+    fn send_held(&mut self) -> Option<S::Future> {
+        let Held { request, service } = *self.held.take()?;
+        match service {
+            Some(mut ready) => Some(ready.call(request)),
+            None => self.send(request),
+        }
+    }
+}
+
+impl<S, B> fmt::Debug for Held<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
 }
 
 impl<S, B> fmt::Debug for KeptRequest<S, B> {
@@ -153,6 +203,7 @@ impl<S, B, C> fmt::Debug for Later<S, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Later")
             .field("kept", &self.kept.is_some())
+            .field("held", &self.held.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,8 @@
 //! ```text
 //! call:      begin: deadline, key
 //!   leg:       redirect decides the next one
-//!     attempt:   admit (breaker) → exchange, one timer → judge (breaker, budget)
-//!                → retry decides: done, wait, again
+//!     attempt:   admit (throttle, breaker, concurrency, rate limit) → exchange, one timer → judge (breaker, budget)
+//!                → hedge or retry decides: done, wait, again
 //!   body:      received under its timeouts; the verdict settles at its last byte
 //! end:       one diagnosis, one effect, one timeline; a stale response or a fallback may stand in for a failure
 //! ```
@@ -13,6 +13,7 @@
 //! response. A driver with [`Now`] sends once, and its service need not be `Clone`. A driver with [`Again`] may send
 //! again, so its service is [`Clone`].
 
+mod admit;
 mod alarm;
 mod attempt;
 mod body;
@@ -20,7 +21,10 @@ mod choice;
 mod classify;
 mod drain;
 mod endpoints;
+mod exchange;
 mod future;
+mod hedges;
+mod hedging;
 mod judge;
 mod later;
 mod legs;
@@ -28,7 +32,9 @@ mod peek;
 mod policies;
 mod recent;
 mod refresh;
+mod resume;
 mod retry_loop;
+mod round;
 mod run;
 mod scope;
 mod service;
@@ -44,8 +50,9 @@ pub use self::later::{Again, Now, Once};
 pub use self::refresh::RefreshFuture;
 pub use self::service::{Driver, HttpResponse};
 
+pub(crate) use self::admit::Passed;
 pub(crate) use self::choice::Live;
-pub(crate) use self::policies::{Attempts, Deadline, Policies};
+pub(crate) use self::policies::{Attempts, Deadline, Hedging, Policies};
 #[cfg(feature = "client")]
 pub(crate) use self::refresh::refresh;
 pub(crate) use self::retry_loop::{Hint, RetryLoop};

@@ -5,10 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::Observer;
+use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::endpoints::Endpoints;
 use crate::policy::idempotency::IdempotencyConfig;
+use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
-use crate::policy::{Classifier, breaker, fallback, retry, stale};
+use crate::policy::throttle::ThrottleConfig;
+use crate::policy::{
+    Classifier, breaker, concurrency, fallback, hedge, rate_limit, retry, stale, throttle,
+};
 use crate::telemetry::{Maker, Propagator};
 use crate::timeout::Timeouts;
 
@@ -29,8 +34,17 @@ pub(crate) struct Policies {
     pub(crate) redirect: Option<Arc<RedirectConfig>>,
     /// Over the attempts: from here down, a request may be sent more than once.
     pub(crate) retry: Option<Arc<retry::RetryPolicy>>,
+    /// Beside the retry: it sends an attempt before the one in flight has ended, out of the same budget.
+    pub(crate) hedge: Option<Hedging>,
+    /// Under the retry: it counts each attempt. Over the breaker: an attempt that it rejects says nothing about the
+    /// destination.
+    pub(crate) throttle: Option<throttle::Policy>,
     /// Under the retry: it judges each attempt, and a rejection costs no time.
     pub(crate) breaker: Option<breaker::CircuitBreakers>,
+    /// Under the breaker: a call that an open circuit rejects does not wait in the queue.
+    pub(crate) concurrency: Option<concurrency::Policy>,
+    /// Under the concurrency limit: a slot is not lost in a queue.
+    pub(crate) rate_limit: Option<rate_limit::Policy>,
     /// Next to the wire: its timeouts and its record are those of one attempt.
     pub(crate) attempt: Option<Attempts>,
     /// The user's classifier of attempts, for retry and breaker alike.
@@ -45,6 +59,23 @@ pub(crate) struct Deadline {
     pub(crate) limit: Duration,
     pub(crate) observer: Option<Observer>,
     pub(crate) maker: Maker,
+}
+
+/// The hedges of calls, and the budgets that they use if the driver has no retries.
+#[derive(Clone)]
+pub(crate) struct Hedging {
+    pub(crate) policy: Arc<hedge::HedgePolicy>,
+    pub(crate) budgets: retry::Budgets,
+}
+
+impl Hedging {
+    /// Returns the same hedges under another config.
+    pub(crate) fn under(&self, config: hedge::HedgeConfig) -> Self {
+        Self {
+            policy: Arc::new(self.policy.under(config)),
+            budgets: self.budgets.clone(),
+        }
+    }
 }
 
 /// The timeouts of attempts, and the propagator of their context.
@@ -106,7 +137,32 @@ impl Policies {
         self.classifier.as_ref()
     }
 
-    /// Returns whether inner layers have to find the call of this driver. A breaker alone does not share its call.
+    /// Returns these policies with the load bounded as this config says. A part that is missing is off.
+    pub(crate) fn loaded(
+        self,
+        throttle: Option<&ThrottleConfig>,
+        concurrency: Option<&ConcurrencyConfig>,
+        rate_limit: Option<&RateLimitConfig>,
+    ) -> Self {
+        let throttle = throttle.filter(|config| config.get_enabled());
+        let concurrency = concurrency.filter(|config| config.get_enabled());
+        let rate_limit = rate_limit.filter(|config| config.get_enabled());
+        Self {
+            throttle: throttle.and_then(|config| Some(self.throttle.as_ref()?.under(config))),
+            concurrency: concurrency
+                .and_then(|config| Some(self.concurrency.as_ref()?.under(config))),
+            rate_limit: rate_limit.and_then(|config| Some(self.rate_limit.as_ref()?.under(config))),
+            ..self
+        }
+    }
+
+    /// Returns whether a policy bounds the load of destinations.
+    pub(crate) fn bounds_load(&self) -> bool {
+        self.throttle.is_some() || self.concurrency.is_some() || self.rate_limit.is_some()
+    }
+
+    /// Returns whether inner layers have to find the call of this driver. A breaker or a throttle alone does not share
+    /// its call.
     pub(super) fn shares_call(&self) -> bool {
         let is_wanted = self.deadline.is_some()
             || self.fallback.is_some()
@@ -114,6 +170,10 @@ impl Policies {
             || self.idempotency.is_some()
             || self.redirect.is_some()
             || self.retry.is_some()
+            || self.hedge.is_some()
+            // A wait is part of the call.
+            || self.concurrency.is_some()
+            || self.rate_limit.is_some()
             || self.attempt.is_some();
         is_wanted && !self.is_at_wire
     }

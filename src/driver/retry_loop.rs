@@ -22,6 +22,8 @@ pub(crate) struct RetryLoop {
     previous: Option<Duration>,
     /// Whether this driver has retried, in this leg or one before it.
     has_retried: bool,
+    /// The attempts in flight, besides the one that is asked about.
+    beside: u32,
     /// Whether the next attempt goes to a place that the call has not tried: it waits for nothing.
     pub(super) goes_elsewhere: bool,
 }
@@ -67,8 +69,34 @@ impl RetryLoop {
             due: now,
             previous: None,
             has_retried,
+            beside: 0,
             goes_elsewhere: false,
         }
+    }
+
+    /// Returns why this driver sends nothing again; `None` if it may.
+    pub(crate) fn off(&self) -> Option<&NoRetryReason> {
+        self.left.off.as_ref()
+    }
+
+    /// Returns how many attempts ended after they were sent, and how many may be sent.
+    pub(crate) fn sent(&self) -> (u32, u32) {
+        (self.left.sent, self.left.most)
+    }
+
+    pub(crate) fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
+
+    /// Sets how many attempts are in flight besides the one that is asked about.
+    pub(crate) fn set_beside(&mut self, beside: u32) {
+        self.beside = beside;
+    }
+
+    /// Records that an attempt ended beside others, sent or provably not sent.
+    pub(crate) fn end_beside(&mut self, call: &Call, is_sent: bool) {
+        self.left.count(is_sent);
+        self.account.count(call);
     }
 
     /// Returns which attempts may follow the next one, by the facts that do not change in between: switches, counts,
@@ -85,7 +113,7 @@ impl RetryLoop {
             ..
         } = self.left;
         Some(Follows {
-            sent: may_send_twice && sent.saturating_add(1) < most,
+            sent: may_send_twice && sent.saturating_add(1 + self.beside) < most,
             unsent: unsent.saturating_add(1) < most_unsent,
         })
     }
@@ -118,11 +146,7 @@ impl RetryLoop {
 
     /// Records that an attempt ended, sent or provably not sent.
     pub(crate) fn end(&mut self, call: &Call, is_sent: bool) {
-        let count = match is_sent {
-            true => &mut self.left.sent,
-            false => &mut self.left.unsent,
-        };
-        *count = count.saturating_add(1);
+        self.left.count(is_sent);
         self.account.end(call);
     }
 

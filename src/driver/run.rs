@@ -6,9 +6,11 @@ use http::response::Parts;
 use http::{Request, Uri};
 use tokio::time::Instant;
 
-use super::attempt::{ActiveAttempt, AttemptInFlight};
+use super::admit::{Entry, Passed};
+use super::attempt::AttemptInFlight;
 use super::choice::{Chosen, Elsewhere, of_leg};
 use super::drain::DrainedBody;
+use super::hedges::Hedges;
 use super::judge::SeenEffects;
 use super::later::Resend;
 use super::legs::Legs;
@@ -22,11 +24,10 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Kind, Policy};
+use crate::hop::Diagnosis;
 use crate::policy::breaker::SharedCircuit;
 use crate::policy::endpoints::EndpointChoice;
 use crate::policy::stale::StoreUse;
-use crate::redact::redacted;
 use crate::telemetry::{Span, call_span};
 use crate::timeout::TimeoutKind;
 
@@ -38,8 +39,12 @@ pub(super) struct Run {
     /// Whether inner layers can find the call.
     pub(super) is_shared: bool,
     pub(super) turn: Option<RetryLoop>,
+    /// In a box, so that a driver without hedges has no room for them.
+    pub(super) hedges: Option<Box<Hedges>>,
     /// The circuit of a new leg, until its first attempt is admitted.
-    circuit: Option<Arc<SharedCircuit>>,
+    pub(super) circuit: Option<Arc<SharedCircuit>>,
+    /// The parts that a request holds while it waits for a permit or a slot.
+    pub(super) waiting: Option<Box<Passed>>,
     pub(super) legs: Option<Legs>,
     /// The endpoints of a call to a logical name.
     pub(super) endpoints: Option<Box<EndpointChoice>>,
@@ -97,7 +102,7 @@ impl Run {
         &mut self,
         request: &mut Request<B>,
         keep: impl FnOnce(&Self, &mut Request<B>) -> bool,
-    ) -> Result<AttemptInFlight, AttemptFailure> {
+    ) -> Result<Entry, AttemptFailure> {
         let span = self.live_span();
         let entered = span.as_ref().map(Span::enter);
         if let Some(endpoints) = self.policies.endpoints.clone() {
@@ -119,7 +124,7 @@ impl Run {
         drop(entered);
         let is_replayable = keep(self, request);
         let _entered = span.as_ref().map(Span::enter);
-        self.admit(request, is_replayable)
+        self.admit_first(request, is_replayable)
     }
 
     /// Joins the call of a driver around this one, or begins one without a deadline of its own.
@@ -145,7 +150,9 @@ impl Run {
             elsewhere: None,
             call,
             turn: None,
+            hedges: None,
             circuit: None,
+            waiting: None,
             legs: None,
             endpoints: None,
             last: None,
@@ -185,6 +192,11 @@ impl Run {
             self.turn = Some(RetryLoop::new(policy, call, (budget, now), destination));
         }
         self.circuit = circuit;
+        if let Some(hedging) = &self.policies.hedge {
+            let (_, uri, _) = head;
+            let before = (self.turn.is_some(), self.hedges.take());
+            self.hedges = Some(Hedges::new(hedging, (&self.call, uri, now), before));
+        }
     }
 
     /// Returns the span to enter while the call is polled, if it has a subscriber.
@@ -200,53 +212,32 @@ impl Run {
     /// Returns whether another request may follow the first one.
     pub(super) fn may_send_again(&self) -> bool {
         self.legs.is_some()
+            || self.hedges.is_some()
             || self.endpoints.is_some()
             || self.turn.as_ref().is_some_and(RetryLoop::may_retry)
     }
 
-    /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
+    /// Admits a request while no other one is in flight.
     ///
     /// # Errors
     ///
     /// Fails with the rejection of a policy: nothing was sent.
-    pub(super) fn admit<B>(
+    pub(super) fn admit_first<B>(
         &mut self,
         request: &mut Request<B>,
         is_replayable: bool,
-    ) -> Result<AttemptInFlight, AttemptFailure> {
-        let Policies {
-            breaker, attempt, ..
-        } = &*self.policies;
-        let now = clock::now();
-        if attempt.is_some() && self.call.deadline() <= now {
-            let diagnosis = Diagnosis {
-                timeout_kind: Some(TimeoutKind::Deadline),
-                ..Diagnosis::refusal(Kind::Timeout)
-            };
-            return Err(Error::refused(Policy::Deadline, diagnosis).into());
+    ) -> Result<Entry, AttemptFailure> {
+        if let Some(hedges) = &mut self.hedges {
+            hedges.begin(self.call.attempt_count(), clock::now());
+            if let Some(turn) = &mut self.turn {
+                turn.set_beside(0);
+            }
         }
-        if attempt.is_some()
-            && let Some(unmet) = self.call.unmet(request, true)
-        {
-            return Err(Error::from(unmet).into());
-        }
-        let admission = match breaker {
-            Some(breaker) => breaker.admit((request, self.circuit.take()), &self.call, now)?,
-            None => None,
-        };
-        let follows = self.follows(request, is_replayable);
-        let attempt = attempt.as_ref();
-        let begin = |policy| ActiveAttempt::begin(policy, (&self.call, follows), request, now);
-        let attempt = attempt.map(begin);
-        if let Some(attempt) = attempt.as_ref().filter(|_| self.endpoints.is_some()) {
-            let url = redacted(request.uri());
-            attempt.tracker.facts(|facts| facts.url = Some(url));
-        }
-        Ok(AttemptInFlight { admission, attempt })
+        self.admit(request, is_replayable)
     }
 
     /// Returns whether another attempt may follow this one, and records it for the inner layers.
-    fn follows<B>(&self, request: &Request<B>, is_replayable: bool) -> Follows {
+    pub(super) fn follows<B>(&self, request: &Request<B>, is_replayable: bool) -> Follows {
         let call = &self.call;
         let own = self.turn.as_ref().and_then(|turn| {
             let is_permitted =
@@ -273,14 +264,25 @@ impl Run {
 
     /// Returns the request of the next attempt.
     pub(super) fn again<N: Resend>(&mut self, later: &mut N) -> Option<Request<N::Body>> {
-        let mut request = later.again()?;
-        if self.is_shared {
-            request.extensions_mut().insert(self.call.clone());
-        }
+        let request = self.again_beside(later)?;
         if let Some(turn) = self.turn.as_mut().filter(|_| self.last.is_some()) {
             turn.begin(&self.call);
         }
         Some(request)
+    }
+
+    /// Returns the request of an attempt beside the one in flight.
+    pub(super) fn again_beside<N: Resend>(&self, later: &mut N) -> Option<Request<N::Body>> {
+        let mut request = later.again()?;
+        if self.is_shared {
+            request.extensions_mut().insert(self.call.clone());
+        }
+        Some(request)
+    }
+
+    /// Returns which attempts may follow those in flight, now that there are more of them.
+    pub(super) fn follows_beside(&self) -> Option<Follows> {
+        self.turn.as_ref().and_then(|turn| turn.follows(true))
     }
 
     /// Diagnoses a failure of the inner service, outside of an attempt of this driver.
@@ -317,6 +319,7 @@ impl Run {
     pub(super) fn finish(&mut self, failure: AttemptFailure) -> Error {
         // Dropped before the observer is notified of the end of the call.
         self.turn = None;
+        self.hedges = None;
         self.last = None;
         match self.scope.take() {
             Some(scope) => scope.fail(failure, self.seen.all),

@@ -9,9 +9,10 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::DriverBody;
+use super::admit::Entry;
 use super::choice::{Choice, Live};
 use super::future::DriverFuture;
-use super::later::{Again, KeptRequest, Later, Now, Once, Resend};
+use super::later::{Again, Held, KeptRequest, Later, Now, Once, Resend};
 use super::policies::Policies;
 use super::run::Run;
 use crate::box_error::BoxError;
@@ -93,7 +94,9 @@ where
             return DriverFuture::served(response, Once::new(), run);
         }
         let flight = match run.begin(&mut request, |_, _| false) {
-            Ok(flight) => flight,
+            Ok(Entry::Go(flight)) => flight,
+            // No layer of this kind has a policy that waits.
+            Ok(Entry::Wait) => return DriverFuture::waiting(Once::new(), run),
             Err(failure) => return DriverFuture::rejected(failure, Once::new(), run),
         };
         let spans = (run.live_span(), flight.live_span());
@@ -122,6 +125,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut later = Later {
             kept: None,
+            held: None,
             cloner: self.resend.0.clone(),
         };
         let mut run = Run::of(self.choice.of(&request), &mut request);
@@ -136,7 +140,17 @@ where
             later.is_replayable()
         });
         let flight = match begun {
-            Ok(flight) => flight,
+            Ok(Entry::Go(flight)) => flight,
+            Ok(Entry::Wait) => {
+                // The service that was polled ready waits with its request.
+                let next = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, next);
+                later.held = Some(Box::new(Held {
+                    request,
+                    service: Some(ready),
+                }));
+                return DriverFuture::waiting(later, run);
+            }
             Err(failure) => return DriverFuture::rejected(failure, later, run),
         };
         // The service that was polled ready sends this request. A clone of it sends those that may follow.

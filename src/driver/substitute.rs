@@ -289,10 +289,10 @@ impl<R> FallbackCall<R> {
     }
 }
 
-impl<N: Resend> Polling<'_, N> {
+impl<N: Resend, R> Polling<'_, N, R> {
     /// Takes the next step of the call. A response may stand in for a failure.
     #[inline]
-    pub(super) fn step_or_substitute<R, P, E>(
+    pub(super) fn step_or_substitute<P, E>(
         &mut self,
         mut state: Pin<&mut DriverState<N::Future, R>>,
         cx: &mut Context<'_>,
@@ -315,7 +315,7 @@ impl<N: Resend> Polling<'_, N> {
     }
 
     /// Polls the fallback, until the deadline of the call.
-    pub(super) fn fallback<R>(
+    pub(super) fn fallback(
         &mut self,
         fallback: &mut FallbackCall<R>,
         cx: &mut Context<'_>,

@@ -11,7 +11,6 @@ use crate::hop::Kind;
 pub(crate) struct ReasonText(Cow<'static, str>);
 
 impl ReasonText {
-    #[cfg(feature = "client")]
     pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
         Self(text.into())
     }

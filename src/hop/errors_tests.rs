@@ -58,6 +58,9 @@ fn every_entry_has_the_effect_and_an_action() {
 fn every_rejection_has_an_entry() {
     for kind in [
         Kind::CircuitOpen,
+        Kind::ClientThrottled,
+        Kind::ConcurrencyLimit,
+        Kind::RateLimit,
         Kind::KeyExpired,
         Kind::RedirectLoop,
         Kind::TooManyRedirects,

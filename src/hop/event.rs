@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::{Effect, Fault, Outcome, Policy};
+use super::{Effect, Fault, NoHedgeReason, Outcome, Policy};
 
 /// An event between two attempts of a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +49,22 @@ pub enum TimelineEventKind {
         /// The number of the try, counted from 1.
         number: u32,
     },
+    /// The call waited for a policy before it was sent.
+    Queued {
+        /// The concurrency limit or the rate limit.
+        policy: Policy,
+        /// The length of the wait.
+        wait: Duration,
+    },
     /// A policy rejected the call.
     Rejected(Policy),
+    /// The next attempt is a hedge: it began while the attempts before it were in flight.
+    Hedged {
+        /// How long the attempt before it had taken.
+        after: Duration,
+    },
+    /// A hedge was due, and was not sent.
+    NotHedged(NoHedgeReason),
     /// The last good response stood in for the failure of the call.
     Stale {
         /// The age of the response.
@@ -88,7 +102,16 @@ impl fmt::Display for TimelineEventKind {
             Self::FailedOver { url } => write!(f, "failed over to {url}"),
             Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
+            Self::Queued { policy, wait } => {
+                let wait = short(*wait);
+                match policy {
+                    Policy::Concurrency => write!(f, "waited {wait} for a permit"),
+                    other => write!(f, "waited {wait} for the {other}"),
+                }
+            }
             Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
+            Self::Hedged { after } => write!(f, "hedged after {}", short(*after)),
+            Self::NotHedged(reason) => write!(f, "not hedged: {reason}"),
             Self::Stale { age, instead_of } => {
                 write!(f, "stale response, {} old", short(*age))?;
                 instead_of.map_or(Ok(()), |failed| {

@@ -71,6 +71,12 @@ pub enum Kind {
     KeyExpired,
     /// The breaker is open.
     CircuitOpen,
+    /// The throttle rejects a part of the attempts, because the destination rejects too many.
+    ClientThrottled,
+    /// As many attempts as the concurrency limit allows are in flight.
+    ConcurrencyLimit,
+    /// The rate limit has no slot for the attempt in time.
+    RateLimit,
     /// A redirect leads back to a URL that the call has visited.
     RedirectLoop,
     /// The call was redirected more often than the config allows.
@@ -135,6 +141,9 @@ impl Kind {
             Self::KeyReused => "key used with another request",
             Self::KeyExpired => "key expired",
             Self::CircuitOpen => "circuit open",
+            Self::ClientThrottled => "destination overloaded",
+            Self::ConcurrencyLimit => "too many in flight",
+            Self::RateLimit => "rate exceeded",
             Self::RedirectLoop => "redirect loop",
             Self::TooManyRedirects => "too many redirects",
             Self::RedirectRefused => "redirect refused",
@@ -164,6 +173,9 @@ impl Kind {
         matches!(
             self,
             Self::CircuitOpen
+                | Self::ClientThrottled
+                | Self::ConcurrencyLimit
+                | Self::RateLimit
                 | Self::KeyExpired
                 | Self::RedirectLoop
                 | Self::TooManyRedirects

@@ -12,8 +12,14 @@ pub enum Policy {
     Idempotency,
     /// The response redirects the call to a URL that the call may not follow.
     Redirect,
+    /// The destination rejected too many attempts recently.
+    Throttle,
     /// The destination failed too often recently.
     Breaker,
+    /// Too many attempts are in flight to the destination.
+    Concurrency,
+    /// Too many requests were sent to the destination.
+    RateLimit,
 }
 
 impl Policy {
@@ -24,7 +30,10 @@ impl Policy {
             Self::Deadline => "deadline",
             Self::Idempotency => "idempotency",
             Self::Redirect => "redirect",
+            Self::Throttle => "throttle",
             Self::Breaker => "breaker",
+            Self::Concurrency => "concurrency",
+            Self::RateLimit => "rate_limit",
         }
     }
 }
@@ -35,7 +44,10 @@ impl fmt::Display for Policy {
             Self::Deadline => "deadline",
             Self::Idempotency => "idempotency policy",
             Self::Redirect => "redirect policy",
+            Self::Throttle => "throttle",
             Self::Breaker => "breaker",
+            Self::Concurrency => "concurrency limit",
+            Self::RateLimit => "rate limit",
         })
     }
 }

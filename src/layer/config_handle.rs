@@ -237,6 +237,9 @@ fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Polici
         });
     let attempt = base.attempt.as_ref();
     let attempt = attempt.map(|attempt| attempt.under(*timeouts, config.propagate_deadline));
+    let hedge = config.hedge.as_ref().filter(|hedge| hedge.get_enabled());
+    let hedge = base.hedge.as_ref().zip(hedge);
+    let hedge = hedge.map(|(hedging, config)| hedging.under(config.clone()));
     Policies {
         deadline,
         fallback: base.fallback.clone(),
@@ -245,11 +248,20 @@ fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Polici
         idempotency: Some(Arc::new(config.idempotency.clone())),
         redirect: Some(Arc::new(config.redirect.clone())),
         retry,
+        hedge,
+        throttle: base.throttle.clone(),
         breaker,
+        concurrency: base.concurrency.clone(),
+        rate_limit: base.rate_limit.clone(),
         attempt,
         classifier: base.classifier.clone(),
         is_at_wire: base.is_at_wire,
     }
+    .loaded(
+        config.throttle.as_ref(),
+        config.concurrency.as_ref(),
+        config.rate_limit.as_ref(),
+    )
 }
 
 impl fmt::Debug for ConfigHandle {

@@ -12,8 +12,8 @@ use http::{HeaderMap, Method, Response, Uri};
 use tower_layer::Layer;
 
 use super::{
-    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, IdempotencyLayer,
-    RedirectLayer, RetryLayer,
+    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, HedgeLayer, IdempotencyLayer,
+    Load, RedirectLayer, RetryLayer,
 };
 use crate::callback::{Site, ask, require};
 use crate::config::{Config, Plan};
@@ -27,8 +27,9 @@ use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerHandle, CircuitEvent};
+use crate::policy::hedge::HedgeConfig;
 use crate::policy::retry::{Budgets, Failure};
-use crate::policy::{DestinationKey, fallback};
+use crate::policy::{DestinationKey, concurrency, fallback, throttle};
 use crate::replay::{FnCloner, TraitCloner};
 use crate::retry_after::{Hints, ResponseHead};
 use crate::telemetry::Propagator;
@@ -65,8 +66,10 @@ pub struct StandardLayer<C = TraitCloner> {
     idempotency: IdempotencyLayer,
     redirect: RedirectLayer,
     retry: RetryLayer,
+    hedge: HedgeLayer,
     breaker: CircuitBreakerLayer,
     attempt: AttemptLayer,
+    load: Load,
     config: ConfigHandle,
     cloner: C,
     #[cfg(feature = "reqwest-middleware")]
@@ -119,9 +122,11 @@ impl StandardLayer {
             idempotency: IdempotencyLayer::new(config.idempotency.clone())?,
             redirect: RedirectLayer::new(config.redirect.clone())?,
             retry: RetryLayer::new(config.retry.clone())?.on(handle.budgets()),
+            hedge: HedgeLayer::new(HedgeConfig::new())?.share_budgets(&handle.budgets()),
             breaker: CircuitBreakerLayer::from_config(timeouts, config.circuit_breaker.clone())?
                 .on(handle.breaker()),
             attempt: AttemptLayer::new(timeouts).propagate_deadline(config.propagate_deadline),
+            load: Load::new(),
             config: handle,
             cloner: TraitCloner,
             #[cfg(feature = "reqwest-middleware")]
@@ -146,8 +151,10 @@ impl<C> StandardLayer<C> {
             idempotency: self.idempotency,
             redirect: self.redirect,
             retry: self.retry,
+            hedge: self.hedge,
             breaker: self.breaker,
             attempt: self.attempt,
+            load: self.load,
             config: self.config,
             cloner: FnCloner {
                 clone,
@@ -168,6 +175,18 @@ impl<C> StandardLayer<C> {
     #[must_use]
     pub fn breaker_handle(&self) -> CircuitBreakerHandle {
         self.breaker.breaker_handle()
+    }
+
+    /// Returns the windows of the throttle, to read them.
+    #[must_use]
+    pub fn throttle_handle(&self) -> throttle::ThrottleHandle {
+        self.load.throttle()
+    }
+
+    /// Returns the concurrency limits, to read them.
+    #[must_use]
+    pub fn concurrency_handle(&self) -> concurrency::ConcurrencyHandle {
+        self.load.concurrency()
     }
 
     /// Calls this function at the end of every call: see [`DeadlineLayer::on_complete`].
@@ -250,7 +269,7 @@ impl<C> StandardLayer<C> {
 }
 
 impl<C> StandardLayer<C> {
-    /// Keeps a circuit and a budget for each destination that `key` returns: a tenant, a shard, a route. Requests for
+    /// Keeps a circuit, a budget and the limits for each destination that `key` returns: a tenant, a shard, a route. Requests for
     /// which it returns `None` have no circuit, and use the budget of their URL's destination. If `key` panics, the
     /// call fails at encode.
     ///
@@ -274,6 +293,7 @@ impl<C> StandardLayer<C> {
             require(&site, || key(method, uri, headers))
         });
         self.retry = self.retry.keyed(Arc::clone(&key));
+        self.load.keyed(&key);
         self.breaker = self.breaker.keyed(key);
         self
     }
@@ -292,6 +312,7 @@ impl<C> StandardLayer<C> {
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.config.share(budgets)?;
         self.retry = self.retry.on(budgets.clone());
+        self.hedge = self.hedge.share_budgets(budgets);
         Ok(self)
     }
 
@@ -316,6 +337,7 @@ impl<C> StandardLayer<C> {
         let site = Site::new("StandardLayer::hint");
         let hints = Hints::by(move |head| ask(&site, || hint(head)));
         self.retry = self.retry.hints(hints.clone());
+        self.load.hints(hints.clone());
         self.breaker = self.breaker.hints(hints);
         self
     }
@@ -362,7 +384,7 @@ impl<C: Clone> StandardLayer<C> {
     }
 
     fn policies(&self, is_at_wire: bool) -> Policies {
-        Policies {
+        self.load.add_to(Policies {
             is_at_wire,
             deadline: Some(self.call.policy()),
             fallback: self.fallback.clone(),
@@ -372,10 +394,12 @@ impl<C: Clone> StandardLayer<C> {
             idempotency: Some(self.idempotency.policy()),
             redirect: Some(self.redirect.policy()),
             retry: Some(self.retry.policy()),
+            hedge: Some(self.hedge.hedging()),
             breaker: Some(self.breaker.policy()),
             attempt: Some(self.attempt.policy()),
             classifier: self.retry.classifier(),
-        }
+            ..Policies::default()
+        })
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) use self::gauges::Look;
 use self::instruments::Instruments;
 use crate::call::CallTarget;
 use crate::destination::Destination;
-use crate::hop::{Diagnosis, Hop, Outcome, Stage, TimelineEventKind};
+use crate::hop::{Diagnosis, Hop, Outcome, Policy, Stage, TimelineEventKind};
 use crate::telemetry::values;
 use crate::timeline::{Attempt, StageOutcome, Timeline};
 
@@ -83,10 +83,19 @@ impl Metrics {
                 self.attempt(&to, attempt);
             }
         }
-        for before in attempts.iter().rev().skip(1) {
-            if let Some(failed) = error_type(&before.outcome) {
+        for (before, next) in attempts.iter().zip(attempts.iter().skip(1)) {
+            // A hedge does not follow a failure.
+            if let Some(failed) = error_type(&before.outcome).filter(|_| !next.is_hedge) {
                 self.instruments.retries.add(1, &to.and([failed]));
             }
+        }
+        for hedge in attempts.iter().filter(|attempt| attempt.is_hedge) {
+            let outcome = match hedge.is_lost {
+                true => "lost",
+                false => hedge.outcome.end(),
+            };
+            let outcome = KeyValue::new("sevenhops.outcome", outcome);
+            self.instruments.hedges.add(1, &to.and([outcome]));
         }
         for note in timeline.events() {
             self.note(&to, &note.kind);
@@ -96,10 +105,17 @@ impl Metrics {
 
     fn note(&self, to: &MetricTarget<'_>, what: &TimelineEventKind) {
         let instruments = &self.instruments;
+        let of = |policy: Policy| to.and([KeyValue::new("sevenhops.policy", policy.as_str())]);
         match what {
-            TimelineEventKind::Rejected(policy) => {
-                let policy = KeyValue::new("sevenhops.policy", policy.as_str());
-                instruments.rejections.add(1, &to.and([policy]));
+            TimelineEventKind::Rejected(policy) => instruments.rejections.add(1, &of(*policy)),
+            TimelineEventKind::Queued { policy, wait } => {
+                instruments
+                    .policy_wait
+                    .record(wait.as_secs_f64(), &of(*policy));
+            }
+            TimelineEventKind::NotHedged(reason) => {
+                let reason = KeyValue::new("sevenhops.no_retry_reason", reason.as_str());
+                instruments.not_hedged.add(1, &to.and([reason]));
             }
             TimelineEventKind::Stale { age, instead_of } => {
                 let mut all = to.all();
@@ -112,6 +128,7 @@ impl Metrics {
                 instruments.fallbacks.add(1, &all);
             }
             TimelineEventKind::Waited { .. }
+            | TimelineEventKind::Hedged { .. }
             | TimelineEventKind::Redirected { .. }
             | TimelineEventKind::FailedOver { .. }
             | TimelineEventKind::Replayed

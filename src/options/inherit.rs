@@ -30,6 +30,7 @@ impl Options {
             streaming,
             whole_body,
             route,
+            priority,
             idempotent,
             no_retry,
             attempts,
@@ -70,6 +71,7 @@ impl Options {
             self.honors_idempotency_keys =
                 self.honors_idempotency_keys.or(*honors_idempotency_keys);
             self.route = self.route.take().or_else(|| route.clone());
+            self.priority = self.priority.or(*priority);
         }
         if is_below {
             self.affinity = self.affinity.or(*affinity);

@@ -2,6 +2,7 @@
 
 mod demand;
 mod inherit;
+mod priority;
 #[cfg(test)]
 mod table_tests;
 
@@ -14,6 +15,7 @@ use http::{HeaderMap, StatusCode};
 
 pub(crate) use self::demand::{Unmet, Wire};
 pub(crate) use self::inherit::Relation;
+pub use self::priority::Priority;
 
 use crate::affinity::Affinity;
 use crate::clock;
@@ -76,6 +78,7 @@ use crate::timeout::is_deadline;
 /// | `whole_body` | restraint: its bound | the smaller | the smaller |
 /// | `affinity` | demand | in each one that has none of its own | not passed on |
 /// | `route` | choice | for the same method and URI | not passed on |
+/// | `priority` | choice | for the same method and URI | not passed on |
 /// | `keep_headers` | label | not passed on | not passed on |
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -83,6 +86,7 @@ pub struct Options {
     pub(crate) streaming: bool,
     pub(crate) whole_body: Option<usize>,
     pub(crate) route: Option<Arc<str>>,
+    pub(crate) priority: Option<Priority>,
     pub(crate) idempotent: bool,
     pub(crate) no_retry: bool,
     pub(crate) attempts: Option<u32>,
@@ -141,6 +145,14 @@ impl Options {
     #[must_use]
     pub fn route(mut self, route: impl Into<Arc<str>>) -> Self {
         self.route = Some(route.into());
+        self
+    }
+
+    /// Sets how important this request is in the queue of a [`ConcurrencyLayer`](crate::ConcurrencyLayer). The default
+    /// is [`Priority::Normal`].
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
         self
     }
 

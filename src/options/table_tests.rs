@@ -41,7 +41,7 @@ const EITHER: (&str, &str) = (
 const NOT: &str = "not passed on";
 
 #[rustfmt::skip]
-const TABLE: [Row; 19] = [
+const TABLE: [Row; 20] = [
     row(("deadline", "deadline"), "restraint", ("the earlier instant", "the earlier instant")),
     row(("inherited", "inherit"), "restraint", ("the earlier instant; no retry where a caller retries", "the same")),
     row(("attempts", "attempts"), "restraint", ("the fewer", "the fewer")),
@@ -60,6 +60,7 @@ const TABLE: [Row; 19] = [
     row(("whole_body", "whole_body"), "restraint: its bound", ("the smaller", "the smaller")),
     row(("affinity", "affinity"), "demand", ("in each one that has none of its own", NOT)),
     row(("route", "route"), "choice", ("for the same method and URI", NOT)),
+    row(("priority", "priority"), "choice", ("for the same method and URI", NOT)),
     row(("headers", "keep_headers"), "label", (NOT, NOT)),
 ];
 
@@ -78,6 +79,7 @@ fn every_option_has_a_row_that_says_how_it_is_inherited() {
         streaming,
         whole_body,
         route,
+        priority,
         idempotent,
         no_retry,
         attempts,
@@ -377,5 +379,21 @@ fn route_passes_on_to_the_same_request_that_has_none() {
         assert_eq!(below.route.as_deref(), expected);
         let below = merged(Options::new().route("/own"), &outer, relation);
         assert_eq!(below.route.as_deref(), Some("/own"));
+    }
+}
+
+#[test]
+fn priority_passes_on_to_the_same_request_that_has_none() {
+    use super::Priority::{Critical, Low};
+    let outer = Options::new().priority(Critical);
+    for relation in ALL {
+        let below = merged(Options::new(), &outer, relation).priority;
+        assert_eq!(
+            below,
+            (relation == Same).then_some(Critical),
+            "{relation:?}"
+        );
+        let own = merged(Options::new().priority(Low), &outer, relation).priority;
+        assert_eq!(own, Some(Low), "{relation:?}");
     }
 }

@@ -127,6 +127,20 @@ impl Classifier {
     }
 }
 
+/// Returns whether a response says that the destination gets too many requests: by its status, or by the classifier.
+pub(crate) fn is_overload(status: StatusCode, class: Option<FailureClass>) -> bool {
+    match class {
+        Some(FailureClass::Throttled) => true,
+        Some(FailureClass::Success | FailureClass::Ignore) => false,
+        Some(FailureClass::Transient | FailureClass::Permanent) | None => {
+            OVERLOAD.contains(&status.as_u16())
+        }
+    }
+}
+
+/// Too many requests, unavailable, and "site is overloaded" of several gateways.
+const OVERLOAD: [u16; 3] = [429, 503, 529];
+
 /// The result of a classifier for a response.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Classified {

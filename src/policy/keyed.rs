@@ -1,12 +1,61 @@
-//! The user's function that groups requests into circuits and budgets.
+//! The user's function that groups requests into circuits, budgets and limits.
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, Request, Uri};
+use tokio::time::Instant;
 
 use crate::callback::Panicked;
-use crate::destination::Destination;
+use crate::destination::{Destination, Origin};
+use crate::error::Error;
+use crate::registry::{Entry, Registry};
 
 /// The user's function, behind `catch_unwind`. It maps a request to the destination whose circuit and budget it uses.
 pub(crate) type DestinationKey = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
 type Keying = Result<Option<Destination>, Panicked>;
+
+/// The caller of a policy: a request, or an operation with the name of its destination.
+pub(crate) enum Subject<'s, B> {
+    Request(&'s Request<B>),
+    Destination(&'s Destination),
+}
+
+impl<B> Clone for Subject<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Subject<'_, B> {}
+
+/// Returns the state of a subject's destination, or of the destination that the user's function names. `None` if the
+/// function names none.
+///
+/// # Errors
+///
+/// Fails if the user's function panics.
+pub(crate) fn state_of<T: Entry, B>(
+    (registry, key): (&Registry<T>, Option<&DestinationKey>),
+    subject: Subject<'_, B>,
+    now: Instant,
+    new: impl FnOnce() -> T,
+) -> Result<Option<Arc<T>>, Error> {
+    let named = match (subject, key) {
+        (Subject::Request(request), None) => {
+            let origin = Origin::of_request(request.uri());
+            if let Some(known) = registry.get(&origin, now) {
+                return Ok(Some(known));
+            }
+            Some(origin.to_destination())
+        }
+        (Subject::Request(request), Some(key)) => {
+            let named = key(request.method(), request.uri(), request.headers());
+            named.map_err(|panicked| Error::invalid().caused_by(panicked))?
+        }
+        (Subject::Destination(destination), _) => Some(destination.clone()),
+    };
+    Ok(named.map(|destination| {
+        let known = registry.find(&destination, now);
+        known.unwrap_or_else(|| registry.get_or_keep(destination, new(), now))
+    }))
+}

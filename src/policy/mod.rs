@@ -9,13 +9,17 @@ mod keyed;
 mod latest;
 
 pub mod breaker;
+pub mod concurrency;
 pub mod endpoints;
 pub mod fallback;
+pub mod hedge;
 pub mod idempotency;
+pub mod rate_limit;
 pub mod redirect;
 pub mod retry;
 pub mod stale;
+pub mod throttle;
 
-pub(crate) use self::classify::{Classified, Classifier, Failure};
-pub(crate) use self::keyed::DestinationKey;
+pub(crate) use self::classify::{Classified, Classifier, Failure, is_overload};
+pub(crate) use self::keyed::{DestinationKey, Subject};
 pub(crate) use self::latest::follow_latest;

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -67,6 +67,12 @@ pub(crate) struct Facts {
     pub(crate) local: Option<SocketAddr>,
     /// The facts that the response head states about its path.
     pub(crate) said: Option<Box<ServerReport>>,
+    /// Whether it is a hedge.
+    pub(crate) is_hedge: bool,
+    /// Whether it was cancelled because another attempt of the call was faster.
+    pub(crate) is_lost: bool,
+    /// The addresses of the attempts in flight. A hedge goes to another address.
+    pub(crate) avoided: Option<Box<[IpAddr]>>,
     /// The headers, if the caller asked to keep them.
     #[cfg(feature = "har")]
     pub(crate) kept: Option<Box<super::KeptHeaders>>,

@@ -38,11 +38,30 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             "caller retry",
             "sevenhops.caller.try" = i64::from(*number),
         ),
+        TimelineEventKind::Queued { policy, wait } => event!(
+            call,
+            Level::INFO,
+            "queued",
+            "sevenhops.policy" = policy.as_str(),
+            "sevenhops.wait.duration" = wait.as_secs_f64(),
+        ),
         TimelineEventKind::Rejected(policy) => event!(
             call,
             Level::WARN,
             "rejected",
             "sevenhops.policy" = policy.as_str(),
+        ),
+        TimelineEventKind::Hedged { after } => event!(
+            call,
+            Level::INFO,
+            "hedged",
+            "sevenhops.hedge.after" = after.as_secs_f64(),
+        ),
+        TimelineEventKind::NotHedged(reason) => event!(
+            call,
+            Level::INFO,
+            "not hedged",
+            "sevenhops.no_retry_reason" = reason.as_str(),
         ),
         TimelineEventKind::Stale { age, instead_of } => event!(
             call,

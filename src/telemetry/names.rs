@@ -163,7 +163,10 @@ pub const EVENTS: &[EventName] = &[
     event("failed over", &["url.full"]),
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
+    event("queued", &["sevenhops.policy", "sevenhops.wait.duration"]),
     event("rejected", &["sevenhops.policy"]),
+    event("hedged", &["sevenhops.hedge.after"]),
+    event("not hedged", &["sevenhops.no_retry_reason"]),
     event("stale response", &["sevenhops.stale.age", "error.type"]),
     event("fallback", &["error.type"]),
     event(
@@ -193,7 +196,10 @@ pub const METRICS: &[MetricName] = &[
     ATTEMPTS,
     RETRIES,
     NOT_RETRIED,
+    HEDGES,
+    NOT_HEDGED,
     REJECTIONS,
+    POLICY_WAIT,
     STALE,
     STALE_AGE,
     FALLBACKS,
@@ -287,11 +293,32 @@ pub(crate) const NOT_RETRIED: MetricName = metric(
     "Failed calls, by the reason why they were not retried.",
 );
 
+pub(crate) const HEDGES: MetricName = metric(
+    "sevenhops.call.hedges",
+    ("counter", "{attempt}"),
+    of_call!["sevenhops.outcome"],
+    "Hedges, by what became of them.",
+);
+
+pub(crate) const NOT_HEDGED: MetricName = metric(
+    "sevenhops.call.not_hedged",
+    ("counter", "{call}"),
+    of_call!["sevenhops.no_retry_reason"],
+    "Slow calls, by the reason why they were not hedged.",
+);
+
 pub(crate) const REJECTIONS: MetricName = metric(
     "sevenhops.rejections",
     ("counter", "{rejection}"),
     of_call!["sevenhops.policy"],
     "Requests rejected by a policy.",
+);
+
+pub(crate) const POLICY_WAIT: MetricName = metric(
+    "sevenhops.policy.wait.duration",
+    ("histogram", "s"),
+    of_call!["sevenhops.policy"],
+    "Time that a call waited for a policy before it was sent.",
 );
 
 pub(crate) const STALE: MetricName = metric(

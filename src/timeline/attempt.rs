@@ -56,6 +56,8 @@ pub struct Attempt {
     pub(crate) status: Option<StatusCode>,
     pub(crate) server_report: Option<ServerReport>,
     pub(crate) queued: bool,
+    pub(crate) is_hedge: bool,
+    pub(crate) is_lost: bool,
     pub(crate) calls: Vec<Timeline>,
     pub(crate) outcome: Outcome,
     /// Whether a failed lookup came from the cache, so that no name server was asked.
@@ -223,6 +225,18 @@ impl Attempt {
         self.queued
     }
 
+    /// Returns whether it is a hedge: it began while the attempts before it were in flight.
+    #[must_use]
+    pub fn is_hedge(&self) -> bool {
+        self.is_hedge
+    }
+
+    /// Returns whether it was cancelled because another attempt of the call was faster.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// Returns the calls inside it, in order, if it was an attempt of an [`Operation`](crate::Operation): at most 100
     /// calls of clients of this crate.
     #[must_use]
@@ -289,6 +303,8 @@ impl Attempt {
             received_bytes: tracker.received_bytes(),
             status: facts.status,
             server_report: facts.said.map(|said| *said),
+            is_hedge: facts.is_hedge,
+            is_lost: facts.is_lost,
             #[cfg(feature = "otel")]
             dns_remembered: facts.dns_remembered,
             #[cfg(feature = "har")]

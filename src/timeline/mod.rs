@@ -146,10 +146,10 @@ impl Timeline {
         match (self.0.failure(), self.0.ended()) {
             (Some(diagnosis), _) => Some(Outcome::from(diagnosis)),
             (None, None) => None,
-            (None, Some(_)) => Some(match (self.0.answered(), self.attempts().pop()) {
+            (None, Some(_)) => Some(match (self.0.answered(), self.0.last()) {
                 (None, _) => Outcome::Cancelled,
                 (Some(answered), _) if self.0.has_substitute() => answered,
-                (Some(_), Some(last)) => last.outcome,
+                (Some(_), Some(last)) => Attempt::read(0, &last, &self.0).outcome,
                 (Some(answered), None) => self.0.failed().map_or(answered, Outcome::from),
             }),
         }

@@ -82,6 +82,8 @@ impl Serialize for Attempt {
         fields.known("status", self.status.map(|status| status.as_u16()))?;
         fields.known("server_report", self.server_report.as_ref())?;
         fields.known("service_us", self.service_time().map(micros))?;
+        fields.known("hedge", self.is_hedge.then_some(true))?;
+        fields.known("lost", self.is_lost.then_some(true))?;
         fields.put("outcome", self.outcome)?;
         if !self.calls.is_empty() {
             fields.put("calls", &self.calls)?;
@@ -161,9 +163,23 @@ impl Serialize for TimelineEvent {
                 fields.put("kind", "caller_retry")?;
                 fields.put("number", number)?;
             }
+            TimelineEventKind::Queued { policy, wait } => {
+                fields.put("kind", "queued")?;
+                fields.put("policy", policy.as_str())?;
+                fields.put("wait_us", micros(*wait))?;
+            }
             TimelineEventKind::Rejected(policy) => {
                 fields.put("kind", "rejected")?;
                 fields.put("policy", policy.as_str())?;
+            }
+            TimelineEventKind::Hedged { after } => {
+                fields.put("kind", "hedged")?;
+                fields.put("after_us", micros(*after))?;
+            }
+            TimelineEventKind::NotHedged(reason) => {
+                fields.put("kind", "not_hedged")?;
+                fields.put("reason", reason.as_str())?;
+                fields.put("text", reason.to_string())?;
             }
             TimelineEventKind::Stale { age, instead_of } => {
                 fields.put("kind", "stale")?;

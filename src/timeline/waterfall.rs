@@ -132,7 +132,10 @@ impl<'t> Waterfall<'t> {
         if let Some(report) = &attempt.server_report {
             head.push_str(&response_path(report));
         }
-        head.push_str(&format!(" · {}", describe(&attempt.outcome)));
+        if attempt.is_hedge {
+            head.push_str(" · hedge");
+        }
+        head.push_str(&format!(" · {}", ending(attempt)));
         f.write_str(&wrap(&head))?;
         // If calls were made inside the wait, their rows replace the row of the wait.
         let is_shown = |row: &&StageTiming| attempt.calls.is_empty() || row.stage != Stage::Wait;
@@ -193,6 +196,14 @@ impl fmt::Display for Waterfall<'_> {
             Some(reason) => write!(f, "\n{}", clip(&format!("  not retried: {reason}"), WIDTH)),
             None => Ok(()),
         }
+    }
+}
+
+/// Returns how an attempt ended.
+pub(super) fn ending(attempt: &Attempt) -> String {
+    match attempt.is_lost {
+        true => "cancelled, another attempt was faster".to_owned(),
+        false => describe(&attempt.outcome),
     }
 }
 

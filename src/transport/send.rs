@@ -153,8 +153,21 @@ impl SendPlan<'_> {
         let given = (&given(answer), MOST_DIALS);
         let mut order = self.destination.order(session.as_deref(), given, now);
         order.retain(|address| !tried.contains(address));
+        if order.len() > 1 {
+            self.avoid(&mut order);
+        }
         order.truncate(MOST_DIALS - tried.len().min(MOST_DIALS));
         order
+    }
+
+    /// Removes the addresses that a hedge avoids, unless no other one is left by now.
+    fn avoid(&self, order: &mut Vec<IpAddr>) {
+        let avoided = self.tracker.facts(|facts| facts.avoided.clone());
+        let Some(avoided) = avoided else { return };
+        let is_other = |address: &IpAddr| !avoided.contains(address);
+        if order.iter().any(is_other) {
+            order.retain(is_other);
+        }
     }
 
     /// Tries the addresses one after another, until one connects or the connect timeout is over.

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "serde")]
 mod bad;
+#[cfg(feature = "serde")]
+mod bad_load;
 mod bad_parts;
 mod client;
 mod destinations;

@@ -23,6 +23,8 @@ mod chaos;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod hedges;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod layers;

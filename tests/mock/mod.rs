@@ -37,6 +37,8 @@ pub(crate) enum Step {
     Fail(io::ErrorKind),
     /// A connection error after a delay.
     FailAfter(Duration),
+    /// Status 200 after a delay.
+    AnswerAfter(Duration),
     /// No reply, ever.
     Hang,
 }
@@ -131,6 +133,10 @@ impl Service<Request<Full<Bytes>>> for Mock {
                 Step::FailAfter(wait) => {
                     tokio::time::sleep(wait).await;
                     Err(io::ErrorKind::ConnectionReset.into())
+                }
+                Step::AnswerAfter(wait) => {
+                    tokio::time::sleep(wait).await;
+                    Ok(Response::new(Full::default()))
                 }
                 Step::Hang => std::future::pending().await,
             }

@@ -38,6 +38,8 @@ mod filter;
 #[cfg(test)]
 mod guide;
 #[cfg(test)]
+mod hedges;
+#[cfg(test)]
 mod interactions;
 #[cfg(test)]
 mod journey;

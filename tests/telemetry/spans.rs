@@ -9,15 +9,17 @@ mod tests {
 
     use sevenhops::chaos::ChaosConfig;
     use sevenhops::chaos::{ChaosLayer, Fault};
-    use sevenhops::{
-        CircuitBreakerConfig, Consistency, EndpointConfig, EndpointsConfig, StaleConfig,
-    };
+    use sevenhops::policy::concurrency::Algorithm;
+    use sevenhops::{Consistency, EndpointConfig, EndpointsConfig, StaleConfig};
 
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{
         CannedResponse, ClosedPort, DnsScript, FaultServer, Gate, Reply, ScriptedDns, TestCa,
     };
-    use sevenhops::{Client, Effect, Operation, StandardLayer};
+    use sevenhops::{
+        CircuitBreakerConfig, Client, ConcurrencyConfig, ConcurrencyLayer, Effect, HedgeConfig,
+        HedgeLayer, Operation, StandardLayer,
+    };
     use tower::{Layer as _, ServiceExt, service_fn};
     use tracing::field::{Field, Visit};
     use tracing::span::{Attributes, Id, Record};
@@ -182,6 +184,8 @@ mod tests {
         move_on(dns.resolver()).await;
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
         operation.run(async |_| Ok(())).await.unwrap();
+        hedge(&[http::Method::GET, http::Method::POST]).await;
+        queue().await;
         let said = names.0.lock().unwrap().clone();
         let sorted = |fields: &[&'static str]| {
             let mut fields = fields.to_vec();
@@ -193,6 +197,38 @@ mod tests {
             .iter()
             .map(|event| (event.name, sorted(event.fields)));
         assert_eq!(said, spans.chain(events).collect());
+    }
+
+    /// Makes two calls, of which one waits for the permit of the other.
+    async fn queue() {
+        let one = ConcurrencyConfig::new()
+            .algorithm(Algorithm::Fixed)
+            .limit(1);
+        let slow = service_fn(async |_request: http::Request<String>| {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok::<_, std::io::Error>(http::Response::new(String::new()))
+        });
+        let service = ConcurrencyLayer::new(one).unwrap().layer(slow);
+        let call = || async {
+            let get = http::Request::get("https://queue.test").body(String::new());
+            service.clone().oneshot(get.unwrap()).await.map(drop)
+        };
+        tokio::try_join!(call(), call()).unwrap();
+    }
+
+    /// Makes calls that are slow enough for a hedge.
+    async fn hedge(methods: &[http::Method]) {
+        let delay = HedgeConfig::new().delay(Duration::from_millis(1));
+        let slow = service_fn(async |_request: http::Request<String>| {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok::<_, std::io::Error>(http::Response::new(String::new()))
+        });
+        let service = HedgeLayer::new(delay).unwrap().layer(slow);
+        for method in methods {
+            let request = http::Request::builder().method(method);
+            let request = request.uri("https://slow.test").body(String::new());
+            service.clone().oneshot(request.unwrap()).await.unwrap();
+        }
     }
 
     /// Makes a call in two tries of the caller's.

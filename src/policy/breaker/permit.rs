@@ -12,9 +12,9 @@ use super::event::Change;
 use super::handle::report;
 use super::opened::peer_of;
 use super::shared::{SharedCircuit, Ticket};
+use super::state::CircuitState;
 use super::verdict::{Allotted, Judge};
 use crate::call::Call;
-use crate::callback::Panicked;
 use crate::clock;
 use crate::destination::Origin;
 use crate::diagnose::AttemptFailure;
@@ -56,7 +56,7 @@ impl CircuitBreakers {
     ) -> Result<Option<Admission>, Error> {
         let circuit = match known {
             Some(known) => Some(known),
-            None => self.circuit(request, now).map_err(unkeyed)?,
+            None => self.circuit(request, now)?,
         };
         let Some(circuit) = circuit else {
             return Ok(None);
@@ -78,19 +78,15 @@ impl CircuitBreakers {
         &self,
         request: &Request<B>,
         now: Instant,
-    ) -> Result<Option<Arc<SharedCircuit>>, Panicked> {
+    ) -> Result<Option<Arc<SharedCircuit>>, Error> {
         let Some(key) = &self.key else {
             let origin = Origin::of_request(request.uri());
             return Ok(Some(self.breaker.at(&origin, now)));
         };
-        let destination = key(request.method(), request.uri(), request.headers())?;
+        let destination = key(request.method(), request.uri(), request.headers());
+        let destination = destination.map_err(|panicked| Error::invalid().caused_by(panicked))?;
         Ok(destination.map(|destination| self.breaker.of(destination, now)))
     }
-}
-
-/// Returns the error of a request whose circuit could not be named, because `key_by` panicked.
-fn unkeyed(panicked: Panicked) -> Error {
-    Error::invalid().caused_by(panicked)
 }
 
 /// Returns the error of an attempt that a circuit rejects.
@@ -159,6 +155,12 @@ struct Admitted {
 }
 
 impl Admission {
+    /// Returns whether the circuit is half-open.
+    pub(crate) fn is_half_open(&self) -> bool {
+        let state = |of: &Admitted| of.ticket.shared().position().state;
+        self.0.as_ref().map(state) == Some(CircuitState::HalfOpen)
+    }
+
     /// Handles the response head. A failure status is judged at once. Other responses are judged when the body ends.
     /// `is_over` says that the body has already ended.
     pub(crate) fn head<R>(
@@ -192,7 +194,7 @@ impl Admission {
         let verdict = judge.by_time(verdict, took);
         let is_well = matches!(verdict, Verdict::Success | Verdict::Slow);
         if !is_well || call.options().streaming || is_over {
-            let record = || record(&call, attempts_before);
+            let record = || call.record_after(attempts_before);
             settle(ticket, verdict, (Some(&call), now), record);
             return None;
         }
@@ -239,7 +241,7 @@ impl Admitted {
     }
 
     fn record(&self, call: &Call) -> Option<Arc<Tracker>> {
-        record(call, self.attempts_before)
+        call.record_after(self.attempts_before)
     }
 
     fn settle(self, verdict: Verdict, now: Instant) {
@@ -249,7 +251,7 @@ impl Admitted {
             attempts_before,
             ..
         } = self;
-        let record = || record(&call, attempts_before);
+        let record = || call.record_after(attempts_before);
         settle(ticket, verdict, (Some(&call), now), record);
     }
 
@@ -321,7 +323,7 @@ impl PendingVerdict {
                 true => Verdict::Slow,
                 false => Verdict::Success,
             };
-            let record = || record(&self.call, self.attempts_before);
+            let record = || self.call.record_after(self.attempts_before);
             settle(ticket, verdict, (Some(&self.call), now), record);
         }
     }
@@ -329,7 +331,7 @@ impl PendingVerdict {
     /// Settles the permit of a body that broke off.
     pub(crate) fn fail(&mut self, failed: &Diagnosis) {
         if let Some(ticket) = self.ticket.take() {
-            let tracker = record(&self.call, self.attempts_before);
+            let tracker = self.call.record_after(self.attempts_before);
             let allotted = || {
                 Allotted::of(
                     (&self.call, tracker.as_deref()),
@@ -391,12 +393,6 @@ pub(crate) fn settle(
         let span = call.map_or_else(Span::current, Call::span_for_events);
         report(&circuit, Some(position), &span);
     }
-}
-
-/// Returns the record of this attempt, never that of an earlier one.
-fn record(call: &Call, attempts_before: u32) -> Option<Arc<Tracker>> {
-    let is_current = call.attempt_count() > attempts_before;
-    is_current.then(|| call.last()).flatten()
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ impl Account {
     /// Opens the account at the start of a call, and pays in.
     pub(crate) fn open(budget: Arc<SharedBudget>, call: &Call, now: Instant) -> Self {
         budget.deposit(now);
+        Self::join(budget, call)
+    }
+
+    /// Opens another account of a call that has paid in already.
+    pub(crate) fn join(budget: Arc<SharedBudget>, call: &Call) -> Self {
         Self {
             before: call.attempt_count(),
             budget,
@@ -41,6 +46,38 @@ impl Account {
             self.paid = payment;
         }
         payment.is_some()
+    }
+
+    /// Pays for an attempt beside the one in flight; `None` if the budget does not allow it.
+    pub(crate) fn pay_beside(&self, now: Instant) -> Option<Payment> {
+        self.budget.withdraw(false, now)
+    }
+
+    /// Returns the payment for an attempt that was not begun.
+    pub(crate) fn give_back(&self, paid: Payment, now: Instant) {
+        self.budget.give_back(paid, now);
+    }
+
+    /// Records that an attempt begins beside the one in flight.
+    pub(crate) fn begin_beside(&mut self, call: &Call) {
+        self.count(call);
+        self.before = call.attempt_count();
+    }
+
+    /// Records that the attempt beside did not begin: the latest one is that before which this number of attempts began.
+    pub(crate) fn take_back_beside(&mut self, before: u32) {
+        self.before = before;
+    }
+
+    /// Counts an attempt that ended beside others, as far as no record has counted it.
+    pub(crate) fn count(&self, call: &Call) {
+        call.count_attempt(self.before);
+    }
+
+    /// Records that the attempt with this payment is the one that counts.
+    pub(crate) fn take_over(&mut self, paid: Payment) {
+        self.paid = Some(paid);
+        self.is_begun = true;
     }
 
     /// Records a failed attempt.

@@ -106,7 +106,7 @@ impl Budgets {
     }
 
     /// Returns the budget of an origin.
-    pub(super) fn at(&self, origin: &Origin, now: Instant) -> Arc<SharedBudget> {
+    pub(crate) fn at(&self, origin: &Origin, now: Instant) -> Arc<SharedBudget> {
         let known = self.0.known.get(origin, now);
         known.unwrap_or_else(|| self.of(&origin.to_destination(), now))
     }

@@ -75,6 +75,15 @@ impl Remaining {
         self.sent.saturating_add(self.unsent)
     }
 
+    /// Counts an attempt that ended, sent or provably not sent.
+    pub(crate) const fn count(&mut self, is_sent: bool) {
+        let count = match is_sent {
+            true => &mut self.sent,
+            false => &mut self.unsent,
+        };
+        *count = count.saturating_add(1);
+    }
+
     const fn is_spent(&self) -> bool {
         self.sent >= self.most || self.unsent >= self.most_unsent
     }
@@ -116,24 +125,36 @@ pub(crate) fn decide(
     Ok(wait)
 }
 
+/// Returns whether a failure may pass: by the server's should-retry header, the user's classifier, or else the table.
+pub(crate) fn is_transient(
+    failed: &Diagnosis,
+    listed: bool,
+    (should_retry, class): (Option<bool>, Option<Retryability>),
+) -> bool {
+    let by_table = || match (failed.status, failed.hop) {
+        (Some(_), _) if failed.kind == Kind::InProgress => true,
+        (Some(_), _) => listed,
+        (None, Some(hop)) => name(hop, failed.kind).class == Retryability::Transient,
+        // The table has no failures without a hop. They are transient, unless a policy rejected the request.
+        (None, None) => !failed.kind.is_refusal(),
+    };
+    match (should_retry, class) {
+        (Some(should), _) => should,
+        (None, Some(class)) => class == Retryability::Transient,
+        (None, None) => by_table(),
+    }
+}
+
 impl FailedAttempt<'_> {
     fn is_passing(&self) -> Result<(), NoRetryReason> {
-        let Diagnosis {
-            hop, kind, status, ..
-        } = self.diagnosis;
-        let by_table = match (status, hop) {
-            (Some(_), _) if kind == Kind::InProgress => true,
-            (Some(_), _) => self.listed,
-            (None, Some(hop)) => name(hop, kind).class == Retryability::Transient,
-            // The table has no failures without a hop. They are transient, unless a policy rejected the request.
-            (None, None) => !kind.is_refusal(),
-        };
-        let passing = match (self.should_retry, self.class) {
-            (Some(false), _) => return Err(NoRetryReason::ServerOptOut),
-            (Some(true), _) => true,
-            (None, Some(class)) => class == Retryability::Transient,
-            (None, None) => by_table,
-        };
+        if self.should_retry == Some(false) {
+            return Err(NoRetryReason::ServerOptOut);
+        }
+        let passing = is_transient(
+            &self.diagnosis,
+            self.listed,
+            (self.should_retry, self.class),
+        );
         passing.then_some(()).ok_or(NoRetryReason::Permanent)
     }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::formula::{BackoffStep, after_hint};
-use super::{Budgets, FailedAttempt, RetryConfig, SharedBudget};
+use super::{Budgets, FailedAttempt, RetryConfig, SharedBudget, is_transient};
 use crate::call::Call;
 use crate::clock;
 use crate::config_error::ConfigError;
@@ -183,6 +183,24 @@ pub(crate) fn failed<'a, B>(
         class: class.and_then(FailureClass::for_retry),
         is_throttled: class == Some(FailureClass::Throttled),
     }
+}
+
+/// Returns whether a failure may pass, by this policy or by the default one.
+pub(crate) fn may_pass(
+    policy: Option<&RetryPolicy>,
+    call: &Call,
+    failed: &Diagnosis,
+    (headers, class): (Option<&HeaderMap>, Option<FailureClass>),
+) -> bool {
+    let default = RetryConfig::default();
+    let config = policy.map_or(&default, |policy| &policy.config);
+    let statuses = config.get_statuses();
+    let is_listed = |status| call.options().lists(statuses, status);
+    let named = headers.zip(config.get_should_retry_header());
+    let should_retry = named.and_then(|(headers, name)| should_retry(headers, name));
+    let class = class.and_then(FailureClass::for_retry);
+    let listed = failed.status.is_some_and(is_listed);
+    is_transient(failed, listed, (should_retry, class))
 }
 
 impl fmt::Debug for RetryPolicy {

@@ -9,8 +9,10 @@ use crate::callback::Site;
 use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
+use crate::driver;
 use crate::error::Error;
 use crate::idempotency_key::IdempotencyKey;
+use crate::layer::Load;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerHandle, Judge};
@@ -152,6 +154,8 @@ pub(super) struct OperationPolicies {
     pub(super) policy: Arc<RetryPolicy>,
     pub(super) breaker: CircuitBreakerHandle,
     pub(super) judge: Judge,
+    /// The policies that bound the load of a destination.
+    pub(super) load: driver::Policies,
 }
 
 impl Operation {
@@ -176,12 +180,18 @@ impl Operation {
         let timeouts = config.check()?;
         let breaker = CircuitBreakerHandle::new(&timeouts, &config.circuit_breaker);
         let judge = config.circuit_breaker.judge(&timeouts);
+        let load = Load::new().add_to(driver::Policies::default()).loaded(
+            config.throttle.as_ref(),
+            config.concurrency.as_ref(),
+            config.rate_limit.as_ref(),
+        );
         Ok(Self {
             policies: Arc::new(OperationPolicies {
                 timeouts: Arc::new(timeouts),
                 policy: Arc::new(RetryPolicy::new(config.retry, clock::now())),
                 breaker,
                 judge,
+                load,
             }),
             destination: Destination::named(destination),
             name: Arc::from("operation"),

@@ -3,7 +3,10 @@ use std::time::Duration;
 use crate::config_error::ConfigError;
 use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
+use crate::policy::concurrency::ConcurrencyConfig;
+use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::retry::RetryConfig;
+use crate::policy::throttle::ThrottleConfig;
 use crate::timeout::Timeouts;
 use crate::timeout::TimeoutsConfig;
 
@@ -32,6 +35,7 @@ use crate::timeout::TimeoutsConfig;
 /// | `attempt` | half of the deadline |
 /// | `retry` | those of [`RetryConfig`]; `statuses` applies to calls of this crate inside |
 /// | `circuit_breaker` | those of [`CircuitBreakerConfig`] |
+/// | `throttle`, `concurrency`, `rate_limit` | off |
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -47,6 +51,21 @@ pub struct OperationConfig {
     pub(super) retry: RetryConfig,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(super) circuit_breaker: CircuitBreakerConfig,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub(super) throttle: Option<ThrottleConfig>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub(super) concurrency: Option<ConcurrencyConfig>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub(super) rate_limit: Option<RateLimitConfig>,
 }
 
 impl OperationConfig {
@@ -58,6 +77,9 @@ impl OperationConfig {
             attempt: None,
             retry: RetryConfig::new(),
             circuit_breaker: CircuitBreakerConfig::new(),
+            throttle: None,
+            concurrency: None,
+            rate_limit: None,
         }
     }
 
@@ -82,6 +104,28 @@ impl OperationConfig {
         self
     }
 
+    /// Switches the throttle on: see [`ThrottleLayer`](crate::ThrottleLayer). [`OperationError`](super::OperationError) says whether an
+    /// attempt was throttled.
+    #[must_use]
+    pub fn throttle(mut self, throttle: ThrottleConfig) -> Self {
+        self.throttle = Some(throttle);
+        self
+    }
+
+    /// Limits how many attempts run at a time: see [`ConcurrencyLayer`](crate::ConcurrencyLayer).
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: ConcurrencyConfig) -> Self {
+        self.concurrency = Some(concurrency);
+        self
+    }
+
+    /// Limits the rate of attempts: see [`RateLimitLayer`](crate::RateLimitLayer).
+    #[must_use]
+    pub fn rate_limit(mut self, rate_limit: RateLimitConfig) -> Self {
+        self.rate_limit = Some(rate_limit);
+        self
+    }
+
     /// Returns the deadline.
     #[must_use]
     pub const fn get_deadline(&self) -> Duration {
@@ -92,6 +136,9 @@ impl OperationConfig {
         get_attempt(attempt) -> Option<Duration> = |own| own.attempt;
         get_retry(retry) -> &RetryConfig = |own| &own.retry;
         get_circuit_breaker(circuit_breaker) -> &CircuitBreakerConfig = |own| &own.circuit_breaker;
+        get_throttle(throttle) -> Option<&ThrottleConfig> = |own| own.throttle.as_ref();
+        get_concurrency(concurrency) -> Option<&ConcurrencyConfig> = |own| own.concurrency.as_ref();
+        get_rate_limit(rate_limit) -> Option<&RateLimitConfig> = |own| own.rate_limit.as_ref();
     }
 
     pub(super) fn check(&self) -> Result<Timeouts, ConfigError> {
@@ -102,7 +149,25 @@ impl OperationConfig {
         let timeouts = Timeouts::from_config(self.deadline, timeouts)?;
         self.retry.check(Some(self.deadline))?;
         self.circuit_breaker.check(&timeouts)?;
+        self.check_load()?;
         Ok(timeouts)
+    }
+}
+
+impl OperationConfig {
+    fn check_load(&self) -> Result<(), ConfigError> {
+        let deadline = Some(self.deadline);
+        let throttle = self.throttle.as_ref().map(ThrottleConfig::check);
+        throttle.transpose()?;
+        let concurrency = self.concurrency.as_ref();
+        concurrency
+            .map(|config| config.check(deadline))
+            .transpose()?;
+        let rate_limit = self.rate_limit.as_ref();
+        rate_limit
+            .map(|config| config.check(deadline))
+            .transpose()?;
+        Ok(())
     }
 }
 

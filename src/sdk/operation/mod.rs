@@ -1,5 +1,6 @@
 //! The policies of a call around any async work: an SDK's call, a query, or a message to a queue.
 
+mod admit;
 mod attempt;
 mod builder;
 mod config;

@@ -2,6 +2,7 @@ use tokio::time::Instant;
 
 use super::error::FailedWork;
 use crate::clock;
+use crate::driver::Passed;
 use crate::hop::{Diagnosis, Retryability};
 use crate::policy::breaker::{Allotted, Judge, Ticket, Verdict, settle};
 use crate::timeout::TimeoutKind;
@@ -15,6 +16,8 @@ pub(super) struct OperationPermit {
     pub(super) since: Instant,
     /// When the attempt must be over.
     pub(super) ends: Instant,
+    /// The parts that it holds of the policies for the load of its destination.
+    pub(super) passed: Option<Passed>,
 }
 
 impl OperationPermit {
@@ -22,6 +25,9 @@ impl OperationPermit {
         let took = || clock::now().saturating_duration_since(self.since);
         let verdict = self.judge.by_time(Verdict::Success, took);
         self.settle(verdict);
+        if let Some(passed) = self.passed.take() {
+            passed.succeed();
+        }
     }
 
     pub(super) fn fail(mut self, failure: &FailedWork) {
@@ -30,6 +36,9 @@ impl OperationPermit {
         let took = || clock::now().saturating_duration_since(self.since);
         let verdict = self.judge.by_time(verdict, took);
         self.settle(self.by_time_given(verdict, &failure.diagnosis));
+        if let Some(passed) = self.passed.take() {
+            passed.fail(&failure.diagnosis, (None, failure.retry_after));
+        }
     }
 
     /// Ignores a timeout if the attempt had less time than configured: it does not show that the destination is

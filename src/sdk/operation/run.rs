@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use super::attempt::Keys;
 use super::builder::OperationPolicies;
@@ -17,26 +17,24 @@ use crate::call::{AmbientOperation, Call, CallTarget};
 use crate::clock;
 use crate::driver::{Hint, RetryLoop, Scope};
 use crate::error::Error;
-use crate::hop::Policy;
-use crate::hop::{Diagnosis, Effect, Kind, NoRetryReason, Outcome, Retryability};
-use crate::policy::breaker::refused;
+use crate::hop::{Effect, NoRetryReason, Outcome, Retryability};
 use crate::policy::retry;
 use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
-use crate::timeout::{TimeoutKind, Timeouts};
+use crate::timeout::TimeoutKind;
 
 /// The attempts of one run.
 pub(super) struct Run<'o> {
-    operation: &'o Operation,
+    pub(super) operation: &'o Operation,
     keys: Arc<Keys>,
     /// Holds the claim to retry: calls of this crate inside do not retry meanwhile.
-    turn: RetryLoop,
+    pub(super) turn: RetryLoop,
     /// The effect of all attempts so far.
     effect: Effect,
     /// The error of the last attempt.
     last: Option<Error>,
     // Dropped last: the call ends when everything else has.
-    scope: Scope,
+    pub(super) scope: Scope,
 }
 
 /// An attempt in progress. If it is dropped before its end, the caller has cancelled.
@@ -81,7 +79,7 @@ impl<'o> Run<'o> {
         let span = self.scope.call().span();
         let journey = async {
             loop {
-                let permit = self.admit().map_err(|error| self.refuse(error))?;
+                let permit = self.admit().await.map_err(|error| self.refuse(error))?;
                 match self.attempt(permit, &mut work).await {
                     Ok(done) => return Ok(done),
                     Err(failure) => self.judge(failure)?,
@@ -92,56 +90,6 @@ impl<'o> Run<'o> {
         };
         let ended = span.around(journey).await;
         ended.map_err(|error: Error| self.scope.fail(error.into(), Effect::unsent()))
-    }
-
-    /// Asks the policies for permission before the work starts.
-    fn admit(&self) -> Result<OperationPermit, Error> {
-        let call = self.scope.call();
-        let now = clock::now();
-        let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
-        if expires_at.is_some_and(|at| at <= clock::wall()) {
-            return Err(Error::refused(
-                Policy::Idempotency,
-                Diagnosis::key_expired(),
-            ));
-        }
-        if call.deadline() <= now {
-            let late = Diagnosis {
-                timeout_kind: Some(TimeoutKind::Deadline),
-                ..Diagnosis::refusal(Kind::Timeout)
-            };
-            return Err(Error::refused(Policy::Deadline, late));
-        }
-        let OperationPolicies {
-            timeouts,
-            breaker,
-            judge,
-            ..
-        } = &*self.operation.policies;
-        let circuit = breaker.of(self.operation.destination.clone(), now);
-        let ticket = breaker.admit((circuit, judge), call, now);
-        let ticket = ticket.map_err(|refusal| refused(&refusal).of(call))?;
-        Ok(OperationPermit {
-            ticket: Some(ticket),
-            judge: *judge,
-            since: now,
-            ends: self.ends(timeouts, now),
-        })
-    }
-
-    /// Returns when an attempt that begins now must be over. The attempt counts as sent from its start, because the
-    /// sending cannot be observed.
-    fn ends(&self, timeouts: &Timeouts, now: Instant) -> Instant {
-        let call = self.scope.call();
-        let is_permitted = self.operation.idempotent || self.operation.vouches();
-        let own = self.turn.follows(is_permitted);
-        if let Some(own) = own {
-            call.set_follows(own);
-        }
-        let follows = own.unwrap_or_else(|| call.follows());
-        let left = call.deadline().saturating_duration_since(now);
-        let attempt = timeouts.for_attempt(left, follows.sent).attempt();
-        clock::after(now, attempt).min(call.deadline())
     }
 
     /// Handles a rejection by a policy. The caller gets the error that was about to be retried, if there is one.
@@ -323,7 +271,7 @@ mod tests {
     use std::sync::OnceLock;
 
     use super::*;
-    use crate::hop::Hop;
+    use crate::hop::{Hop, Kind};
     use crate::policy::retry::RetryConfig;
 
     const SECS: fn(u64) -> Duration = Duration::from_secs;

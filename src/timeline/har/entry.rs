@@ -105,6 +105,8 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
         known("_effect", Some(effect.as_str().into()));
         known("_error_type", attempt.outcome.error_type().map(Value::from));
     }
+    known("_hedge", attempt.is_hedge.then_some(true.into()));
+    known("_lost", attempt.is_lost.then_some(true.into()));
     known("_chaos", injected_fault(timeline, attempt));
     known("_caller_try", callers_try(timeline));
     entry

@@ -86,6 +86,27 @@ pub(super) const ROWS: &[Row] = &[
         "0",
         "0 is invalid: expected 1..=255",
     ),
+    ("hedge.max_hedges", "0", "0 is invalid: expected 1..=10"),
+    (
+        "hedge.max_hedges",
+        "3",
+        "3 is invalid: expected less than retry.attempts (3)",
+    ),
+    (
+        "hedge.quantile",
+        "1.0",
+        "1.0 is invalid: expected 0.5 to 0.999",
+    ),
+    (
+        "hedge.delay",
+        r#""0s""#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "hedge.delay",
+        r#""10s""#,
+        "10s is invalid: expected less than deadline (10s)",
+    ),
     (
         "retry.max_hint",
         r#""0s""#,
@@ -360,6 +381,8 @@ pub(super) const TOGETHER: &[Row] = &[
 
 /// Fields for which every readable value is valid.
 pub(super) const ANY: &[&str] = &[
+    "hedge.enabled",
+    "hedge.same_address",
     "idempotency.honored_by",
     "idempotency.honored_by_all",
     "idempotency.generate_keys",

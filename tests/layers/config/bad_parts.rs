@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sevenhops::policy::retry::Budget;
 use sevenhops::{
-    CircuitBreakerConfig, Config, DestinationConfig, RetryConfig, StandardLayer, TimeoutsConfig,
+    CircuitBreakerConfig, ConcurrencyConfig, Config, DestinationConfig, RateLimitConfig,
+    RetryConfig, StandardLayer, TimeoutsConfig,
 };
 
 use super::destinations::{config, once};
@@ -76,6 +77,29 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
                 .effective(&"https://a.test".parse().unwrap(), None)
                 .is_err()
         );
+    }
+}
+
+#[test]
+fn parts_about_the_load_are_refused_with_the_path_of_the_part() {
+    for (settings, said) in [
+        (
+            config().destination(
+                "/v1",
+                DestinationConfig::new().rate_limit(RateLimitConfig::new(1)),
+            ),
+            r#"destinations."/v1".rate_limit: a rate limit is shared by all routes of a host: set it for the host, or for all destinations"#,
+        ),
+        (
+            // The deadline of the part is shorter than the wait of the config.
+            config()
+                .concurrency(ConcurrencyConfig::new().max_wait(SECS(2)))
+                .destination("a.test", DestinationConfig::new().deadline(SECS(1))),
+            r#"destinations."a.test".concurrency.max_wait: 2s is invalid: expected less than deadline (1s)"#,
+        ),
+    ] {
+        let refused = StandardLayer::from_config(&settings).unwrap_err();
+        assert_eq!(refused.to_string(), said);
     }
 }
 

@@ -36,6 +36,33 @@ fn file_with_parts_equals_the_config_built_in_code() {
 }
 
 #[test]
+fn hedges_of_a_part_replace_those_around_it_or_switch_them_off() {
+    let json = r#"{
+        "deadline": "10s",
+        "hedge": { "quantile": 0.9, "same_address": true },
+        "destinations": {
+            "a.test": { "hedge": { "delay": "20ms" } },
+            "b.test": { "hedge": { "enabled": false }, "retry": { "attempts": 1 } }
+        }
+    }"#;
+    let config = read(json).unwrap();
+    let written = serde_json::to_string(&config).unwrap();
+    assert_eq!(read(&written), Ok(config.clone()));
+    let at = |url: &str| {
+        let effective = config.effective(&url.parse().unwrap(), None).unwrap();
+        effective.get_hedge().cloned().unwrap()
+    };
+    let top = at("https://c.test");
+    assert_eq!((top.get_quantile(), top.get_max_hedges()), (Some(0.9), 1));
+    let a = at("https://a.test");
+    assert_eq!(a.get_delay(), Some(Duration::from_millis(20)));
+    assert!(a.get_same_address() && a.get_enabled());
+    assert!(!at("https://b.test").get_enabled());
+    // Without a config of hedges, calls are not hedged.
+    assert_eq!(read(r#"{"deadline": "10s"}"#).unwrap().get_hedge(), None);
+}
+
+#[test]
 fn field_that_cannot_be_read_is_refused_with_its_path() {
     for (json, said) in [
         (r#"{"deadline": "1s", "x": 1}"#, "x: unknown field `x`"),
@@ -54,6 +81,10 @@ fn field_that_cannot_be_read_is_refused_with_its_path() {
         (
             r#"{"deadline": "1s", "retry": {"statuses": [503, 42]}}"#,
             "retry.statuses: 42 is not a status code",
+        ),
+        (
+            r#"{"deadline": "1s", "hedge": {"delay": "10ms", "quantile": 0.9}}"#,
+            "hedge: only one of delay and quantile",
         ),
         (r#"{"deadline": "soon"}"#, "deadline: \"soon\": "),
         (
@@ -220,6 +251,15 @@ fn file_in_the_guide_is_valid() {
     let reports = own("https://api.test/v1/reports/7", Some("/v1/reports/{id}"));
     assert_eq!(reports.get_deadline(), Duration::from_secs(60));
     assert_eq!(own("https://api.test/", None).get_retry().get_attempts(), 3);
+
+    // The second one is about the load.
+    let load = guide.split("```toml\n").nth(2);
+    let load = load.and_then(|rest| rest.split("```").next()).unwrap();
+    let load: Config = toml::from_str(load).unwrap();
+    let url = "https://api.partner.test/".parse().unwrap();
+    let load = load.effective(&url, None).unwrap();
+    assert_eq!(load.get_rate_limit().unwrap().get_burst(), Some(5));
+    assert!(load.get_throttle().is_none());
 
     let typo = "deadline = \"1s\"\n[destinations.\"*.bank.test\".retry]\natempts = 1";
     let refused = toml::from_str::<Config>(typo).unwrap_err().to_string();

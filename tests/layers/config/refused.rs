@@ -11,6 +11,7 @@ use sevenhops::{
 };
 
 use super::bad::{ANY, ROWS, TOGETHER};
+use super::bad_load;
 
 /// Returns a file with one bad value in it.
 fn file(path: &str, value: &str) -> Value {
@@ -36,7 +37,7 @@ fn refused(file: Value) -> String {
 
 #[test]
 fn value_out_of_range_is_refused_with_its_path_and_the_expected_values() {
-    for (path, value, said) in ROWS {
+    for (path, value, said) in ROWS.iter().chain(bad_load::ROWS) {
         let path_in_message = match *path {
             "circuit_breaker.recovery.ramp" => "circuit_breaker.recovery.ramp.step",
             path => path,
@@ -46,7 +47,7 @@ fn value_out_of_range_is_refused_with_its_path_and_the_expected_values() {
             format!("{path_in_message}: {said}")
         );
     }
-    for (path, text, said) in TOGETHER {
+    for (path, text, said) in TOGETHER.iter().chain(bad_load::TOGETHER) {
         assert_eq!(
             refused(serde_json::from_str(text).unwrap()),
             format!("{path}: {said}")
@@ -141,8 +142,11 @@ fn every_field_is_tested() {
     let walked = ROWS
         .iter()
         .chain(TOGETHER)
+        .chain(bad_load::ROWS)
+        .chain(bad_load::TOGETHER)
         .map(|(path, ..)| *path)
-        .chain(ANY.iter().copied());
+        .chain(ANY.iter().copied())
+        .chain(bad_load::ANY.iter().copied());
     let walked: BTreeSet<_> = walked.map(str::to_owned).collect();
     let missing: Vec<_> = all.difference(&walked).collect();
     assert!(missing.is_empty(), "{missing:?}");

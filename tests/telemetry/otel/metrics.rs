@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use sevenhops::telemetry::METRICS;
 use sevenhops::telemetry::otel::Metrics;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Gate, Reply};
-use sevenhops::{Client, Config, Consistency, Options, RetryConfig, StaleConfig, StandardLayer};
+use sevenhops::{
+    Client, Config, Consistency, HedgeConfig, Options, RetryConfig, StaleConfig, StandardLayer,
+};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tower::{Layer as _, ServiceExt};
@@ -289,6 +292,49 @@ async fn stale_answer_is_counted() {
     client.get(&url).fetch_bytes().await.unwrap();
     let port = port(&server);
     assert_eq!(sum("sevenhops.dns.stale", &[("server.port", &port)]), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedges_are_counted_by_what_became_of_them_and_not_as_retries() {
+    let delay = HedgeConfig::new().delay(Duration::from_millis(50));
+    let config = Config::new(Duration::from_secs(10)).hedge(delay);
+    let layer = StandardLayer::from_config(&config)
+        .unwrap()
+        .metrics(&sdk().2);
+    let slow = || Step::FailAfter(Duration::from_millis(80));
+    // (replies to GET, outcome of the hedge)
+    for (steps, outcome) in [
+        (vec![slow(), status(200)], "responded"),
+        (
+            vec![slow(), Step::Fail(ErrorKind::ConnectionReset)],
+            "failed",
+        ),
+        (
+            vec![Step::AnswerAfter(Duration::from_millis(80)), Step::Hang],
+            "lost",
+        ),
+    ] {
+        let host = ("server.address", "hedged.test");
+        let so = [host, ("sevenhops.outcome", outcome)];
+        let hedges = |labels: &[_]| sum("sevenhops.call.hedges", labels);
+        let before = hedges(&so);
+        let get = http::Request::get("https://hedged.test").body(http_body_util::Full::default());
+        let service = layer.layer(Mock::new(steps));
+        service.oneshot(get.unwrap()).await.unwrap();
+        assert_eq!(hedges(&so), before + 1, "{outcome}");
+    }
+    let post = http::Request::post("https://hedged.test").body(http_body_util::Full::default());
+    let mock = Mock::new([Step::AnswerAfter(Duration::from_millis(80))]);
+    layer.layer(mock).oneshot(post.unwrap()).await.unwrap();
+    let why = [
+        ("server.address", "hedged.test"),
+        ("sevenhops.no_retry_reason", "not_idempotent"),
+    ];
+    assert_eq!(sum("sevenhops.call.not_hedged", &why), 1);
+    let host = [("server.address", "hedged.test")];
+    // Only the call whose two attempts failed was retried.
+    let retries = sum("sevenhops.call.retries", &host); // words:allow term: a metric
+    assert_eq!(retries, 1);
 }
 
 #[tokio::test(start_paused = true)]

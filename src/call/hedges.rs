@@ -1,0 +1,58 @@
+//! The hedges of a call: several of its attempts may be in flight at the same time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Call;
+use crate::record::Tracker;
+
+/// The right to hedge a call. One driver at a time has it, so that nested stacks do not multiply their hedges.
+pub(crate) struct HedgeClaim(Call);
+
+impl Call {
+    /// Claims the hedges of this call; `None` if another driver has them.
+    pub(crate) fn claim_hedges(&self) -> Option<HedgeClaim> {
+        let was_claimed = self.0.state.hedges.swap(true, Ordering::AcqRel);
+        (!was_claimed).then(|| HedgeClaim(self.clone()))
+    }
+
+    /// Returns whether a driver of this call, or of a call around it, hedges.
+    pub(super) fn hedges(&self) -> bool {
+        self.0.state.hedges.load(Ordering::Acquire)
+    }
+
+    /// Records that an attempt begins while another one is in flight.
+    pub(crate) fn overlap(&self) {
+        self.0.state.overlaps.store(true, Ordering::Release);
+    }
+
+    /// Returns the record of an attempt that began after this number of attempts. Unless attempts overlap, it is the
+    /// latest one: an inner layer may have made several.
+    pub(crate) fn record_after(&self, attempts: u32) -> Option<Arc<Tracker>> {
+        match self.0.state.overlaps.load(Ordering::Acquire) {
+            true => self.record_at(attempts),
+            false if self.attempt_count() > attempts => self.last(),
+            false => None,
+        }
+    }
+
+    /// Returns the record of the attempt that began right after this number of attempts.
+    pub(crate) fn record_at(&self, attempts: u32) -> Option<Arc<Tracker>> {
+        match (attempts as usize).checked_sub(1) {
+            None => self.first(),
+            Some(index) => self.rest().more.get(index).cloned(),
+        }
+    }
+
+    /// Records that an attempt that began after this number of attempts ended, while others were in flight.
+    pub(crate) fn decide_by(&self, attempts: u32) {
+        let record = self.record_at(attempts);
+        self.rest().decisive = record;
+    }
+}
+
+impl Drop for HedgeClaim {
+    fn drop(&mut self) {
+        self.0.0.state.hedges.store(false, Ordering::Release);
+    }
+}

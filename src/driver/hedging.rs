@@ -1,0 +1,111 @@
+//! Decides whether a hedge is due, and whether it may be sent.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+
+use tokio::time::Instant;
+
+use super::hedges::Hedges;
+use super::retry_loop::RetryLoop;
+use super::run::Run;
+use crate::clock;
+use crate::hop::{NoHedgeReason, NoRetryReason};
+use crate::policy::hedge::{Due, HedgeFacts, OtherAddress, decide, due};
+use crate::record::Tracker;
+use crate::replay::Saved;
+
+impl Run {
+    /// Returns when the next hedge is due, if one may follow.
+    pub(super) fn hedge_due(&self, now: Instant) -> Option<Due> {
+        let hedges = self.hedges.as_deref()?;
+        let may_follow = !hedges.is_over
+            && hedges.in_flight > 0
+            && hedges.sent < hedges.policy.config.get_max_hedges();
+        let delay = hedges.delay.filter(|_| may_follow)?;
+        let due = due(&hedges.in_flight(&self.call), delay, now);
+        let (Due::At(at) | Due::AskAgain(at)) = due;
+        (at < self.call.deadline()).then_some(due)
+    }
+
+    /// Decides whether a hedge that is due may be sent, without paying for it.
+    pub(super) fn may_hedge<B>(
+        &self,
+        saved: Option<&mut Saved<B>>,
+        is_half_open: bool,
+    ) -> Result<Vec<IpAddr>, NoHedgeReason> {
+        let (hedges, saved) = self
+            .hedges
+            .as_deref()
+            .zip(saved)
+            .ok_or(NoHedgeReason::NotReplayable)?;
+        let now = clock::now();
+        let (sent, most) = self.sent(hedges);
+        let (addresses, avoided) = self.addresses();
+        let facts = HedgeFacts {
+            off: self.hedges_off(hedges),
+            method: &saved.method,
+            is_declared_idempotent: self.call.is_declared_idempotent(),
+            keyed: self.call.carries_key(&saved.headers),
+            vouched: self.call.vouches(&saved.headers),
+            key_left: self.call.key_left(&saved.headers),
+            time_left: self.call.deadline().saturating_duration_since(now),
+            is_replayable: saved.is_replayable(),
+            sent,
+            most,
+            is_throttled: hedges.state.is_throttled(now),
+            is_half_open,
+            addresses,
+            same_address: hedges.policy.config.get_same_address(),
+        };
+        decide(&facts).map(|()| avoided)
+    }
+
+    /// Returns how many attempts ended or are in flight, and how many may be sent.
+    fn sent(&self, hedges: &Hedges) -> (u32, u32) {
+        match &self.turn {
+            Some(turn) => {
+                let (sent, most) = turn.sent();
+                (sent.saturating_add(hedges.in_flight), most)
+            }
+            None => {
+                let most = self.call.options().most_attempts(u32::MAX);
+                (hedges.sent.saturating_add(1), most)
+            }
+        }
+    }
+
+    /// Returns why this driver sends no hedges, if it does not.
+    fn hedges_off(&self, hedges: &Hedges) -> Option<NoHedgeReason> {
+        match self.turn.as_ref().and_then(RetryLoop::off) {
+            Some(NoRetryReason::OtherDestination) => Some(NoHedgeReason::OtherDestination),
+            Some(NoRetryReason::RetriedUpstream) => Some(NoHedgeReason::ByCaller),
+            Some(_) => Some(NoHedgeReason::SwitchedOff),
+            None if self.call.options().no_retry => Some(NoHedgeReason::SwitchedOff),
+            None => hedges.claim.is_none().then_some(NoHedgeReason::ByCaller),
+        }
+    }
+
+    /// Returns whether there is an address that no attempt in flight uses, and the addresses that they use.
+    fn addresses(&self) -> (OtherAddress, Vec<IpAddr>) {
+        let is_open = |record: &Arc<Tracker>| !record.is_over();
+        let (mut used, mut known) = (Vec::new(), None);
+        for record in self.call.trackers().into_iter().filter(is_open) {
+            record.facts(|facts| {
+                if facts.unix_socket.is_some() {
+                    known.get_or_insert_with(Vec::new);
+                }
+                used.extend(facts.peer.map(|peer| peer.ip()));
+                if let Some(addresses) = facts.addresses.as_ref().and_then(Weak::upgrade) {
+                    known = Some(addresses.known());
+                }
+            });
+        }
+        let has_other = |known: Vec<IpAddr>| known.iter().any(|address| !used.contains(address));
+        let addresses = match known.map(has_other) {
+            None => OtherAddress::Unknown,
+            Some(true) => OtherAddress::Another,
+            Some(false) => OtherAddress::NoOther,
+        };
+        (addresses, used)
+    }
+}

@@ -1,0 +1,146 @@
+//! The concurrency limit of a driver: which permits a request needs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ConcurrencyConfig;
+use super::permit::{Permit, Rejection};
+use super::state::{Shared, Terms};
+use crate::clock;
+use crate::destination::Destination;
+use crate::error::{Error, ReasonText};
+use crate::hop::{Diagnosis, Kind};
+use crate::options::Priority;
+use crate::policy::{DestinationKey, Subject, keyed};
+use crate::registry::Registry;
+
+pub(crate) use super::state::Admitted;
+
+/// A handle to the limits of a [`ConcurrencyLayer`](crate::ConcurrencyLayer). It is cheap to clone. Every clone of the
+/// layer shares the limits.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::{ConcurrencyConfig, ConcurrencyLayer};
+///
+/// let limits = ConcurrencyLayer::new(ConcurrencyConfig::new())?.concurrency_handle();
+/// let api = "https://api.test".parse()?;
+/// assert!(limits.snapshot(&api).is_none()); // no attempt yet
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ConcurrencyHandle(Arc<Registry<Shared>>);
+
+/// The limit of a destination, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConcurrencySnapshot {
+    /// How many attempts may be in flight.
+    pub limit: u32,
+    /// How many are in flight.
+    pub in_flight: u32,
+    /// How many calls wait for a permit.
+    pub queued: usize,
+}
+
+impl ConcurrencyHandle {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Registry::new(clock::now())))
+    }
+
+    /// Returns the limit of a destination; `None` if no attempt to it was made.
+    #[must_use]
+    pub fn snapshot(&self, destination: &Destination) -> Option<ConcurrencySnapshot> {
+        let (limit, in_flight, queued) = self.0.peek(destination, Shared::counts)?;
+        Some(ConcurrencySnapshot {
+            limit,
+            in_flight,
+            queued,
+        })
+    }
+}
+
+impl fmt::Debug for ConcurrencyHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrencyHandle").finish_non_exhaustive()
+    }
+}
+
+/// The concurrency limit of a driver.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(crate) limits: ConcurrencyHandle,
+    pub(crate) config: Arc<ConcurrencyConfig>,
+    pub(crate) key: Option<DestinationKey>,
+}
+
+impl Policy {
+    /// Returns the same policy under another config.
+    pub(crate) fn under(&self, config: &ConcurrencyConfig) -> Self {
+        Self {
+            config: Arc::new(config.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// Asks for a permit for a request with this much time left; `None` if no limit holds for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the rejection of the limit, if the request would have to wait too long.
+    pub(crate) fn admit<B>(
+        &self,
+        subject: Subject<'_, B>,
+        (priority, left): (Priority, Duration),
+        now: Instant,
+    ) -> Result<Option<Admitted>, Error> {
+        if !self.config.get_enabled() {
+            return Ok(None);
+        }
+        let terms = self.terms(priority, left);
+        let registry = (&*self.limits.0, self.key.as_ref());
+        let shared = keyed::state_of(registry, subject, now, || Shared::new(terms.rules))?;
+        let admitted = shared.map(|shared| shared.admit(&terms, now));
+        admitted.transpose().map_err(rejected)
+    }
+
+    /// Returns a permit that is free now; `None` if no limit holds for the request. It does not queue.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the rejection of the limit, if no permit is free.
+    pub(crate) fn try_admit<B>(
+        &self,
+        subject: Subject<'_, B>,
+        now: Instant,
+    ) -> Result<Option<Permit>, Error> {
+        if !self.config.get_enabled() {
+            return Ok(None);
+        }
+        let rules = self.config.rules();
+        let registry = (&*self.limits.0, self.key.as_ref());
+        let shared = keyed::state_of(registry, subject, now, || Shared::new(rules))?;
+        let permit = shared.map(|shared| shared.try_admit(rules, now));
+        permit.transpose().map_err(rejected)
+    }
+
+    fn terms(&self, priority: Priority, left: Duration) -> Terms {
+        Terms {
+            rules: self.config.rules(),
+            max_queued: self.config.get_max_queued(),
+            longest: self.config.longest(left),
+            priority,
+        }
+    }
+}
+
+/// Returns the error of an attempt without a permit.
+pub(crate) fn rejected(rejection: Rejection) -> Error {
+    let diagnosis = Diagnosis::refusal(Kind::ConcurrencyLimit);
+    Error::refused(crate::hop::Policy::Concurrency, diagnosis)
+        .caused_by(ReasonText::new(rejection.to_string()))
+}

@@ -1,0 +1,160 @@
+//! The generic cell rate algorithm (GCRA): pure.
+//!
+//! The state of a bucket is one instant, at which it would be full again. Each request moves it by one interval. A
+//! request may come as early as a burst allows.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::quota::Quota;
+use crate::clock::after;
+
+/// A rate: one request for each interval, and a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rate {
+    pub(super) interval: Duration,
+    pub(super) burst: u32,
+}
+
+impl Rate {
+    /// How long before its regular time a request may come.
+    fn tolerance(&self) -> Duration {
+        self.interval.saturating_mul(self.burst - 1)
+    }
+}
+
+/// A reservation: when the request may be sent, and when the bucket will be full again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reserved {
+    pub(super) due: Instant,
+    pub(super) full_at: Instant,
+}
+
+/// Reserves a slot for a request that waits `longest` at most.
+///
+/// # Errors
+///
+/// Fails with the time until the next slot, if that is longer. Nothing is reserved then.
+pub(super) fn reserve(
+    full_at: Instant,
+    rate: &Rate,
+    now: Instant,
+    longest: Duration,
+) -> Result<Reserved, Duration> {
+    let full_at = full_at.max(now);
+    let ahead = full_at.saturating_duration_since(now);
+    let wait = ahead.saturating_sub(rate.tolerance());
+    if wait > longest {
+        return Err(wait);
+    }
+    Ok(Reserved {
+        due: after(now, wait),
+        full_at: after(full_at, rate.interval),
+    })
+}
+
+/// Returns when the bucket will be full if the server says how many requests are left. The server can only make it
+/// emptier.
+pub(super) fn informed(full_at: Instant, rate: &Rate, quota: Quota, now: Instant) -> Instant {
+    let ahead = match quota.left.checked_sub(1) {
+        // Nothing may be sent before the reset.
+        None => quota.reset.saturating_add(rate.tolerance()),
+        Some(more) => {
+            let left = rate
+                .interval
+                .saturating_mul(u32::try_from(more).unwrap_or(u32::MAX));
+            rate.tolerance().saturating_sub(left)
+        }
+    };
+    full_at.max(after(now, ahead))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    /// Ten a second, ten at once.
+    const TEN: Rate = Rate {
+        interval: Duration::from_millis(100),
+        burst: 10,
+    };
+
+    /// Returns the waits of requests that all come at `now`.
+    fn waits(mut full_at: Instant, rate: &Rate, now: Instant, requests: usize) -> Vec<Duration> {
+        let wait = |_| {
+            let reserved = reserve(full_at, rate, now, Duration::MAX).unwrap();
+            full_at = reserved.full_at;
+            reserved.due - now
+        };
+        (0..requests).map(wait).collect()
+    }
+
+    #[test]
+    fn burst_passes_at_once_and_the_rest_at_the_rate() {
+        let now = clock::now();
+        let waits = waits(now, &TEN, now, 13);
+        assert!(waits[..10].iter().all(Duration::is_zero));
+        assert_eq!(waits[10..], [MS(100), MS(200), MS(300)]);
+    }
+
+    #[test]
+    fn without_a_burst_requests_are_spaced_evenly() {
+        let now = clock::now();
+        let even = Rate { burst: 1, ..TEN };
+        assert_eq!(waits(now, &even, now, 3), [MS(0), MS(100), MS(200)]);
+    }
+
+    #[test]
+    fn wait_that_is_too_long_reserves_nothing() {
+        let now = clock::now();
+        let empty = now + MS(1_000);
+        assert_eq!(reserve(empty, &TEN, now, MS(99)), Err(MS(100)));
+        let reserved = reserve(empty, &TEN, now, MS(100)).unwrap();
+        assert_eq!(
+            (reserved.due, reserved.full_at),
+            (now + MS(100), now + MS(1_100))
+        );
+    }
+
+    #[test]
+    fn bucket_is_not_fuller_than_full() {
+        let now = clock::now();
+        let long_ago = now - Duration::from_secs(3_600);
+        let waits = waits(long_ago, &TEN, now, 11);
+        assert_eq!(waits[10], MS(100));
+    }
+
+    #[test]
+    fn no_rate_overflows() {
+        let now = clock::now();
+        let slow = Rate {
+            interval: Duration::from_secs(86_400),
+            burst: u32::MAX,
+        };
+        let reserved = reserve(now, &slow, now, Duration::ZERO).unwrap();
+        assert_eq!(reserved.due, now);
+    }
+
+    #[test]
+    fn server_can_only_make_the_bucket_emptier() {
+        let now = clock::now();
+        let quota = |left, reset| Quota { left, reset };
+        for (left, reset, at_once, next) in [
+            (0, MS(3_000), 0, MS(3_000)),
+            (1, MS(3_000), 1, MS(100)),
+            (4, MS(3_000), 4, MS(100)),
+            (10, MS(3_000), 10, MS(100)),
+            (5_000, MS(3_000), 10, MS(100)),
+        ] {
+            let full_at = informed(now, &TEN, quota(left, reset), now);
+            let waits = waits(full_at, &TEN, now, at_once + 1);
+            assert!(waits[..at_once].iter().all(Duration::is_zero), "{left}");
+            assert_eq!(waits[at_once], next, "{left}");
+        }
+        let empty = now + MS(1_000);
+        assert_eq!(informed(empty, &TEN, quota(10, MS(0)), now), empty);
+    }
+}

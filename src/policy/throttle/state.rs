@@ -1,0 +1,277 @@
+//! The window of a destination: its attempts, and those that it accepted.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ThrottleConfig;
+use super::decide::probability;
+use crate::clock;
+use crate::registry::Entry;
+
+/// The window of a destination, shared between threads.
+#[derive(Debug)]
+pub(super) struct Shared(Mutex<Window>);
+
+/// A sliding window in slices.
+#[derive(Debug)]
+struct Window {
+    slices: [Counts; SLICES],
+    /// The sum of the slices.
+    all: Counts,
+    /// The number of the current slice, counted from `epoch`.
+    current: u64,
+    epoch: Instant,
+    slice: Duration,
+    /// The server asked not to send before this instant.
+    retry_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) requests: u64,
+    pub(super) accepts: u64,
+}
+
+/// An attempt that the throttle let through, until its response is here. If it is dropped unsettled, it does not
+/// count.
+#[derive(Debug)]
+pub(super) struct Permit {
+    shared: Option<Arc<Shared>>,
+    /// The slice that counted the attempt.
+    slice: u64,
+}
+
+/// The throttle rejects the attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rejection {
+    pub(super) counts: Counts,
+    /// The time until which the server asked not to send.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Shared {
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Mutex::new(Window {
+            slices: [Counts::default(); SLICES],
+            all: Counts::default(),
+            current: 0,
+            epoch: now,
+            slice: Duration::ZERO,
+            retry_at: None,
+        }))
+    }
+
+    /// Counts an attempt, and decides whether it may be sent. `luck` is drawn only if the window has too few accepted
+    /// attempts.
+    pub(super) fn admit(
+        self: Arc<Self>,
+        config: &ThrottleConfig,
+        now: Instant,
+        luck: impl FnOnce() -> f64,
+    ) -> Result<Permit, Rejection> {
+        let mut window = self.window();
+        window.advance(config.get_window(), now);
+        let counts = window.all;
+        let probability = probability(counts.requests, counts.accepts, config.get_multiplier());
+        window.count(|counts| counts.requests += 1);
+        if probability > 0.0 && luck() < probability {
+            let left = |at: Instant| at.saturating_duration_since(now);
+            let retry_after = window.retry_at.map(left).filter(|left| !left.is_zero());
+            return Err(Rejection {
+                counts,
+                retry_after,
+            });
+        }
+        let slice = window.current;
+        drop(window);
+        Ok(Permit {
+            shared: Some(self),
+            slice,
+        })
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.window().all
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry for Shared {
+    fn is_pinned(&self, _now: Instant) -> bool {
+        false
+    }
+}
+
+impl Window {
+    /// Moves to the slice of `now`. A window of another length begins empty.
+    fn advance(&mut self, length: Duration, now: Instant) {
+        let slice = length / SLICES_IN_WINDOW;
+        if slice != self.slice {
+            (self.slices, self.all) = ([Counts::default(); SLICES], Counts::default());
+            (self.slice, self.epoch, self.current) = (slice, now, 0);
+            return;
+        }
+        let since = now.saturating_duration_since(self.epoch);
+        let current = clock::nanos_of(since) / clock::nanos_of(slice).max(1);
+        // After more slices than there are, each one is cleared once.
+        for next in (self.current + 1..=current).take(SLICES) {
+            let old = std::mem::take(&mut self.slices[index(next)]);
+            self.all.requests -= old.requests;
+            self.all.accepts -= old.accepts;
+        }
+        self.current = self.current.max(current);
+    }
+
+    fn count(&mut self, count: impl Fn(&mut Counts)) {
+        count(&mut self.slices[index(self.current)]);
+        count(&mut self.all);
+    }
+}
+
+impl Permit {
+    /// Counts the attempt as accepted.
+    pub(super) fn accept(mut self) {
+        if let Some(shared) = self.shared.take() {
+            // It counts in the slice of its request, so that both leave the window together.
+            shared.in_slice(self.slice, |counts| counts.accepts += 1);
+        }
+    }
+
+    /// Leaves the attempt as one that was not accepted. The server asked not to send before `retry_at`.
+    pub(super) fn overloaded(mut self, retry_at: Option<Instant>) {
+        if let Some(shared) = self.shared.take() {
+            let mut window = shared.window();
+            window.retry_at = window.retry_at.max(retry_at);
+        }
+    }
+}
+
+impl Shared {
+    /// Changes the counts of a slice, if it is still in the window.
+    fn in_slice(&self, slice: u64, change: impl Fn(&mut Counts)) {
+        let mut window = self.window();
+        let is_there = slice <= window.current && window.current - slice < SLICES as u64;
+        let counts = window.slices[index(slice)];
+        // After a change of the config the number belongs to another slice, which may be empty.
+        if is_there && counts.requests > counts.accepts {
+            change(&mut window.slices[index(slice)]);
+            change(&mut window.all);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.in_slice(self.slice, |counts| counts.requests -= 1);
+        }
+    }
+}
+
+/// Returns where a slice is kept.
+fn index(slice: u64) -> usize {
+    usize::try_from(slice % SLICES as u64).unwrap_or_default()
+}
+
+/// With twelve slices, an attempt is forgotten at most a twelfth of the window too early.
+const SLICES_IN_WINDOW: u32 = 12;
+const SLICES: usize = SLICES_IN_WINDOW as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+    /// Never rejected, unless the probability is 1.
+    const LUCKY: fn() -> f64 = || 0.999_999;
+    const UNLUCKY: fn() -> f64 = || 0.0;
+
+    fn config() -> ThrottleConfig {
+        ThrottleConfig::new()
+    }
+
+    fn admit(shared: &Arc<Shared>, now: Instant, luck: fn() -> f64) -> Result<Permit, Rejection> {
+        Arc::clone(shared).admit(&config(), now, luck)
+    }
+
+    fn counts(requests: u64, accepts: u64) -> Counts {
+        Counts { requests, accepts }
+    }
+
+    #[test]
+    fn attempt_counts_before_it_is_sent_and_once_it_was_accepted() {
+        let now = clock::now();
+        let shared = Arc::new(Shared::new(now));
+        let permit = admit(&shared, now, UNLUCKY).unwrap();
+        assert_eq!(shared.counts(), counts(1, 0));
+        let rejected = admit(&shared, now, UNLUCKY).unwrap_err();
+        assert_eq!(rejected.counts, counts(1, 0));
+        // A rejection here counts, too: a client that is throttled sends even less.
+        assert_eq!(shared.counts(), counts(2, 0));
+        permit.accept();
+        assert_eq!(shared.counts(), counts(2, 1));
+        assert!(admit(&shared, now, UNLUCKY).is_ok());
+    }
+
+    #[test]
+    fn dropped_attempt_does_not_count() {
+        let now = clock::now();
+        let shared = Arc::new(Shared::new(now));
+        drop(admit(&shared, now, LUCKY).unwrap());
+        assert_eq!(shared.counts(), counts(0, 0));
+        let permit = admit(&shared, now, LUCKY).unwrap();
+        // Its slice has left the window meanwhile.
+        let other = admit(&shared, now + SECS(121), LUCKY).unwrap();
+        drop(permit);
+        assert_eq!(shared.counts(), counts(1, 0));
+        other.overloaded(None);
+        assert_eq!(shared.counts(), counts(1, 0));
+    }
+
+    #[test]
+    fn attempts_leave_the_window_by_slices() {
+        let start = clock::now();
+        let shared = Arc::new(Shared::new(start));
+        for second in [0, 5, 15, 70] {
+            let permit = admit(&shared, start + SECS(second), LUCKY).unwrap();
+            permit.overloaded(None);
+        }
+        assert_eq!(shared.counts(), counts(4, 0));
+        for (second, left) in [(119, 4), (120, 2), (130, 1), (189, 1), (190, 0), (5_000, 0)] {
+            let now = start + SECS(second);
+            drop(admit(&shared, now, LUCKY).unwrap());
+            assert_eq!(shared.counts(), counts(left, 0), "{second}");
+        }
+    }
+
+    #[test]
+    fn window_of_another_length_begins_empty_and_ignores_old_permits() {
+        let now = clock::now();
+        let shared = Arc::new(Shared::new(now));
+        let old = admit(&shared, now, LUCKY).unwrap();
+        let shorter = config().window(SECS(10));
+        drop(Arc::clone(&shared).admit(&shorter, now, LUCKY).unwrap());
+        old.accept();
+        assert_eq!(shared.counts(), counts(0, 0));
+    }
+
+    #[test]
+    fn rejection_says_when_the_server_asked_to_return() {
+        let now = clock::now();
+        let shared = Arc::new(Shared::new(now));
+        let permit = admit(&shared, now, LUCKY).unwrap();
+        permit.overloaded(Some(now + SECS(7)));
+        let after = |second| {
+            admit(&shared, now + SECS(second), UNLUCKY)
+                .unwrap_err()
+                .retry_after
+        };
+        assert_eq!(after(3), Some(SECS(4)));
+        assert_eq!(after(7), None);
+    }
+}

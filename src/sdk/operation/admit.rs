@@ -1,0 +1,88 @@
+//! The admission of an attempt: the policies in their order, and the wait for a permit or a slot.
+
+use tokio::time::Instant;
+
+use super::builder::OperationPolicies;
+use super::permit::OperationPermit;
+use super::run::Run;
+use crate::clock;
+use crate::driver::Passed;
+use crate::error::Error;
+use crate::hop::{Diagnosis, Kind, Policy};
+use crate::policy::Subject;
+use crate::policy::breaker::refused;
+use crate::timeout::{TimeoutKind, Timeouts};
+
+impl Run<'_> {
+    /// Asks the policies for permission before the work starts, and waits for a permit or a slot.
+    pub(super) async fn admit(&self) -> Result<OperationPermit, Error> {
+        let (call, operation) = (self.scope.call(), self.operation);
+        let OperationPolicies {
+            timeouts,
+            breaker,
+            judge,
+            load,
+            ..
+        } = &*operation.policies;
+        let subject = Subject::<()>::Destination(&operation.destination);
+        let mut passed = load.bounds_load().then(Passed::default);
+        loop {
+            let now = clock::now();
+            self.check_time(now)?;
+            if let Some(passed) = &mut passed {
+                passed.throttle(load, subject, now)?;
+            }
+            let circuit = breaker.of(operation.destination.clone(), now);
+            let ticket = breaker.admit((circuit, judge), call, now);
+            let ticket = ticket.map_err(|refusal| refused(&refusal).of(call))?;
+            if let Some(passed) = &mut passed
+                && !passed.enter(load, (subject, call), now)?
+            {
+                // The circuit is asked again after the wait.
+                drop(ticket);
+                passed.wait(call).await?;
+                continue;
+            }
+            return Ok(OperationPermit {
+                ticket: Some(ticket),
+                judge: *judge,
+                since: now,
+                ends: self.ends(timeouts, now),
+                passed,
+            });
+        }
+    }
+
+    fn check_time(&self, now: Instant) -> Result<(), Error> {
+        let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
+        if expires_at.is_some_and(|at| at <= clock::wall()) {
+            return Err(Error::refused(
+                Policy::Idempotency,
+                Diagnosis::key_expired(),
+            ));
+        }
+        if self.scope.call().deadline() <= now {
+            let late = Diagnosis {
+                timeout_kind: Some(TimeoutKind::Deadline),
+                ..Diagnosis::refusal(Kind::Timeout)
+            };
+            return Err(Error::refused(Policy::Deadline, late));
+        }
+        Ok(())
+    }
+
+    /// Returns when an attempt that begins now must be over. The attempt counts as sent from its start, because the
+    /// sending cannot be observed.
+    fn ends(&self, timeouts: &Timeouts, now: Instant) -> Instant {
+        let call = self.scope.call();
+        let is_permitted = self.operation.idempotent || self.operation.vouches();
+        let own = self.turn.follows(is_permitted);
+        if let Some(own) = own {
+            call.set_follows(own);
+        }
+        let follows = own.unwrap_or_else(|| call.follows());
+        let left = call.deadline().saturating_duration_since(now);
+        let attempt = timeouts.for_attempt(left, follows.sent).attempt();
+        clock::after(now, attempt).min(call.deadline())
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests hedges: when a slow call is sent a second time, which attempt wins, and what the others leave behind.
+
+mod cancelling;
+mod delays;
+mod ends;
+mod load;
+mod rules;
+mod service;
+mod tail;

@@ -1,0 +1,161 @@
+//! Tests which calls are not hedged, and that the timeline says why.
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use sevenhops::{
+    CircuitBreakerConfig, Config, DeadlineLayer, HedgeLayer, IdempotencyConfig, Options,
+    RetryLayer, StandardLayer, Timeline,
+};
+
+use tower::{Layer, ServiceBuilder, ServiceExt};
+
+use super::service::{MILLIS, Reply, SECS, Slow, after, events, get, refusal, request, steady};
+
+fn config() -> Config {
+    Config::new(SECS(10))
+        .hedge(after(MILLIS(100)))
+        .retry(steady())
+}
+
+/// Makes a call whose first attempt takes a second. Returns the number of requests.
+async fn call(config: &Config, request: Request<Full<Bytes>>) -> (usize, Timeline) {
+    let slow = Slow::new([(SECS(1), Reply::Status(200))]);
+    let service = StandardLayer::from_config(config)
+        .unwrap()
+        .layer(slow.clone());
+    let response = service.oneshot(request).await.unwrap();
+    let timeline = response.body().timeline().clone();
+    response.into_body().collect().await.unwrap();
+    (slow.count(), timeline)
+}
+
+fn with(method: Method, options: Options) -> Request<Full<Bytes>> {
+    let mut request = request(method);
+    request.extensions_mut().insert(options);
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn post_without_an_honored_key_is_never_hedged() {
+    let (sent, timeline) = call(&config(), request(Method::POST)).await;
+    assert_eq!(sent, 1);
+    let reason = "not hedged: POST and the destination is not known to honor idempotency keys";
+    assert_eq!(events(&timeline), [reason]);
+    let no_keys = IdempotencyConfig::new().generate_keys(false);
+    let (sent, timeline) = call(&config().idempotency(no_keys), request(Method::POST)).await;
+    assert_eq!(sent, 1);
+    assert_eq!(
+        events(&timeline),
+        ["not hedged: POST and no idempotency key"]
+    );
+    let honored = IdempotencyConfig::new().honored_by_all(true);
+    let (sent, _) = call(&config().idempotency(honored), request(Method::POST)).await;
+    assert_eq!(sent, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn put_is_idempotent_and_still_not_hedged() {
+    for method in [Method::PUT, Method::DELETE] {
+        let no_keys = IdempotencyConfig::new().generate_keys(false);
+        let (sent, timeline) = call(&config().idempotency(no_keys), request(method)).await;
+        assert_eq!((sent, refusal(&timeline)), (1, Some("not_idempotent")));
+    }
+    let read = with(Method::POST, Options::new().idempotent(true));
+    assert_eq!(call(&config(), read).await.0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_without_retries_is_not_hedged() {
+    let never = with(Method::GET, Options::new().retry(false));
+    let (sent, timeline) = call(&config(), never).await;
+    assert_eq!((sent, refusal(&timeline)), (1, Some("disabled")));
+    let once = with(Method::GET, Options::new().attempts(1));
+    let (sent, timeline) = call(&config(), once).await;
+    assert_eq!((sent, refusal(&timeline)), (1, Some("attempts_exhausted")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stack_without_a_config_of_hedges_sends_none() {
+    let (sent, timeline) = call(&Config::new(SECS(10)), get()).await;
+    assert_eq!((sent, timeline.events().len()), (1, 0));
+    let off = Config::new(SECS(10)).hedge(after(MILLIS(100)).enabled(false));
+    assert_eq!(call(&off, get()).await.0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn destination_that_throttled_a_call_gets_no_hedge_of_the_next_one() {
+    let slow = Slow::new([
+        (MILLIS(5), Reply::Later(429, 3)),
+        (SECS(1), Reply::Status(200)),
+    ]);
+    let layer = HedgeLayer::new(after(MILLIS(100))).unwrap();
+    let throttled = layer.layer(slow.clone()).oneshot(get()).await.unwrap();
+    assert_eq!(throttled.status(), 429);
+    let response = layer.layer(slow.clone()).oneshot(get()).await.unwrap();
+    assert_eq!(refusal(response.body().timeline()), Some("throttled"));
+    tokio::time::sleep(SECS(3)).await;
+    slow.add(SECS(1), Reply::Status(200));
+    layer.layer(slow.clone()).oneshot(get()).await.unwrap();
+    assert_eq!(slow.count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probe_of_a_half_open_circuit_is_not_hedged() {
+    let slow = Slow::new((0..20).map(|_| (MILLIS(5), Reply::Status(500))));
+    let breaker = CircuitBreakerConfig::new()
+        .min_attempts(5)
+        .break_duration(SECS(1));
+    let config = config()
+        .circuit_breaker(breaker)
+        .retry(steady().attempts(2));
+    let service = StandardLayer::from_config(&config)
+        .unwrap()
+        .layer(slow.clone());
+    while service.clone().oneshot(get()).await.is_ok() {}
+    tokio::time::sleep(SECS(2)).await;
+    slow.clear();
+    slow.add(SECS(1), Reply::Status(200));
+    let before = slow.count();
+    let response = service.oneshot(get()).await.unwrap();
+    assert_eq!(refusal(response.body().timeline()), Some("half_open"));
+    assert_eq!(slow.count(), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stacks_inside_one_another_do_not_multiply_hedges() {
+    let slow = Slow::hanging(1);
+    let layer = || HedgeLayer::new(after(MILLIS(100))).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(SECS(10)).unwrap())
+        .layer(layer())
+        .layer(layer())
+        .service(slow.clone());
+    let response = service.oneshot(get()).await.unwrap();
+    assert_eq!(slow.count(), 2);
+    let events = events(response.body().timeline());
+    assert!(
+        events.contains(&"not hedged: the caller retries or hedges".to_owned()),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn layer_below_a_retry_hedges_each_attempt_out_of_the_same_budget() {
+    let slow = Slow::new([
+        (SECS(1), Reply::Status(503)),
+        (MILLIS(50), Reply::Status(503)),
+    ]);
+    slow.add(SECS(1), Reply::Status(200));
+    let retry = RetryLayer::new(steady()).unwrap();
+    let budgets = retry.budgets();
+    let hedge = HedgeLayer::new(after(MILLIS(100))).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(SECS(10)).unwrap())
+        .layer(retry)
+        .layer(hedge.share_budgets(&budgets))
+        .service(slow.clone());
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(slow.count(), 4);
+    assert_eq!(slow.in_flight(), 0);
+}
