@@ -37,7 +37,7 @@
 //!
 //! The policies are those of the stack. To override the config for one request, put [`Options`] into its extensions:
 //! `.with_extension(Options::new().idempotency_key(key))`. The timeout of a single request becomes its deadline. A
-//! timeout of zero or more than 24 h is refused. If the request has a timeout and an [`Options::deadline`], the shorter
+//! timeout below 10 ms or above 24 h is refused. If the request has a timeout and an [`Options::deadline`], the shorter
 //! one holds.
 //!
 //! # A retry above the stack
@@ -75,6 +75,7 @@
 //!   Switch that off (`redirect::Policy::none()`).
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -170,7 +171,7 @@ impl Middleware for StandardLayer {
             extensions: Arc::clone(&shared),
         };
         let answered = self.over_one_call(below).oneshot(request).await;
-        *extensions = std::mem::take(&mut *lock(&shared));
+        *extensions = mem::take(&mut *lock(&shared));
         // For a middleware further up that sends the request again.
         if let Some(options) = options {
             extensions.insert(options);
@@ -235,10 +236,11 @@ fn incoming(
         };
         head.extensions.insert(next_try(extensions, wish));
     }
-    if timeout.is_some() {
+    if let Some(timeout) = timeout {
         let options = head.extensions.get_or_insert_default::<Options>();
         // The shorter one holds.
-        options.deadline = options.deadline.into_iter().chain(timeout).min();
+        let deadline = options.deadline.map_or(timeout, |own| own.min(timeout));
+        *options = mem::take(options).deadline(deadline);
     }
     Ok(http::Request::from_parts(head, body))
 }

@@ -79,7 +79,7 @@ async fn caller_that_retries_leaves_one_attempt_to_the_calls_inside() {
 
 #[tokio::test(start_paused = true)]
 async fn operation_in_a_handler_inherits_too() {
-    let operation = Operation::new("db", MS(9000)).unwrap().idempotent();
+    let operation = Operation::new("db", MS(9000)).unwrap().idempotent(true);
     let begun = Instant::now();
     serve(incoming(&[("sevenhops-timeout-ms", "700")]), async |_| {
         let hang = async |_| std::future::pending::<Result<(), OperationError>>().await;

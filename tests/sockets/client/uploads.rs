@@ -333,7 +333,7 @@ async fn operation_retries_an_upload_that_its_work_creates() {
     server.on_request([Reply::CloseAfterRequest]);
     let operation =
         Operation::from_config("files", OperationConfig::new(Duration::from_secs(10))).unwrap();
-    let operation = operation.idempotent();
+    let operation = operation.idempotent(true);
     let done = operation.run(|_| {
         use sevenhops::policy::retry::CloneBody;
         let body = body.lock().unwrap().clone_body().unwrap();
