@@ -173,6 +173,7 @@ impl Run {
         R: Body<Error: Into<BoxError>>,
     {
         let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
+        self.record_endpoint(Some(&failed), now);
         self.end_beside(failed.effect);
         let timeline = Timeline(self.call.clone());
         let mut body = DriverBody::new(response.into_body(), failed.effect, timeline);
@@ -194,7 +195,7 @@ impl Run {
 
     /// Refuses the response of a service that does not keep the call's session on one address. Only the response shows
     /// that it is such a service.
-    fn leaves_its_address<R>(
+    pub(super) fn leaves_its_address<R>(
         &self,
         flight: &AttemptInFlight,
         response: &Response<R>,
