@@ -87,6 +87,7 @@ impl Run {
         saved.uri = uri.clone();
         self.lead_to_endpoint(&uri);
         self.restrain_at(&uri);
+        self.hedge_at(&uri, clock::now());
         let url = redacted(&uri);
         self.call.note(TimelineEventKind::FailedOver { url });
     }

@@ -276,8 +276,11 @@ impl Run {
         let Some(hedges) = self.hedges.as_deref() else {
             return;
         };
-        let status = response.status();
-        if classified.failed.is_none() && !is_failure(status) {
+        let is_success = match classified.class {
+            Some(FailureClass::Success) => true,
+            _ => classified.failed.is_none() && !is_failure(response.status()),
+        };
+        if is_success {
             let is_received = self.call.options().whole_body.is_some();
             if !is_received || self.policies.attempt.is_none() {
                 self.responded(hedges.first);
@@ -291,6 +294,9 @@ impl Run {
 
     /// Records whether a failed response asks for fewer requests.
     pub(super) fn heed_response<R>(&mut self, response: &Response<R>, classified: Classified) {
+        if let Some(FailureClass::Success | FailureClass::Ignore) = classified.class {
+            return;
+        }
         let (status, headers) = (response.status(), response.headers());
         let retry = self.policies.retry.as_deref();
         let default = Hints::default();

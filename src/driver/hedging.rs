@@ -27,7 +27,8 @@ impl Run {
         (at < self.call.deadline()).then_some(due)
     }
 
-    /// Decides whether a hedge that is due may be sent, without paying for it.
+    /// Decides whether a hedge that is due may be sent, without paying for it. Returns the addresses of the attempts in
+    /// flight.
     pub(super) fn may_hedge<B>(
         &self,
         saved: Option<&mut Saved<B>>,
@@ -40,7 +41,7 @@ impl Run {
             .ok_or(NoHedgeReason::NotReplayable)?;
         let now = clock::now();
         let (sent, most) = self.sent(hedges);
-        let (addresses, avoided) = self.addresses();
+        let (addresses, used) = self.addresses();
         let facts = HedgeFacts {
             off: self.hedges_off(hedges),
             method: &saved.method,
@@ -54,10 +55,11 @@ impl Run {
             most,
             is_throttled: hedges.state.is_throttled(now),
             is_half_open,
+            has_session: self.call.options().affinity.is_some(),
             addresses,
             same_address: hedges.policy.config.get_same_address(),
         };
-        decide(&facts).map(|()| avoided)
+        decide(&facts).map(|()| used)
     }
 
     /// Returns how many attempts ended or are in flight, and how many may be sent.

@@ -1,19 +1,17 @@
 //! Handles the end of an attempt: the policies decide the next step.
 
-use std::time::Duration;
-
 use http::response::Parts;
 use http::{Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::attempt::AttemptInFlight;
-use super::body::{DriverBody, Truncated};
+use super::body::DriverBody;
 use super::drain::{DRAIN_TIME, DrainedBody};
 use super::endpoints::NextEndpoint;
 use super::later::Resend;
 use super::legs::Lead;
-use super::retry_loop::{Hint, RetryLoop};
+use super::retry_loop::Hint;
 use super::run::{Last, Run};
 use super::source::BodySource;
 use super::substitute::FallbackCall;
@@ -21,13 +19,9 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
-use crate::hop::{
-    Diagnosis, Effect, FailureClass, Hop, Keyed, Kind, NoRetryReason, Outcome, Policy,
-    TimelineEventKind, effect_of_response, is_failure,
-};
+use crate::hop::{Diagnosis, Effect, FailureClass, Keyed, effect_of_response, is_failure};
 use crate::options::Unmet;
 use crate::policy::Classified;
-use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::{failed, may_pass};
 use crate::timeline::Timeline;
 
@@ -179,6 +173,7 @@ impl Run {
         R: Body<Error: Into<BoxError>>,
     {
         let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
+        self.record_endpoint(Some(&failed), now);
         self.end_beside(failed.effect);
         let timeline = Timeline(self.call.clone());
         let mut body = DriverBody::new(response.into_body(), failed.effect, timeline);
@@ -200,7 +195,7 @@ impl Run {
 
     /// Refuses the response of a service that does not keep the call's session on one address. Only the response shows
     /// that it is such a service.
-    fn leaves_its_address<R>(
+    pub(super) fn leaves_its_address<R>(
         &self,
         flight: &AttemptInFlight,
         response: &Response<R>,
@@ -324,40 +319,14 @@ impl Run {
         flight.fail(&failure, class);
         self.end_alone(true);
         self.record_endpoint(Some(&own), clock::now());
-        let may_retry = || self.turn.as_ref().is_some_and(RetryLoop::may_retry);
-        if failure.rejected_by() == Some(Policy::Breaker)
-            && may_retry()
-            && later.is_replayable()
-            && self.next_endpoint(self.seen.all, later) == NextEndpoint::Untried
-        {
-            self.call.rejected_by(Policy::Breaker);
-            self.fail_over(NextEndpoint::Untried, later);
-            return NextStep::Backoff;
-        }
-        let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
-        let Some((turn, _)) = retries else {
+        let failure = match self.rejected(failure, later) {
+            Ok(next) => return next,
+            Err(failure) => failure,
+        };
+        let Some(turn) = &mut self.turn else {
             self.seen.attempt(own.effect);
             return NextStep::Fail(failure);
         };
-        // These policies are above the wire and sent nothing. A stack below may have sent an earlier leg.
-        let local = |policy: &Policy| match policy {
-            Policy::Deadline
-            | Policy::Throttle
-            | Policy::Breaker
-            | Policy::Concurrency
-            | Policy::RateLimit => true,
-            Policy::Idempotency | Policy::Redirect => false,
-        };
-        if let Some(policy) = failure.rejected_by().filter(local)
-            && own.effect.is_none()
-            && turn.rejected(&self.call)
-        {
-            self.call.rejected_by(policy);
-            return match self.last {
-                None => NextStep::Fail(failure),
-                Some(_) => self.end(NoRetryReason::Rejected(policy)),
-            };
-        }
         turn.end(&self.call, !own.effect.is_none());
         let before = self.seen.attempt(own.effect);
         let own_hint = failure.retry_after();
@@ -388,75 +357,6 @@ impl Run {
                 self.call.stop(Some(reason));
                 NextStep::Fail(failure)
             }
-        }
-    }
-
-    /// Ends the call without the planned attempt. The caller gets the response or error before it.
-    pub(super) fn end<R>(&mut self, reason: NoRetryReason) -> NextStep<R>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        let Some(last) = self.last.take() else {
-            let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.seen.all);
-            return NextStep::Fail(nothing.into());
-        };
-        self.call.stop(Some(reason));
-        let (mut head, kept) = match *last {
-            Last::Failure(failure) => return NextStep::Fail(failure),
-            Last::Response(head, kept) => (head, kept),
-            Last::Head(head) => (head, DrainedBody::nothing()),
-        };
-        if kept.truncated {
-            head.extensions.insert(Truncated);
-        }
-        let source = BodySource::kept(kept, self.seen.all);
-        let body = DriverBody::new(source, self.seen.all, Timeline(self.call.clone()));
-        self.deliver(head, body)
-    }
-
-    /// Handles an inner service that could not accept the next request.
-    pub(super) fn unready<R>(&mut self, error: BoxError) -> NextStep<R>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        match self.last {
-            // A service that failed in `poll_ready` is not called again.
-            Some(_) => self.end(NoRetryReason::ServiceNotReady),
-            None => NextStep::Fail(self.diagnose(error)),
-        }
-    }
-
-    /// Delivers the response of the call, or a substitute for it.
-    #[inline]
-    fn deliver<R>(&mut self, head: Parts, body: DriverBody<R>) -> NextStep<R> {
-        match self.has_substitute() {
-            true => self.deliver_or_substitute(head, body),
-            false => self.deliver_as_is(head, body),
-        }
-    }
-
-    pub(super) fn deliver_as_is<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> NextStep<R> {
-        if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
-            self.call.note(TimelineEventKind::Replayed);
-        }
-        if let Some(scope) = &self.scope {
-            scope.call().answer(Outcome::Responded(head.status));
-        }
-        body.ends(self.scope.take());
-        NextStep::Deliver(Response::from_parts(head, body))
-    }
-
-    /// Handles an inner service that was not ready for the next request in time.
-    pub(super) fn out_of_time<R>(&mut self) -> NextStep<R>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        match self.last {
-            Some(_) => self.end(NoRetryReason::DeadlineTooClose {
-                wait: Duration::ZERO,
-                left: Duration::ZERO,
-            }),
-            None => NextStep::Fail(self.expire()),
         }
     }
 }

@@ -157,7 +157,11 @@ impl RetryLoop {
 
     /// Records that a policy rejected the attempt. Returns false if something reached the wire nevertheless.
     pub(crate) fn rejected(&mut self, call: &Call) -> bool {
-        self.account.refused(call)
+        let is_unsent = self.account.refused(call);
+        if is_unsent {
+            self.left.count(false);
+        }
+        is_unsent
     }
 
     /// Decides whether a failed attempt is retried. If so, the retry is paid for, and the wait is recorded. Returns
@@ -182,7 +186,9 @@ impl RetryLoop {
         }
         let failed = failed(policy).ok_or(NoRetryReason::BodyNotReplayable)?;
         let now = clock::now();
-        self.account.fail();
+        if !diagnosis.kind.is_refusal() {
+            self.account.fail();
+        }
         self.left.time = call.deadline().saturating_duration_since(now);
         let retry = self.left.made().saturating_sub(1);
         let kind = match failed.is_throttled && failed.method.is_some() {

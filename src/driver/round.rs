@@ -155,8 +155,8 @@ where
         let others = self.round.iter().flat_map(|round| &round.hedges);
         let is_half_open =
             is_half_open(self.flight) || others.map(|other| &other.flight).any(is_half_open);
-        let avoided = match self.run.may_hedge(self.later.saved(), is_half_open) {
-            Ok(avoided) => avoided,
+        let beside = match self.run.may_hedge(self.later.saved(), is_half_open) {
+            Ok(beside) => beside,
             Err(reason) => return Poll::Ready(Err(reason)),
         };
         if ready!(self.later.poll_ready(cx)).is_err() {
@@ -173,7 +173,7 @@ where
                 if let Some(record) = self.run.call.record_at(before) {
                     record.facts(|facts| {
                         facts.is_hedge = true;
-                        facts.avoided = Some(avoided.into());
+                        facts.beside = Some(beside.into());
                     });
                 }
                 self.join(Hedge {
@@ -269,6 +269,11 @@ where
             self.receive(response, most_bytes, state);
             return NextStep::Again;
         }
+        if let Some(failure) = self.run.leaves_its_address(flight, &response) {
+            self.take_over(hedge, state.as_mut());
+            state.set(DriverState::Done);
+            return self.failed(failure);
+        }
         // While others are in flight, a classifier sees no body: to read it would delay them.
         let response = response.map(|body| BodySource::Live { body });
         let classified = self.run.classify_response(flight, &response, self.later);
@@ -318,7 +323,9 @@ where
             None => &mut *self.flight,
         };
         std::mem::take(flight).fail(&failure, class);
-        self.run.end_beside(failure.diagnosis().effect);
+        let failed = failure.diagnosis();
+        self.run.record_endpoint(Some(&failed), clock::now());
+        self.run.end_beside(failed.effect);
         self.leave(hedge, state)
     }
 

@@ -192,11 +192,15 @@ impl Run {
             self.turn = Some(RetryLoop::new(policy, call, (budget, now), destination));
         }
         self.circuit = circuit;
-        if let Some(hedging) = &self.policies.hedge {
-            let (_, uri, _) = head;
-            let before = (self.turn.is_some(), self.hedges.take());
-            self.hedges = Some(Hedges::new(hedging, (&self.call, uri, now), before));
-        }
+        let (_, uri, _) = head;
+        self.hedge_at(uri, now);
+    }
+
+    /// From here on, calls are hedged by the policy and the response times of this URL.
+    pub(super) fn hedge_at(&mut self, uri: &Uri, now: Instant) {
+        let before = (self.turn.is_some(), self.hedges.take());
+        let hedging = self.policies.hedge.as_ref();
+        self.hedges = hedging.map(|hedging| Hedges::new(hedging, (&self.call, uri, now), before));
     }
 
     /// Returns the span to enter while the call is polled, if it has a subscriber.

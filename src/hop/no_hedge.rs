@@ -35,6 +35,8 @@ pub enum NoHedgeReason {
     Throttled,
     /// The circuit of the destination is half-open.
     HalfOpen,
+    /// The session of the call stays on one address.
+    Session,
     /// No other address of the destination is known.
     OneAddress,
     /// So many calls were hedged that 5 % is reached.
@@ -64,6 +66,7 @@ impl NoHedgeReason {
             Self::AttemptsSpent { .. } => "attempts_exhausted",
             Self::Throttled => "throttled",
             Self::HalfOpen => "half_open",
+            Self::Session => "session",
             Self::OneAddress => "one_address",
             Self::ShareSpent => "share_spent",
             Self::BudgetEmpty => "budget_exhausted",
@@ -95,6 +98,7 @@ impl fmt::Display for NoHedgeReason {
             Self::AttemptsSpent { sent } => write!(f, "all {sent} attempts are spent"),
             Self::Throttled => f.write_str("the destination asks for fewer requests"),
             Self::HalfOpen => f.write_str("the circuit is half-open"),
+            Self::Session => f.write_str("the session of the call stays on one address"),
             Self::OneAddress => f.write_str("no other address is known"),
             Self::ShareSpent => f.write_str("5 % of the calls were hedged already"),
             Self::BudgetEmpty => f.write_str("the retry budget of the destination is empty"),

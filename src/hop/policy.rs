@@ -38,6 +38,20 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Returns whether the policy is above the wire: its rejection says that it sent nothing.
+    pub(crate) const fn is_local(self) -> bool {
+        match self {
+            Self::Deadline
+            | Self::Throttle
+            | Self::Breaker
+            | Self::Concurrency
+            | Self::RateLimit => true,
+            Self::Idempotency | Self::Redirect => false,
+        }
+    }
+}
+
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -3,12 +3,15 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use crate::callback::Site;
 use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::Hosts;
 use crate::driver::{Again, Driver, Hedging, Policies};
+use crate::hop::FailureClass;
+use crate::policy::Classifier;
 use crate::policy::hedge::{HedgeConfig, HedgePolicy, HedgeStates};
-use crate::policy::retry::{Budget, Budgets};
+use crate::policy::retry::{Budget, Budgets, Failure};
 use crate::replay::{FnCloner, TraitCloner};
 
 /// Sends a slow call a second time, and takes the first success.
@@ -54,7 +57,8 @@ use crate::replay::{FnCloner, TraitCloner};
 /// - the method is safe (RFC 9110 §9.2.1), the caller calls the request idempotent, or a key is on it that the server
 ///   is known to honor,
 /// - its body can be cloned,
-/// - there is another address, or [`same_address`](HedgeConfig::same_address) is on,
+/// - there is another address, or [`same_address`](HedgeConfig::same_address) is on (the calls of a session stay on
+///   [one address](crate::Options::affinity), so they need it),
 /// - neither the attempts, nor the retry budget, nor 5 % of the calls (with a quantile) are spent,
 /// - the destination does not throttle, and its circuit is not half-open.
 ///
@@ -67,7 +71,7 @@ use crate::replay::{FnCloner, TraitCloner};
 /// # Defaults
 ///
 /// Those of [`HedgeConfig`]. In a [`StandardLayer`](crate::StandardLayer) and a client it is off until there is a
-/// config: [`Settings::hedge`](crate::Config::hedge). There each hedge takes one token of the retry budget. A layer
+/// config: [`Config::hedge`](crate::Config::hedge). There each hedge takes one token of the retry budget. A layer
 /// alone has the default budget, unless it [shares](Self::share_budgets) that of a [`RetryLayer`](crate::RetryLayer).
 ///
 /// # Reports
@@ -93,6 +97,7 @@ use crate::replay::{FnCloner, TraitCloner};
 pub struct HedgeLayer<C = TraitCloner> {
     policy: HedgePolicy,
     budgets: Budgets,
+    classifier: Option<Classifier>,
     cloner: C,
 }
 
@@ -107,6 +112,7 @@ impl HedgeLayer {
         Ok(Self {
             policy: HedgePolicy::new(config, HedgeStates::new()),
             budgets: Budgets::on(Hosts::all(Budget::new()), clock::now()),
+            classifier: None,
             cloner: TraitCloner,
         })
     }
@@ -120,8 +126,21 @@ impl<C> HedgeLayer<C> {
         HedgeLayer {
             policy: self.policy,
             budgets: self.budgets,
+            classifier: self.classifier,
             cloner: FnCloner { clone, empty: None },
         }
+    }
+
+    /// Decides by its response whether an attempt failed, and whether the destination asks for fewer requests. `None`
+    /// leaves the decision to the status. If `classify` panics, its result counts as `None`.
+    #[must_use]
+    pub fn classify(
+        mut self,
+        classify: impl Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
+    ) -> Self {
+        let site = Site::new("HedgeLayer::classify");
+        self.classifier = Some(Classifier::of_failures(site, classify));
+        self
     }
 
     /// Pays for hedges from the budgets of a [`RetryLayer`](crate::RetryLayer), or of other clients.
@@ -151,6 +170,7 @@ impl<S, C: Clone> Layer<S> for HedgeLayer<C> {
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
             hedge: self.policy.config.get_enabled().then(|| self.hedging()),
+            classifier: self.classifier.clone(),
             ..Policies::default()
         };
         Driver::new(inner, Again(self.cloner.clone()), policies)

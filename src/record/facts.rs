@@ -71,8 +71,8 @@ pub(crate) struct Facts {
     pub(crate) is_hedge: bool,
     /// Whether it was cancelled because another attempt of the call was faster.
     pub(crate) is_lost: bool,
-    /// The addresses of the attempts in flight. A hedge goes to another address.
-    pub(crate) avoided: Option<Box<[IpAddr]>>,
+    /// The addresses of the attempts in flight. A hedge goes to another address; that of a session to one of these.
+    pub(crate) beside: Option<Box<[IpAddr]>>,
     /// The headers, if the caller asked to keep them.
     #[cfg(feature = "har")]
     pub(crate) kept: Option<Box<super::KeptHeaders>>,

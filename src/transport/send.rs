@@ -153,20 +153,25 @@ impl SendPlan<'_> {
         let given = (&given(answer), MOST_DIALS);
         let mut order = self.destination.order(session.as_deref(), given, now);
         order.retain(|address| !tried.contains(address));
-        if order.len() > 1 {
-            self.avoid(&mut order);
-        }
+        self.lead_hedge(&mut order);
         order.truncate(MOST_DIALS - tried.len().min(MOST_DIALS));
         order
     }
 
-    /// Removes the addresses that a hedge avoids, unless no other one is left by now.
-    fn avoid(&self, order: &mut Vec<IpAddr>) {
-        let avoided = self.tracker.facts(|facts| facts.avoided.clone());
-        let Some(avoided) = avoided else { return };
-        let is_other = |address: &IpAddr| !avoided.contains(address);
-        if order.iter().any(is_other) {
-            order.retain(is_other);
+    /// Leads a hedge to an address that no attempt in flight uses, unless none is left by now. A hedge of a session
+    /// stays on their addresses.
+    fn lead_hedge(&self, order: &mut Vec<IpAddr>) {
+        let hedge = self
+            .tracker
+            .facts(|facts| Some((facts.beside.clone()?, facts.session.is_some())));
+        let Some((beside, has_session)) = hedge else {
+            return;
+        };
+        let is_beside = |address: &IpAddr| beside.contains(address);
+        match has_session {
+            true => order.retain(is_beside),
+            false if order.iter().all(is_beside) => {}
+            false => order.retain(|address| !is_beside(address)),
         }
     }
 

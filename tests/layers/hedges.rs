@@ -4,6 +4,7 @@ mod cancelling;
 mod delays;
 mod ends;
 mod load;
+mod places;
 mod rules;
 mod service;
 mod tail;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sevenhops::hop::{Attempt, Outcome};
 use sevenhops::testing::{BlackHole, CannedResponse, DnsScript, FaultServer, Gate, Reply};
-use sevenhops::{Client, HedgeConfig, Timeline};
+use sevenhops::{Client, HedgeConfig, Options, Timeline};
 
 use crate::net::{Net, url};
 
@@ -119,6 +119,42 @@ async fn destination_with_one_address_is_hedged_only_on_request() {
     let (_, timeline) = call(&twice, &url).await;
     assert_eq!(peers(&timeline), [host(1), host(1)]);
     assert!(timeline.attempts()[0].is_lost());
+}
+
+#[tokio::test]
+async fn session_stays_on_its_address_and_is_hedged_only_on_request() {
+    for same_address in [false, true] {
+        let net = Net::new().await;
+        let first = at(1, 0).await;
+        let second = at(2, first.addr().port()).await;
+        let addresses = DnsScript::addresses([host(1), host(2)]);
+        net.dns.set("api.test", addresses);
+        let gate = Gate::new();
+        for (server, last) in [&first, &second].into_iter().zip([1, 2]) {
+            server.on_request([Reply::from(named(last).hold(&gate))]);
+        }
+        let client = client(&net, hedge().same_address(same_address));
+        let session = Options::new().affinity("user-1");
+        let call = client.get(url(&first, "http")).options(|_| session).send();
+        let told = async {
+            if !same_address {
+                // The reason is in the timeline, and the call goes on.
+                tokio::time::sleep(Duration::from_millis(60)).await;
+                gate.open();
+            }
+        };
+        let (response, ()) = tokio::join!(call, told);
+        let timeline = response.unwrap().timeline().cloned().unwrap();
+        let peers = peers(&timeline);
+        match same_address {
+            false => {
+                let reason = "not hedged: the session of the call stays on one address";
+                assert_eq!(events(&timeline), [reason]);
+                assert_eq!(peers.len(), 1);
+            }
+            true => assert_eq!(peers, [peers[0]; 2]),
+        }
+    }
 }
 
 #[tokio::test]

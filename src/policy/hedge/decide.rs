@@ -8,6 +8,7 @@
 //! | the body cannot be sent again | no |
 //! | the attempts are spent, counting those in flight | no |
 //! | the destination asks for fewer requests, or its circuit is half-open | no |
+//! | the call's session stays on one address, and the same one is not allowed | no |
 //! | no other address is known, and the same one is not allowed | no |
 //!
 //! The first row that applies gives the reason that is recorded. Then the hedge is paid for: one token of the share of
@@ -42,6 +43,8 @@ pub(crate) struct HedgeFacts<'a> {
     pub(crate) most: u32,
     pub(crate) is_throttled: bool,
     pub(crate) is_half_open: bool,
+    /// Whether the calls of a session stay on one address.
+    pub(crate) has_session: bool,
     pub(crate) addresses: OtherAddress,
     pub(crate) same_address: bool,
 }
@@ -75,7 +78,13 @@ pub(crate) fn decide(facts: &HedgeFacts<'_>) -> Result<(), NoHedgeReason> {
     if facts.is_half_open {
         return Err(NoHedgeReason::HalfOpen);
     }
-    if facts.addresses == OtherAddress::NoOther && !facts.same_address {
+    if facts.same_address {
+        return Ok(());
+    }
+    if facts.has_session {
+        return Err(NoHedgeReason::Session);
+    }
+    if facts.addresses == OtherAddress::NoOther {
         return Err(NoHedgeReason::OneAddress);
     }
     Ok(())
@@ -106,11 +115,11 @@ pub(crate) struct LatestAttempt {
     pub(crate) started: Instant,
     /// Whether the inner service reports its stages.
     pub(crate) is_tracked: bool,
-    /// Trigger a connection took the request.
+    /// When a connection took the request.
     pub(crate) taken: Option<Instant>,
 }
 
-/// Trigger a hedge is due.
+/// When a hedge is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     At(Instant),
@@ -158,6 +167,7 @@ mod tests {
             most: 3,
             is_throttled: false,
             is_half_open: false,
+            has_session: false,
             addresses: OtherAddress::Another,
             same_address: false,
         }
@@ -226,17 +236,19 @@ mod tests {
             sent: 3,
             is_throttled: true,
             is_half_open: true,
+            has_session: true,
             addresses: OtherAddress::NoOther,
             ..post()
         };
         let mut reasons = Vec::new();
-        let mends: [fn(&mut HedgeFacts<'_>); 7] = [
+        let mends: [fn(&mut HedgeFacts<'_>); 8] = [
             |facts| facts.off = None,
             |facts| facts.vouched = true,
             |facts| facts.is_replayable = true,
             |facts| facts.sent = 2,
             |facts| facts.is_throttled = false,
             |facts| facts.is_half_open = false,
+            |facts| facts.has_session = false,
             |facts| facts.same_address = true,
         ];
         for mend in mends {
@@ -251,9 +263,24 @@ mod tests {
             "attempts_exhausted",
             "throttled",
             "half_open",
+            "session",
             "one_address",
         ];
         assert_eq!(reasons, expected);
+    }
+
+    #[test]
+    fn session_is_hedged_only_at_its_own_address() {
+        let session = HedgeFacts {
+            has_session: true,
+            ..get()
+        };
+        assert_eq!(decide(&session), Err(NoHedgeReason::Session));
+        let same = HedgeFacts {
+            same_address: true,
+            ..session
+        };
+        assert_eq!(decide(&same), Ok(()));
     }
 
     #[test]

@@ -135,8 +135,9 @@ pub(crate) fn is_transient(
         (Some(_), _) if failed.kind == Kind::InProgress => true,
         (Some(_), _) => listed,
         (None, Some(hop)) => name(hop, failed.kind).class == Retryability::Transient,
-        // The table has no failures without a hop. They are transient, unless a policy rejected the request.
-        (None, None) => !failed.kind.is_refusal(),
+        // The table has no failures without a hop. They are transient, unless a policy rejected the request. The
+        // throttle rejects only a share of the requests.
+        (None, None) => !failed.kind.is_refusal() || failed.kind == Kind::ClientThrottled,
     };
     match (should_retry, class) {
         (Some(should), _) => should,

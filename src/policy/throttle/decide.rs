@@ -15,6 +15,27 @@ pub(super) fn probability(requests: u64, accepts: u64, multiplier: f64) -> f64 {
     (excess / (requests as f64 + 1.0)).max(0.0)
 }
 
+/// Spreads the rejections evenly over the attempts. Independent draws would let attempts pass in clusters: of a server
+/// with a strict rate, they would waste a part of the rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spread {
+    /// The sum of the probabilities, less the rejections: from -1 to 2.
+    owed: f64,
+}
+
+impl Spread {
+    /// Decides whether an attempt is rejected. `luck` keeps callers that take turns from sharing the rejections
+    /// unevenly.
+    pub(super) fn rejects(&mut self, probability: f64, luck: f64) -> bool {
+        self.owed += probability;
+        let rejects = self.owed > luck;
+        if rejects {
+            self.owed -= 1.0;
+        }
+        rejects
+    }
+}
+
 /// The meaning of the end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -63,6 +84,35 @@ mod tests {
                 "{requests} {accepts}: {found}"
             );
         }
+    }
+
+    #[test]
+    fn rejections_are_as_many_as_the_probability_says_and_spread_evenly() {
+        for (probability, longest) in [(0.1, 22), (0.5, 4), (0.9, 2)] {
+            for luck in [0.0, 0.5, 0.999] {
+                let mut spread = Spread::default();
+                let rejects: Vec<_> = (0..1_000)
+                    .map(|_| spread.rejects(probability, luck))
+                    .collect();
+                let rejected = rejects.iter().filter(|rejects| **rejects).count() as f64;
+                let expected = 1_000.0 * probability;
+                assert!((rejected - expected).abs() <= 1.0, "{rejected}, {expected}");
+                let passed = rejects.split(|rejects| *rejects).map(<[bool]>::len).max();
+                assert!(passed < Some(longest), "{probability} {luck}: {passed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn callers_that_take_turns_share_the_rejections() {
+        fastrand::seed(1);
+        let mut spread = Spread::default();
+        let mut of_first = 0;
+        for at in 0..1_000 {
+            let rejects = spread.rejects(0.5, fastrand::f64());
+            of_first += u32::from(rejects && at % 2 == 0);
+        }
+        assert!((150..350).contains(&of_first), "of 500: {of_first}");
     }
 
     #[test]

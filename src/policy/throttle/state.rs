@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ThrottleConfig;
-use super::decide::probability;
+use super::decide::{Spread, probability};
 use crate::clock;
 use crate::registry::Entry;
 
@@ -26,6 +26,7 @@ struct Window {
     slice: Duration,
     /// The server asked not to send before this instant.
     retry_at: Option<Instant>,
+    spread: Spread,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,7 @@ impl Shared {
             epoch: now,
             slice: Duration::ZERO,
             retry_at: None,
+            spread: Spread::default(),
         }))
     }
 
@@ -76,7 +78,7 @@ impl Shared {
         let counts = window.all;
         let probability = probability(counts.requests, counts.accepts, config.get_multiplier());
         window.count(|counts| counts.requests += 1);
-        if probability > 0.0 && luck() < probability {
+        if probability > 0.0 && window.spread.rejects(probability, luck()) {
             let left = |at: Instant| at.saturating_duration_since(now);
             let retry_after = window.retry_at.map(left).filter(|left| !left.is_zero());
             return Err(Rejection {
@@ -187,8 +189,8 @@ mod tests {
     use super::*;
 
     const SECS: fn(u64) -> Duration = Duration::from_secs;
-    /// Never rejected, unless the probability is 1.
-    const LUCKY: fn() -> f64 = || 0.999_999;
+    /// Never rejected.
+    const LUCKY: fn() -> f64 = || f64::INFINITY;
     const UNLUCKY: fn() -> f64 = || 0.0;
 
     fn config() -> ThrottleConfig {

@@ -3,12 +3,13 @@
 use tokio::time::Instant;
 
 use super::builder::OperationPolicies;
+use super::error::FailedWork;
 use super::permit::OperationPermit;
 use super::run::Run;
 use crate::clock;
 use crate::driver::Passed;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Kind, Policy};
+use crate::hop::{Diagnosis, Kind, NoRetryReason, Policy};
 use crate::policy::Subject;
 use crate::policy::breaker::refused;
 use crate::timeout::{TimeoutKind, Timeouts};
@@ -51,6 +52,37 @@ impl Run<'_> {
                 passed,
             });
         }
+    }
+
+    /// Handles a rejection by a policy: the throttle is asked again after a wait, as it rejects only a share of the
+    /// attempts.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the error that was about to be retried, or else with the rejection.
+    pub(super) fn refuse(&mut self, refused: Error) -> Result<(), Error> {
+        let is_unsent = self.turn.rejected(self.scope.call());
+        let Some(policy) = refused.rejected_by() else {
+            return Err(refused);
+        };
+        self.scope.call().rejected_by(policy);
+        let reason = match policy {
+            Policy::Throttle if is_unsent => match self.decide(&FailedWork::rejected(&refused)) {
+                Ok(()) => {
+                    self.last.get_or_insert(refused);
+                    return Ok(());
+                }
+                Err(reason) => reason,
+            },
+            _ => NoRetryReason::Rejected(policy),
+        };
+        Err(match self.last.take() {
+            Some(last) => {
+                self.scope.call().stop(Some(reason));
+                last
+            }
+            None => refused,
+        })
     }
 
     fn check_time(&self, now: Instant) -> Result<(), Error> {

@@ -147,6 +147,16 @@ pub(super) struct FailedWork {
 }
 
 impl FailedWork {
+    /// Creates the failure of an attempt that a policy rejected.
+    pub(super) fn rejected(refused: &Error) -> Self {
+        Self {
+            diagnosis: refused.diagnosis(),
+            class: None,
+            retry_after: refused.retry_after(),
+            source: None,
+        }
+    }
+
     pub(super) fn failed(failed: OperationError, operation: &Call, attempt: &Arc<Tracker>) -> Self {
         let ours = Error::first_in(&*failed.source);
         let mut diagnosis = diagnose_operation(attempt, &*failed.source, Effect::Possible);

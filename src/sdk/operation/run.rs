@@ -32,7 +32,7 @@ pub(super) struct Run<'o> {
     /// The effect of all attempts so far.
     effect: Effect,
     /// The error of the last attempt.
-    last: Option<Error>,
+    pub(super) last: Option<Error>,
     // Dropped last: the call ends when everything else has.
     pub(super) scope: Scope,
 }
@@ -79,10 +79,12 @@ impl<'o> Run<'o> {
         let span = self.scope.call().span();
         let journey = async {
             loop {
-                let permit = self.admit().await.map_err(|error| self.refuse(error))?;
-                match self.attempt(permit, &mut work).await {
-                    Ok(done) => return Ok(done),
-                    Err(failure) => self.judge(failure)?,
+                match self.admit().await {
+                    Err(refused) => self.refuse(refused)?,
+                    Ok(permit) => match self.attempt(permit, &mut work).await {
+                        Ok(done) => return Ok(done),
+                        Err(failure) => self.judge(failure)?,
+                    },
                 }
                 sleep_until(self.turn.due()).await;
                 self.turn.begin(self.scope.call());
@@ -90,24 +92,6 @@ impl<'o> Run<'o> {
         };
         let ended = span.around(journey).await;
         ended.map_err(|error: Error| self.scope.fail(error.into(), Effect::unsent()))
-    }
-
-    /// Handles a rejection by a policy. The caller gets the error that was about to be retried, if there is one.
-    fn refuse(&mut self, refused: Error) -> Error {
-        self.turn.rejected(self.scope.call());
-        let Some(policy) = refused.rejected_by() else {
-            return refused;
-        };
-        self.scope.call().rejected_by(policy);
-        match self.last.take() {
-            Some(last) => {
-                self.scope
-                    .call()
-                    .stop(Some(NoRetryReason::Rejected(policy)));
-                last
-            }
-            None => refused,
-        }
     }
 
     async fn attempt<T, F>(
@@ -196,7 +180,7 @@ impl<'o> Run<'o> {
     }
 
     /// Decides whether to retry. If so, records the wait and pays for it.
-    fn decide(&mut self, failure: &FailedWork) -> Result<(), NoRetryReason> {
+    pub(super) fn decide(&mut self, failure: &FailedWork) -> Result<(), NoRetryReason> {
         let (call, made) = (self.scope.call(), self.turn.made());
         let hint = Hint {
             wait: failure.retry_after,

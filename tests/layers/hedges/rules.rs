@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
+use sevenhops::hop::FailureClass;
 use sevenhops::{
     CircuitBreakerConfig, Config, DeadlineLayer, HedgeLayer, IdempotencyConfig, Options,
     RetryLayer, StandardLayer, Timeline,
@@ -98,6 +99,31 @@ async fn destination_that_throttled_a_call_gets_no_hedge_of_the_next_one() {
     slow.add(SECS(1), Reply::Status(200));
     layer.layer(slow.clone()).oneshot(get()).await.unwrap();
     assert_eq!(slow.count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn classifier_says_whether_the_destination_asks_for_fewer_requests() {
+    // The requests of the next call: after a response with a hint, and after one without it.
+    for (status, class, hinted, plain) in [
+        (400, FailureClass::Throttled, 1, 1),
+        (400, FailureClass::Permanent, 1, 2),
+        (429, FailureClass::Success, 2, 2),
+        (429, FailureClass::Ignore, 2, 2),
+        (429, FailureClass::Permanent, 1, 1),
+    ] {
+        for (reply, expected) in [
+            (Reply::Later(status, 3), hinted),
+            (Reply::Status(status), plain),
+        ] {
+            let slow = Slow::new([(MILLIS(5), reply), (SECS(1), Reply::Status(200))]);
+            let layer = HedgeLayer::new(after(MILLIS(100))).unwrap();
+            let layer = layer.classify(move |_| Some(class));
+            let first = layer.layer(slow.clone()).oneshot(get()).await.unwrap();
+            assert_eq!(first.status(), status);
+            layer.layer(slow.clone()).oneshot(get()).await.unwrap();
+            assert_eq!(slow.count() - 1, expected, "{status} {class:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

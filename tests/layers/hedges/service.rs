@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use sevenhops::hop::TimelineEventKind;
 use sevenhops::policy::retry::{Backoff, Jitter};
@@ -38,7 +38,7 @@ pub(super) struct Slow(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     replies: Mutex<VecDeque<(Duration, Reply)>>,
-    asked: Mutex<Vec<(Instant, HeaderMap)>>,
+    asked: Mutex<Vec<(Instant, Uri, HeaderMap)>>,
     in_flight: AtomicUsize,
 }
 
@@ -73,7 +73,16 @@ impl Slow {
 
     pub(super) fn headers(&self) -> Vec<HeaderMap> {
         let asked = self.0.asked.lock().unwrap();
-        asked.iter().map(|(_, headers)| headers.clone()).collect()
+        asked.iter().map(|asked| asked.2.clone()).collect()
+    }
+
+    /// Returns the hosts of the requests.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let asked = self.0.asked.lock().unwrap();
+        asked
+            .iter()
+            .map(|asked| asked.1.host().unwrap().to_owned())
+            .collect()
     }
 
     /// Returns the times between the requests.
@@ -96,7 +105,8 @@ impl Service<Request<Full<Bytes>>> for Slow {
         let next = self.0.replies.lock().unwrap().pop_front();
         let (after, reply) = next.unwrap_or((Duration::ZERO, Reply::Status(200)));
         let headers = request.headers().clone();
-        self.0.asked.lock().unwrap().push((Instant::now(), headers));
+        let asked = (Instant::now(), request.uri().clone(), headers);
+        self.0.asked.lock().unwrap().push(asked);
         let flight = InFlight::begin(&self.0);
         Box::pin(async move {
             let _flight = flight;

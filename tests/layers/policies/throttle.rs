@@ -11,6 +11,8 @@ use sevenhops::{
     policy::{retry, throttle::ThrottleConfig},
 };
 
+use sevenhops::{Operation, OperationConfig, OperationError};
+use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
 use crate::mock::{Mock, Step, optional, request, status, with};
@@ -122,6 +124,106 @@ async fn retry_that_is_throttled_leaves_the_response_before_it() {
         }
     }
     assert!(kept > 0);
+}
+
+/// Lets the destination reject calls as overload.
+async fn overload(layer: &StandardLayer, calls: usize) {
+    for _ in 0..calls {
+        let mock = Mock::new([status(503)]);
+        let once = optional(Method::GET, Options::new().retry(false));
+        let _ = layer.layer(mock).oneshot(once).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_is_throttled_asks_again_and_pays_once() {
+    fastrand::seed(1);
+    let layer = StandardLayer::from_config(&Config::new(SECS(10)).throttle(ThrottleConfig::new()));
+    let layer = layer.unwrap();
+    overload(&layer, 3).await;
+    let before = layer.budgets().left(&api()).unwrap();
+    let mock = Mock::new([status(200)]);
+    let post = layer.layer(mock.clone()).oneshot(request(Method::POST));
+    let response = post.await.unwrap();
+    assert_eq!((response.status().as_u16(), mock.count()), (200, 1));
+    let timeline = response.body().timeline();
+    let events: Vec<_> = timeline
+        .events()
+        .into_iter()
+        .map(|event| event.kind)
+        .collect();
+    assert_eq!(events[0], TimelineEventKind::Rejected(Policy::Throttle));
+    assert!(matches!(events[1], TimelineEventKind::Waited { .. }));
+    assert_eq!(timeline.attempt_count(), 1);
+    drop(response);
+    let left = layer.budgets().left(&api()).unwrap();
+    assert!(left + 1 >= before, "{before} {left}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_is_throttled_to_the_end_gets_its_payment_back() {
+    fastrand::seed(1);
+    let retry = RetryConfig::new().unsent_attempts(2);
+    let config = Config::new(SECS(10)).throttle(ThrottleConfig::new());
+    let layer = StandardLayer::from_config(&config.retry(retry)).unwrap();
+    overload(&layer, 60).await;
+    let before = layer.budgets().left(&api()).unwrap();
+    let mock = Mock::new([]);
+    let get = layer.layer(mock.clone()).oneshot(request(Method::GET));
+    let error = get.await.unwrap_err();
+    assert_eq!(error.rejected_by(), Some(Policy::Throttle));
+    assert_eq!((error.effect(), mock.count()), (Effect::None, 0));
+    let asked = error.timeline().unwrap().events().into_iter();
+    let asked = asked.filter(|event| event.kind == TimelineEventKind::Rejected(Policy::Throttle));
+    assert_eq!(asked.count(), 2);
+    assert_eq!(layer.budgets().left(&api()), Some(before));
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_without_retries_is_rejected_at_once() {
+    fastrand::seed(1);
+    let layer = stack(Config::new(SECS(10)).throttle(ThrottleConfig::new()));
+    overload(&layer, 60).await;
+    let begun = Instant::now();
+    let once = optional(Method::GET, Options::new().retry(false));
+    let error = layer.layer(Mock::new([])).oneshot(once).await.unwrap_err();
+    assert_eq!(error.rejected_by(), Some(Policy::Throttle));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_is_not_held_for_longer_than_the_server_may_ask_for() {
+    fastrand::seed(1);
+    let layer = stack(Config::new(SECS(10)).throttle(ThrottleConfig::new()));
+    for _ in 0..3 {
+        let mock = Mock::new([with(503, "retry-after", "3600")]);
+        let _ = layer.layer(mock).oneshot(request(Method::GET)).await;
+    }
+    let begun = Instant::now();
+    let get = layer.layer(Mock::new([])).oneshot(request(Method::GET));
+    let error = get.await.unwrap_err();
+    assert_eq!(error.rejected_by(), Some(Policy::Throttle));
+    assert_eq!(
+        (begun.elapsed(), error.retry_after()),
+        (Duration::ZERO, Some(SECS(3600)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn operation_that_is_throttled_asks_again() {
+    fastrand::seed(1);
+    let begun = Instant::now();
+    for _ in 0..8 {
+        let config = OperationConfig::new(SECS(10)).throttle(ThrottleConfig::new());
+        let operation = Operation::from_config("api", config).unwrap();
+        let failed = operation.run(async |_| {
+            let failed = OperationError::unknown("busy").permanent();
+            Err::<(), _>(failed.retry_after(Duration::from_millis(1)))
+        });
+        failed.await.unwrap_err();
+        operation.run(async |_| Ok(())).await.unwrap();
+    }
+    assert!(!begun.elapsed().is_zero());
 }
 
 #[tokio::test(start_paused = true)]
