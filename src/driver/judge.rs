@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::attempt::AttemptInFlight;
 use super::body::{DriverBody, Truncated};
 use super::drain::{DRAIN_TIME, DrainedBody};
-use super::endpoints::NextEndpoint;
+use super::fallback::FallbackCall;
 use super::later::Resend;
 use super::legs::Lead;
 use super::retry_loop::{Hint, RetryLoop};
@@ -111,8 +111,12 @@ impl Run {
             },
             Lead::On => {
                 // The next leg is another request, with its own destination, budget and circuit.
-                if let Some(saved) = later.saved() {
-                    self.lead_to((&saved.method, &saved.uri, &saved.headers), now);
+                if let Some(saved) = later.saved()
+                    && let Err(invalid) = self.lead_to(saved, now)
+                {
+                    let refused = Diagnosis::refusal(Kind::RedirectRefused);
+                    let error = Error::refused(Policy::Redirect, refused).because(invalid);
+                    return NextStep::Fail(error.into());
                 }
                 self.last = None;
                 self.seen.leg = Effect::None;
@@ -184,9 +188,11 @@ impl Run {
             by_server: true,
         };
         let headers = Some(&head.headers);
-        let next = self.next_endpoint(judged.effect.max(before), later);
+        let next = self.next_endpoint(judged.effect.max(before), hint, later);
+        let place = next.as_ref().zip(later.saved());
+        let place = place.map(|(next, saved)| self.place_of(next, saved));
         let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
-        turn.goes_elsewhere = next == NextEndpoint::Untried;
+        turn.place = place;
         let decided = turn.decide((&self.call, policy), (judged, hint), |policy| {
             let saved = later.saved()?;
             Some(failed(
@@ -198,7 +204,7 @@ impl Run {
         });
         match decided {
             Ok(due) => {
-                self.fail_over(next, later);
+                self.fail_over(next.as_ref(), later);
                 // At most half of the time left after the wait, so that the deadline leaves time for the retry.
                 let spare = self.call.deadline().saturating_duration_since(due) / 2;
                 Some(clock::after(clock::now(), DRAIN_TIME.min(spare)))
@@ -238,13 +244,13 @@ impl Run {
         flight.fail(&failure, class);
         self.record_endpoint(Some(&own), clock::now());
         let may_retry = || self.turn.as_ref().is_some_and(RetryLoop::may_retry);
+            && own.effect.is_none()
         if failure.rejected_by() == Some(Policy::Breaker)
             && may_retry()
             && later.is_replayable()
-            && self.next_endpoint(self.seen.all, later) == NextEndpoint::Untried
+            && self.pass_over(later)
         {
             self.call.rejected_by(Policy::Breaker);
-            self.fail_over(NextEndpoint::Untried, later);
             return NextStep::Backoff;
         }
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
@@ -270,12 +276,14 @@ impl Run {
             wait: failure.retry_after(),
             by_server: false,
         };
-        let next = self.next_endpoint(own.effect.max(before), later);
+        let next = self.next_endpoint(own.effect.max(before), hint, later);
+        let place = next.as_ref().zip(later.saved());
+        let place = place.map(|(next, saved)| self.place_of(next, saved));
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
         let Some((turn, policy)) = retries else {
             return NextStep::Fail(failure);
         };
-        turn.goes_elsewhere = next == NextEndpoint::Untried;
+        turn.place = place;
         let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
             let saved = later.saved()?;
             let seen = (own, before);
@@ -283,7 +291,7 @@ impl Run {
         });
         match decided {
             Ok(_) => {
-                self.fail_over(next, later);
+                self.fail_over(next.as_ref(), later);
                 self.last = Some(Box::new(Last::Failure(failure)));
                 NextStep::Backoff
             }

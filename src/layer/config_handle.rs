@@ -53,7 +53,7 @@ use crate::timeout::Timeouts;
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt timeout |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
 /// | stored responses | stay, under the new windows; a smaller store evicts; a config without a store forgets all |
-/// | the health of endpoints | is forgotten |
+/// | the health of endpoints | stays, for those that both configs have under one name |
 /// | connections, DNS | stay as they are; new connections of a client use the new timeouts |
 ///
 /// # Values that stay
@@ -120,7 +120,7 @@ impl ConfigHandle {
     /// Fails if a layer could not be built with the config, or if a budget has other terms than the shared budgets. The
     /// old config then stays, and no part of the new one is used.
     pub fn reload(&self, config: &Config) -> Result<(), ConfigError> {
-        let plan = Plan::new(config)?;
+        let mut plan = Plan::new(config)?;
         if !self.0.refreshes {
             plan.check_refresh()?;
         }
@@ -130,6 +130,7 @@ impl ConfigHandle {
         }
         self.0.breaker.follow(plan.rules());
         self.0.budgets.follow(plan.budgets(), clock::now());
+        plan.follow(&self.0.plan.load());
         self.follow_store(&plan);
         let store = self.0.store.load_full();
         let timeouts = plan.timeouts();
