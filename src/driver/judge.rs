@@ -8,7 +8,7 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::attempt::AttemptInFlight;
-use super::body::{DriverBody, Truncated};
+use super::body::DriverBody;
 use super::drain::{DRAIN_TIME, DrainedBody};
 use super::fallback::FallbackCall;
 use super::later::Resend;
@@ -16,7 +16,6 @@ use super::legs::Lead;
 use super::retry_loop::{Hint, RetryLoop};
 use super::run::{Last, Run};
 use super::source::BodySource;
-use super::substitute::FallbackCall;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
@@ -244,8 +243,8 @@ impl Run {
         flight.fail(&failure, class);
         self.record_endpoint(Some(&own), clock::now());
         let may_retry = || self.turn.as_ref().is_some_and(RetryLoop::may_retry);
-            && own.effect.is_none()
         if failure.rejected_by() == Some(Policy::Breaker)
+            && own.effect.is_none()
             && may_retry()
             && later.is_replayable()
             && self.pass_over(later)
@@ -312,16 +311,12 @@ impl Run {
             return NextStep::Fail(nothing.into());
         };
         self.call.stop(Some(reason));
-        let (mut head, kept) = match *last {
+        let kept = match *last {
             Last::Failure(failure) => return NextStep::Fail(failure),
             Last::Response(head, kept) => (head, kept),
             Last::Head(head) => (head, DrainedBody::nothing()),
         };
-        if kept.truncated {
-            head.extensions.insert(Truncated);
-        }
-        let source = BodySource::kept(kept, self.seen.all);
-        let body = DriverBody::new(source, self.seen.all, Timeline(self.call.clone()));
+        let (head, body) = self.kept_response(kept, self.seen.all);
         self.deliver(head, body)
     }
 

@@ -20,6 +20,7 @@ mod choice;
 mod classify;
 mod drain;
 mod endpoints;
+mod fallback;
 mod future;
 mod judge;
 mod later;
