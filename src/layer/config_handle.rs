@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 #[cfg(feature = "client")]
-use http::Uri;
+use http::{HeaderMap, Method, Uri};
 
 use crate::clock;
 use crate::config::{Config, Effective, Plan};
@@ -13,6 +13,8 @@ use crate::config_error::ConfigError;
 use crate::destination::Table;
 use crate::driver::{Deadline, Live, Policies};
 use crate::policy::breaker::{self, CircuitBreakerHandle};
+#[cfg(feature = "client")]
+use crate::policy::redirect::{HeaderRules, NextLeg, prune};
 use crate::policy::retry::{Budget, Budgets};
 use crate::policy::stale::{self, Store};
 use crate::timeout::Timeouts;
@@ -128,9 +130,9 @@ impl ConfigHandle {
         if let Some(shared) = followers.shared {
             plan.check_shared(shared)?;
         }
+        plan.follow(&self.0.plan.load());
         self.0.breaker.follow(plan.rules());
         self.0.budgets.follow(plan.budgets(), clock::now());
-        plan.follow(&self.0.plan.load());
         self.follow_store(&plan);
         let store = self.0.store.load_full();
         let timeouts = plan.timeouts();
@@ -201,6 +203,23 @@ impl ConfigHandle {
     pub(crate) fn follows(&self, url: &Uri, route: Option<&str>) -> bool {
         let plan = self.0.plan.load();
         plan.find(url, route).config.redirect.get_enabled()
+    }
+
+    /// Removes the headers that a redirect from this URL to another origin removes.
+    #[cfg(feature = "client")]
+    pub(crate) fn prune(&self, (url, route): (&Uri, Option<&str>), headers: &mut HeaderMap) {
+        let plan = self.0.plan.load();
+        let kept = plan
+            .find(url, route)
+            .config
+            .redirect
+            .get_keep_header_cross_origin();
+        let leg = NextLeg {
+            method: Method::GET,
+            uri: url.clone(),
+            away: true,
+        };
+        prune(headers, &leg, true, &HeaderRules { kept, key: None });
     }
 
     fn followers(&self) -> MutexGuard<'_, Followers> {
