@@ -30,6 +30,7 @@
 //! | [`DeadlineLayer`] | bounds the whole call by its deadline; keeps its timeline and its span |
 //! | [`FallbackLayer`] | answers a failed call with a function's response (off by default) |
 //! | [`StaleLayer`] | serves the last good response if a read fails (off by default) |
+//! | [`EndpointsConfig`] of a [`StandardLayer`] | leads a call to a logical name to one of its base URLs (off by default) |
 //! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
 //! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
 //! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |

@@ -14,6 +14,7 @@ pub mod multipart;
 mod request;
 mod response;
 mod session;
+mod version;
 
 use std::fmt;
 use std::sync::Arc;

@@ -324,18 +324,27 @@ impl Client {
     ///
     /// Fails with the hop at which the call failed. A failing status is not an error.
     pub async fn execute(&self, mut request: Request<Body>) -> Result<Response, Error> {
+        self.add_defaults(request.headers_mut());
+        self.send_as_is(request).await
+    }
+
+    /// Adds the client's headers that the request does not set.
+    pub(super) fn add_defaults(&self, headers: &mut HeaderMap) {
         for name in self.0.headers.keys() {
-            if !request.headers().contains_key(name) {
+            if !headers.contains_key(name) {
                 for value in self.0.headers.get_all(name) {
-                    request.headers_mut().append(name, value.clone());
+                    headers.append(name, value.clone());
                 }
             }
         }
-        let headers = request.headers_mut();
         // A range belongs to the encoded form (RFC 9110 §14.2): a part of it cannot be decoded.
         if !headers.contains_key(RANGE) {
             headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
+    }
+
+    /// Sends a request without the client's headers.
+    pub(super) async fn send_as_is(&self, request: Request<Body>) -> Result<Response, Error> {
         let mut stack = self.0.stack.clone();
         poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
         let mut response = stack.call(request).await?;
