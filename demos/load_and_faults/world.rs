@@ -41,7 +41,7 @@ struct State {
     free_at: Instant,
 }
 
-/// What becomes of a request.
+/// The fate of a request.
 enum Fate {
     Status(u16, Duration),
     /// The response comes when the service has worked through its queue.
