@@ -192,8 +192,8 @@ impl Stage {
         server.default_reply(CannedResponse::json("{}"));
         let tls = TestCa::new().expect("an authority").client_config();
         let ours = || {
-            let ours = Client::builder(DEADLINE).tls(tls.clone());
-            ours.resolver(sevenhops::dns::StaticResolver::new())
+            let ours = Client::builder(DEADLINE).transport(|transport| transport.tls(tls.clone()));
+            ours.transport(|transport| transport.resolver(sevenhops::dns::StaticResolver::new()))
         };
         let plain = reqwest::Client::builder()
             .no_proxy()

@@ -33,7 +33,9 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let dns = StaticResolver::new().host("pay.test", [server.addr().ip()]);
 
     let deadline = Duration::from_secs(5);
-    let stack = Client::builder(deadline).resolver(dns.clone()).build()?;
+    let stack = Client::builder(deadline)
+        .transport(|transport| transport.resolver(dns.clone()))
+        .build()?;
     let below = Transport::builder(Timeouts::new(deadline)?).resolver(dns);
     let client = ClientBuilder::new(below.build_reqwest()?)
         .with(stack)

@@ -16,7 +16,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::builder(Duration::from_secs(10)).build()?;
     let charge = |honored| {
         let request = client.post(url.as_str()).form(&[("amount", "100")]);
-        request.honors_idempotency_keys(honored).fetch_bytes()
+        request
+            .options(|options| options.honors_idempotency_keys(honored))
+            .fetch_bytes()
     };
 
     // The server honors keys: the client sends the charge again, with the same key.

@@ -54,7 +54,11 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 
 /// Receives the whole response, and returns its timeline.
 async fn call(client: &Client, url: &str) -> Result<Option<Timeline>, sevenhops::Error> {
-    let response = client.get(url).no_retry().send().await?;
+    let response = client
+        .get(url)
+        .options(|options| options.retry(false))
+        .send()
+        .await?;
     let response = response.error_for_status()?;
     let timeline = response.timeline().cloned();
     response.bytes().await?;

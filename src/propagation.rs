@@ -1,6 +1,5 @@
 //! The facts that a call passes on to the next process, if that is switched on: the attempt and the time left.
 
-use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ pub(crate) struct Inherited {
     /// The number of attempts of a caller that retries itself.
     pub(crate) most: Option<u32>,
     /// The maximum number of attempts. It overrides a higher one in the stack's own config.
-    pub(crate) attempts: Option<NonZeroU8>,
+    pub(crate) attempts: Option<u32>,
     /// The only statuses after which a retry is allowed. The stack's own config can only reduce them.
     pub(crate) statuses: Option<Arc<[StatusCode]>>,
     /// Two of them set different idempotency keys.

@@ -32,7 +32,14 @@ mod tests {
         let before = exhaust().unwrap();
         let mut errors = Vec::new();
         for _ in 0..25 {
-            errors.push(client.post(&url).no_retry().send().await.unwrap_err());
+            errors.push(
+                client
+                    .post(&url)
+                    .options(|options| options.retry(false))
+                    .send()
+                    .await
+                    .unwrap_err(),
+            );
         }
         let get = client.get(&url).send().await.unwrap_err();
         setrlimit(Resource::Nofile, before).unwrap();
@@ -50,7 +57,12 @@ mod tests {
         }
         assert_eq!(get.attempts(), 10, "it passes: {get}");
         // No circuit opened, and no address was set aside.
-        let response = client.get(&url).no_retry().send().await.unwrap();
+        let response = client
+            .get(&url)
+            .options(|options| options.retry(false))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), 200);
     }
 }

@@ -52,23 +52,28 @@ impl Caller {
         if let Some(origin) = honoring {
             keys = keys.honored_by(origin.parse()?);
         }
+        let tls = TestCa::new()?.client_config();
         let client = Client::builder(Duration::from_secs(5))
             // Short, so that silence costs little. Longer than any answer that comes at all.
-            .timeouts(TimeoutsConfig::new().attempt(ATTEMPT))
+            .config(|config| config.timeouts(TimeoutsConfig::new().attempt(ATTEMPT)))
             // Two requests in five go wrong here, without end, which no service does. The demo is about keys and
             // effects: nothing else may decide whether a charge is retried.
-            .retry(
-                RetryConfig::new()
-                    .attempts(ATTEMPTS)
-                    .backoff(Backoff::new().base(BACKOFF).cap(BACKOFF * 10))
-                    .budget(Budget::unlimited()),
-            )
+            .config(|config| {
+                config.retry(
+                    RetryConfig::new()
+                        .attempts(ATTEMPTS)
+                        .backoff(Backoff::new().base(BACKOFF).cap(BACKOFF * 10))
+                        .budget(Budget::unlimited()),
+                )
+            })
             // It judges every attempt as ever, and refuses none.
-            .circuit_breaker(CircuitBreakerConfig::new().observe_only(true))
-            .idempotency(keys)
+            .config(|config| {
+                config
+                    .circuit_breaker(CircuitBreakerConfig::new().observe_only(true))
+                    .idempotency(keys)
+            })
             // Neither is asked for an address on plain HTTP, and the system may have none.
-            .resolver(dns::StaticResolver::new())
-            .tls(TestCa::new()?.client_config())
+            .transport(|transport| transport.resolver(dns::StaticResolver::new()).tls(tls))
             .build()?;
         Ok(Self::Ours(Box::new(client)))
     }
@@ -110,7 +115,8 @@ pub(crate) async fn reuse_key(client: &Client, origin: &str) -> Result<bool> {
     for cents in [100, 200] {
         let order = CHARGES + 1;
         let request = client.post(format!("{origin}/v1/charges"));
-        let request = request.idempotency_key(IdempotencyKey::new("order-of-mine")?);
+        let key = IdempotencyKey::new("order-of-mine")?;
+        let request = request.options(|options| options.idempotency_key(key));
         let answered = request.json(&Charge { order, cents }).fetch_bytes().await;
         second = answered.err();
     }

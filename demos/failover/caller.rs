@@ -52,9 +52,8 @@ impl Caller {
         Ok(match who {
             Who::Ours => {
                 let client = Client::builder(DEADLINE)
-                    .retry(RetryConfig::new().attempts(3))
-                    .tls(tls)
-                    .resolver(resolver);
+                    .config(|config| config.retry(RetryConfig::new().attempts(3)))
+                    .transport(|transport| transport.tls(tls).resolver(resolver));
                 Self::Ours(Box::new(client.build()?))
             }
             Who::Reqwest => {

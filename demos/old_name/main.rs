@@ -107,7 +107,8 @@ async fn play(run: Run) -> Result<Counts> {
         "profile.test",
         DnsScript::addresses(ADDRESSES.map(IpAddr::V4)),
     );
-    let client = Client::builder(Duration::from_secs(5)).resolver(dns.resolver());
+    let client = Client::builder(Duration::from_secs(5))
+        .transport(|transport| transport.resolver(dns.resolver()));
     let client = client.build()?;
     let mut all = Counts::default();
     for round in 0..ROUNDS {
@@ -167,7 +168,7 @@ impl Session {
 
     async fn call(&mut self, request: RequestBuilder) {
         let request = match &self.key {
-            Some(key) => request.affinity(key),
+            Some(key) => request.options(|options| options.affinity(key)),
             None => request,
         };
         if self.take(request).await.is_err() {

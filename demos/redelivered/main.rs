@@ -60,7 +60,8 @@ async fn work(keys: &str, url: &str, (order, ordered_at): (&str, SystemTime)) ->
     };
     let charged = charge.run(|attempt| {
         let request = client.post(url).body(order.to_owned());
-        let request = request.idempotency_key(attempt.idempotency_key().clone());
+        let request =
+            request.options(|options| options.idempotency_key(attempt.idempotency_key().clone()));
         async move {
             request
                 .fetch_bytes()

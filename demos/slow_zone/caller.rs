@@ -21,7 +21,8 @@ impl Caller {
     pub(crate) fn ours(dns: &ScriptedDns) -> Result<Self> {
         // Not needed, and the system's roots are not either.
         let tls = TestCa::new()?.client_config();
-        let client = Client::builder(DEADLINE).tls(tls).resolver(dns.resolver());
+        let client = Client::builder(DEADLINE)
+            .transport(|transport| transport.tls(tls).resolver(dns.resolver()));
         Ok(Self::Ours(Box::new(client.build()?)))
     }
 

@@ -107,7 +107,12 @@ async fn has_all_permits(client: &Client, origin: &str) -> bool {
         let url = format!("{origin}/hold/{round}/{CONNECTIONS}");
         let mut calls = JoinSet::new();
         for _ in 0..CONNECTIONS {
-            calls.spawn(client.get(&url).no_retry().fetch_bytes());
+            calls.spawn(
+                client
+                    .get(&url)
+                    .options(|options| options.retry(false))
+                    .fetch_bytes(),
+            );
         }
         let ended = calls.join_all().await;
         if ended.iter().all(|ended| ended.is_ok()) {

@@ -23,10 +23,10 @@ pub(crate) fn client(servers: &Servers) -> Result<Client> {
         .name_servers([servers.dns])
         .hosts_file(false)
         .build()?;
+    let tls = servers.client_config()?;
     let client = Client::builder(DEADLINE)
-        .circuit_breaker(circuits)
-        .resolver(resolver)
-        .tls(servers.client_config()?)
+        .config(|config| config.circuit_breaker(circuits))
+        .transport(|transport| transport.resolver(resolver).tls(tls))
         .transport(|transport| {
             transport
                 .idle_timeout(IDLE)
@@ -248,12 +248,18 @@ impl Caller {
             6 => drop(get("/large").fetch_bytes().await?),
             7 => drop(post("/small", 1 << 18).fetch_bytes().await?),
             8 => {
-                let mut response = get("/drip").streaming().send().await?;
+                let mut response = get("/drip")
+                    .options(|options| options.streaming(true))
+                    .send()
+                    .await?;
                 while response.chunk().await?.is_some() {}
             }
             _ => {
                 // The response is dropped in its middle.
-                let mut response = get("/drip").streaming().send().await?;
+                let mut response = get("/drip")
+                    .options(|options| options.streaming(true))
+                    .send()
+                    .await?;
                 response.chunk().await?;
                 return Ok(false);
             }

@@ -115,7 +115,7 @@ async fn at_once(desk: &Desk, from: &Options, watched: &mut Watched) -> Result<(
 
 /// One call, which has as much time as the visitor has left.
 async fn ask(client: &Client, (name, url): &Door, from: &Options) -> Result<(), Error> {
-    let asked = client.get(url).options(from.clone().route(*name));
+    let asked = client.get(url).options(|_| from.clone().route(*name));
     asked.fetch_bytes().await.map(drop)
 }
 

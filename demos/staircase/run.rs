@@ -6,7 +6,6 @@ use sevenhops::{
     Client, Timeline, TimeoutsConfig, dns,
     hop::{Outcome, Stage},
     testing::{DnsScript, ScriptedDns, TestCa},
-    timeout,
 };
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -35,10 +34,16 @@ impl World {
         }
         let visitor = Client::builder(PATIENCE)
             // One attempt, for as long as the deadline lasts.
-            .timeouts(TimeoutsConfig::new().attempt(PATIENCE).first_byte(PATIENCE))
-            .propagate_deadline(true)
-            .resolver(dns::StaticResolver::new())
-            .tls(authority.client_config())
+            .config(|config| {
+                config
+                    .timeouts(TimeoutsConfig::new().attempt(PATIENCE).first_byte(PATIENCE))
+                    .propagate_deadline(true)
+            })
+            .transport(|transport| {
+                transport
+                    .resolver(dns::StaticResolver::new())
+                    .tls(authority.client_config())
+            })
             .build()?;
         Ok(Self {
             services,
@@ -52,9 +57,12 @@ impl World {
     pub(crate) async fn deploy(&self) -> Result<Deployed> {
         let (ended, timelines) = unbounded_channel();
         let client = Client::builder(OWN)
-            .propagate_deadline(true)
-            .resolver(self.dns.resolver())
-            .tls(self.authority.client_config())
+            .config(|config| config.propagate_deadline(true))
+            .transport(|transport| {
+                transport
+                    .resolver(self.dns.resolver())
+                    .tls(self.authority.client_config())
+            })
             .on_complete(move |timeline| {
                 // The receiver is gone when the demo is over.
                 let _ = ended.send(timeline.clone());
@@ -81,8 +89,11 @@ impl World {
         at_once: bool,
         patience: Duration,
     ) -> Result<Run> {
-        let request = self.visitor.get(page.page.url(at_once)).no_retry();
-        let request = request.deadline(timeout::Timeout::new(patience)?);
+        let request = self
+            .visitor
+            .get(page.page.url(at_once))
+            .options(|options| options.retry(false));
+        let request = request.options(|options| options.deadline(patience));
         let answered = request.fetch_bytes().await;
         let visit = page.visits.recv().await.ok_or("the page is gone")?;
         let mut timelines = Vec::new();

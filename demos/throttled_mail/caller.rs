@@ -45,18 +45,21 @@ impl Caller {
     pub(crate) fn ours() -> Result<Self> {
         let longest = Longest::default();
         let keep = Arc::clone(&longest);
+        let tls = TestCa::new()?.client_config();
         let client = Client::builder(DEADLINE)
-            .retry(
-                RetryConfig::new()
-                    .attempts(20)
-                    // The hint of the API is longer.
-                    .backoff(Backoff::new().cap(Duration::from_secs(1)))
-                    // Here the API's own quota bounds the retries.
-                    .budget(Budget::unlimited()),
-            )
+            .config(|config| {
+                config.retry(
+                    RetryConfig::new()
+                        .attempts(20)
+                        // The hint of the API is longer.
+                        .backoff(Backoff::new().cap(Duration::from_secs(1)))
+                        // Here the API's own quota bounds the retries.
+                        .budget(Budget::unlimited()),
+                )
+            })
             // A quarter of what the quota lets through goes wrong here, for ever. It judges every attempt
             // as ever, and refuses none.
-            .circuit_breaker(CircuitBreakerConfig::new().observe_only(true))
+            .config(|config| config.circuit_breaker(CircuitBreakerConfig::new().observe_only(true)))
             .on_complete(move |timeline| {
                 let mut longest = keep.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = longest.as_ref().map_or(0, Timeline::attempt_count);
@@ -65,8 +68,7 @@ impl Caller {
                 }
             })
             // Neither is asked for an address on plain HTTP, and the system may have none.
-            .resolver(dns::StaticResolver::new())
-            .tls(TestCa::new()?.client_config())
+            .transport(|transport| transport.resolver(dns::StaticResolver::new()).tls(tls))
             .build()?;
         Ok(Self::Ours(Box::new(client), longest))
     }

@@ -86,8 +86,11 @@ pub(crate) fn run(
         let (dns, authority) = (ScriptedDns::start().await?, TestCa::new()?);
         let next = prepare(&dns, &authority).await?;
         let client = Client::builder(patience)
-            .resolver(dns.resolver())
-            .tls(authority.client_config())
+            .transport(|transport| {
+                transport
+                    .resolver(dns.resolver())
+                    .tls(authority.client_config())
+            })
             .trace_propagator(TraceContext)
             .on_complete(move |timeline| {
                 keep.lock()
@@ -112,7 +115,12 @@ pub(crate) fn run(
 
 /// Makes the call; what became of it is in its timeline.
 async fn ask(client: &Client, url: &str) -> StatusCode {
-    match client.get(url).no_retry().fetch_bytes().await {
+    match client
+        .get(url)
+        .options(|options| options.retry(false))
+        .fetch_bytes()
+        .await
+    {
         Ok(_) => StatusCode::OK,
         Err(error) => {
             eprintln!("    {error}");

@@ -112,9 +112,12 @@ async fn play(both: bool) -> Result<Counts> {
         endpoints = endpoints.endpoint(at("us", &second).priority(1));
     }
     let client = Client::builder(Duration::from_secs(1))
-        .resolver(dns.resolver())
-        .idempotency(IdempotencyConfig::new().honored_by_all(true))
-        .endpoints("pay.internal", endpoints)
+        .transport(|transport| transport.resolver(dns.resolver()))
+        .config(|config| {
+            config
+                .idempotency(IdempotencyConfig::new().honored_by_all(true))
+                .endpoints("pay.internal", endpoints)
+        })
         .build()?;
     let client = Arc::new(client);
     let (mut calls, mut ticks) = (JoinSet::new(), interval(EVERY));

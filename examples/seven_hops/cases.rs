@@ -108,7 +108,8 @@ impl Case {
                 let mut stage = world.stage(self.connection, true).await?;
                 stage.client = world.client_with(|builder| {
                     let short = Duration::from_millis(600);
-                    let builder = builder.timeouts(TimeoutsConfig::new().attempt(short));
+                    let builder = builder
+                        .config(|config| config.timeouts(TimeoutsConfig::new().attempt(short)));
                     builder.transport(|transport| transport.max_connections(1))
                 })?;
                 occupied(stage.with_connection(ConnFault::MaxStreams(1))).await
@@ -119,7 +120,9 @@ impl Case {
                     .refuse(StatusCode::from_u16(*status)?)
                     .start()
                     .await?;
-                stage.client = world.client_with(|builder| builder.proxy(proxy.url()))?;
+                stage.client = world.client_with(|builder| {
+                    builder.transport(|transport| transport.proxy(proxy.url()))
+                })?;
                 stage.proxy = Some(proxy.url());
                 stage.keep.push(Box::new(proxy));
                 Ok(stage)

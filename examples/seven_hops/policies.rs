@@ -18,7 +18,7 @@ use sevenhops::{
         retry::{Backoff, Budget},
     },
     testing::{CannedResponse, ConnFault, FaultServer, Reply},
-    timeout::{Timeout, TimeoutKind},
+    timeout::TimeoutKind,
 };
 
 use super::run::{Report, call, seen};
@@ -150,7 +150,7 @@ impl GuardCase {
 /// F25: two calls fail, and the third is rejected before anything is sent.
 async fn breaker_open(world: &World) -> Result<GuardReport> {
     let stage = staged(world, |builder| {
-        builder.circuit_breaker(CircuitBreakerConfig::new().min_attempts(2))
+        builder.config(|config| config.circuit_breaker(CircuitBreakerConfig::new().min_attempts(2)))
     });
     let stage = stage.await?;
     server(&stage)?.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);
@@ -184,7 +184,10 @@ async fn breaker_open(world: &World) -> Result<GuardReport> {
 async fn budget_empty(world: &World) -> Result<GuardReport> {
     // A call pays for one retry, and there are no savings.
     let budget = Budget::new().ratio(1.0).min_retries_per_second(0);
-    let stage = staged(world, |builder| vouched(builder).retry(three(budget))).await?;
+    let stage = staged(world, |builder| {
+        vouched(builder).config(|config| config.retry(three(budget)))
+    })
+    .await?;
     server(&stage)?.default_reply(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
     let mut report = GuardReport::new(&stage, 0, call(&stage).await);
     report.check("one retry of the two", report.attempts() == 2);
@@ -231,13 +234,16 @@ async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
     let timeouts = TimeoutsConfig::new().tls(Duration::from_millis(500));
     let stage = staged(world, |builder| {
         let retry = three(Budget::new()).unsent_attempts(2);
-        builder.timeouts(timeouts).retry(retry)
+        builder.config(|config| config.timeouts(timeouts).retry(retry))
     });
     let stage = stage.await?;
     let far_side = server(&stage)?;
     far_side.on_connection([ConnFault::Silent, ConnFault::Silent]);
     let request = stage.client.post(&stage.url).body("amount=100");
-    let called = request.deadline(Timeout::from_millis(800)).send().await;
+    let called = request
+        .options(|options| options.deadline(Duration::from_millis(800)))
+        .send()
+        .await;
     let stats = far_side.stats();
     let called = called.map(|response| response.timeline().cloned());
     let mut report = GuardReport::new(&stage, 0, called);
@@ -261,7 +267,9 @@ async fn dropped(world: &World) -> Result<GuardReport> {
     const OPEN: Duration = Duration::from_millis(1);
     let stage = staged(world, |builder| {
         let breaker = CircuitBreakerConfig::new().consecutive_failures(1);
-        builder.circuit_breaker(breaker.break_duration(OPEN).max_break_duration(OPEN))
+        builder.config(|config| {
+            config.circuit_breaker(breaker.break_duration(OPEN).max_break_duration(OPEN))
+        })
     });
     let stage = stage.await?;
     let far_side = server(&stage)?;
@@ -294,7 +302,7 @@ async fn dropped(world: &World) -> Result<GuardReport> {
 /// F32: the response is lost, and the retry with the same key arrives while the server still works.
 async fn key_in_progress(world: &World) -> Result<GuardReport> {
     let stage = staged(world, |builder| {
-        vouched(builder).retry(three(Budget::new()))
+        vouched(builder).config(|config| config.retry(three(Budget::new())))
     })
     .await?;
     let conflict = CannedResponse::new(StatusCode::CONFLICT);
@@ -317,10 +325,9 @@ async fn key_reused(world: &World) -> Result<GuardReport> {
     let reused = CannedResponse::new(StatusCode::UNPROCESSABLE_ENTITY);
     server(&stage)?.on_request([Reply::from(reused)]);
     // The caller's own key. A generated key cannot have been used before.
-    let request = stage
-        .client
-        .post(&stage.url)
-        .idempotency_key(IdempotencyKey::new("order-4711")?);
+    let key = IdempotencyKey::new("order-4711")?;
+    let request = stage.client.post(&stage.url);
+    let request = request.options(|options| options.idempotency_key(key));
     let called = request.body("amount=100").send().await;
     let called = called.and_then(|response| response.error_for_status());
     let called = called.map(|response| response.timeline().cloned());
@@ -348,7 +355,7 @@ async fn staged(
 
 /// Declares that every service here honors keys.
 fn vouched(builder: ClientBuilder) -> ClientBuilder {
-    builder.idempotency(IdempotencyConfig::new().honored_by_all(true))
+    builder.config(|config| config.idempotency(IdempotencyConfig::new().honored_by_all(true)))
 }
 
 /// Returns retry settings of three attempts with this budget.

@@ -71,24 +71,30 @@ impl World {
 fn builder(authority: &TestCa, dns: &ScriptedDns) -> ClientBuilder {
     let short = Duration::from_millis(900);
     Client::builder(Duration::from_secs(10))
-        .timeouts(
-            TimeoutsConfig::new()
-                .attempt(Duration::from_secs(5))
-                .dns(short)
-                .connect(short)
-                .tls(short)
-                .send(Duration::from_millis(600))
-                .first_byte(Duration::from_millis(1_200))
-                .body_idle(short),
-        )
-        .retry(
-            RetryConfig::new()
-                .attempts(2)
-                .unsent_attempts(2)
-                .backoff(Backoff::new().base(Duration::from_millis(20))),
-        )
-        .tls(authority.client_config())
-        .resolver(dns.resolver())
+        .config(|config| {
+            config
+                .timeouts(
+                    TimeoutsConfig::new()
+                        .attempt(Duration::from_secs(5))
+                        .dns(short)
+                        .connect(short)
+                        .tls(short)
+                        .send(Duration::from_millis(600))
+                        .first_byte(Duration::from_millis(1_200))
+                        .body_idle(short),
+                )
+                .retry(
+                    RetryConfig::new()
+                        .attempts(2)
+                        .unsent_attempts(2)
+                        .backoff(Backoff::new().base(Duration::from_millis(20))),
+                )
+        })
+        .transport(|transport| {
+            transport
+                .tls(authority.client_config())
+                .resolver(dns.resolver())
+        })
 }
 
 /// How a request reaches its server.

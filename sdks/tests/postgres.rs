@@ -170,7 +170,7 @@ mod tests {
     async fn idempotent_read_succeeds_when_the_server_is_back() {
         let Some(server) = shop().await else { return };
         let server = Mutex::new(server);
-        let operation = operation().name("count orders").idempotent();
+        let operation = operation().name("count orders").idempotent(true);
         let timelines = Mutex::new(Vec::new());
         let read = operation.run(async |attempt| {
             let port = server.lock().unwrap().port();
@@ -233,7 +233,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn statement_that_is_declined_is_told_as_such_and_not_repeated() {
         let Some(server) = shop().await else { return };
-        let operation = operation().name("insert order").idempotent();
+        let operation = operation().name("insert order").idempotent(true);
         let run = operation.run(async |_| {
             let client = connect(server.port()).await?;
             execute(&client, "INSERT INTO orders (key) VALUES ($1)", "a").await

@@ -144,7 +144,7 @@ mod tests {
         let key = IdempotencyKey::new("a-key").unwrap();
         reserve(server.port(), "order-4711", &key).await.unwrap();
         let server = Mutex::new(server);
-        let operation = operation().name("who has it").idempotent();
+        let operation = operation().name("who has it").idempotent(true);
         let succeeded = Mutex::new(0);
         let read = operation.run(async |attempt| {
             let port = server.lock().unwrap().port();
@@ -170,7 +170,7 @@ mod tests {
         let Some(server) = Server::redis() else {
             return;
         };
-        let operation = operation().idempotent();
+        let operation = operation().idempotent(true);
         let run = operation.run(async |_| {
             let mut connection = connect(server.port()).await?;
             let unknown = cmd("NOSUCHCOMMAND").query_async(&mut connection).await;

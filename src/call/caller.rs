@@ -163,12 +163,12 @@ const MOST_WISHES: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use crate::timeout::LONGEST;
     use std::time::Duration;
 
     use http::{Request, StatusCode};
 
     use super::*;
-    use crate::timeout::Timeout;
 
     fn request(path: &'static str, body: &'static str) -> CallerRequest {
         CallerRequest {
@@ -184,7 +184,7 @@ mod tests {
         let key = this.key(|| Uuid::from_u128(fastrand::u128(..)));
         let mut request = Request::new(());
         request.extensions_mut().insert(this);
-        let call = Call::begin(&mut request, Timeout::MAX);
+        let call = Call::begin(&mut request, LONGEST);
         call.begin_callers_try();
         (call, key)
     }

@@ -206,7 +206,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::telemetry::AttemptSpans;
-    use crate::timeout::{Timeout, Timeouts};
+    use crate::timeout::Timeouts;
 
     fn taken() -> Arc<Tracker> {
         let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
@@ -219,7 +219,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn attempt_without_a_record_does_not_hide_a_later_one() {
         let mut request = http::Request::post("https://api.test/").body(()).unwrap();
-        let call = Call::begin(&mut request, Timeout::from_secs(10));
+        let call = Call::begin(&mut request, Duration::from_secs(10));
         for recorded_before in [false, true] {
             match recorded_before {
                 false => call.count_attempt(call.attempt_count()),

@@ -18,6 +18,7 @@ mod wire;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::{Extensions, Request};
 use tokio::time::Instant;
@@ -28,7 +29,6 @@ use self::log::Log;
 use self::state::CallState;
 use crate::clock;
 use crate::options::Options;
-use crate::timeout::Timeout;
 
 pub(crate) use self::ambient::AmbientOperation;
 #[cfg(feature = "client")]
@@ -63,7 +63,7 @@ struct CallInner {
 
 impl Call {
     /// Begins the call of a request that is about to be sent. No inner layer looks for it.
-    pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, timeout: Timeout) -> Self {
+    pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, timeout: Duration) -> Self {
         let outer = match request.extensions().is_empty() {
             true => None,
             false => request.extensions_mut().remove::<Self>(),
@@ -73,14 +73,14 @@ impl Call {
 
     /// Begins the call of a request, due after `timeout` at the latest, and puts it into the request's extensions. A
     /// call around it is honored: its deadline applies here too, and if it retries, this call does not.
-    pub(crate) fn begin<B>(request: &mut Request<B>, timeout: Timeout) -> Self {
+    pub(crate) fn begin<B>(request: &mut Request<B>, timeout: Duration) -> Self {
         let outer = Self::of(request.extensions());
         let call = Self::begin_in(request, timeout, outer);
         request.extensions_mut().insert(call.clone());
         call
     }
 
-    fn begin_in<B>(request: &mut Request<B>, timeout: Timeout, outer: Option<Self>) -> Self {
+    fn begin_in<B>(request: &mut Request<B>, timeout: Duration, outer: Option<Self>) -> Self {
         let is_plain = request.extensions().is_empty();
         let options = match is_plain {
             true => None,
@@ -99,13 +99,13 @@ impl Call {
     }
 
     /// Begins a call that no other layer finds. Options and extensions of the request are left to the other layers.
-    pub(crate) fn alone<B>(request: &Request<B>, timeout: Timeout) -> Self {
+    pub(crate) fn alone<B>(request: &Request<B>, timeout: Duration) -> Self {
         let asked = CallTarget::Request {
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
         let started = clock::now();
-        let deadline = clock::after(started, timeout.get());
+        let deadline = clock::after(started, timeout);
         let context = Context::new(asked, Options::default(), (started, deadline));
         let state = CallState::new(None, (None, Follows::default()), false);
         Self::new(context, state)
@@ -122,18 +122,18 @@ impl Call {
     }
 
     /// Begins the call of an operation, due after `timeout` at the latest. An operation around it is honored.
-    pub(crate) fn operate(asked: CallTarget, timeout: Timeout) -> Self {
+    pub(crate) fn operate(asked: CallTarget, timeout: Duration) -> Self {
         Self::start(asked, Options::default(), timeout, None)
     }
 
     fn start(
         asked: CallTarget,
         mut options: Options,
-        timeout: Timeout,
+        timeout: Duration,
         above: Option<Self>,
     ) -> Self {
         let started = clock::now();
-        let own = clock::after(started, options.deadline.unwrap_or(timeout).get());
+        let own = clock::after(started, options.deadline.unwrap_or(timeout));
         let around = above.is_none().then(AmbientOperation::current).flatten();
         let outer = above
             .as_ref()
@@ -209,8 +209,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn call_inside_a_call_keeps_the_earlier_deadline() {
         let mut request = Request::new(());
-        let outer = Call::begin(&mut request, Timeout::from_secs(1));
-        let inner = Call::begin(&mut request, Timeout::from_secs(60));
+        let outer = Call::begin(&mut request, Duration::from_secs(1));
+        let inner = Call::begin(&mut request, Duration::from_secs(60));
         assert_eq!(inner.deadline(), outer.deadline());
     }
 }

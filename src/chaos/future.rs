@@ -1,3 +1,4 @@
+use crate::timeout::LONGEST;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +20,6 @@ use crate::clock;
 use crate::hop::{Diagnosis, Stage};
 use crate::record::tracker;
 use crate::replay::UnsentBody;
-use crate::timeout::Timeout;
 
 pin_project! {
     /// The future of [`ChaosService`](super::ChaosService).
@@ -165,7 +165,7 @@ impl ActiveFault {
             // The wait ends, but later than every possible timeout.
             Fault::Silence => FaultOutcome {
                 end: Err(fault.error()),
-                after: Some(Timeout::MAX.get()),
+                after: Some(LONGEST),
             },
             _ => Err(fault.error()).into(),
         }
@@ -192,7 +192,7 @@ impl ActiveFault {
         }
         let limit = || {
             let limit = tracker.as_ref().map(|tracker| tracker.timeouts().connect());
-            limit.map_or(KERNEL_GIVES_UP, Timeout::get)
+            limit.map_or(KERNEL_GIVES_UP, |limit| limit)
         };
         FaultOutcome {
             end: Err(fault.error()),

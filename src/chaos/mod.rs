@@ -31,7 +31,9 @@
 //!         .destination("https://api.stripe.com".parse()?),
 //! )?;
 //! # #[cfg(feature = "client")] {
-//! let client = Client::builder(Duration::from_secs(10)).chaos(chaos.clone()).build()?;
+//! let client = Client::builder(Duration::from_secs(10))
+//!     .transport(|transport| transport.chaos(chaos.clone()))
+//!     .build()?;
 //! # drop(client); }
 //! chaos.set_enabled(false); // while it runs, for all clones
 //! # Ok::<(), Box<dyn std::error::Error>>(())

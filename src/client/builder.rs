@@ -10,34 +10,22 @@ use tower_layer::Layer;
 use super::{Client, Shared};
 use crate::call::Observer;
 use crate::callback::Site;
-use crate::chaos::ChaosLayer;
-use crate::config::{Config, DestinationConfig};
+use crate::config::Config;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
-use crate::dns::{AddressFilter, Resolve};
 use crate::error::Error;
 use crate::hop::FailureClass;
 use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::breaker::{CircuitBreakerConfig, CircuitEvent};
-use crate::policy::concurrency::ConcurrencyConfig;
-use crate::policy::endpoints::EndpointsConfig;
-use crate::policy::hedge::HedgeConfig;
-use crate::policy::idempotency::IdempotencyConfig;
-use crate::policy::rate_limit::RateLimitConfig;
-use crate::policy::redirect::RedirectConfig;
-use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
-use crate::policy::stale::StaleConfig;
-use crate::policy::throttle::ThrottleConfig;
+use crate::policy::breaker::CircuitEvent;
+use crate::policy::retry::{Budgets, Failure, ResponseHead};
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
 use crate::timeline::{Timeline, also};
-use crate::timeout::{Timeouts, TimeoutsConfig};
-#[cfg(feature = "cookies")]
-use crate::transport::CookieJar;
-use crate::transport::{Transport, TransportBuilder};
+use crate::timeout::Timeouts;
+use crate::transport::TransportBuilder;
 
 /// Configures and builds a [`Client`].
 ///
@@ -45,10 +33,10 @@ use crate::transport::{Transport, TransportBuilder};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{dns::StaticResolver, Client, TimeoutsConfig};
+/// use sevenhops::{Client, TimeoutsConfig};
 ///
 /// let refused = Client::builder(Duration::from_secs(10))
-///     .timeouts(TimeoutsConfig::new().attempt(Duration::from_secs(11)))
+///     .config(|config| config.timeouts(TimeoutsConfig::new().attempt(Duration::from_secs(11))))
 ///     .build()
 ///     .unwrap_err();
 /// assert_eq!(refused.to_string(), "timeouts.attempt: 11s is invalid: expected at most deadline (10s)");
@@ -65,11 +53,10 @@ pub struct ClientBuilder {
     metrics: Option<Metrics>,
     headers: HeaderMap,
     max_body_bytes: usize,
-    /// Options of the transport, which is created after the timeouts are known.
-    transport: Vec<TransportOption>,
+    /// Its timeouts are set when the client is built.
+    transport: TransportBuilder,
 }
 
-type TransportOption = Box<dyn FnOnce(TransportBuilder) -> TransportBuilder + Send>;
 type Extra = Box<dyn FnOnce(StandardLayer) -> StandardLayer + Send>;
 
 impl ClientBuilder {
@@ -88,25 +75,41 @@ impl ClientBuilder {
             metrics: None,
             headers: HeaderMap::from_iter([(USER_AGENT, AGENT)]),
             max_body_bytes: WHOLE_BODY_BYTES,
-            transport: Vec::new(),
+            transport: TransportBuilder::new(Timeouts::longest()),
         }
     }
 
-    /// Sets timeouts explicitly, in place of those that are derived from the deadline.
-    pub fn timeouts(mut self, timeouts: TimeoutsConfig) -> Self {
-        self.config = self.config.timeouts(timeouts);
+    /// Changes the config: timeouts, retries, breaker and the other policies. See [`Config`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use sevenhops::{Client, RetryConfig};
+    /// let client = Client::builder(Duration::from_secs(10))
+    ///     .config(|config| config.retry(RetryConfig::new().attempts(5)))
+    ///     .build()?;
+    /// # Ok::<_, sevenhops::ConfigError>(())
+    /// ```
+    pub fn config(mut self, change: impl FnOnce(Config) -> Config) -> Self {
+        self.config = change(self.config);
         self
     }
 
-    /// Sets when and how often a call is retried.
-    pub fn retry(mut self, retry: RetryConfig) -> Self {
-        self.config = self.config.retry(retry);
-        self
-    }
-
-    /// Sends a slow call a second time: see [`HedgeLayer`](crate::HedgeLayer). Without this, calls are not hedged.
-    pub fn hedge(mut self, hedge: HedgeConfig) -> Self {
-        self.config = self.config.hedge(hedge);
+    /// Changes the transport: resolver, TLS, proxies and connections. See [`TransportBuilder`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use sevenhops::Client;
+    /// let client = Client::builder(Duration::from_secs(10))
+    ///     .transport(|transport| transport.max_connections_per_destination(32))
+    ///     .build()?;
+    /// # Ok::<_, sevenhops::ConfigError>(())
+    /// ```
+    pub fn transport(mut self, change: impl FnOnce(TransportBuilder) -> TransportBuilder) -> Self {
+        self.transport = change(self.transport);
         self
     }
 
@@ -204,30 +207,6 @@ impl ClientBuilder {
         self.on_complete(move |timeline| metrics.record(timeline))
     }
 
-    /// Sets how idempotency keys are generated, and which servers honor them.
-    pub fn idempotency(mut self, idempotency: IdempotencyConfig) -> Self {
-        self.config = self.config.idempotency(idempotency);
-        self
-    }
-
-    /// Sets which redirects are followed.
-    pub fn redirect(mut self, redirect: RedirectConfig) -> Self {
-        self.config = self.config.redirect(redirect);
-        self
-    }
-
-    /// Sets when the breaker rejects calls to a destination.
-    pub fn circuit_breaker(mut self, breaker: CircuitBreakerConfig) -> Self {
-        self.config = self.config.circuit_breaker(breaker);
-        self
-    }
-
-    /// Sets whether the last good response may stand in for a failure: see [`StaleLayer`](crate::StaleLayer).
-    pub fn stale(mut self, stale: StaleConfig) -> Self {
-        self.config = self.config.stale(stale);
-        self
-    }
-
     /// Answers a failed call with the response of this function: see [`FallbackLayer`](crate::FallbackLayer).
     pub fn fallback<F, W>(mut self, fallback: F) -> Self
     where
@@ -236,43 +215,6 @@ impl ClientBuilder {
     {
         self.stack
             .push(Box::new(|standard| standard.fallback(fallback)));
-        self
-    }
-
-    /// Overrides parts of the config for the calls that match a pattern: see [`Config`](Config#destinations).
-    pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
-        self.config = self.config.destination(pattern, config);
-        self
-    }
-
-    /// Switches the throttle on: see [`ThrottleLayer`](crate::ThrottleLayer). Off by default.
-    pub fn throttle(mut self, throttle: ThrottleConfig) -> Self {
-        self.config = self.config.throttle(throttle);
-        self
-    }
-
-    /// Limits how many attempts are in flight: see [`ConcurrencyLayer`](crate::ConcurrencyLayer). Off by default.
-    pub fn concurrency(mut self, concurrency: ConcurrencyConfig) -> Self {
-        self.config = self.config.concurrency(concurrency);
-        self
-    }
-
-    /// Limits the rate of requests: see [`RateLimitLayer`](crate::RateLimitLayer). Off by default.
-    pub fn rate_limit(mut self, rate_limit: RateLimitConfig) -> Self {
-        self.config = self.config.rate_limit(rate_limit);
-        self
-    }
-
-    /// Sends calls to a logical name to one of several base URLs: see [`EndpointsConfig`].
-    pub fn endpoints(mut self, name: impl Into<String>, endpoints: EndpointsConfig) -> Self {
-        self.config = self.config.endpoints(name, endpoints);
-        self
-    }
-
-    /// Sends the attempt number and the time left to the server: see
-    /// [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline).
-    pub fn propagate_deadline(mut self, yes: bool) -> Self {
-        self.config = self.config.propagate_deadline(yes);
         self
     }
 
@@ -294,75 +236,6 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets your own DNS resolver: see [`TransportBuilder::resolver`].
-    pub fn resolver(self, resolver: impl Resolve) -> Self {
-        self.transport(|transport| transport.resolver(resolver))
-    }
-
-    /// Keeps the cookies that servers set in this jar: see [`TransportBuilder::cookies`].
-    #[cfg(feature = "cookies")]
-    pub fn cookies(self, jar: &CookieJar) -> Self {
-        let jar = jar.clone();
-        self.transport(move |transport| transport.cookies(&jar))
-    }
-
-    /// Dials only addresses that pass this filter: see [`TransportBuilder::filter`].
-    pub fn filter(self, filter: AddressFilter) -> Self {
-        self.transport(|transport| transport.filter(filter))
-    }
-
-    /// Sets your own TLS config: see [`TransportBuilder::tls`].
-    pub fn tls(self, config: rustls::ClientConfig) -> Self {
-        self.transport(|transport| transport.tls(config))
-    }
-
-    /// Sends all requests through a proxy: see [`TransportBuilder::proxy`].
-    pub fn proxy(self, url: impl Into<String>) -> Self {
-        let url = url.into();
-        self.transport(|transport| transport.proxy(url))
-    }
-
-    /// Reads the proxies from the environment: see [`TransportBuilder::proxy_from_env`].
-    pub fn proxy_from_env(self) -> Self {
-        self.transport(TransportBuilder::proxy_from_env)
-    }
-
-    /// Connects to these destinations without the proxy: see [`TransportBuilder::no_proxy`].
-    pub fn no_proxy(self, destinations: impl Into<String>) -> Self {
-        let destinations = destinations.into();
-        self.transport(|transport| transport.no_proxy(destinations))
-    }
-
-    /// Sets whether the proxy applies the same filter: see [`TransportBuilder::proxy_filters`].
-    pub fn proxy_filters(self, filters: bool) -> Self {
-        self.transport(move |transport| transport.proxy_filters(filters))
-    }
-
-    /// Injects faults into some of the requests: see [the module](crate::chaos). By default it injects none.
-    pub fn chaos(self, chaos: ChaosLayer) -> Self {
-        self.transport(|transport| transport.chaos(chaos))
-    }
-
-    /// Configures the transport: see [`TransportBuilder`] for all options.
-    ///
-    /// # Example
-    ///
-    /// ```no_run
-    /// # use std::time::Duration;
-    /// # use sevenhops::Client;
-    /// let client = Client::builder(Duration::from_secs(10))
-    ///     .transport(|transport| transport.max_connections_per_destination(32))
-    ///     .build()?;
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn transport(
-        mut self,
-        change: impl FnOnce(TransportBuilder) -> TransportBuilder + Send + 'static,
-    ) -> Self {
-        self.transport.push(Box::new(change));
-        self
-    }
-
     /// Builds the client.
     ///
     /// # Errors
@@ -376,11 +249,6 @@ impl ClientBuilder {
             return Err(ConfigError::invalid("body_limit", 0, expected));
         }
         let timeouts = Timeouts::from_config(self.config.deadline, self.config.timeouts)?;
-        let begun = Transport::builder(timeouts);
-        let set = self
-            .transport
-            .into_iter()
-            .fold(begun, |transport, set| set(transport));
         for tell in self.stack {
             standard = tell(standard);
         }
@@ -391,7 +259,7 @@ impl ClientBuilder {
             standard = standard.share_budgets(budgets)?;
         }
         let (breaker, budgets) = (standard.breaker_handle(), standard.budgets());
-        let transport = set.build()?;
+        let transport = self.transport.timeouts(timeouts).build()?;
         let config = standard.config_handle();
         config.tell_limits(transport.follow_timeouts());
         #[cfg(feature = "otel")]

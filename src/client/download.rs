@@ -60,7 +60,7 @@ impl RequestBuilder {
     /// If the future is dropped, the call is given up.
     pub async fn download(self) -> Result<Download, Error> {
         let client = self.client.clone();
-        let mut request = self.streaming().build()?;
+        let mut request = self.options(|options| options.streaming(true)).build()?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT_ENCODING, IDENTITY);
         let is_partial = headers.contains_key(RANGE) || headers.contains_key(IF_RANGE);

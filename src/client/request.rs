@@ -1,15 +1,14 @@
+use crate::timeout::LONGEST;
 use std::fmt;
 use std::future::poll_fn;
-use std::num::NonZeroU8;
 
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
 };
-use http::{Method, Request, StatusCode, Version};
+use http::{Method, Request, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
 use tower_service::Service;
 
 use super::address::Address;
@@ -18,15 +17,12 @@ use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::coding::ACCEPTED;
-use crate::consistency::Consistency;
 use crate::diagnose::Edge;
 use crate::driver::refresh;
 use crate::error::Error;
 use crate::hop::Diagnosis;
-use crate::idempotency_key::IdempotencyKey;
 use crate::options::Options;
 use crate::telemetry::{Maker, call_span, encode_span, invalid};
-use crate::timeout::Timeout;
 use crate::transport::basic;
 use crate::transport::framing::announced;
 
@@ -35,15 +31,15 @@ use crate::transport::framing::announced;
 /// # Example
 ///
 /// ```no_run
-/// use sevenhops::{Client, timeout::Timeout};
+/// use std::time::Duration;
+/// use sevenhops::Client;
 ///
 /// # async fn f(client: Client) -> Result<(), sevenhops::Error> {
 /// let charges = client
 ///     .get("https://api.test/v1/charges")
 ///     .query(&[("limit", "10")])
 ///     .bearer_auth("token")
-///     .route("/v1/charges") // the name in telemetry
-///     .deadline(Timeout::from_secs(2)) // shorter than the client's
+///     .options(|options| options.route("/v1/charges").deadline(Duration::from_secs(2)))
 ///     .fetch_bytes() // a 2xx with its whole body, or an error
 ///     .await?;
 /// # drop(charges); Ok(()) }
@@ -170,85 +166,26 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets the route, without values: `/v1/charges/{id}`. See [`Options::route`].
-    pub fn route(self, route: impl Into<Arc<str>>) -> Self {
-        self.with_options(|options| options.route(route))
-    }
-
-    /// Sets the deadline of this call.
-    pub fn deadline(self, deadline: Timeout) -> Self {
-        self.with_options(|options| options.deadline(deadline))
-    }
-
-    /// Applies the deadline only until the response head arrives, for a stream of any length. The body idle timeout
-    /// still applies to each pause between two pieces.
-    pub fn streaming(self) -> Self {
-        self.with_options(Options::streaming)
-    }
-
-    /// Sets whether this request is idempotent, whatever its method: see [`Options::idempotent`].
-    pub fn idempotent(self, yes: bool) -> Self {
-        self.with_options(|options| options.idempotent(yes))
-    }
-
-    /// Makes only one attempt, or one for each request of a redirect chain.
-    pub fn no_retry(self) -> Self {
-        self.with_options(Options::no_retry)
-    }
-
-    /// Sets the maximum number of attempts, including the first.
-    pub fn attempts(self, most: NonZeroU8) -> Self {
-        self.with_options(|options| options.attempts(most))
-    }
-
-    /// Retries after these statuses and no others, if a retry is safe.
-    pub fn retry_statuses(self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
-        self.with_options(|options| options.retry_statuses(statuses))
-    }
-
-    /// Returns a redirect response instead of following it.
-    pub fn no_redirects(self) -> Self {
-        self.with_options(Options::no_redirects)
-    }
-
-    /// Sends this idempotency key: a key that you received, or one from [`IdempotencyKey::derive`].
-    pub fn idempotency_key(self, key: IdempotencyKey) -> Self {
-        self.with_options(|options| options.idempotency_key(key))
-    }
-
-    /// Generates no idempotency key for this request.
-    pub fn no_idempotency_key(self) -> Self {
-        self.with_options(Options::no_idempotency_key)
-    }
-
-    /// Sets whether the server honors idempotency keys.
-    pub fn honors_idempotency_keys(self, yes: bool) -> Self {
-        self.with_options(|options| options.honors_idempotency_keys(yes))
-    }
-
-    /// Sets whether the last good response may stand in for a failure: see [`Options::consistency`].
-    pub fn consistency(self, consistency: Consistency) -> Self {
-        self.with_options(|options| options.consistency(consistency))
-    }
-
-    /// Keeps the headers for an HTTP archive: see
-    /// [`Options::keep_headers`](crate::Options::keep_headers).
-    #[cfg(feature = "har")]
-    pub fn keep_headers(self, shown: impl Into<Arc<[HeaderName]>>) -> Self {
-        self.with_options(|options| options.keep_headers(shown))
-    }
-
-    /// Replaces this request's options. Use it to share options between several requests.
-    pub fn options(mut self, options: Options) -> Self {
-        self.options = Some(Box::new(options));
+    /// Changes the options of this request: its route, deadline, attempts, idempotency key and more. See [`Options`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use sevenhops::{Client, Options};
+    ///
+    /// # async fn f(client: Client, incoming: http::Request<()>) -> Result<(), sevenhops::Error> {
+    /// let url = "https://api.test/v1/charges";
+    /// let charges = client.get(url).options(|options| options.route("/v1/charges").attempts(5));
+    ///
+    /// // The same options for several requests:
+    /// let inherited = Options::new().inherit(incoming.headers());
+    /// let prices = client.get("https://api.test/v1/prices").options(|_| inherited.clone());
+    /// # drop((charges, prices)); Ok(()) }
+    /// ```
+    pub fn options(mut self, change: impl FnOnce(Options) -> Options) -> Self {
+        let options = self.options.take().unwrap_or_default();
+        self.options = Some(Box::new(change(*options)));
         self
-    }
-
-    /// Reads the remaining time and the retry state from the headers of an incoming request, and applies them to this
-    /// call: see [`Options::inherit`](crate::Options::inherit). For several calls, read the headers once, when the
-    /// request arrives, and share the [`options`](Self::options).
-    pub fn inherit(self, headers: &HeaderMap) -> Self {
-        self.with_options(|options| options.inherit(headers))
     }
 
     /// Sets the maximum size of this call's body, if it is received whole.
@@ -303,7 +240,7 @@ impl RequestBuilder {
             config: self.client.0.config.clone(),
         };
         let most = self.max_body_bytes;
-        let whole = self.with_options(|options| {
+        let whole = self.options(|options| {
             let most = options.whole_body.unwrap_or(usize::MAX).min(most);
             options.whole_body(most)
         });
@@ -333,12 +270,6 @@ impl RequestBuilder {
             None => Ok(request),
             Some(cause) => Err(unwritten(&mut request, cause, self.client)),
         }
-    }
-
-    pub(super) fn with_options(mut self, change: impl FnOnce(Options) -> Options) -> Self {
-        let options = self.options.take().unwrap_or_default();
-        self.options = Some(Box::new(change(*options)));
-        self
     }
 
     fn note(&mut self, error: impl Into<BoxError>) {
@@ -375,7 +306,7 @@ fn encoded<T, E>(maker: &Maker, encode: impl FnOnce() -> Result<T, E>) -> Result
 
 /// Ends the call of a request that could not be encoded, and returns its error.
 fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Error {
-    let call = Call::begin(request, Timeout::MAX);
+    let call = Call::begin(request, LONGEST);
     let target = (request.method(), request.uri());
     let span = call_span(&client.0.maker, &call, target);
     call.listen(&span, client.0.on_complete.as_ref());

@@ -12,12 +12,6 @@ use super::{RequestBuilder, Response};
 use crate::error::ReasonText;
 
 impl RequestBuilder {
-    /// Keeps the calls of a session on one address, so that no read shows older data than a read before it: see
-    /// [`Options::affinity`](crate::Options::affinity).
-    pub fn affinity(self, key: impl AsRef<[u8]>) -> Self {
-        self.with_options(|options| options.affinity(key))
-    }
-
     /// Makes the request conditional: the server carries it out only if the resource is still the one in `response`
     /// (RFC 9110 §13.1). So no update of another client is lost.
     ///

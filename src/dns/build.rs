@@ -19,7 +19,6 @@ use super::servers::{Server, Upstream};
 use super::singleflight::QueryPool;
 use super::system::{NSSWITCH, RESOLV_CONF, System};
 use super::watch::{FileWatch, Plan, QueryPlan};
-use crate::timeout::Timeout;
 
 /// Builds a [`Resolver`].
 ///
@@ -33,7 +32,7 @@ use crate::timeout::Timeout;
 ///     .name_servers(["127.0.0.1:53".parse()?])
 ///     .search(["corp.test"])
 ///     .ttl_ceiling(Duration::from_secs(60))
-///     .never_stale()
+///     .stale_limit(Duration::ZERO)
 ///     .build()?;
 /// # drop(resolver); Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -100,7 +99,7 @@ impl ResolverBuilder {
                 resolv_conf: RESOLV_CONF.into(),
                 hosts_file: HostsFile::System,
                 nsswitch: NSSWITCH.into(),
-                upstream: Upstream::new(Timeout::from_secs(2)),
+                upstream: Upstream::new(Duration::from_secs(2)),
                 #[cfg(test)]
                 port: None,
             },
@@ -180,7 +179,7 @@ impl ResolverBuilder {
     }
 
     /// Sets the time for the whole lookup: both families, all tries, and all names of the search list.
-    pub fn timeout(mut self, limit: Timeout) -> Self {
+    pub fn timeout(mut self, limit: Duration) -> Self {
         self.plan.upstream.limit = limit;
         self
     }
@@ -205,25 +204,20 @@ impl ResolverBuilder {
 
     /// Sets the wait after a failed query: `first`, doubled after each further failure, up to `most`. Until the wait is
     /// over, lookups fail with the same failure.
-    pub fn failure_backoff(mut self, first: Timeout, most: Timeout) -> Self {
-        self.rules.backoff = (first.get(), most.get());
+    pub fn failure_backoff(mut self, first: Duration, most: Duration) -> Self {
+        self.rules.backoff = (first, most);
         self
     }
 
-    /// Uses expired addresses for at most this long after their end, as long as the servers fail or are silent.
+    /// Uses expired addresses for at most this long after their end, as long as the servers fail or are silent. Zero
+    /// means never.
     ///
     /// Such answers are [marked](crate::dns::Answer::is_stale). They are used immediately while a failure is known,
     /// otherwise after the servers have been silent for 1.8 s or half of the timeout. In the background, the servers
     /// are still queried, with backoff. A negative response ends the old addresses when it is confirmed: when it comes
     /// again after its own TTL, at most 61 s after the first.
     pub fn stale_limit(mut self, limit: Duration) -> Self {
-        self.rules.stale = Some(limit);
-        self
-    }
-
-    /// Never uses expired addresses, even if the servers fail.
-    pub fn never_stale(mut self) -> Self {
-        self.rules.stale = None;
+        self.rules.stale = (!limit.is_zero()).then_some(limit);
         self
     }
 
@@ -328,7 +322,6 @@ impl ResolverBuilder {
             ("name_servers", no_servers),
             ("ttl_ceiling", ceiling.is_zero()),
             ("negative_ceiling", negative_ceiling.is_zero()),
-            ("stale_limit", stale.is_some_and(|stale| stale.is_zero())),
             ("capacity", capacity == 0),
         ] {
             if nothing {

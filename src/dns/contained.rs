@@ -4,10 +4,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::{DnsError, DnsErrorReason, LookupFuture, NameHold, Refresh, Resolution, Resolve};
 use crate::callback::{Panicked, Site, ask, require};
-use crate::timeout::Timeout;
 
 pub(crate) struct ContainedResolver<R> {
     resolver: R,
@@ -40,7 +40,7 @@ impl<R: Resolve> Resolve for ContainedResolver<R> {
         self.contain(host, || self.resolver.resolve(host))
     }
 
-    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolution {
+    fn resolve_within(&self, host: &str, limit: Duration) -> Resolution {
         self.contain(host, || self.resolver.resolve_within(host, limit))
     }
 

@@ -6,7 +6,6 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::dns::Family::{V4, V6};
-use crate::dns::ResolverBuilder;
 use crate::dns::scripted::{Say, Scripted};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,7 +78,7 @@ async fn deleted_name_ends_when_the_denial_is_confirmed() {
 #[tokio::test(start_paused = true)]
 async fn expired_addresses_are_not_kept_if_stale_answers_are_off() {
     let dns = Scripted::default();
-    let resolver = dns.resolver_with(ResolverBuilder::never_stale);
+    let resolver = dns.resolver_with(|builder| builder.stale_limit(Duration::ZERO));
     dns.four("a.test", "10.0.0.1", 100);
     ask(&resolver).await.unwrap();
     advance(95 * SECOND).await;

@@ -12,7 +12,6 @@ use super::error::{DnsErrorReason, LookupFailure};
 use super::merge::{FamilyState, MergedAnswer, NoAnswer, StaleFallback, compose, old};
 use super::record::CachedRecord;
 use crate::clock;
-use crate::timeout::Timeout;
 
 /// One family of a name that is being resolved.
 #[derive(Debug)]
@@ -93,7 +92,7 @@ pub(crate) type QueryHandle = watch::Receiver<Option<CachedRecord>>;
 pub(crate) struct LookupTerms {
     pub(crate) begun: Instant,
     /// The maximum time that the caller waits.
-    pub(crate) limit: Timeout,
+    pub(crate) limit: Duration,
     /// Whether there is no further name to try. Then an old result "no addresses" is not used.
     pub(crate) last: bool,
 }
@@ -117,7 +116,7 @@ impl DualStack {
         let begun = since.map_or(terms.begun, |since| since.min(terms.begun));
         Self {
             legs,
-            patient_until: begun + PATIENCE.min(terms.limit.get() / 2),
+            patient_until: begun + PATIENCE.min(terms.limit / 2),
             last: terms.last,
         }
     }

@@ -98,7 +98,7 @@ impl Channel {
         let mut config = server.connection()?;
         config.port = server.addr().port();
         let mut options = ResolverOpts::default();
-        options.timeout = upstream.limit.get() / 2;
+        options.timeout = upstream.limit / 2;
         let mut tls = TlsConfig::new().map_err(Wrong::client)?;
         tls.config = trust(upstream.tls.as_ref())?;
         Ok(Self {

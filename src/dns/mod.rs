@@ -50,7 +50,7 @@
 //!
 //! While the name servers fail, an [`Answer`] may be [stale](Answer::is_stale): it has the last known addresses, for at
 //! most a day. It is also stale, for about a minute at most, while a denial of the name is not confirmed. To fail
-//! instead, set [`never_stale`](ResolverBuilder::never_stale).
+//! instead, set a [`stale_limit`](ResolverBuilder::stale_limit) of zero.
 //!
 //! # How people get it wrong
 //!
@@ -63,8 +63,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-use crate::timeout::Timeout;
 
 mod address_set;
 mod answer;
@@ -140,7 +138,8 @@ pub use static_resolver::StaticResolver;
 ///     }
 /// }
 ///
-/// let client = Client::builder(Duration::from_secs(10)).resolver(OneName("127.0.0.1".parse()?));
+/// let client = Client::builder(Duration::from_secs(10))
+///     .transport(|transport| transport.resolver(OneName([127, 0, 0, 1].into())));
 /// # drop(client); Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
@@ -153,7 +152,7 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     ///
     /// An implementation that can use older results should return them within half of that time. Others do not have to
     /// override this: the caller enforces the timeout.
-    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolution {
+    fn resolve_within(&self, host: &str, limit: Duration) -> Resolution {
         let _ = limit;
         self.resolve(host)
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -22,19 +23,18 @@ use super::singleflight::{PoolAnswer, QueryPool, RefreshReason};
 use super::watch::{FileWatch, News};
 use super::{Answer, AnswerOrigin, NameHold, Refresh, Resolution, Resolve, UNCHANGING};
 use crate::clock;
-use crate::timeout::Timeout;
 
 /// Resolves names by DNS, and caches the results for their TTL. Clones share one cache.
 ///
 /// # Example
 ///
 /// ```
+/// use std::time::Duration;
 /// use sevenhops::dns::Resolver;
-/// use sevenhops::timeout::Timeout;
 ///
 /// let resolver = Resolver::builder()
 ///     .name_servers(["127.0.0.1:53".parse()?])
-///     .timeout(Timeout::from_secs(1))
+///     .timeout(Duration::from_secs(1))
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -50,7 +50,7 @@ pub(crate) struct ResolverInner {
     pub(crate) config: ArcSwap<ResolverConfig>,
     pub(crate) pool: Arc<QueryPool>,
     pub(crate) watch: FileWatch,
-    pub(crate) limit: Timeout,
+    pub(crate) limit: Duration,
 }
 
 /// The content of the files, besides the name servers.
@@ -103,7 +103,7 @@ impl Resolve for Resolver {
         self.resolve_within(host, self.0.limit)
     }
 
-    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolution {
+    fn resolve_within(&self, host: &str, limit: Duration) -> Resolution {
         let (now, inner) = (clock::now(), &self.0);
         let mut config = inner.config.load();
         let mut written = config.before_dns(host);
@@ -174,7 +174,7 @@ impl ResolverInner {
         let inner = Arc::clone(self);
         Resolution::Pending(Box::pin(async move {
             let host = walk.host.clone();
-            let until = now + inner.limit.get();
+            let until = now + inner.limit;
             let answer = timeout_at(until, walk.wait(pair, &inner.pool, &runtime))
                 .await
                 .unwrap_or_else(|elapsed| {
@@ -243,7 +243,7 @@ struct Walk {
     name: Box<str>,
     host: Box<str>,
     begun: Instant,
-    limit: Timeout,
+    limit: Duration,
     /// The failure of the names that were tried: they have no address, now or at the last successful query.
     found: Option<LookupFailure>,
     /// Whether it skipped a name because of an old result.
@@ -257,7 +257,7 @@ enum SearchStep {
 }
 
 impl Walk {
-    fn new((host, names): (&str, VecDeque<Box<str>>), begun: Instant, limit: Timeout) -> Self {
+    fn new((host, names): (&str, VecDeque<Box<str>>), begun: Instant, limit: Duration) -> Self {
         Self {
             names,
             name: Box::default(),

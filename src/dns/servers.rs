@@ -25,7 +25,6 @@ use super::query::{QueryOutcome, QuerySource};
 use super::response::{Chain, Reading};
 use super::{Family, Question};
 use crate::clock;
-use crate::timeout::Timeout;
 
 /// A name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +40,14 @@ pub(crate) enum Server {
 /// How servers are queried.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
-    pub(crate) limit: Timeout,
+    pub(crate) limit: Duration,
     /// Root certificates for encrypted servers, instead of the system's.
     #[cfg(feature = "encrypted-dns")]
     pub(crate) tls: Option<rustls::ClientConfig>,
 }
 
 impl Upstream {
-    pub(crate) fn new(limit: Timeout) -> Self {
+    pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
             #[cfg(feature = "encrypted-dns")]
@@ -68,7 +67,7 @@ impl Upstream {
         let list: Box<[_]> = opened.collect::<Result<_, _>>()?;
         Ok(Arc::new(Servers(Arc::new(ServersInner {
             silent: Mutex::new(vec![None; list.len()].into()),
-            patience: patience(self.limit.get(), list.len()),
+            patience: patience(self.limit, list.len()),
             list,
         }))))
     }

@@ -25,14 +25,13 @@ use super::record::CachedRecord;
 use super::{Answer, AnswerOrigin, Family, NameHold, Question};
 use crate::clock;
 use crate::luck::luck;
-use crate::timeout::Timeout;
 
 /// The results, the queries in progress, and the servers.
 #[derive(Debug)]
 pub(crate) struct QueryPool {
     hot: HotCache,
     memory: Mutex<PoolMemory>,
-    limit: Timeout,
+    limit: Duration,
     limiter: Arc<QueryLimiter>,
 }
 
@@ -77,12 +76,12 @@ pub(crate) enum RefreshReason {
 }
 
 impl QueryPool {
-    pub(crate) fn new(cache: Cache, source: Arc<dyn QuerySource>, limit: Timeout) -> Self {
+    pub(crate) fn new(cache: Cache, source: Arc<dyn QuerySource>, limit: Duration) -> Self {
         let memory = Mutex::new(PoolMemory {
             cache,
             flights: Default::default(),
             source,
-            lost_after: limit.get() + LATE,
+            lost_after: limit + LATE,
         });
         Self {
             hot: HotCache::default(),
@@ -196,7 +195,7 @@ impl QueryPool {
         };
         async move {
             let pool = &running.pool;
-            let outcome = timeout(pool.limit.get(), running.ask());
+            let outcome = timeout(pool.limit, running.ask());
             let outcome = outcome.await.unwrap_or_else(|elapsed| {
                 QueryOutcome::failed(LookupFailure::because(DnsErrorReason::Timeout, elapsed))
             });

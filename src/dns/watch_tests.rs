@@ -156,7 +156,7 @@ fn plan(file: &Temporary) -> Plan {
         resolv_conf: file.0.clone(),
         hosts_file: HostsFile::Ignore,
         nsswitch: "/nonexistent/nsswitch.conf".into(),
-        upstream: Upstream::new(crate::timeout::Timeout::from_secs(2)),
+        upstream: Upstream::new(Duration::from_secs(2)),
         port: None,
     }
 }

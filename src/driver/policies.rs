@@ -1,5 +1,6 @@
 //! The policies of a driver, outermost first: their order, and the reason for each place.
 
+use crate::timeout::LONGEST;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::policy::{
     Classifier, breaker, concurrency, fallback, hedge, rate_limit, retry, stale, throttle,
 };
 use crate::telemetry::{Maker, Propagator};
-use crate::timeout::{Timeout, Timeouts};
+use crate::timeout::Timeouts;
 
 /// The policies of a driver. Each policy is on or off; a public layer is a driver with one of them.
 #[derive(Clone, Default)]
@@ -57,7 +58,7 @@ pub(crate) struct Policies {
 /// The deadline of a whole call, and the observer of its end.
 #[derive(Clone)]
 pub(crate) struct Deadline {
-    pub(crate) limit: Timeout,
+    pub(crate) limit: Duration,
     pub(crate) observer: Option<Observer>,
     pub(crate) maker: Maker,
 }
@@ -99,7 +100,7 @@ impl Attempts {
     ) -> Self {
         Self {
             timeouts: Arc::new(timeouts),
-            alone: Arc::new(timeouts.for_attempt(timeouts.deadline().get(), false)),
+            alone: Arc::new(timeouts.for_attempt(timeouts.deadline(), false)),
             propagate_deadline,
             propagator,
         }
@@ -112,7 +113,7 @@ impl Attempts {
 
     /// Returns the timeouts of an attempt with this much time left. The timeouts of a first attempt are precomputed.
     pub(super) fn timeouts(&self, left: Duration, may_follow: bool) -> Arc<Timeouts> {
-        let deadline = self.timeouts.deadline().get();
+        let deadline = self.timeouts.deadline();
         let is_first = left <= deadline && left >= deadline - deadline / FIRST;
         match (is_first, may_follow) {
             (true, true) => Arc::clone(&self.timeouts),
@@ -127,10 +128,10 @@ const FIRST: u32 = 1_000;
 
 impl Policies {
     /// Returns how long a call may last that this driver begins without a deadline policy.
-    pub(super) fn longest(&self) -> Timeout {
+    pub(super) fn longest(&self) -> Duration {
         self.attempt
             .as_ref()
-            .map_or(Timeout::MAX, |attempt| attempt.timeouts.attempt())
+            .map_or(LONGEST, |attempt| attempt.timeouts.attempt())
     }
 
     /// Returns the user's classifier, if there is one.

@@ -229,11 +229,11 @@ impl RetryLoop {
 
 #[cfg(test)]
 mod tests {
+    use crate::timeout::LONGEST;
     use http::Request;
 
     use super::*;
     use crate::policy::retry::{Budget, RetryConfig};
-    use crate::timeout::Timeout;
 
     fn leg(call: &Call, most: u32, before: Option<RetryLoop>) -> RetryLoop {
         let now = clock::now();
@@ -255,7 +255,7 @@ mod tests {
             (1, 1, false, None),
         ] {
             let mut request = Request::get("https://api.test/").body(()).unwrap();
-            let call = Call::begin(&mut request, Timeout::MAX);
+            let call = Call::begin(&mut request, LONGEST);
             let mut before = leg(&call, first, None);
             before.has_retried = has_retried;
             let next_leg = leg(&call, next, Some(before));

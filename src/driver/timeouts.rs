@@ -45,7 +45,7 @@ impl Span {
     /// Returns when the attempt ends if no byte moves, and by which timeout. An explicit timeout counts from the start.
     /// A derived timeout only leaves time for another attempt, so time in which bytes move does not count.
     fn end(&self, progress: &Progress, timeouts: &Timeouts) -> (Instant, TimeoutKind) {
-        let attempt = timeouts.attempt().get();
+        let attempt = timeouts.attempt();
         let end = if timeouts.has_attempt() {
             after(self.start, attempt)
         } else if self.may_follow(progress) {
@@ -69,7 +69,7 @@ pub(super) fn due(progress: &Progress, timeouts: &Timeouts, span: &Span) -> (Ins
     let end = span.end(progress, timeouts);
     let hop = match progress.stage {
         Some(Stage::Send) => (
-            after(entered.max(moved), timeouts.send().get()),
+            after(entered.max(moved), timeouts.send()),
             TimeoutKind::Send,
         ),
         Some(Stage::Wait) if progress.tracked => {
@@ -87,7 +87,7 @@ pub(super) fn due(progress: &Progress, timeouts: &Timeouts, span: &Span) -> (Ins
             (first_byte, TimeoutKind::FirstByte)
         }
         Some(Stage::Receive) => (
-            after(entered.max(moved), timeouts.body_idle().get()),
+            after(entered.max(moved), timeouts.body_idle()),
             TimeoutKind::BodyIdle,
         ),
         Some(Stage::Dns | Stage::Connect | Stage::Tls | Stage::Wait) | None => return end,
@@ -112,7 +112,7 @@ pub(super) fn look_again(
         _ => {
             let shortest = |timeouts: &Timeouts| timeouts.first_byte().min(timeouts.send());
             let shortest = shortest(timeouts).min(shortest(taken));
-            due.min(after(now, shortest.get()))
+            due.min(after(now, shortest))
         }
     }
 }

@@ -1,7 +1,7 @@
+use crate::timeout::LONGEST;
 use std::time::Duration;
 
 use crate::config_error::{ConfigError, expected};
-use crate::timeout::Timeout;
 
 /// The distribution of the delay of a response.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,7 +39,7 @@ impl Latency {
                 median.as_secs_f64() * (luck / (1.0 - luck)).powf(spread)
             }
         };
-        let most = Timeout::MAX.get();
+        let most = LONGEST;
         Duration::try_from_secs_f64(secs).map_or(most, |delay| delay.min(most))
     }
 
@@ -97,13 +97,13 @@ mod tests {
         }
         assert_eq!(latency.at(CUT_OFF), latency.at(1.0 - f64::EPSILON));
         assert!(latency.at(CUT_OFF) < MILLIS(12_000));
-        let steep = Latency::tailed(Duration::from_nanos(1), Timeout::MAX.get());
-        assert_eq!(steep.at(CUT_OFF), Timeout::MAX.get());
+        let steep = Latency::tailed(Duration::from_nanos(1), LONGEST);
+        assert_eq!(steep.at(CUT_OFF), LONGEST);
     }
 
     #[test]
     fn latency_that_makes_no_sense_is_refused_by_name_and_value() {
-        let day = Timeout::MAX.get();
+        let day = LONGEST;
         for (latency, said) in [
             (
                 Latency::between(MILLIS(2), MILLIS(1)),

@@ -1,3 +1,4 @@
+use crate::timeout::check_deadline;
 use std::fmt;
 use std::time::Duration;
 
@@ -5,13 +6,12 @@ use tower_layer::Layer;
 
 use crate::call::Observer;
 use crate::callback::Site;
-use crate::config_error::{ConfigError, expected};
+use crate::config_error::ConfigError;
 use crate::driver::{Deadline, Driver, Now, Policies};
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::timeline::{Timeline, also};
-use crate::timeout::Timeout;
 
 /// Applies the deadline to the whole call: attempts, waits and the body.
 ///
@@ -52,7 +52,7 @@ use crate::timeout::Timeout;
 /// the call failed.
 #[derive(Clone)]
 pub struct DeadlineLayer {
-    deadline: Timeout,
+    deadline: Duration,
     observer: Option<Observer>,
     maker: Maker,
 }
@@ -62,16 +62,14 @@ impl DeadlineLayer {
     ///
     /// # Errors
     ///
-    /// Fails if `deadline` is zero or longer than a day.
+    /// Fails if `deadline` is shorter than 10 ms or longer than a day.
     pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
-        match Timeout::new(deadline) {
-            Ok(deadline) => Ok(Self::within(deadline)),
-            Err(_) => Err(ConfigError::invalid("deadline", deadline, expected::WAIT)),
-        }
+        check_deadline("deadline", deadline)?;
+        Ok(Self::within(deadline))
     }
 
     /// Creates a layer from a checked deadline.
-    pub(crate) const fn within(deadline: Timeout) -> Self {
+    pub(crate) const fn within(deadline: Duration) -> Self {
         Self {
             deadline,
             observer: None,

@@ -1,10 +1,13 @@
 //! Decides whether a request that is about to be sent carries what its options demand. Pure.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::Options;
 use crate::affinity::Affinity;
+use crate::config_error::ConfigError;
 use crate::consistency::Consistency;
+use crate::timeout::DEADLINES;
 
 /// The state of a request just before it is sent, at the attempt or at the transport.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +28,10 @@ pub(crate) struct Wire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unmet {
     Deadline,
+    /// The deadline is out of range.
+    InvalidDeadline(Duration),
+    /// The number of attempts is out of range.
+    InvalidAttempts(u32),
     Key,
     LostKey,
     OtherKey,
@@ -43,6 +50,9 @@ pub(crate) enum Unmet {
 impl Options {
     /// Returns the demand that no layer has carried out when the request is about to be sent.
     pub(crate) fn unmet(&self, wire: &Wire) -> Option<Unmet> {
+        if self.invalid.is_some() {
+            return self.invalid;
+        }
         if self.inherited.keys_differ {
             return Some(Unmet::OtherKey);
         }
@@ -71,6 +81,14 @@ impl Options {
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::InvalidDeadline(deadline) => {
+                let refused = ConfigError::invalid("Options::deadline", deadline, DEADLINES);
+                return refused.fmt(f);
+            }
+            Self::InvalidAttempts(attempts) => {
+                let refused = ConfigError::invalid("Options::attempts", attempts, "1..=255");
+                return refused.fmt(f);
+            }
             Self::Deadline => "Options::deadline needs a DeadlineLayer in the stack",
             Self::Key => {
                 "Options::idempotency_key needs an IdempotencyLayer in the stack, above the AttemptLayer"
@@ -105,7 +123,6 @@ impl std::error::Error for Unmet {}
 mod tests {
     use super::*;
     use crate::policy::idempotency::IdempotencyKey;
-    use crate::timeout::Timeout;
 
     /// Returns a wire without the key, one without a store, and one without the attempt policy.
     fn variants(all: Wire) -> (Wire, Wire, Wire) {
@@ -127,14 +144,29 @@ mod tests {
         };
         let keyed = Options::new().idempotency_key(IdempotencyKey::new("k").unwrap());
         let whole = Options::new().whole_body(9);
-        let ends = Options::new().deadline(Timeout::from_secs(1));
-        let minute = std::time::Duration::from_secs(60);
+        let ends = Options::new().deadline(Duration::from_secs(1));
+        let minute = Duration::from_secs(60);
         let stale = Options::new().consistency(Consistency::StaleFor(minute));
         let refuse = Options::new().consistency(Consistency::Refuse);
         let (lost, storeless, partial) = variants(all);
         let mut two = keyed.clone();
         two.inherited.keys_differ = true;
         for (options, wire, unmet) in [
+            (
+                &Options::new().deadline(Duration::from_millis(9)),
+                all,
+                Some(Unmet::InvalidDeadline(Duration::from_millis(9))),
+            ),
+            (
+                &Options::new().attempts(0),
+                all,
+                Some(Unmet::InvalidAttempts(0)),
+            ),
+            (
+                &Options::new().attempts(256),
+                all,
+                Some(Unmet::InvalidAttempts(256)),
+            ),
             (&keyed, all, None),
             (&keyed, Wire { key: None, ..all }, Some(Unmet::Key)),
             (&keyed, lost, Some(Unmet::LostKey)),

@@ -42,9 +42,11 @@ impl Options {
             consistency,
             affinity,
             inherited,
+            invalid,
             #[cfg(feature = "har")]
                 headers: _,
         } = outer;
+        self.invalid = self.invalid.or(*invalid);
         self.no_retry |= no_retry;
         self.no_redirects |= no_redirects;
         self.no_key |= no_key;
@@ -92,8 +94,8 @@ impl Options {
     /// Returns the maximum number of attempts. A request's own value replaces the config of its stack. A value of a
     /// call around it can only reduce the number.
     pub(crate) fn most_attempts(&self, configured: u32) -> u32 {
-        let own = self.attempts.map_or(configured, |most| most.get().into());
-        let outer = self.inherited.attempts.map(|most| most.get().into());
+        let own = self.attempts.unwrap_or(configured);
+        let outer = self.inherited.attempts;
         outer.map_or(own, |outer| own.min(outer))
     }
 

@@ -6,8 +6,8 @@ mod priority;
 #[cfg(test)]
 mod table_tests;
 
-use std::num::NonZeroU8;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "har")]
 use http::HeaderName;
@@ -22,20 +22,21 @@ use crate::clock;
 use crate::consistency::Consistency;
 use crate::idempotency_key::IdempotencyKey;
 use crate::propagation::{self, Inherited};
-use crate::timeout::Timeout;
+use crate::timeout::is_deadline;
 
 /// Per-request overrides of the client's config. Put them into the request's extensions.
 ///
 /// # Example
 ///
 /// ```
-/// use sevenhops::{Options, timeout::Timeout};
+/// use std::time::Duration;
+/// use sevenhops::Options;
 ///
 /// let mut request = http::Request::get("https://api.test/v1/charges/ch_1").body(()).unwrap();
 /// request.extensions_mut().insert(
 ///     Options::new()
 ///         .route("/v1/charges/{id}")
-///         .deadline(Timeout::from_secs(2)),
+///         .deadline(Duration::from_secs(2)),
 /// );
 /// ```
 ///
@@ -62,9 +63,9 @@ use crate::timeout::Timeout;
 /// | `deadline` | restraint | the earlier instant | the earlier instant |
 /// | `inherit` | restraint | the earlier instant; no retry where a caller retries | the same |
 /// | `attempts` | restraint | the fewer | the fewer |
-/// | `no_retry` | restraint | if one of them says so | if one of them says so |
-/// | `no_redirects` | restraint | if one of them says so | if one of them says so |
-/// | `no_idempotency_key` | restraint | if one of them says so | if one of them says so |
+/// | `retry` | restraint if false | false if one of them says so | false if one of them says so |
+/// | `follow_redirects` | restraint if false | false if one of them says so | false if one of them says so |
+/// | `generate_key` | restraint if false | false if one of them says so | false if one of them says so |
 /// | `retry_statuses` | restraint | the statuses in both lists | not passed on |
 /// | `honors_idempotency_keys` | restraint if false | false if one of them says so | false if one of them says so |
 /// | `honors_idempotency_keys` | permission if true | for the same method and URI | not passed on |
@@ -81,14 +82,14 @@ use crate::timeout::Timeout;
 /// | `keep_headers` | label | not passed on | not passed on |
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    pub(crate) deadline: Option<Timeout>,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) streaming: bool,
     pub(crate) whole_body: Option<usize>,
     pub(crate) route: Option<Arc<str>>,
     pub(crate) priority: Option<Priority>,
     pub(crate) idempotent: bool,
     pub(crate) no_retry: bool,
-    pub(crate) attempts: Option<NonZeroU8>,
+    pub(crate) attempts: Option<u32>,
     pub(crate) statuses: Option<Arc<[StatusCode]>>,
     pub(crate) no_redirects: bool,
     pub(crate) key: Option<IdempotencyKey>,
@@ -97,6 +98,8 @@ pub struct Options {
     pub(crate) consistency: Option<Consistency>,
     pub(crate) affinity: Option<Affinity>,
     pub(crate) inherited: Inherited,
+    /// The first option that is out of range: it fails the request at encode.
+    pub(crate) invalid: Option<Unmet>,
     #[cfg(feature = "har")]
     pub(crate) headers: Option<Arc<[HeaderName]>>,
 }
@@ -108,19 +111,22 @@ impl Options {
         Self::default()
     }
 
-    /// Sets the deadline of this call. Timeouts that were not set follow it. Timeouts that were set are shortened if
-    /// they are longer than it.
+    /// Sets the deadline of this call: 10 ms to a day. Timeouts that were not set follow it. Timeouts that were set are
+    /// shortened if they are longer than it. A deadline out of range fails the request at encode.
     #[must_use]
-    pub fn deadline(mut self, deadline: Timeout) -> Self {
-        self.deadline = Some(deadline);
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        match is_deadline(deadline) {
+            true => self.deadline = Some(deadline),
+            false => self.refuse(Unmet::InvalidDeadline(deadline)),
+        }
         self
     }
 
-    /// Applies the deadline only until the response head arrives, for a stream without a fixed end. The body idle
-    /// timeout still applies.
+    /// Sets whether the deadline applies only until the response head arrives, for a stream without a fixed end. The
+    /// body idle timeout still applies. The default is `false`.
     #[must_use]
-    pub fn streaming(mut self) -> Self {
-        self.streaming = true;
+    pub fn streaming(mut self, yes: bool) -> Self {
+        self.streaming = yes;
         self
     }
 
@@ -159,18 +165,23 @@ impl Options {
         self
     }
 
-    /// Makes only one attempt, or one for each request of a redirect chain.
+    /// Sets whether the call may be retried. With `false` it makes one attempt, or one for each request of a redirect
+    /// chain, even if that attempt provably was not sent. `true`, the default, leaves it to the config.
     #[must_use]
-    pub fn no_retry(mut self) -> Self {
-        self.no_retry = true;
+    pub fn retry(mut self, yes: bool) -> Self {
+        self.no_retry = !yes;
         self
     }
 
-    /// Sets the maximum number of attempts, including the first, in place of the config's number. In a stack below it
-    /// can only reduce the number. An attempt that provably was not sent does not count.
+    /// Sets the maximum number of attempts, including the first, in place of the config's number: 1 to 255. In a stack
+    /// below it can only reduce the number. An attempt that provably was not sent does not count. A number out of range
+    /// fails the request at encode.
     #[must_use]
-    pub fn attempts(mut self, most: NonZeroU8) -> Self {
-        self.attempts = Some(most);
+    pub fn attempts(mut self, most: u32) -> Self {
+        match u8::try_from(most).is_ok_and(|most| most > 0) {
+            true => self.attempts = Some(most),
+            false => self.refuse(Unmet::InvalidAttempts(most)),
+        }
         self
     }
 
@@ -182,10 +193,11 @@ impl Options {
         self
     }
 
-    /// Returns a redirect as the response, and does not follow it.
+    /// Sets whether redirects are followed. With `false` a redirect is returned as the response. `true`, the default,
+    /// leaves it to the config.
     #[must_use]
-    pub fn no_redirects(mut self) -> Self {
-        self.no_redirects = true;
+    pub fn follow_redirects(mut self, yes: bool) -> Self {
+        self.no_redirects = !yes;
         self
     }
 
@@ -199,10 +211,10 @@ impl Options {
         self
     }
 
-    /// Generates no idempotency key for this request.
+    /// Sets whether an idempotency key may be generated for this request. `true`, the default, leaves it to the config.
     #[must_use]
-    pub fn no_idempotency_key(mut self) -> Self {
-        self.no_key = true;
+    pub fn generate_key(mut self, yes: bool) -> Self {
+        self.no_key = !yes;
         self
     }
 
@@ -300,5 +312,9 @@ impl Options {
     pub fn inherit(mut self, headers: &HeaderMap) -> Self {
         self.inherited = propagation::read(headers, clock::now());
         self
+    }
+
+    fn refuse(&mut self, invalid: Unmet) {
+        self.invalid.get_or_insert(invalid);
     }
 }

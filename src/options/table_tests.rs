@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::{Inherited, Options, Relation};
 use crate::consistency::Consistency;
 use crate::policy::idempotency::IdempotencyKey;
-use crate::timeout::Timeout;
 
 use Relation::{LedAway, Operation, Rewritten, Same};
 
@@ -35,7 +34,10 @@ const fn row(
     }
 }
 
-const EITHER: (&str, &str) = ("if one of them says so", "if one of them says so");
+const EITHER: (&str, &str) = (
+    "false if one of them says so",
+    "false if one of them says so",
+);
 const NOT: &str = "not passed on";
 
 #[rustfmt::skip]
@@ -43,9 +45,9 @@ const TABLE: [Row; 20] = [
     row(("deadline", "deadline"), "restraint", ("the earlier instant", "the earlier instant")),
     row(("inherited", "inherit"), "restraint", ("the earlier instant; no retry where a caller retries", "the same")),
     row(("attempts", "attempts"), "restraint", ("the fewer", "the fewer")),
-    row(("no_retry", "no_retry"), "restraint", EITHER),
-    row(("no_redirects", "no_redirects"), "restraint", EITHER),
-    row(("no_key", "no_idempotency_key"), "restraint", EITHER),
+    row(("no_retry", "retry"), "restraint if false", EITHER),
+    row(("no_redirects", "follow_redirects"), "restraint if false", EITHER),
+    row(("no_key", "generate_key"), "restraint if false", EITHER),
     row(("statuses", "retry_statuses"), "restraint", ("the statuses in both lists", NOT)),
     row(("honors_idempotency_keys", "honors_idempotency_keys"), "restraint if false", ("false if one of them says so", "false if one of them says so")),
     row(("honors_idempotency_keys", "honors_idempotency_keys"), "permission if true", ("for the same method and URI", NOT)),
@@ -89,10 +91,12 @@ fn every_option_has_a_row_that_says_how_it_is_inherited() {
         consistency,
         affinity,
         inherited,
+        invalid,
         #[cfg(feature = "har")]
         headers,
     );
-    for field in fields {
+    // `invalid` names the first option that is out of range.
+    for field in fields.into_iter().filter(|field| *field != "invalid") {
         let has_row = TABLE.iter().any(|row| row.field == field);
         assert!(has_row, "Options::{field} has no row");
     }
@@ -129,17 +133,19 @@ fn merged(inner: Options, outer: &Options, relation: Relation) -> Options {
 const ALL: [Relation; 4] = [Same, Rewritten, LedAway, Operation];
 const BELOW: [Relation; 3] = [Same, Rewritten, LedAway];
 
-fn some(count: u8) -> std::num::NonZeroU8 {
-    count.try_into().unwrap()
-}
-
 #[test]
 fn switches_that_restrain_hold_in_every_call_below() {
     type Switch = (fn(Options) -> Options, fn(&Options) -> bool);
     let switches: [Switch; 3] = [
-        (Options::no_retry, |options| options.no_retry),
-        (Options::no_redirects, |options| options.no_redirects),
-        (Options::no_idempotency_key, |options| options.no_key),
+        (|options| options.retry(false), |options| options.no_retry),
+        (
+            |options| options.follow_redirects(false),
+            |options| options.no_redirects,
+        ),
+        (
+            |options| options.generate_key(false),
+            |options| options.no_key,
+        ),
     ];
     for (set, is_set) in switches {
         for relation in ALL {
@@ -170,8 +176,8 @@ fn fewer_attempts_hold_and_config_is_never_exceeded() {
         (Some(5), Some(2), 3, 2),
         (Some(1), Some(4), 3, 1),
     ] {
-        let make = |most: Option<u8>| match most {
-            Some(most) => Options::new().attempts(some(most)),
+        let make = |most: Option<u32>| match most {
+            Some(most) => Options::new().attempts(most),
             None => Options::new(),
         };
         for relation in ALL {
@@ -276,9 +282,9 @@ fn refusal_of_stale_responses_holds_everywhere_and_a_window_for_the_same_request
 #[test]
 fn streaming_passes_to_the_same_request_only() {
     for relation in ALL {
-        let below = merged(Options::new(), &Options::new().streaming(), relation);
+        let below = merged(Options::new(), &Options::new().streaming(true), relation);
         assert_eq!(below.streaming, relation == Same, "{relation:?}");
-        let own = merged(Options::new().streaming(), &Options::new(), relation);
+        let own = merged(Options::new().streaming(true), &Options::new(), relation);
         assert!(own.streaming, "{relation:?}");
     }
 }
@@ -347,7 +353,7 @@ async fn earlier_deadline_holds_and_a_duration_does_not_begin_anew() {
             assert_eq!(below.inherited.deadline, earlier, "{relation:?}");
             assert_eq!(below.inherited.most, Some(3), "{relation:?}");
         }
-        let outer = Options::new().deadline(Timeout::from_secs(1));
+        let outer = Options::new().deadline(Duration::from_secs(1));
         assert_eq!(merged(Options::new(), &outer, relation).deadline, None);
     }
 }

@@ -59,7 +59,7 @@ impl Tracker {
             marks: Marks::default(),
             store: Mutex::default(),
             moved: AtomicU64::new(0),
-            dial_timeout: AtomicU64::new(nanos_of(timeouts.connect().get())),
+            dial_timeout: AtomicU64::new(nanos_of(timeouts.connect())),
             timeouts,
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),

@@ -37,7 +37,7 @@
 //!
 //! The policies are those of the stack. To override the config for one request, put [`Options`] into its extensions:
 //! `.with_extension(Options::new().idempotency_key(key))`. The timeout of a single request becomes its deadline. A
-//! timeout of zero or more than 24 h is refused. If the request has a timeout and an [`Options::deadline`], the shorter
+//! timeout below 10 ms or above 24 h is refused. If the request has a timeout and an [`Options::deadline`], the shorter
 //! one holds.
 //!
 //! # A retry above the stack
@@ -75,6 +75,7 @@
 //!   Switch that off (`redirect::Policy::none()`).
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -95,7 +96,6 @@ use crate::client::{Body, Client};
 use crate::error::Error;
 use crate::layer::StandardLayer;
 use crate::options::Options;
-use crate::timeout::Timeout;
 
 /// Sets the body of a request. A body from [`Body::retryable`] is created for each attempt, as in [`Client`].
 ///
@@ -171,7 +171,7 @@ impl Middleware for StandardLayer {
             extensions: Arc::clone(&shared),
         };
         let answered = self.over_one_call(below).oneshot(request).await;
-        *extensions = std::mem::take(&mut *lock(&shared));
+        *extensions = mem::take(&mut *lock(&shared));
         // For a middleware further up that sends the request again.
         if let Some(options) = options {
             extensions.insert(options);
@@ -216,8 +216,7 @@ fn incoming(
     mut request: reqwest::Request,
     extensions: &mut Extensions,
 ) -> Result<http::Request<Body>, Error> {
-    let timeout = request.timeout_mut().take().map(Timeout::new).transpose();
-    let timeout = timeout.map_err(|error| Error::invalid().because(error))?;
+    let timeout = request.timeout_mut().take();
     let request = http::Request::<reqwest::Body>::try_from(request);
     let (mut head, body) = request
         .map_err(|error| Error::invalid().because(error))?
@@ -237,10 +236,11 @@ fn incoming(
         };
         head.extensions.insert(next_try(extensions, wish));
     }
-    if timeout.is_some() {
+    if let Some(timeout) = timeout {
         let options = head.extensions.get_or_insert_default::<Options>();
         // The shorter one holds.
-        options.deadline = options.deadline.into_iter().chain(timeout).min();
+        let deadline = options.deadline.map_or(timeout, |own| own.min(timeout));
+        *options = mem::take(options).deadline(deadline);
     }
     Ok(http::Request::from_parts(head, body))
 }

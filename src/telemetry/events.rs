@@ -9,7 +9,7 @@ use tracing::Level;
 
 use super::macros::event;
 use super::span::{Span, TARGET};
-use crate::hop::TimelineEventKind;
+use crate::hop::{Outcome, TimelineEventKind};
 
 /// Reports an event that a policy made between two attempts.
 pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
@@ -68,14 +68,12 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             Level::WARN,
             "stale response",
             "sevenhops.stale.age" = age.as_secs_f64(),
-            "error.type" = instead_of.and_then(|failed| failed.error_type().map(Cow::into_owned)),
+            "error.type" = instead_of.as_ref().and_then(type_of),
         ),
-        TimelineEventKind::Fallback { instead_of } => event!(
-            call,
-            Level::WARN,
-            "fallback",
-            "error.type" = instead_of.error_type().map(Cow::into_owned),
-        ),
+        TimelineEventKind::Fallback { instead_of } => {
+            let error_type = type_of(instead_of);
+            event!(call, Level::WARN, "fallback", "error.type" = error_type);
+        }
         TimelineEventKind::Chaos { fault, delay } => event!(
             call,
             Level::WARN,
@@ -84,6 +82,10 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             "sevenhops.chaos.delay" = delay.map(|delay| delay.as_secs_f64()),
         ),
     }
+}
+
+fn type_of(failed: &Outcome) -> Option<String> {
+    failed.error_type().map(Cow::into_owned)
 }
 
 /// Reports a change of a destination's circuit: the name, the change, the reason, and the open time.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::config::{ATTEMPT, TimeoutsConfig};
-use super::{Timeout, TimeoutKind};
+use super::{LONGEST, TimeoutKind, check_deadline};
 use crate::config_error::{ConfigError, expected};
 
 /// All limits of a call. Each is finite, and each is derived from the deadline unless it was set.
@@ -13,8 +13,8 @@ use crate::config_error::{ConfigError, expected};
 /// use sevenhops::{Timeouts, TimeoutsConfig};
 ///
 /// let timeouts = Timeouts::new(Duration::from_secs(10))?;
-/// assert_eq!(timeouts.attempt().get(), Duration::from_secs(5));
-/// assert_eq!(timeouts.connect().get(), Duration::from_millis(2_500));
+/// assert_eq!(timeouts.attempt(), Duration::from_secs(5));
+/// assert_eq!(timeouts.connect(), Duration::from_millis(2_500));
 ///
 /// let too_long = TimeoutsConfig::new().connect(Duration::from_secs(7));
 /// let refused = Timeouts::from_config(Duration::from_secs(10), too_long).unwrap_err();
@@ -36,24 +36,26 @@ use crate::config_error::{ConfigError, expected};
 /// | first byte | A | from the last request byte to the response head |
 /// | body idle | min(10 s, A) | between two pieces of the response body |
 ///
-/// A derived attempt timeout follows the time left. If another attempt may follow, the limit is half of the time left
-/// at the start of the attempt. Otherwise it is all of it. "May follow" depends on fixed facts: switches, the number
-/// of attempts, whether a retry is permitted, whether the body can be sent again. The other derived limits follow it.
+/// A derived attempt timeout follows the time left at the start of the attempt. If another attempt may follow, that one
+/// keeps a quarter of the deadline, or half of the time left if that is less; the attempt gets the rest, at most half
+/// of the deadline. If no other attempt may follow, the attempt gets all of the time left. "May follow" depends on
+/// fixed facts: switches, the number of attempts, whether a retry is permitted, whether the body can be sent again. The
+/// other derived limits follow the attempt timeout.
 /// An attempt timeout that was set counts from the start of the attempt, even while bytes move, and is the same for
 /// all attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    deadline: Timeout,
-    attempt: Timeout,
-    dns: Timeout,
-    connect: Timeout,
-    tls: Timeout,
-    send: Timeout,
-    first_byte: Timeout,
-    body_idle: Timeout,
+    deadline: Duration,
+    attempt: Duration,
+    dns: Duration,
+    connect: Duration,
+    tls: Duration,
+    send: Duration,
+    first_byte: Duration,
+    body_idle: Duration,
     explicit: TimeoutsConfig,
     /// The attempt timeout before a request's own deadline shortened it.
-    configured_attempt: Timeout,
+    configured_attempt: Duration,
 }
 
 impl Timeouts {
@@ -66,6 +68,11 @@ impl Timeouts {
         Self::from_config(deadline, TimeoutsConfig::new())
     }
 
+    /// Returns the timeouts of the longest deadline.
+    pub(crate) fn longest() -> Self {
+        Self::derive(LONGEST, TimeoutsConfig::new())
+    }
+
     /// Derives the limits that `settings` do not set from the deadline.
     ///
     /// # Errors
@@ -73,44 +80,42 @@ impl Timeouts {
     /// Fails if a limit is zero or longer than a day, if the attempt timeout is longer than the deadline, or if a hop's
     /// limit is longer than the attempt timeout. The error names both.
     pub fn from_config(deadline: Duration, settings: TimeoutsConfig) -> Result<Self, ConfigError> {
-        if !(DEADLINES.0..=DEADLINES.1).contains(&deadline) {
-            let expected = "10ms..=86400s";
-            return Err(ConfigError::invalid("deadline", deadline, expected));
-        }
+        check_deadline("deadline", deadline)?;
         for (path, value) in settings.named() {
             if let Some(value) = value {
                 expected::wait(path, value)?;
             }
         }
-        let timeouts = Self::derive(Timeout::derived(deadline), settings);
+        let timeouts = Self::derive(deadline, settings);
         timeouts.check()?;
         Ok(timeouts)
     }
 
-    /// Returns the limits of one attempt with this time left. A derived attempt timeout is half of it if another
-    /// attempt may follow, else all of it. Limits that were set do not change, because the time left ends the attempt
-    /// before them.
+    /// Returns the limits of one attempt with this time left. Limits that were set do not change, because the time left
+    /// ends the attempt before them.
     pub(crate) fn for_attempt(&self, left: Duration, may_follow: bool) -> Self {
-        let derived = match may_follow {
-            true => left / 2,
+        let deadline = self.deadline;
+        let share = match may_follow {
+            true => left
+                .saturating_sub(deadline / 4)
+                .clamp(left / 2, (deadline / 2).max(left / 2)),
             false => left,
         };
-        let attempt = self.explicit.attempt.unwrap_or(derived);
+        let attempt = self.explicit.attempt.unwrap_or(share);
         Self {
             configured_attempt: self.configured_attempt,
-            ..Self::with_attempt(self.deadline, Timeout::derived(attempt), self.explicit)
+            ..Self::with_attempt(self.deadline, derived(attempt), self.explicit)
         }
     }
 
-    fn derive(deadline: Timeout, explicit: TimeoutsConfig) -> Self {
-        let attempt = explicit.attempt.unwrap_or_else(|| deadline.get() / 2);
-        Self::with_attempt(deadline, Timeout::derived(attempt), explicit)
+    fn derive(deadline: Duration, explicit: TimeoutsConfig) -> Self {
+        let attempt = explicit.attempt.unwrap_or_else(|| deadline / 2);
+        Self::with_attempt(deadline, derived(attempt), explicit)
     }
 
-    fn with_attempt(deadline: Timeout, attempt: Timeout, explicit: TimeoutsConfig) -> Self {
-        let or =
-            |set: Option<Duration>, default: Duration| Timeout::derived(set.unwrap_or(default));
-        let a = attempt.get();
+    fn with_attempt(deadline: Duration, attempt: Duration, explicit: TimeoutsConfig) -> Self {
+        let or = |set: Option<Duration>, default: Duration| derived(set.unwrap_or(default));
+        let a = attempt;
         Self {
             deadline,
             attempt,
@@ -128,8 +133,8 @@ impl Timeouts {
     fn check(&self) -> Result<(), ConfigError> {
         if self.attempt > self.deadline {
             return Err(ConfigError::longer(
-                (ATTEMPT, self.attempt.get()),
-                ("deadline", self.deadline.get()),
+                (ATTEMPT, self.attempt),
+                ("deadline", self.deadline),
             ));
         }
         let hops = [
@@ -145,8 +150,8 @@ impl Timeouts {
             .find(|(_, timeout)| *timeout > self.attempt)
         {
             Some((path, timeout)) => Err(ConfigError::longer(
-                (path, timeout.get()),
-                (ATTEMPT, self.attempt.get()),
+                (path, timeout),
+                (ATTEMPT, self.attempt),
             )),
             None => Ok(()),
         }
@@ -170,7 +175,7 @@ impl Timeouts {
 
     /// Returns the attempt timeout without a request's own deadline.
     pub(crate) const fn configured_attempt(&self) -> Duration {
-        self.configured_attempt.get()
+        self.configured_attempt
     }
 
     /// Returns whether the limit of a hop was set explicitly and is not shortened.
@@ -184,7 +189,7 @@ impl Timeouts {
             TimeoutKind::FirstByte => (self.explicit.first_byte, self.first_byte),
             TimeoutKind::BodyIdle => (self.explicit.body_idle, self.body_idle),
         };
-        set == Some(timeout.get())
+        set == Some(timeout)
     }
 
     /// Returns the limit for the response head, counted from the moment at which the last byte of a body of `body_len`
@@ -196,60 +201,63 @@ impl Timeouts {
         let buffered = body_len.min(KERNEL_BUFFER_BYTES);
         let share = f64::from(u32::try_from(buffered).unwrap_or(u32::MAX))
             / f64::from(u32::try_from(KERNEL_BUFFER_BYTES).unwrap_or(u32::MAX));
-        self.first_byte.get() + self.send.get().mul_f64(share)
+        self.first_byte + self.send.mul_f64(share)
     }
 
     /// Returns the time for the whole call, to the last byte of the response body.
     #[must_use]
-    pub const fn deadline(&self) -> Timeout {
+    pub const fn deadline(&self) -> Duration {
         self.deadline
     }
 
     /// Returns the time for one attempt.
     #[must_use]
-    pub const fn attempt(&self) -> Timeout {
+    pub const fn attempt(&self) -> Duration {
         self.attempt
     }
 
     /// Returns the time for a DNS lookup.
     #[must_use]
-    pub const fn dns(&self) -> Timeout {
+    pub const fn dns(&self) -> Duration {
         self.dns
     }
 
     /// Returns the time for a TCP connection, over all addresses.
     #[must_use]
-    pub const fn connect(&self) -> Timeout {
+    pub const fn connect(&self) -> Duration {
         self.connect
     }
 
     /// Returns the time for a TLS handshake.
     #[must_use]
-    pub const fn tls(&self) -> Timeout {
+    pub const fn tls(&self) -> Duration {
         self.tls
     }
 
     /// Returns the time without progress while the request is sent.
     #[must_use]
-    pub const fn send(&self) -> Timeout {
+    pub const fn send(&self) -> Duration {
         self.send
     }
 
     /// Returns the time from the last request byte to the response head.
     #[must_use]
-    pub const fn first_byte(&self) -> Timeout {
+    pub const fn first_byte(&self) -> Duration {
         self.first_byte
     }
 
     /// Returns the time without a byte of the response body.
     #[must_use]
-    pub const fn body_idle(&self) -> Timeout {
+    pub const fn body_idle(&self) -> Duration {
         self.body_idle
     }
 }
 
-/// Below 10 ms the derived limits come under a timer's resolution of one millisecond.
-const DEADLINES: (Duration, Duration) = (Duration::from_millis(10), Timeout::MAX.0);
+/// Returns a timeout that was derived from another one. Only rounding can move it out of range.
+fn derived(timeout: Duration) -> Duration {
+    timeout.clamp(Duration::from_nanos(1), LONGEST)
+}
+
 /// Allows two tries of one second each.
 const DNS: Duration = Duration::from_secs(2);
 /// Allows one more SYN (after one second).

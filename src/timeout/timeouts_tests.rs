@@ -5,12 +5,12 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 #[test]
 fn defaults_build_for_every_deadline_from_10_ms_to_24_h() {
     let mut deadline = MS(10);
-    while deadline <= Timeout::MAX.get() {
+    while deadline <= LONGEST {
         let timeouts = Timeouts::new(deadline).unwrap();
         assert_eq!(timeouts.first_byte(), timeouts.attempt(), "{deadline:?}");
         deadline = deadline * 3 / 2;
     }
-    assert!(Timeouts::new(Timeout::MAX.get()).is_ok());
+    assert!(Timeouts::new(LONGEST).is_ok());
 }
 
 #[test]
@@ -28,16 +28,16 @@ fn table_of_defaults_says_what_they_are() {
     ] {
         assert!(doc.contains(&format!("/// {row}")), "{row}");
     }
-    let day = Timeouts::new(Timeout::MAX.get()).unwrap();
+    let day = Timeouts::new(LONGEST).unwrap();
     let hour = Duration::from_secs(60 * 60);
-    assert_eq!((day.attempt().get(), day.dns().get()), (12 * hour, DNS));
-    assert_eq!(day.first_byte().get(), 12 * hour);
-    assert_eq!((day.send().get(), day.body_idle().get()), (SEND, BODY_IDLE));
+    assert_eq!((day.attempt(), day.dns()), (12 * hour, DNS));
+    assert_eq!(day.first_byte(), 12 * hour);
+    assert_eq!((day.send(), day.body_idle()), (SEND, BODY_IDLE));
 }
 
 #[test]
 fn deadline_out_of_range_is_refused_by_name() {
-    for deadline in [MS(0), MS(9), Timeout::MAX.get() + MS(1)] {
+    for deadline in [MS(0), MS(9), LONGEST + MS(1)] {
         let refused = Timeouts::new(deadline).unwrap_err().to_string();
         assert!(
             refused.starts_with(&format!("deadline: {deadline:?} is invalid")),
@@ -88,20 +88,35 @@ fn zero_is_refused_by_name() {
 }
 
 #[test]
-fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
+fn attempt_leaves_time_only_if_another_may_follow() {
     let timeouts =
         Timeouts::from_config(MS(10_000), TimeoutsConfig::new().connect(MS(4_000))).unwrap();
     let hurried = timeouts.for_attempt(MS(100), true);
-    assert_eq!(hurried.attempt().get(), MS(50));
-    assert_eq!(hurried.connect().get(), MS(4_000), "as it was set");
-    assert_eq!(
-        (hurried.dns().get(), hurried.first_byte().get()),
-        (MS(25), MS(50))
-    );
+    assert_eq!(hurried.attempt(), MS(50));
+    assert_eq!(hurried.connect(), MS(4_000), "as it was set");
+    assert_eq!((hurried.dns(), hurried.first_byte()), (MS(25), MS(50)));
     let last = timeouts.for_attempt(MS(7_000), false);
-    assert_eq!(last.attempt().get(), MS(7_000));
-    assert_eq!((last.connect().get(), last.dns().get()), (MS(4_000), DNS));
+    assert_eq!(last.attempt(), MS(7_000));
+    assert_eq!((last.connect(), last.dns()), (MS(4_000), DNS));
     assert_eq!(last.configured_attempt(), MS(5_000));
+}
+
+#[test]
+fn attempt_leaves_a_quarter_of_the_deadline_or_half_of_the_time_left() {
+    let timeouts = Timeouts::new(MS(10_000)).unwrap();
+    let table = [
+        (10_000, 5_000),
+        (9_900, 5_000),
+        (7_500, 5_000),
+        (6_000, 3_500),
+        (5_000, 2_500),
+        (4_000, 2_000),
+        (20_000, 10_000),
+    ];
+    for (left, expected) in table {
+        let attempt = timeouts.for_attempt(MS(left), true).attempt();
+        assert_eq!(attempt, MS(expected), "{left} ms left");
+    }
 }
 
 #[test]
@@ -109,7 +124,7 @@ fn attempt_limit_that_was_set_holds_for_every_attempt() {
     let set = TimeoutsConfig::new().attempt(MS(3_000));
     let timeouts = Timeouts::from_config(MS(10_000), set).unwrap();
     for may_follow in [true, false] {
-        let attempt = |left| timeouts.for_attempt(MS(left), may_follow).attempt().get();
+        let attempt = |left| timeouts.for_attempt(MS(left), may_follow).attempt();
         assert_eq!((attempt(10_000), attempt(1_000)), (MS(3_000), MS(3_000)));
     }
 }

@@ -52,7 +52,7 @@ pub struct TransportBuilder {
 }
 
 impl TransportBuilder {
-    pub(super) fn new(timeouts: Timeouts) -> Self {
+    pub(crate) fn new(timeouts: Timeouts) -> Self {
         Self {
             timeouts,
             resolver: None,
@@ -66,6 +66,12 @@ impl TransportBuilder {
             #[cfg(feature = "cookies")]
             cookies: None,
         }
+    }
+
+    /// Sets the timeouts of a client that was not known before.
+    pub(crate) fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
     }
 
     /// Sets the resolver. By default, a cache queries the system's name servers.

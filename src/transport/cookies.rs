@@ -21,7 +21,7 @@ use url::Url;
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 /// let jar = CookieJar::new();
-/// let client = Client::builder(Duration::from_secs(10)).cookies(&jar).build()?;
+/// let client = Client::builder(Duration::from_secs(10)).transport(|transport| transport.cookies(&jar)).build()?;
 /// client.post("https://api.test/login").form(&[("user", "me")]).send().await?.error_for_status()?;
 /// client.get("https://api.test/v1/charges").send().await?; // with the cookie of the login
 /// jar.clear(); // as if logged out

@@ -9,14 +9,13 @@ use tokio::time::{Instant, timeout};
 use super::TransportInner;
 use crate::clock;
 use crate::dns::{AddressFilter, Answer, Resolution, Resolve};
-use crate::timeout::Timeout;
 
 /// The name of a destination, and how it is looked up.
 pub(super) struct Name {
     name: Box<str>,
     resolver: Arc<dyn Resolve>,
     filter: AddressFilter,
-    limit: Timeout,
+    limit: Duration,
     /// Until this instant the resolver is not called again, because it had to send a query.
     look_again: Mutex<Option<Instant>>,
 }
@@ -53,7 +52,7 @@ impl Name {
                 let Ok(runtime) = Handle::try_current() else {
                     return;
                 };
-                let limit = self.limit.get();
+                let limit = self.limit;
                 runtime.spawn(async move {
                     if let Ok(Ok(answer)) = timeout(limit, asking).await {
                         take_in(answer);

@@ -37,7 +37,7 @@ pub(super) async fn lookup(
             tracker.enter(Stage::Dns);
             tracker.spans().asking(name);
             tracker.facts(|facts| facts.dns_remembered = false);
-            match Box::pin(tokio::time::timeout(limit.get(), asking)).await {
+            match Box::pin(tokio::time::timeout(limit, asking)).await {
                 Ok(answer) => answer.map_err(BoxError::from),
                 Err(_) => Err(BoxError::from(TimeoutElapsed(TimeoutKind::Dns))),
             }

@@ -187,7 +187,7 @@ impl SendPlan<'_> {
     {
         let tracker = self.tracker;
         let (_, port) = self.destination.routing.dialled();
-        let connect = tracker.timeouts().connect().get();
+        let connect = tracker.timeouts().connect();
         let left = |now: Instant| connect.saturating_sub(now.saturating_duration_since(began));
         let (mut now, mut tried, mut last) = (began, 0, None);
         while let Some(ip) = order.get(tried) {
@@ -303,7 +303,7 @@ impl SendPlan<'_> {
 
     /// Returns the new addresses that a second lookup finds within the time left.
     async fn look_again(&self, second: Refresh, tried: &[IpAddr], left: Duration) -> Vec<IpAddr> {
-        let limit = self.tracker.timeouts().dns().get().min(left);
+        let limit = self.tracker.timeouts().dns().min(left);
         self.tracker.enter(Stage::Dns);
         if let (Dial::Name(name), _) = self.destination.routing.dialled() {
             self.tracker.spans().asking(name);

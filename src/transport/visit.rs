@@ -185,7 +185,7 @@ impl SendPlan<'_> {
             end: end.clone(),
             target: Arc::clone(self.route),
             watch: watch.clone(),
-            timeouts: (tracker.dial_timeout(), tracker.timeouts().tls().get()),
+            timeouts: (tracker.dial_timeout(), tracker.timeouts().tls()),
         };
         (dial, watch)
     }
@@ -201,7 +201,7 @@ impl SendPlan<'_> {
         B::Error: Into<BoxError>,
     {
         let is_empty = body.is_empty();
-        let wait = patience(&self.head.headers, self.tracker.timeouts().send().get());
+        let wait = patience(&self.head.headers, self.tracker.timeouts().send());
         let form = Form {
             head: self.head,
             routing: &self.destination.routing,

@@ -229,7 +229,7 @@ mod tests {
             (all.clone(), Options::new(), 2),
             (all, Options::new().honors_idempotency_keys(false), 1),
             (vouched(), Options::new(), 2),
-            (vouched(), Options::new().no_idempotency_key(), 1),
+            (vouched(), Options::new().generate_key(false), 1),
             (other, Options::new(), 1),
         ] {
             let mock = Mock::new([LOST]);
@@ -354,7 +354,7 @@ mod tests {
         for options in [
             Options::new(),
             Options::new().honors_idempotency_keys(false),
-            Options::new().no_idempotency_key(),
+            Options::new().generate_key(false),
             given,
         ] {
             let told = effect([status(409), status(409), status(409)], post(options)).await;

@@ -12,7 +12,7 @@ mod tests {
     use http::{Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full, StreamBody};
     use sevenhops::hop::{Outcome, Stage, StageOutcome};
-    use sevenhops::timeout::{Timeout, TimeoutKind, Timeouts, TimeoutsConfig};
+    use sevenhops::timeout::{TimeoutKind, Timeouts, TimeoutsConfig};
     use sevenhops::{
         AttemptLayer, DeadlineLayer, Effect, Error, Hop, Kind, Options, Policy, StandardLayer,
     };
@@ -71,7 +71,7 @@ mod tests {
     async fn request_can_set_a_shorter_deadline() {
         let start = Instant::now();
         let mut request = post();
-        let options = Options::new().deadline(Timeout::from_millis(100));
+        let options = Options::new().deadline(Duration::from_millis(100));
         request.extensions_mut().insert(options);
         let service = standard().layer(service_fn(never));
         assert!(service.oneshot(request).await.unwrap_err().is_timeout());
@@ -145,7 +145,9 @@ mod tests {
             Ok::<_, Infallible>(Response::new(StreamBody::new(slow(9))))
         }));
         let mut request = post();
-        request.extensions_mut().insert(Options::new().streaming());
+        request
+            .extensions_mut()
+            .insert(Options::new().streaming(true));
         let body = service.oneshot(request).await.unwrap().into_body();
         let timeline = body.timeline().clone();
         assert_eq!(body.collect().await.unwrap().to_bytes().len(), 45);

@@ -49,7 +49,7 @@ mod tests {
         let mock = Mock::new([LOST]);
         let outer = StandardLayer::new(SECS(10)).unwrap();
         let service = outer.layer(stack(steady(), &mock));
-        let post = optional(Method::POST, Options::new().no_retry());
+        let post = optional(Method::POST, Options::new().retry(false));
         let _ = service.oneshot(post).await;
         assert_eq!(mock.count(), 1, "double send");
     }
@@ -70,7 +70,7 @@ mod tests {
             HeaderName::from_static("sevenhops-timeout-ms"),
             HeaderValue::from_static("5000"),
         )]);
-        let inherited = Options::new().inherit(&incoming).no_retry();
+        let inherited = Options::new().inherit(&incoming).retry(false);
         let arrived = Instant::now();
         let layer = StandardLayer::new(SECS(60)).unwrap();
         tokio::time::advance(SECS(3)).await;
@@ -132,7 +132,7 @@ mod tests {
         let mock = Mock::new((0..9).map(|_| status(503)));
         let outer = StandardLayer::new(SECS(10)).unwrap();
         let service = outer.layer(stack(steady(), &mock));
-        let get = optional(Method::GET, Options::new().no_retry());
+        let get = optional(Method::GET, Options::new().retry(false));
         service.oneshot(get).await.unwrap();
         assert_eq!(mock.count(), 1);
     }
@@ -237,7 +237,7 @@ mod tests {
             let slow = Slow(Box::pin(tokio::time::sleep(MS(1_000))), 9);
             Ok::<_, Infallible>(Response::new(slow))
         });
-        let get = || optional(Method::GET, Options::new().streaming());
+        let get = || optional(Method::GET, Options::new().streaming(true));
         let alone = StandardLayer::new(SECS(4)).unwrap().layer(transport);
         let response = alone.oneshot(get()).await.unwrap();
         assert!(

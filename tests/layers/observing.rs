@@ -190,7 +190,7 @@ async fn observations_nest_and_an_operation_is_one_call() {
         run.await.unwrap();
         inner.timelines().len()
     };
-    let (inner, calls) = sdk::observe(all).await;
+    let (inner, calls) = sdk::observe(Box::pin(all)).await;
     assert_eq!((inner, calls.timelines().len()), (1, 2));
     assert_eq!(calls.last().unwrap().method(), None);
 }
@@ -214,7 +214,7 @@ fn operation() -> Operation {
     let steady = RetryConfig::new().backoff(Backoff::new().jitter(Jitter::None));
     Operation::from_config("api", OperationConfig::new(SECS(60)).retry(steady))
         .unwrap()
-        .idempotent()
+        .idempotent(true)
 }
 
 #[tokio::test(start_paused = true)]

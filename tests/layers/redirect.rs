@@ -201,7 +201,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn redirect_is_returned_unchanged_if_disabled_or_without_a_location() {
-        let off = Options::new().no_redirects();
+        let off = Options::new().follow_redirects(false);
         for (settings, options, location) in [
             (RedirectConfig::new().enabled(false), Options::new(), "/v2"),
             (RedirectConfig::new(), off, "/v2"),

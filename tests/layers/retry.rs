@@ -9,7 +9,6 @@ mod tests {
     use http_body_util::BodyExt;
     use sevenhops::hop::{NoRetryReason, TimelineEventKind};
     use sevenhops::policy::retry::{Budget, RetryConfig};
-    use sevenhops::timeout::Timeout;
     use sevenhops::{Effect, Error, Hop, Options, RetryLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt};
@@ -97,7 +96,7 @@ mod tests {
     async fn post_without_a_key_is_retried_on_425_and_429_only() {
         for code in [408, 425, 429, 500, 502, 503, 504] {
             let mock = Mock::new([status(code)]);
-            let options = Options::new().no_idempotency_key();
+            let options = Options::new().generate_key(false);
             let post = optional(Method::POST, options);
             stack(steady(), &mock).oneshot(post).await.unwrap();
             let expected = if matches!(code, 425 | 429) { 2 } else { 1 };
@@ -273,7 +272,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_retry_has_its_own_attempt_timeout() {
         let mock = Mock::new([Step::Hang, Step::Hang, Step::Hang]);
-        let short = optional(Method::GET, Options::new().deadline(Timeout::from_secs(4)));
+        let short = optional(Method::GET, Options::new().deadline(Duration::from_secs(4)));
         let start = Instant::now();
         let error: Error = stack(steady(), &mock).oneshot(short).await.unwrap_err();
         // Half of 4 s, half of the time left then, and the rest.

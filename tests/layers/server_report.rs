@@ -37,7 +37,7 @@ mod tests {
         let mut asked = request(Method::POST);
         asked
             .extensions_mut()
-            .insert(sevenhops::Options::new().no_retry());
+            .insert(sevenhops::Options::new().retry(false));
         let response = service.oneshot(asked).await.unwrap();
         let timeline = response.body().timeline().clone();
         drop(response);

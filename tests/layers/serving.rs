@@ -79,7 +79,7 @@ async fn caller_that_retries_leaves_one_attempt_to_the_calls_inside() {
 
 #[tokio::test(start_paused = true)]
 async fn operation_in_a_handler_inherits_too() {
-    let operation = Operation::new("db", MS(9000)).unwrap().idempotent();
+    let operation = Operation::new("db", MS(9000)).unwrap().idempotent(true);
     let begun = Instant::now();
     serve(incoming(&[("sevenhops-timeout-ms", "700")]), async |_| {
         let hang = async |_| std::future::pending::<Result<(), OperationError>>().await;
@@ -144,7 +144,7 @@ async fn another_task_takes_the_options_from_the_extensions() {
 #[tokio::test(start_paused = true)]
 async fn options_that_were_there_before_stay() {
     let mut request = incoming(&[("sevenhops-timeout-ms", "9000")]);
-    request.extensions_mut().insert(Options::new().no_retry());
+    request.extensions_mut().insert(Options::new().retry(false));
     let mock = Mock::new((0..9).map(|_| status(503)));
     serve(request, async |request| {
         let options = request.extensions().get::<Options>().unwrap().clone();

@@ -53,7 +53,7 @@ mod tests {
         ];
         let headers = headers.map(|(name, value)| (name, value.to_owned()));
         let step = Step::Answer(503, headers.into(), Bytes::new());
-        let options = Options::new().route("/v1/charges").no_retry();
+        let options = Options::new().route("/v1/charges").retry(false);
         let timeline = called(Mock::new([step]), Method::POST, options).await;
         let failed = json!({
             "end": "failed", "hop": "gateway", "kind": "unavailable", "effect": "possible",

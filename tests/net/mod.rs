@@ -25,9 +25,11 @@ impl Net {
     }
 
     pub(crate) fn builder(&self) -> ClientBuilder {
-        Client::builder(Duration::from_secs(10))
-            .tls(self.authority.client_config())
-            .resolver(self.dns.resolver())
+        Client::builder(Duration::from_secs(10)).transport(|transport| {
+            transport
+                .tls(self.authority.client_config())
+                .resolver(self.dns.resolver())
+        })
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -10,7 +10,7 @@ mod tests {
 
     use sevenhops::hop::{Stage, StageOutcome};
     use sevenhops::testing::{BlackHole, CannedResponse, DnsScript, FaultServer};
-    use sevenhops::timeout::{Timeout, TimeoutsConfig};
+    use sevenhops::timeout::TimeoutsConfig;
     use sevenhops::{Client, Kind, Timeline};
 
     use crate::net::Net;
@@ -150,12 +150,14 @@ mod tests {
         let deadline = Duration::from_secs(5);
         let builder = net
             .builder()
-            .timeouts(TimeoutsConfig::new().attempt(deadline / 2));
+            .config(|config| config.timeouts(TimeoutsConfig::new().attempt(deadline / 2)));
         let client = builder.build().unwrap();
         assert_eq!(peer(&call(&client, &url).await), host(1));
         net.dns.set("pay.test", says(host(2)));
         drop(old);
-        let get = client.get(&url).deadline(Timeout::new(deadline).unwrap());
+        let get = client
+            .get(&url)
+            .options(|options| options.deadline(deadline));
         let response = get.send().await.unwrap();
         let timeline = response.timeline().unwrap();
         assert_eq!(peer(timeline), host(2), "{timeline}");

@@ -197,7 +197,11 @@ mod tests {
 
     async fn post(client: &Client, server: &Server) -> Error {
         let request = client.post(server.url()).body("amount=100");
-        request.no_idempotency_key().send().await.unwrap_err()
+        request
+            .options(|options| options.generate_key(false))
+            .send()
+            .await
+            .unwrap_err()
     }
 
     #[tokio::test]
@@ -223,7 +227,9 @@ mod tests {
         let denied = CertificateError::ApplicationVerificationFailure;
         let server = Server::start(refusing(&net.authority, denied), shake_hands).await;
         let own = net.authority.issue(&["client.test"]).unwrap();
-        let client = net.builder().tls(net.authority.client_config_as(&own));
+        let client = net
+            .builder()
+            .transport(|transport| transport.tls(net.authority.client_config_as(&own)));
         let error = post(&client.build().unwrap(), &server).await;
         assert_eq!(error.kind(), Kind::Alert, "{error:?}");
         assert!(error.effect() >= Effect::Possible, "{error:?}");
@@ -242,7 +248,9 @@ mod tests {
             let config = refusing(&net.authority, verdict.clone());
             let server = Server::start(config, shake_hands).await;
             let own = net.authority.issue(&["client.test"]).unwrap();
-            let client = net.builder().tls(net.authority.client_config_as(&own));
+            let client = net
+                .builder()
+                .transport(|transport| transport.tls(net.authority.client_config_as(&own)));
             let error = post(&client.build().unwrap(), &server).await;
             let told = (error.hop(), error.kind(), error.effect());
             let expected = (Some(Hop::Tls), Kind::Alert, Effect::None);

@@ -20,7 +20,7 @@ mod tests {
 
     use http::StatusCode;
     use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Reply};
-    use sevenhops::timeout::{Timeout, TimeoutKind, TimeoutsConfig};
+    use sevenhops::timeout::{TimeoutKind, TimeoutsConfig};
     use sevenhops::{Effect, Hop, Kind, Options};
 
     use crate::net::{Net, url};
@@ -60,13 +60,20 @@ mod tests {
         let server = FaultServer::builder().start().await.unwrap();
         let url = url(&server, "http");
         // Longer than the waits of three attempts together.
-        let (first, most) = (Timeout::from_millis(500), Timeout::from_secs(20));
+        let (first, most) = (Duration::from_millis(500), Duration::from_secs(20));
         let resolver = net.dns.resolver_builder().failure_backoff(first, most);
-        let client = net.builder().resolver(resolver.build().unwrap());
+        let client = net
+            .builder()
+            .transport(|transport| transport.resolver(resolver.build().unwrap()));
         let client = client.build().unwrap();
         net.dns.set("api.test", DnsScript::ServFail);
-        let error = client.get(&url).no_retry().send().await.unwrap_err();
-        assert!(error.retry_after().is_some_and(|wait| wait <= first.get()));
+        let error = client
+            .get(&url)
+            .options(|options| options.retry(false))
+            .send()
+            .await
+            .unwrap_err();
+        assert!(error.retry_after().is_some_and(|wait| wait <= first));
 
         net.dns
             .set("api.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
@@ -101,7 +108,9 @@ mod tests {
         assert_eq!(server.requests_seen(), 0);
 
         let own = net.authority.issue(&["client.test"]).unwrap();
-        let client = net.builder().tls(net.authority.client_config_as(&own));
+        let client = net
+            .builder()
+            .transport(|transport| transport.tls(net.authority.client_config_as(&own)));
         let response = client.build().unwrap().post(&url).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
     }
@@ -149,9 +158,12 @@ mod tests {
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
         let (client, url) = (net.client(), url(&server, "http"));
-        let shared = Options::new().no_retry().route("/v1/{id}");
+        let shared = Options::new().retry(false).route("/v1/{id}");
         for _ in 0..2 {
-            let request = client.get(&url).route("/before").options(shared.clone());
+            let request = client
+                .get(&url)
+                .options(|options| options.route("/before"))
+                .options(|_| shared.clone());
             let response = request.send().await.unwrap();
             let timeline = response.timeline().unwrap();
             assert_eq!(timeline.route(), Some("/v1/{id}"));
@@ -166,8 +178,8 @@ mod tests {
         let resolver = net.dns.resolver_builder().search(["corp.test"]).ndots(2);
         let client = net
             .builder()
-            .resolver(resolver.build().unwrap())
-            .timeouts(TimeoutsConfig::new().dns(Duration::from_millis(300)))
+            .transport(|transport| transport.resolver(resolver.build().unwrap()))
+            .config(|config| config.timeouts(TimeoutsConfig::new().dns(Duration::from_millis(300))))
             .build()
             .unwrap();
         let error = client.get("http://pay/").send().await.unwrap_err();
@@ -186,7 +198,11 @@ mod tests {
         let timeouts = TimeoutsConfig::new()
             .send(Duration::from_millis(200))
             .first_byte(Duration::from_millis(600));
-        let client = net.builder().timeouts(timeouts).build().unwrap();
+        let client = net
+            .builder()
+            .config(|config| config.timeouts(timeouts))
+            .build()
+            .unwrap();
         // A body without a known length that never reports its end.
         let stream = http_body_util::StreamBody::new(Once(Some("hello")));
         let error = client

@@ -45,8 +45,11 @@ mod tests {
             }
             let server = partition.serve(server);
             let client = Client::builder(DEADLINE)
-                .tls(authority.client_config())
-                .resolver(StaticResolver::new().host("api.test", [SERVER.into()]))
+                .transport(|transport| {
+                    transport
+                        .tls(authority.client_config())
+                        .resolver(StaticResolver::new().host("api.test", [SERVER.into()]))
+                })
                 .build()
                 .unwrap();
             Some(Self {
@@ -190,8 +193,11 @@ mod tests {
         let gate = Gate::new();
         let _relay = tokio::spawn(relay(listener, server.addr(), gate.clone()));
         let client = Client::builder(DEADLINE)
-            .tls(authority.client_config())
-            .resolver(StaticResolver::new().host("api.test", [near.ip()]))
+            .transport(|transport| {
+                transport
+                    .tls(authority.client_config())
+                    .resolver(StaticResolver::new().host("api.test", [near.ip()]))
+            })
             .build()
             .unwrap();
         let url = format!("https://api.test:{}/v1/charges", near.port());

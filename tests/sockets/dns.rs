@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolution, Resolve, Resolver};
 use sevenhops::testing::{DnsScript, QueryTransport, RecordType, ScriptedDns};
-use sevenhops::timeout::Timeout;
 use tokio::runtime::Builder;
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
@@ -62,7 +61,7 @@ async fn old_addresses_are_served_while_the_server_fails_or_is_silent() {
     for fault in [DnsScript::ServFail, DnsScript::Refused, DnsScript::Silent] {
         let dns = start().await;
         dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
-        let builder = dns.resolver_builder().timeout(Timeout::from_millis(500));
+        let builder = dns.resolver_builder().timeout(Duration::from_millis(500));
         let resolver = builder.build().unwrap();
         ask(&resolver, "api.test").await.unwrap();
         dns.set("api.test", fault.clone());
@@ -223,7 +222,7 @@ async fn silent_family_does_not_delay_the_other() {
     let dns = start().await;
     dns.set("api.test", DnsScript::addresses([ip(V4)]));
     dns.set_type("api.test", RecordType::Aaaa, DnsScript::Silent);
-    let builder = dns.resolver_builder().timeout(Timeout::from_secs(60));
+    let builder = dns.resolver_builder().timeout(Duration::from_secs(60));
     let resolver = builder.build().unwrap();
 
     let answer = tokio::time::timeout(Duration::from_secs(20), ask(&resolver, "api.test"));
@@ -237,7 +236,7 @@ async fn failures_differ_and_are_cached() {
     dns.set("refused.test", DnsScript::Refused);
     dns.set("garbage.test", DnsScript::Garbage);
     dns.set("silent.test", DnsScript::Silent);
-    let builder = dns.resolver_builder().timeout(Timeout::from_millis(500));
+    let builder = dns.resolver_builder().timeout(Duration::from_millis(500));
     let resolver = builder.build().unwrap();
 
     for (name, reason) in [
@@ -279,7 +278,7 @@ async fn search_list_is_walked_and_silence_on_it_is_a_timeout() {
     dns.set("mute.corp.test", DnsScript::Silent);
     dns.set("mute.other.test", DnsScript::addresses([ip(V4)]));
     let builder = dns.resolver_builder().search(["corp.test", "other.test"]);
-    let builder = builder.ndots(2).timeout(Timeout::from_millis(500));
+    let builder = builder.ndots(2).timeout(Duration::from_millis(500));
     let resolver = builder.build().unwrap();
 
     assert!(ask(&resolver, "api").await.is_ok());

@@ -4,12 +4,12 @@
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, SocketAddr};
+    use std::time::Duration;
 
     use bytes::{BufMut, Bytes, BytesMut};
     use http::{Method, Request, Response, StatusCode};
     use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolve, Resolver, ResolverBuilder};
     use sevenhops::testing::{DnsScript, QueryTransport, ScriptedDns, TestCa};
-    use sevenhops::timeout::Timeout;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::AbortHandle;
@@ -42,7 +42,7 @@ mod tests {
     async fn server_with_a_wrong_certificate_is_not_trusted_and_no_other_server_is_queried() {
         for speaks in [Speaks::Tls, Speaks::Https] {
             let far = Far::start(speaks).await;
-            let builder = Resolver::builder().timeout(Timeout::from_secs(1));
+            let builder = Resolver::builder().timeout(Duration::from_secs(1));
             let builder = match speaks {
                 Speaks::Tls => builder.tls_servers([(far.addr, "other.test")]),
                 Speaks::Https => builder.https_servers([(far.addr, "https://other.test/ask")]),

@@ -39,8 +39,14 @@ impl Regions {
             .endpoint(EndpointConfig::new(us + "/api").priority(1))
             .share_keys(share_keys);
         let honored = IdempotencyConfig::new().honored_by_all(true);
-        let client = self.net.builder().endpoints("pay.internal", endpoints);
-        client.idempotency(honored).build().unwrap()
+        let client = self
+            .net
+            .builder()
+            .config(|config| config.endpoints("pay.internal", endpoints));
+        client
+            .config(|config| config.idempotency(honored))
+            .build()
+            .unwrap()
     }
 
     fn seen(&self) -> (usize, usize) {
@@ -133,7 +139,7 @@ async fn request_that_is_not_safe_to_repeat_stays_where_it_was() {
     let post = regions
         .client(true)
         .post(URL)
-        .honors_idempotency_keys(false);
+        .options(|options| options.honors_idempotency_keys(false));
     let error = post.body("amount=100").send().await.unwrap_err();
     assert_eq!((error.effect(), regions.seen()), (Effect::Possible, (1, 0)));
 }
@@ -166,7 +172,12 @@ async fn region_whose_circuit_is_open_is_passed_over_without_an_attempt() {
         (urls(timeline), failovers(timeline)),
         (vec!["us".to_owned()], 1)
     );
-    let once = client.post(URL).no_retry().send().await.unwrap_err();
+    let once = client
+        .post(URL)
+        .options(|options| options.retry(false))
+        .send()
+        .await
+        .unwrap_err();
     assert_eq!((once.effect(), regions.seen()), (Effect::None, (0, 1)));
 }
 
@@ -178,7 +189,7 @@ async fn outage_of_both_regions_is_the_last_failure_after_the_configured_attempt
     }
     let get = regions.client(false).get(URL);
     let error = get
-        .retry_statuses([StatusCode::INTERNAL_SERVER_ERROR])
+        .options(|options| options.retry_statuses([StatusCode::INTERNAL_SERVER_ERROR]))
         .fetch_bytes()
         .await;
     let error = error.unwrap_err();
@@ -204,8 +215,13 @@ async fn region_that_is_not_known_to_honor_keys_gets_no_second_copy() {
         .endpoint(EndpointConfig::new(&eu_url))
         .endpoint(EndpointConfig::new(us_url).priority(1));
     let honored = IdempotencyConfig::new().honored_by(eu_url.parse().unwrap());
-    let client = net.builder().endpoints("pay.internal", endpoints);
-    let client = client.idempotency(honored).build().unwrap();
+    let client = net
+        .builder()
+        .config(|config| config.endpoints("pay.internal", endpoints));
+    let client = client
+        .config(|config| config.idempotency(honored))
+        .build()
+        .unwrap();
     us.on_request([Reply::CloseAfterRequest]);
     eu.stop().await;
     let post = client.post(URL).body("amount=100").send();

@@ -106,8 +106,11 @@ mod tests {
             .start()
             .await
             .unwrap();
-        let builder = net.builder().filter(AddressFilter::public_only());
-        let client = builder.proxy(proxy.url()).proxy_filters(true);
+        let builder = net
+            .builder()
+            .transport(|transport| transport.filter(AddressFilter::public_only()));
+        let client =
+            builder.transport(|transport| transport.proxy(proxy.url()).proxy_filters(true));
         let client = client.build().unwrap();
 
         let error = client.get("http://169.254.169.254/").send().await;
@@ -128,9 +131,9 @@ mod tests {
             AddressFilter::new().deny("10.0.0.0/8".parse().unwrap()),
         ] {
             let both = || {
-                net.builder()
-                    .filter(filter.clone())
-                    .proxy("http://a.test:1")
+                net.builder().transport(|transport| {
+                    transport.filter(filter.clone()).proxy("http://a.test:1")
+                })
             };
             let refused = both().build().unwrap_err().to_string();
             assert_eq!(
@@ -139,14 +142,25 @@ mod tests {
                  them: call proxy_filters(true) if the proxy refuses private addresses, else \
                  leave out filter(..), or the proxy"
             );
-            assert!(both().proxy_filters(true).build().is_ok());
+            assert!(
+                both()
+                    .transport(|transport| transport.proxy_filters(true))
+                    .build()
+                    .is_ok()
+            );
             // A proxy that no request uses.
-            assert!(both().no_proxy("*").build().is_ok());
+            assert!(
+                both()
+                    .transport(|transport| transport.no_proxy("*"))
+                    .build()
+                    .is_ok()
+            );
         }
-        let unfiltered = net
-            .builder()
-            .filter(AddressFilter::new())
-            .proxy("http://a.test:1");
+        let unfiltered = net.builder().transport(|transport| {
+            transport
+                .filter(AddressFilter::new())
+                .proxy("http://a.test:1")
+        });
         assert!(unfiltered.build().is_ok());
     }
 
@@ -155,12 +169,13 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let proxy = ProxyServer::builder().start().await.unwrap();
-        let client = net
-            .builder()
-            .filter(AddressFilter::public_only())
-            .proxy(proxy.url())
-            .proxy_filters(true)
-            .no_proxy("api.test");
+        let client = net.builder().transport(|transport| {
+            transport
+                .filter(AddressFilter::public_only())
+                .proxy(proxy.url())
+                .proxy_filters(true)
+                .no_proxy("api.test")
+        });
         let client = client.build().unwrap();
         let error = client.get(url(&server, "http")).send().await.unwrap_err();
         assert_eq!(refused(&error).range(), Some(AddressRange::Loopback));
@@ -168,7 +183,10 @@ mod tests {
     }
 
     fn filtering(net: &Net, filter: AddressFilter) -> Client {
-        net.builder().filter(filter).build().unwrap()
+        net.builder()
+            .transport(|transport| transport.filter(filter))
+            .build()
+            .unwrap()
     }
 
     /// Checks a call that the filter rejected: at once, permanently, and without effect. Returns the filter's error.

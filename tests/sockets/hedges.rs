@@ -26,7 +26,10 @@ fn named(last: u8) -> CannedResponse {
 }
 
 fn client(net: &Net, hedge: HedgeConfig) -> Client {
-    net.builder().hedge(hedge).build().unwrap()
+    net.builder()
+        .config(|config| config.hedge(hedge))
+        .build()
+        .unwrap()
 }
 
 fn hedge() -> HedgeConfig {
@@ -132,7 +135,7 @@ async fn session_stays_on_its_address_and_is_hedged_only_on_request() {
         }
         let client = client(&net, hedge().same_address(same_address));
         let session = Options::new().affinity("user-1");
-        let call = client.get(url(&first, "http")).options(session).send();
+        let call = client.get(url(&first, "http")).options(|_| session).send();
         let told = async {
             if !same_address {
                 // The reason is in the timeline, and the call goes on.
@@ -203,7 +206,9 @@ async fn leases_of_losers_come_back() {
     let net = Net::new().await;
     let server = at(1, 0).await;
     let url = url(&server, "http");
-    let transport = net.builder().hedge(hedge().same_address(true));
+    let transport = net
+        .builder()
+        .config(|config| config.hedge(hedge().same_address(true)));
     let bounded = transport.transport(|transport| transport.max_connections_per_destination(2));
     let client = bounded.build().unwrap();
     for _ in 0..5 {

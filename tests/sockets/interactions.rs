@@ -37,7 +37,7 @@ mod tests {
         let post = net
             .client()
             .post(url(&server, "http"))
-            .honors_idempotency_keys(true)
+            .options(|options| options.honors_idempotency_keys(true))
             .body("amount=100");
         let response = post.send().await.unwrap();
         assert_eq!(response.timeline().unwrap().effect(), Effect::Possible);
@@ -90,7 +90,7 @@ mod tests {
         let shutting = Arc::clone(&shut);
         let client = net
             .builder()
-            .retry(quick)
+            .config(|config| config.retry(quick))
             .classify(move |_| {
                 if let Some((breaker, api)) = shutting.lock().unwrap().take() {
                     breaker.isolate(&api);

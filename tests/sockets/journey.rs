@@ -15,7 +15,7 @@ mod tests {
     use sevenhops::testing::{
         CannedResponse, ClosedPort, ConnFault, DnsScript, FaultServer, Gate, Reply,
     };
-    use sevenhops::timeout::{Timeout, TimeoutKind, TimeoutsConfig};
+    use sevenhops::timeout::{TimeoutKind, TimeoutsConfig};
     use sevenhops::{Client, Effect, Hop, Kind, Timeline};
 
     use crate::net::{Net, url};
@@ -103,7 +103,11 @@ mod tests {
                 .unwrap()
                 .with_root_certificates(roots.clone())
                 .with_no_client_auth();
-            let client = net.builder().tls(tls).build().unwrap();
+            let client = net
+                .builder()
+                .transport(|transport| transport.tls(tls))
+                .build()
+                .unwrap();
             for reused in [false, true] {
                 let timeline = good(&client, &url).await;
                 let attempt = &timeline.attempts()[0];
@@ -259,7 +263,11 @@ mod tests {
         let net = Net::new().await;
         let server = tls_server(&net).await;
         let timeouts = TimeoutsConfig::new().first_byte(Duration::from_millis(400));
-        let client = net.builder().timeouts(timeouts).build().unwrap();
+        let client = net
+            .builder()
+            .config(|config| config.timeouts(timeouts))
+            .build()
+            .unwrap();
         let url = url(&server, "https");
         // The second connection never finishes its handshake. Meanwhile the first is freed, and takes a request that
         // gets no response.
@@ -310,7 +318,9 @@ mod tests {
         let server = net.http2().await;
         let client = net
             .builder()
-            .timeouts(TimeoutsConfig::new().attempt(Duration::from_millis(300)))
+            .config(|config| {
+                config.timeouts(TimeoutsConfig::new().attempt(Duration::from_millis(300)))
+            })
             .transport(|transport| transport.max_connections(1))
             .build()
             .unwrap();
@@ -325,8 +335,15 @@ mod tests {
 
         // Neither request may arrive late.
         let (one, other) = tokio::join!(
-            client.post(&url).no_retry().send(),
-            client.post(&url).body("amount=100").no_retry().send(),
+            client
+                .post(&url)
+                .options(|options| options.retry(false))
+                .send(),
+            client
+                .post(&url)
+                .body("amount=100")
+                .options(|options| options.retry(false))
+                .send(),
         );
         for queued in [one.unwrap_err(), other.unwrap_err()] {
             assert_eq!(
@@ -358,7 +375,7 @@ mod tests {
         let hurried = net
             .client()
             .get(url(&server, "http"))
-            .deadline(Timeout::from_millis(400));
+            .options(|options| options.deadline(Duration::from_millis(400)));
         let error = hurried.send().await.unwrap().bytes().await.unwrap_err();
         assert_eq!(error.hop(), Some(Hop::Receive));
         assert!(error.is_timeout());

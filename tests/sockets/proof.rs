@@ -379,7 +379,8 @@ mod tests {
                 .on_request((0..9).map(|_| Reply::CloseAfterRequest));
             let run = operation.run(async |attempt| {
                 let charge = shop.client.post(shop.charges()).body("amount=100");
-                let charge = charge.idempotency_key(attempt.idempotency_key().clone());
+                let charge = charge
+                    .options(|options| options.idempotency_key(attempt.idempotency_key().clone()));
                 charge.send().await.map_err(OperationError::from_error)
             });
             let error = run.await.map(drop).unwrap_err();

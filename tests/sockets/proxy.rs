@@ -57,7 +57,11 @@ mod tests {
         let net = Net::new().await;
         let server = server(&net, false).await;
         let proxy = proxy(&server).await;
-        let client = net.builder().proxy(proxy.url()).build().unwrap();
+        let client = net
+            .builder()
+            .transport(|transport| transport.proxy(proxy.url()))
+            .build()
+            .unwrap();
         let attempt = attempt(&client, &far(&server, "http")).await;
         assert_eq!(stages(&attempt), [Connect, Send, Wait, Receive]);
         assert_eq!(
@@ -73,7 +77,11 @@ mod tests {
         let net = Net::new().await;
         let server = server(&net, true).await;
         let proxy = proxy(&server).await;
-        let client = net.builder().proxy(proxy.url()).build().unwrap();
+        let client = net
+            .builder()
+            .transport(|transport| transport.proxy(proxy.url()))
+            .build()
+            .unwrap();
         let first = attempt(&client, &far(&server, "https")).await;
         assert_eq!(stages(&first), [Connect, Tls, Send, Wait, Receive]);
         assert_eq!(first.version(), Some(http::Version::HTTP_2));
@@ -88,7 +96,11 @@ mod tests {
         for (tls, scheme) in [(false, "http"), (true, "https")] {
             let server = server(&net, tls).await;
             let proxy = proxy(&server).await;
-            let client = net.builder().proxy(proxy.socks_url()).build().unwrap();
+            let client = net
+                .builder()
+                .transport(|transport| transport.proxy(proxy.socks_url()))
+                .build()
+                .unwrap();
             let attempt = attempt(&client, &far(&server, scheme)).await;
             let setup: &[Stage] = if tls { &[Connect, Tls] } else { &[Connect] };
             assert_eq!(stages(&attempt), [setup, &[Send, Wait, Receive]].concat());
@@ -105,7 +117,11 @@ mod tests {
         let proxy = proxy(&server).await;
         for scheme in ["http", "socks5h"] {
             let named = format!("{scheme}://api.test:{}", proxy.addr().port());
-            let client = net.builder().proxy(&named).build().unwrap();
+            let client = net
+                .builder()
+                .transport(|transport| transport.proxy(&named))
+                .build()
+                .unwrap();
             let attempt = attempt(&client, &far(&server, "http")).await;
             assert_eq!(
                 (attempt.via(), attempt.peer_addr()),
@@ -121,10 +137,11 @@ mod tests {
         let net = Net::new().await;
         let server = server(&net, false).await;
         let proxy = proxy(&server).await;
-        let client = net
-            .builder()
-            .proxy(proxy.url())
-            .no_proxy("api.test, 10.0.0.0/8");
+        let client = net.builder().transport(|transport| {
+            transport
+                .proxy(proxy.url())
+                .no_proxy("api.test, 10.0.0.0/8")
+        });
         let client = client.build().unwrap();
         let straight = attempt(&client, &url(&server, "http")).await;
         assert_eq!(
@@ -150,15 +167,20 @@ mod tests {
             ("localhost 127.0.0.0/8".to_owned(), "0x7f.1"),
             ("10.0.0.0/8\t.TEST.".to_owned(), "api.test"),
         ] {
-            let builder = net.builder().proxy(proxy.url()).no_proxy(&list);
+            let builder = net
+                .builder()
+                .transport(|transport| transport.proxy(proxy.url()).no_proxy(&list));
             let url = format!("http://{host}:{port}/v1/charges");
             let straight = attempt(&builder.build().unwrap(), &url).await;
             let went = (straight.via(), straight.peer_addr());
             assert_eq!(went, (None, Some(server.addr())), "{list:?}");
         }
         assert_eq!((proxy.forwarded(), proxy.refused()), (0, 0));
-        let builder = net.builder().proxy(proxy.url());
-        let other_port = builder.no_proxy(format!("far.test:{}", port ^ 1));
+        let builder = net
+            .builder()
+            .transport(|transport| transport.proxy(proxy.url()));
+        let other_port =
+            builder.transport(|transport| transport.no_proxy(format!("far.test:{}", port ^ 1)));
         let proxied = attempt(&other_port.build().unwrap(), &far(&server, "http")).await;
         assert_eq!(proxied.via(), Some(&*proxy.url()));
     }
@@ -166,8 +188,14 @@ mod tests {
     #[tokio::test]
     async fn unreadable_exception_is_refused_at_build_and_named() {
         let net = Net::new().await;
-        for builder in [net.builder(), net.builder().proxy("http://a.test:1")] {
-            let built = builder.no_proxy("api.test, 192.168.*").build();
+        for builder in [
+            net.builder(),
+            net.builder()
+                .transport(|transport| transport.proxy("http://a.test:1")),
+        ] {
+            let built = builder
+                .transport(|transport| transport.no_proxy("api.test, 192.168.*"))
+                .build();
             let told = built.unwrap_err().to_string();
             assert!(
                 told.starts_with("no_proxy: the entry \"192.168.*\" is"),
@@ -179,8 +207,16 @@ mod tests {
     /// Returns the failure of a call through a proxy. None of its forms holds the password.
     async fn refused(net: &Net, proxy: &str, scheme: &str) -> Error {
         let server = server(net, scheme == "https").await;
-        let client = net.builder().proxy(proxy).build().unwrap();
-        let calling = client.post(far(&server, scheme)).no_retry().send().await;
+        let client = net
+            .builder()
+            .transport(|transport| transport.proxy(proxy))
+            .build()
+            .unwrap();
+        let calling = client
+            .post(far(&server, scheme))
+            .options(|options| options.retry(false))
+            .send()
+            .await;
         let error = match calling {
             Ok(response) => response.error_for_status().unwrap_err(),
             Err(error) => error,
@@ -268,7 +304,11 @@ mod tests {
             let strict = strict.start().await.unwrap();
             for scheme in ["http", "socks5h"] {
                 let proxy = format!("{scheme}://us%20er:open%20sesame@{}", strict.addr());
-                let client = net.builder().proxy(&proxy).build().unwrap();
+                let client = net
+                    .builder()
+                    .transport(|transport| transport.proxy(&proxy))
+                    .build()
+                    .unwrap();
                 let url = far(&server, if tls { "https" } else { "http" });
                 let attempt = attempt(&client, &url).await;
                 assert_eq!(

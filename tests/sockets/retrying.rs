@@ -4,7 +4,7 @@ mod nginx;
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU8;
+
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
@@ -19,7 +19,7 @@ mod tests {
 
     use sevenhops::policy::retry::{Backoff, Budget, RetryConfig};
     use sevenhops::testing::{CannedResponse, ClosedPort, ConnFault, FaultServer, Gate, Reply};
-    use sevenhops::timeout::{self, TimeoutKind};
+    use sevenhops::timeout::TimeoutKind;
     use sevenhops::{Body, Client, Destination, Effect, Hop, Kind, Policy};
 
     use crate::net::{Net, url};
@@ -32,14 +32,16 @@ mod tests {
     }
 
     fn client(net: &Net) -> Client {
-        net.builder().retry(quick()).build().unwrap()
+        net.builder()
+            .config(|config| config.retry(quick()))
+            .build()
+            .unwrap()
     }
 
     fn keyed(net: &Net) -> Client {
         let all = IdempotencyConfig::new().honored_by_all(true);
         net.builder()
-            .retry(quick())
-            .idempotency(all)
+            .config(|config| config.retry(quick()).idempotency(all))
             .build()
             .unwrap()
     }
@@ -73,8 +75,7 @@ mod tests {
         let unlimited = quick().budget(Budget::unlimited());
         let client = net
             .builder()
-            .retry(unlimited)
-            .circuit_breaker(watching())
+            .config(|config| config.retry(unlimited).circuit_breaker(watching()))
             .build()
             .unwrap();
         for _ in 0..20 {
@@ -174,12 +175,14 @@ mod tests {
     async fn post_without_a_key_is_retried_after_a_refused_connection_or_stream() {
         let net = Net::new().await;
         let port = ClosedPort::new().unwrap();
-        let three = net.builder().retry(quick().unsent_attempts(3));
+        let three = net
+            .builder()
+            .config(|config| config.retry(quick().unsent_attempts(3)));
         let refused = three
             .build()
             .unwrap()
             .post(format!("http://api.test:{}/", port.addr().port()))
-            .no_idempotency_key();
+            .options(|options| options.generate_key(false));
         let error = refused.send().await.unwrap_err();
         assert_eq!((error.attempts(), error.effect()), (3, Effect::None));
         let spent = NoRetryReason::AttemptsExhausted { made: 3 };
@@ -189,7 +192,7 @@ mod tests {
         server.on_request([Reply::ResetStream(h2::Reason::REFUSED_STREAM)]);
         let post = client(&net)
             .post(url(&server, "https"))
-            .no_idempotency_key();
+            .options(|options| options.generate_key(false));
         assert_eq!(
             post.body("amount=100").send().await.unwrap().status(),
             StatusCode::OK
@@ -239,10 +242,14 @@ mod tests {
             .ratio(0.0)
             .min_retries_per_second(2)
             .window(Duration::from_secs(1));
-        let client = net.builder().retry(quick().budget(two)).build().unwrap();
+        let client = net
+            .builder()
+            .config(|config| config.retry(quick().budget(two)))
+            .build()
+            .unwrap();
         let get = client.get(format!("http://api.test:{}/", port.addr().port()));
         let error = get
-            .attempts(NonZeroU8::new(9).unwrap())
+            .options(|options| options.attempts(9))
             .send()
             .await
             .unwrap_err();
@@ -260,9 +267,15 @@ mod tests {
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         server.on_connection([ConnFault::CloseAtOnce, ConnFault::Silent]);
         let long = TimeoutsConfig::new().attempt(MS(600)).tls(MS(600));
-        let client = net.builder().retry(quick()).timeouts(long).build().unwrap();
-        let deadline = timeout::Timeout::from_millis(600);
-        let get = client.post(url(&server, "https")).deadline(deadline);
+        let client = net
+            .builder()
+            .config(|config| config.retry(quick()).timeouts(long))
+            .build()
+            .unwrap();
+        let deadline = Duration::from_millis(600);
+        let get = client
+            .post(url(&server, "https"))
+            .options(|options| options.deadline(deadline));
         let error = get.send().await.unwrap_err();
         assert_eq!((error.hop(), error.kind()), (Some(Hop::Tls), Kind::Timeout));
         assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
@@ -275,7 +288,11 @@ mod tests {
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(Reply::CloseAfterRequest);
         let once = quick().attempts(1);
-        let client = net.builder().retry(once).build().unwrap();
+        let client = net
+            .builder()
+            .config(|config| config.retry(once))
+            .build()
+            .unwrap();
         let url = url(&server, "http");
         for _ in 0..20 {
             let error = client.post(&url).send().await.unwrap_err();
@@ -327,8 +344,9 @@ mod tests {
         server.on_connection([ConnFault::MaxStreams(1)]);
         let occupant = Arc::new(Mutex::new(None));
         let freeing = Arc::clone(&occupant);
-        let builder = net.builder().retry(quick());
-        let builder = builder.timeouts(TimeoutsConfig::new().attempt(MS(1_000)));
+        let builder = net.builder().config(|config| config.retry(quick()));
+        let builder =
+            builder.config(|config| config.timeouts(TimeoutsConfig::new().attempt(MS(1_000))));
         let builder = builder.transport(|transport| transport.max_connections(1));
         // The classifier frees the stream as soon as the first attempt of the POST has failed.
         let client = builder.classify(move |failure| {
@@ -352,7 +370,13 @@ mod tests {
         }]);
         let response = client.get(&url).send().await.unwrap();
         *occupant.lock().unwrap() = Some(response);
-        let mut queued = Box::pin(client.put(&url).body("queued").no_retry().send());
+        let mut queued = Box::pin(
+            client
+                .put(&url)
+                .body("queued")
+                .options(|options| options.retry(false))
+                .send(),
+        );
         tokio::select! {
             biased;
             _ = &mut queued => panic!("the stream is taken"),
@@ -382,8 +406,7 @@ mod tests {
         let short = TimeoutsConfig::new().attempt(MS(300));
         let client = net
             .builder()
-            .retry(quick())
-            .timeouts(short)
+            .config(|config| config.retry(quick()).timeouts(short))
             .build()
             .unwrap();
         let response = client.get(url(&server, "http")).send().await.unwrap();
@@ -403,9 +426,7 @@ mod tests {
         let all = IdempotencyConfig::new().honored_by_all(true);
         let builder = net
             .builder()
-            .retry(quick())
-            .timeouts(short)
-            .idempotency(all);
+            .config(|config| config.retry(quick()).timeouts(short).idempotency(all));
         let post = builder.build().unwrap().post(url(&server, "http"));
         let response = post.body("amount=100").send().await.unwrap();
         assert_eq!(response.timeline().unwrap().attempt_count(), 2);

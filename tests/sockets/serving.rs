@@ -42,7 +42,7 @@ async fn start(client: Client, below: String) -> String {
 
 fn client(deadline: Duration) -> Client {
     Client::builder(deadline)
-        .propagate_deadline(true)
+        .config(|config| config.propagate_deadline(true))
         .build()
         .unwrap()
 }
@@ -69,7 +69,12 @@ async fn request_without_time_is_rejected_and_nothing_is_sent_below() {
     let own = start(client(Duration::from_secs(10)), url).await;
     let plain = Client::builder(Duration::from_secs(10)).build().unwrap();
     let late = plain.get(&own).header("sevenhops-timeout-ms", "0");
-    let error = late.no_retry().send().await.unwrap().error_for_status();
+    let error = late
+        .options(|options| options.retry(false))
+        .send()
+        .await
+        .unwrap()
+        .error_for_status();
     let error = error.unwrap_err();
     assert_eq!(
         (error.hop(), error.kind()),

@@ -44,7 +44,7 @@ mod tests {
         });
         let service = StandardLayer::new(SECS(10)).unwrap().layer(service);
         let mut post = request(Method::POST);
-        post.extensions_mut().insert(Options::new().no_retry());
+        post.extensions_mut().insert(Options::new().retry(false));
         let response = service.oneshot(post).await.unwrap();
         let timeline = response.body().timeline().clone();
         drop(response);
@@ -208,7 +208,10 @@ mod tests {
             declared: 100,
             sent,
         }]);
-        let get = net.client().get(url(&server, "http")).no_retry();
+        let get = net
+            .client()
+            .get(url(&server, "http"))
+            .options(|options| options.retry(false));
         let response = get.send().await.unwrap();
         let timeline = response.timeline().cloned().unwrap();
         response.bytes().await.unwrap_err();

@@ -104,8 +104,11 @@ mod tests {
                 .post(format!("{place}?key={CANARY}"))
                 .query(&[("token", CANARY)])
                 .header("authorization", format!("Bearer {CANARY}"))
-                .idempotency_key(IdempotencyKey::new(CANARY).unwrap())
-                .no_retry()
+                .options(|options| {
+                    options
+                        .idempotency_key(IdempotencyKey::new(CANARY).unwrap())
+                        .retry(false)
+                })
                 .body(CANARY);
             for name in SECRET {
                 post = post.header(name, CANARY);
@@ -115,7 +118,7 @@ mod tests {
                 let named = SECRET.iter().filter(|name| **name != "x-unheard-of");
                 let named = named.chain(&["authorization", "set-cookie", "idempotency-key"]);
                 let named: Vec<_> = named.map(|name| HeaderName::from_static(name)).collect();
-                post = post.keep_headers(named);
+                post = post.options(|options| options.keep_headers(named));
             }
             let response = post.send().await.unwrap();
             timelines.push(response.timeline().cloned().unwrap());
@@ -180,7 +183,9 @@ mod tests {
         };
         server.on_request([telling(402).into()]);
         let named: Vec<_> = SECRET.map(HeaderName::from_static).into();
-        let post = client.post(url(server, "http")).keep_headers(named);
+        let post = client
+            .post(url(server, "http"))
+            .options(|options| options.keep_headers(named));
         post.fetch_bytes().await.unwrap_err()
     }
 

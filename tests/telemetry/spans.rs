@@ -144,10 +144,13 @@ mod tests {
         let trip = CircuitBreakerConfig::new().consecutive_failures(2);
         let chaos = ChaosLayer::new(ChaosConfig::new(0)).unwrap();
         let client = Client::builder(Duration::from_secs(10))
-            .tls(authority.client_config())
-            .resolver(resolver.build().unwrap())
-            .circuit_breaker(trip)
-            .chaos(chaos.clone())
+            .transport(|transport| {
+                transport
+                    .tls(authority.client_config())
+                    .resolver(resolver.build().unwrap())
+            })
+            .config(|config| config.circuit_breaker(trip))
+            .transport(|transport| transport.chaos(chaos.clone()))
             .build()
             .unwrap();
         let url = format!("https://api.test:{}/", server.addr().port());
@@ -172,9 +175,11 @@ mod tests {
             client.post(&two).send().await.unwrap();
         }
         retry_above(&client, &authority, &two).await;
-        let available = Client::builder(Duration::from_secs(10))
-            .tls(authority.client_config())
-            .resolver(dns.resolver());
+        let available = Client::builder(Duration::from_secs(10)).transport(|transport| {
+            transport
+                .tls(authority.client_config())
+                .resolver(dns.resolver())
+        });
         stand_in(available, &server, &two).await;
         move_on(dns.resolver()).await;
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
@@ -243,14 +248,16 @@ mod tests {
     /// Makes calls whose failures a stale response and a fallback stand in for.
     async fn stand_in(builder: sevenhops::ClientBuilder, server: &FaultServer, url: &str) {
         let client = builder
-            .stale(StaleConfig::new().store_bytes(1 << 20))
+            .config(|config| config.stale(StaleConfig::new().store_bytes(1 << 20)))
             .fallback(|_| std::future::ready(Some(http::Response::new("a default".into()))))
             .build()
             .unwrap();
         server.on_request([CannedResponse::json("1").into()]);
         let minute = Consistency::StaleFor(Duration::from_secs(60));
         for consistency in [minute, minute, Consistency::Refuse] {
-            let get = client.get(url).no_retry().consistency(consistency);
+            let get = client
+                .get(url)
+                .options(|options| options.retry(false).consistency(consistency));
             get.send().await.unwrap().bytes().await.unwrap();
         }
     }
@@ -265,13 +272,15 @@ mod tests {
             .endpoint(EndpointConfig::new(&urls[0]))
             .endpoint(EndpointConfig::new(&urls[1]).priority(1));
         let client = Client::builder(Duration::from_secs(10))
-            .resolver(resolver)
-            .endpoints("pay.internal", endpoints)
+            .transport(|transport| transport.resolver(resolver))
+            .config(|config| config.endpoints("pay.internal", endpoints))
             .build()
             .unwrap();
         // Half of the sessions belong to the address at which no server listens.
         for session in 0..16_u8 {
-            let get = client.get(&urls[1]).affinity([session]);
+            let get = client
+                .get(&urls[1])
+                .options(|options| options.affinity([session]));
             get.send().await.unwrap();
         }
         client.get("http://pay.internal/").send().await.unwrap();
@@ -289,8 +298,11 @@ mod tests {
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         server.on_request(reply);
         let client = Client::builder(Duration::from_secs(10))
-            .tls(authority.client_config())
-            .resolver(dns.resolver())
+            .transport(|transport| {
+                transport
+                    .tls(authority.client_config())
+                    .resolver(dns.resolver())
+            })
             .build()
             .unwrap();
         let url = format!(
@@ -302,7 +314,7 @@ mod tests {
                 .post(&url)
                 .header("x-secret", CANARY)
                 .body(CANARY)
-                .route("/v1/charges/{id}")
+                .options(|options| options.route("/v1/charges/{id}"))
                 .send()
                 .await?
                 .error_for_status()?
@@ -355,7 +367,9 @@ mod tests {
             .transport(move |transport| transport.unix_socket(path))
             .build()
             .unwrap();
-        let get = client.get("http://api.test/").no_retry();
+        let get = client
+            .get("http://api.test/")
+            .options(|options| options.retry(false));
         get.send().await.unwrap_err();
         for span in ["connect", "attempt"] {
             let closed = tape.closed(span);
@@ -479,8 +493,11 @@ mod tests {
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(Reply::Silent);
         let client = Client::builder(Duration::from_secs(10))
-            .tls(authority.client_config())
-            .resolver(sevenhops::dns::StaticResolver::new())
+            .transport(|transport| {
+                transport
+                    .tls(authority.client_config())
+                    .resolver(sevenhops::dns::StaticResolver::new())
+            })
             .build()
             .unwrap();
         tokio::select! {

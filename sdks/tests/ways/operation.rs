@@ -158,7 +158,7 @@ async fn repeats_of_the_operation_are_the_only_ones() {
             true => over_stack(&world, &base(&server)),
             false => sdk(&world, &server),
         };
-        let error = listed(&operation().idempotent(), &openai)
+        let error = listed(&operation().idempotent(true), &openai)
             .await
             .unwrap_err();
         assert_eq!(

@@ -29,7 +29,7 @@ impl Response {
     /// ```no_run
     /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
     /// let request = client.get("https://api.test/v1/events").header("accept", "text/event-stream");
-    /// let response = request.streaming().send().await?.error_for_status()?;
+    /// let response = request.options(|options| options.streaming(true)).send().await?.error_for_status()?;
     /// let mut events = response.events()?;
     /// while let Some(event) = events.next().await? {
     ///     println!("{}: {}", event.event_type(), event.data());
@@ -39,7 +39,7 @@ impl Response {
     ///
     /// # How people get it wrong
     ///
-    /// Without [`streaming`](super::RequestBuilder::streaming) the stream ends at the deadline of the call. The body
+    /// Without [`streaming`](crate::Options::streaming) the stream ends at the deadline of the call. The body
     /// idle timeout applies to each pause in any case. A server that sends nothing for longer must send comments in
     /// between, or the client needs a longer [`body_idle`](crate::TimeoutsConfig::body_idle).
     ///

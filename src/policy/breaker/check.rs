@@ -1,11 +1,12 @@
 //! Refuses an invalid config of a breaker.
 
+use crate::timeout::LONGEST;
 use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
 use super::rules::{FailureWindow, Recovery};
 use crate::config_error::{ConfigError, expected};
-use crate::timeout::{Timeout, Timeouts};
+use crate::timeout::Timeouts;
 
 impl CircuitBreakerConfig {
     /// Refuses values that are out of range, that contradict each other, or that contradict the timeouts.
@@ -22,7 +23,7 @@ impl CircuitBreakerConfig {
         check_recovery(self.get_recovery())?;
         self.check_slow(timeouts)?;
         self.check_open_times()?;
-        self.check_window(timeouts.attempt().get())
+        self.check_window(timeouts.attempt())
     }
 
     fn check_slow(&self, timeouts: &Timeouts) -> Result<(), ConfigError> {
@@ -39,11 +40,10 @@ impl CircuitBreakerConfig {
             (Some(limit), share) => {
                 expected::wait(slow, limit)?;
                 share.map_or(Ok(()), |share| expected::share(ratio, share))?;
-                // The derived attempt timeout is half of the time left. If no other attempt can follow, it is all of
-                // the time left.
+                // If no other attempt can follow, the derived attempt timeout is all of the time left.
                 let longest = match timeouts.has_attempt() {
-                    true => ("timeouts.attempt", timeouts.attempt().get()),
-                    false => ("deadline", timeouts.deadline().get()),
+                    true => ("timeouts.attempt", timeouts.attempt()),
+                    false => ("deadline", timeouts.deadline()),
                 };
                 if limit > longest.1 {
                     return Err(ConfigError::longer((slow, limit), longest));
@@ -93,7 +93,7 @@ impl CircuitBreakerConfig {
             None => Ok(()),
             Some(FailureWindow::Time(length)) => {
                 let path = "circuit_breaker.window.time";
-                if length.is_zero() || length > Timeout::MAX.get() * 2 {
+                if length.is_zero() || length > LONGEST * 2 {
                     let expected = "more than 0s, at most 172800s";
                     return Err(ConfigError::invalid(path, length, expected));
                 }

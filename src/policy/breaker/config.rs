@@ -216,7 +216,7 @@ impl CircuitBreakerConfig {
     /// Returns [`window`](Self::window) for attempts with these timeouts, as set or by default.
     #[must_use]
     pub fn get_window(&self, timeouts: &Timeouts) -> FailureWindow {
-        let longest = || SHORTEST_WINDOW.max(timeouts.attempt().get() * 2);
+        let longest = || SHORTEST_WINDOW.max(timeouts.attempt() * 2);
         self.window
             .unwrap_or_else(|| FailureWindow::Time(longest()))
     }
@@ -278,7 +278,7 @@ impl CircuitBreakerConfig {
             break_durations: self.break_durations.clone(),
             max_break_duration: self.get_max_break_duration(),
             recovery: self.get_recovery(),
-            shortest_lease: timeouts.attempt().get(),
+            shortest_lease: timeouts.attempt(),
         }
     }
 
@@ -288,7 +288,7 @@ impl CircuitBreakerConfig {
             slow: self.slow_threshold,
             count_throttled_as_failure: self.get_count_throttled_as_failure(),
             observe_only: self.get_observe_only(),
-            attempt: timeouts.attempt().get(),
+            attempt: timeouts.attempt(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::policy::breaker::{CircuitBreakerConfig, CircuitState};
 use crate::record::Addresses;
 use crate::telemetry::AttemptSpans;
-use crate::timeout::{Timeout, Timeouts};
+use crate::timeout::Timeouts;
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -49,7 +49,7 @@ fn policy() -> CircuitBreakers {
 /// A call whose response began after two seconds, from 127.0.0.1, and with a body that ends well.
 async fn slow_call(policy: &CircuitBreakers, addresses: &Arc<Known>) {
     let mut request = Request::get(URL).body(()).unwrap();
-    let call = Call::begin(&mut request, Timeout::from_secs(60));
+    let call = Call::begin(&mut request, Duration::from_secs(60));
     let now = clock::now();
     let admitted = policy.admit((&request, None), &call, now);
     let admission = admitted.ok().flatten().unwrap();
@@ -88,7 +88,7 @@ async fn circuit_that_slow_responses_opened_probes_a_new_address_at_once() {
     let addresses = Arc::new(Known(Mutex::new(vec![host(1)])));
     slow_call(&policy, &addresses).await;
     let mut request = Request::get(URL).body(()).unwrap();
-    let call = Call::begin(&mut request, Timeout::from_secs(60));
+    let call = Call::begin(&mut request, Duration::from_secs(60));
     for (given, passes) in [(vec![1], false), (vec![1, 2], true)] {
         *addresses.0.lock().unwrap() = given.iter().map(|last| host(*last)).collect();
         let admitted = policy.admit((&request, None), &call, clock::now());

@@ -192,7 +192,7 @@ impl Allotted {
         let time = match (which, timeouts) {
             // The attempt timeout may end at the head; the deadline holds to the last byte.
             (Some(TimeoutKind::Deadline), _) | (_, None) => to_deadline,
-            (_, Some(timeouts)) => to_deadline.min(timeouts.attempt().get()),
+            (_, Some(timeouts)) => to_deadline.min(timeouts.attempt()),
         };
         let is_explicit = timeouts
             .zip(which)

@@ -180,16 +180,16 @@ fn hide(headers: &mut HeaderMap, name: &HeaderName) {
 
 #[cfg(test)]
 mod tests {
+    use crate::timeout::LONGEST;
     use std::time::SystemTime;
 
     use super::*;
     use crate::hop::Kind;
-    use crate::timeout::Timeout;
 
     #[tokio::test(start_paused = true)]
     async fn key_that_expired_since_the_first_attempt_is_not_sent_again() {
         let mut request = Request::post("https://api.test/").body(()).unwrap();
-        let call = Call::begin(&mut request, Timeout::MAX);
+        let call = Call::begin(&mut request, LONGEST);
         call.mark_key(KeyMark {
             name: HeaderName::from_static("idempotency-key"),
             value: header("k-1", false),

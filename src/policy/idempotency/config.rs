@@ -12,7 +12,8 @@ use crate::getters::getters;
 /// use sevenhops::{Client, IdempotencyConfig};
 ///
 /// let config = IdempotencyConfig::new().honored_by("https://api.stripe.com".parse()?);
-/// let client = Client::builder(std::time::Duration::from_secs(10)).idempotency(config);
+/// let client = Client::builder(std::time::Duration::from_secs(10))
+///     .config(|client| client.idempotency(config));
 /// # drop(client); Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

@@ -1,7 +1,7 @@
+use crate::timeout::LONGEST;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::timeout::Timeout;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
@@ -113,7 +113,7 @@ fn more_luck_never_makes_a_wait_shorter() {
 #[test]
 fn nothing_overflows_at_attempt_2048() {
     for jitter in JITTERS {
-        for cap in [SECS(5), Timeout::MAX.get(), Duration::MAX] {
+        for cap in [SECS(5), LONGEST, Duration::MAX] {
             let backoff = Backoff::new().jitter(jitter).base(cap).cap(cap);
             for retry in [63, 64, 1_000, 2_047, u32::MAX] {
                 let wait = wait(&backoff, retry, Some(Duration::MAX), MOST);

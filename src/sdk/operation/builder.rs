@@ -60,7 +60,7 @@ use crate::timeout::Timeouts;
 ///     })
 ///     .await?;
 ///
-/// let count = orders.name("count orders").idempotent();
+/// let count = orders.name("count orders").idempotent(true);
 /// let number = count.run(async |_| Ok(database.count("SELECT count(*) FROM orders").await?)).await?;
 /// assert_eq!(number, 3);
 /// # Ok(()) }
@@ -102,7 +102,7 @@ use crate::timeout::Timeouts;
 ///
 /// These only make a call shorter or reduce its attempts. They never change which call it is. The key is not passed on
 /// automatically, because only the work knows which of several calls it belongs to. Pass it yourself:
-/// `client.post(url).idempotency_key(attempt.idempotency_key().clone())`.
+/// `Options::new().idempotency_key(attempt.idempotency_key().clone())`.
 ///
 /// A request that is sent from another task does not find the operation. An SDK over a `tower::buffer` is an example.
 /// Limit its client to one attempt, or use [`OperationAttempt::scope`].
@@ -218,10 +218,11 @@ impl Operation {
         self
     }
 
-    /// Marks the operation as idempotent: a second run changes nothing, so it is retried even if its effect is unknown.
+    /// Sets whether the operation is idempotent: a second run changes nothing, so it is retried even if its effect is
+    /// unknown. The default is `false`.
     #[must_use]
-    pub fn idempotent(mut self) -> Self {
-        self.idempotent = true;
+    pub fn idempotent(mut self, yes: bool) -> Self {
+        self.idempotent = yes;
         self
     }
 

@@ -44,8 +44,8 @@ impl DeadPeerTimeouts {
     /// timeouts of an attempt that another one may follow, although a connection may also serve a last attempt with
     /// more time. With the timeouts of a last attempt, a dark path would be reported after a silent service.
     pub(crate) fn of(timeouts: &Timeouts) -> Self {
-        let connect = timeouts.connect().get() + AFTER_CONNECT;
-        let unacknowledged = timeouts.send().get().max(connect).max(SHORTEST);
+        let connect = timeouts.connect() + AFTER_CONNECT;
+        let unacknowledged = timeouts.send().max(connect).max(SHORTEST);
         let half = unacknowledged / 2;
         let third = unacknowledged / 3;
         Self {
@@ -91,7 +91,7 @@ impl DeadPeerTimeouts {
     /// Returns the times with the user's keep-alive, which then decides when a connection is dead, idle or not. The
     /// connect still has its own timeout.
     fn by(self, keep_alive: KeepAlive, timeouts: &Timeouts) -> Self {
-        let connect = timeouts.connect().get() + AFTER_CONNECT;
+        let connect = timeouts.connect() + AFTER_CONNECT;
         Self {
             unacknowledged: keep_alive.whole().max(connect),
             probe: keep_alive.time,
@@ -172,9 +172,9 @@ mod tests {
             let timeouts = Timeouts::new(deadline).unwrap();
             let times = DeadPeerTimeouts::of(&timeouts);
             let reported = times.unacknowledged + FIRST_RETRANSMISSION;
-            assert!(reported < timeouts.first_byte().get(), "{deadline:?}");
-            assert!(times.unacknowledged >= timeouts.send().get());
-            assert!(times.unacknowledged > timeouts.connect().get());
+            assert!(reported < timeouts.first_byte(), "{deadline:?}");
+            assert!(times.unacknowledged >= timeouts.send());
+            assert!(times.unacknowledged > timeouts.connect());
         }
     }
 
@@ -184,9 +184,9 @@ mod tests {
             let timeouts = Timeouts::new(deadline).unwrap();
             let times = DeadPeerTimeouts::of(&timeouts);
             let by_ping = times.ping + times.pong;
-            assert!(by_ping < timeouts.first_byte().get(), "{deadline:?}");
+            assert!(by_ping < timeouts.first_byte(), "{deadline:?}");
             let by_probe = times.probe + times.probe_again;
-            assert!(by_probe < timeouts.first_byte().get(), "{deadline:?}");
+            assert!(by_probe < timeouts.first_byte(), "{deadline:?}");
         }
     }
 
@@ -236,7 +236,7 @@ mod tests {
             interval: MS(1_000),
             retries: 1,
         };
-        let connect = timeouts.connect().get() + AFTER_CONNECT;
+        let connect = timeouts.connect() + AFTER_CONNECT;
         assert_eq!(set(own.by(short, &timeouts)).3, Some(connect));
         let longest = KeepAlive {
             time: MS(32_767_000),

@@ -18,7 +18,7 @@ use crate::box_error::BoxError;
 use crate::config_error::ConfigError;
 use crate::diagnose::is_unprocessed;
 use crate::record::tracker;
-use crate::timeout::{Timeout, Timeouts};
+use crate::timeout::Timeouts;
 use crate::transport::builder::{Parts, TransportBuilder};
 use crate::transport::dial::dead_peer::DeadPeerTimeouts;
 use crate::transport::options::IDLE_TIMEOUT;
@@ -78,7 +78,7 @@ impl TransportBuilder {
             .connector_layer(BareLayer(connector))
             .retry(repeat)
             .proxy(proxy_of(proxies))
-            .timeout(timeouts.deadline().get())
+            .timeout(timeouts.deadline())
             .build();
         built.map_err(|error| ConfigError::failed("tls", error.without_url()))
     }
@@ -166,7 +166,7 @@ where
 /// timeout would not. An outer stack may give them more time than these timeouts do.
 fn set_up_within(timeouts: &Timeouts) -> Duration {
     let own = [timeouts.dns(), timeouts.connect(), timeouts.tls()];
-    own.map(Timeout::get).iter().sum::<Duration>() + SPARE
+    own.iter().sum::<Duration>() + SPARE
 }
 
 /// A value that is equal to every host.

@@ -135,8 +135,8 @@ impl Setup {
         Self {
             host,
             port: None,
-            connect: timeouts.connect().get(),
-            tls: timeouts.tls().get(),
+            connect: timeouts.connect(),
+            tls: timeouts.tls(),
             tls_1_3: AtomicBool::new(false),
             watched: Mutex::new(Watched {
                 due: clock::now(),
@@ -151,7 +151,7 @@ impl Setup {
 
     /// Records that it begins, and that the connector itself looks the name up.
     pub(super) fn watch_look_up(&self, tracker: Arc<Tracker>, own: bool) {
-        let limit = tracker.timeouts().dns().get();
+        let limit = tracker.timeouts().dns();
         let mut watched = self.watched();
         watched.due = clock::after(clock::now(), limit);
         watched.which = TimeoutKind::Dns;

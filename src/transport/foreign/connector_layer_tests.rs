@@ -82,7 +82,7 @@ async fn setup_without_our_resolver_is_a_connect_and_ends() {
         (error.hop(), error.kind()),
         (Some(Hop::Connect), Kind::Timeout)
     );
-    let connect = layer(AddressFilter::new()).timeouts.connect().get();
+    let connect = layer(AddressFilter::new()).timeouts.connect();
     assert_eq!(clock::now() - begun, connect);
 }
 

@@ -111,7 +111,7 @@ impl TransportBuilder {
             } else {
                 Others::These(Arc::default())
             },
-            divided: timeouts.connect().get(),
+            divided: timeouts.connect(),
         };
         Ok(HyperParts {
             pool: PoolLayer::new(names.clone()),

@@ -58,7 +58,7 @@ impl ResolverService {
             let none = AddressFilter::new();
             let filter = if is_other { &none } else { &this.filter };
             let answer = lookup(&*this.resolver, &dial, filter, &tracker).await?;
-            let connect = tracker.timeouts().connect().get();
+            let connect = tracker.timeouts().connect();
             let addresses: Vec<_> = padded(answer.addresses(), this.divided, connect)
                 .map(|ip| SocketAddr::new(ip, 0))
                 .collect();

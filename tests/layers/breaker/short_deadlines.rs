@@ -1,7 +1,6 @@
 //! Tests that callers with less time than the configured time say nothing about the destination.
 
 use std::convert::Infallible;
-use std::num::NonZeroU8;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response};
@@ -9,7 +8,7 @@ use http_body_util::BodyExt;
 use sevenhops::TimeoutsConfig;
 use sevenhops::{
     AttemptLayer, CircuitBreakerLayer, Config, DeadlineLayer, Error, Kind, Options, StandardLayer,
-    Timeouts, policy::breaker::CircuitState, timeout::Timeout,
+    Timeouts, policy::breaker::CircuitState,
 };
 
 use tokio::time::{advance, sleep};
@@ -73,7 +72,7 @@ where
 #[tokio::test(start_paused = true)]
 async fn short_deadlines_do_not_open_the_circuit_of_a_healthy_service() {
     let standard = StandardLayer::new(SECS(10)).unwrap();
-    let short = || Options::new().deadline(Timeout::new(MS(10)).unwrap());
+    let short = || Options::new().deadline(MS(10));
     assert_eq!(twenty(&standard, short).await, CircuitState::Closed);
     assert_eq!(
         twenty(&standard, || inherited("10")).await,
@@ -105,10 +104,8 @@ async fn explicit_attempt_timeout_counts_if_the_deadline_is_longer() {
     let settings = Config::new(SECS(10)).timeouts(TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::from_config(&settings).unwrap();
     let options = || {
-        let once = NonZeroU8::new(1).unwrap();
-        Options::new()
-            .attempts(once)
-            .deadline(Timeout::new(MS(15)).unwrap())
+        let once = 1;
+        Options::new().attempts(once).deadline(MS(15))
     };
     assert_eq!(twenty(&standard, options).await, CircuitState::Open);
 }
@@ -139,7 +136,7 @@ async fn breaker_without_an_outer_call_knows_the_deadline_of_the_inner_call() {
     let inside = StandardLayer::new(SECS(10)).unwrap();
     let service = layer.layer(inside.layer(healthy()));
     for _ in 0..20 {
-        let short = Options::new().deadline(Timeout::new(MS(10)).unwrap());
+        let short = Options::new().deadline(MS(10));
         let calling = service.clone().oneshot(asking(short));
         assert!(calling.await.unwrap_err().is_timeout());
     }
@@ -158,7 +155,7 @@ async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
         let calling = call.clone().oneshot(request);
         async { calling.await?.into_body().collect().await.map(drop) }
     };
-    at_once(|| read(Options::new().deadline(Timeout::new(MS(100)).unwrap()))).await;
+    at_once(|| read(Options::new().deadline(MS(100)))).await;
     assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
     at_once(|| read(Options::new())).await;
     assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);

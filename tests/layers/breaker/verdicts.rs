@@ -140,7 +140,9 @@ async fn streaming_call_is_judged_by_its_head() {
     mock.set(Leaf::Stalls);
     let call = DeadlineLayer::new(SECS(10)).unwrap().layer(service);
     let mut request = get();
-    request.extensions_mut().insert(Options::new().streaming());
+    request
+        .extensions_mut()
+        .insert(Options::new().streaming(true));
     let _open = call.oneshot(request).await.unwrap();
     assert_eq!(breaker.state(&api()), CircuitState::Closed);
 }

@@ -67,12 +67,17 @@ impl Resolve for Panicking {
 /// Returns the error of a call with such a resolver. The connection is refused.
 async fn resolved_by(at: At) -> Error {
     let port = ClosedPort::new().unwrap();
-    let client = Client::builder(Duration::from_secs(2)).resolver(Panicking(at));
+    let client = Client::builder(Duration::from_secs(2))
+        .transport(|transport| transport.resolver(Panicking(at)));
     let charge = client
         .build()
         .unwrap()
         .post(format!("http://api.test:{}/v1/charges", port.addr().port()));
-    charge.no_retry().send().await.unwrap_err()
+    charge
+        .options(|options| options.retry(false))
+        .send()
+        .await
+        .unwrap_err()
 }
 
 #[tokio::test]

@@ -9,7 +9,10 @@ use super::faults::quiet;
 use crate::net::{Net, url};
 
 fn client(net: &Net, chaos: &ChaosLayer) -> Client {
-    net.builder().chaos(chaos.clone()).build().unwrap()
+    net.builder()
+        .transport(|transport| transport.chaos(chaos.clone()))
+        .build()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -22,7 +25,11 @@ async fn unsent_fault_sends_no_byte() {
         .unwrap();
     let post = || client.post(url(&server, "http")).body("amount=100");
     for (hop, kind) in [(Hop::Connect, Kind::Refused), (Hop::Send, Kind::Closed)] {
-        let error = post().no_retry().send().await.unwrap_err();
+        let error = post()
+            .options(|options| options.retry(false))
+            .send()
+            .await
+            .unwrap_err();
         let found = (error.hop(), error.kind(), error.effect());
         assert_eq!(found, (Some(hop), kind, Effect::None));
         assert_eq!(server.connections(), 0);

@@ -27,7 +27,7 @@ async fn client_uses_the_part_of_a_host_and_a_new_config() {
     let host = server.url("").replace("http://", "");
     let settings = Config::new(SECS(10)).retry(attempts(2));
     let client = Client::builder_from_config(settings.clone())
-        .destination(&*host, once())
+        .config(|config| config.destination(&*host, once()))
         .build()
         .unwrap();
     let clone = client.clone();
@@ -41,7 +41,12 @@ async fn client_uses_the_part_of_a_host_and_a_new_config() {
 
     let by_route = settings.clone().destination("/v1", once());
     client.config_handle().reload(&by_route).unwrap();
-    clone.get(url.as_str()).route("/v1").send().await.unwrap();
+    clone
+        .get(url.as_str())
+        .options(|options| options.route("/v1"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(server.requests_seen(), 3 + 1);
 
     let bad = Config::new(SECS(0));
@@ -60,7 +65,7 @@ async fn fetch_error_says_that_the_part_disabled_redirects() {
     let host = server.url("").replace("http://", "");
     let off = DestinationConfig::new().redirect(RedirectConfig::new().enabled(false));
     let client = Client::builder(SECS(10))
-        .destination(host, off)
+        .config(|config| config.destination(host, off))
         .build()
         .unwrap();
     let error = client.get(server.url("/")).fetch_bytes().await.unwrap_err();
@@ -86,7 +91,8 @@ async fn new_config_keeps_the_connections_and_the_answers_of_dns() {
     let dns = ScriptedDns::start().await.unwrap();
     dns.set("api.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
     let server = FaultServer::start().await.unwrap();
-    let client = Client::builder(SECS(10)).resolver(dns.resolver());
+    let client =
+        Client::builder(SECS(10)).transport(|transport| transport.resolver(dns.resolver()));
     let client = client.build().unwrap();
     let url = format!("http://api.test:{}/", server.addr().port());
     client.get(&url).fetch_bytes().await.unwrap();
@@ -105,8 +111,11 @@ async fn tenants_of_a_client_have_circuits_and_budgets_of_their_own() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&events);
     let client = Client::builder(SECS(10))
-        .retry(attempts(2))
-        .circuit_breaker(breaker::CircuitBreakerConfig::new().consecutive_failures(2))
+        .config(|config| {
+            config
+                .retry(attempts(2))
+                .circuit_breaker(breaker::CircuitBreakerConfig::new().consecutive_failures(2))
+        })
         .key_by(|_, _, headers| {
             let tenant = headers.get("x-tenant")?.to_str().ok()?;
             Some(Destination::named(tenant.to_owned()))

@@ -58,7 +58,11 @@ fn value_out_of_range_is_refused_with_its_path_and_the_expected_values() {
 #[test]
 fn client_refuses_the_same_values_with_the_same_message() {
     let ten = Duration::from_secs(10);
-    let build = |retry| Client::builder(ten).retry(retry).build();
+    let build = |retry| {
+        Client::builder(ten)
+            .config(|config| config.retry(retry))
+            .build()
+    };
     let refused = build(RetryConfig::new().attempts(0)).unwrap_err();
     assert_eq!(
         refused.to_string(),

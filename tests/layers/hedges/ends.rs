@@ -195,7 +195,7 @@ async fn attempt_is_cut_short_only_if_another_one_may_follow_the_hedge() {
         assert_eq!(status.unwrap(), 200);
         let took = timeline.elapsed();
         assert!(
-            took >= expected && took < expected + MILLIS(100),
+            took >= expected && took < expected + MILLIS(300),
             "{attempts}: {took:?}"
         );
     }

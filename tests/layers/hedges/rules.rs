@@ -1,7 +1,5 @@
 //! Tests which calls are not hedged, and that the timeline says why.
 
-use std::num::NonZeroU8;
-
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -70,10 +68,10 @@ async fn put_is_idempotent_and_still_not_hedged() {
 
 #[tokio::test(start_paused = true)]
 async fn call_without_retries_is_not_hedged() {
-    let never = with(Method::GET, Options::new().no_retry());
+    let never = with(Method::GET, Options::new().retry(false));
     let (sent, timeline) = call(&config(), never).await;
     assert_eq!((sent, refusal(&timeline)), (1, Some("disabled")));
-    let once = with(Method::GET, Options::new().attempts(NonZeroU8::MIN));
+    let once = with(Method::GET, Options::new().attempts(1));
     let (sent, timeline) = call(&config(), once).await;
     assert_eq!((sent, refusal(&timeline)), (1, Some("attempts_exhausted")));
 }

@@ -180,7 +180,7 @@ impl Stack {
         };
         stack.leaf.set(&vec![failing; 20]);
         for _ in 0..20 {
-            let once = optional(Method::GET, Options::new().no_retry());
+            let once = optional(Method::GET, Options::new().retry(false));
             stack.service.clone().oneshot(once).await.unwrap();
         }
         advance(SECS(6)).await;
@@ -257,7 +257,7 @@ fn options() -> [(&'static str, Options); 3] {
     [
         ("read after the head", Options::new()),
         ("whole body", Options::new().whole_body(1_000)),
-        ("streaming", Options::new().streaming()),
+        ("streaming", Options::new().streaming(true)),
     ]
 }
 
@@ -276,7 +276,7 @@ async fn probe_dropped_at_any_poll_returns_its_permit() {
                 stack.check(is_over, &told);
                 assert_ne!(stack.state(), CircuitState::Open, "{told}");
                 stack.leaf.set(&[]);
-                let next = optional(Method::GET, Options::new().no_retry());
+                let next = optional(Method::GET, Options::new().retry(false));
                 let next = stack.service.clone().oneshot(next).await;
                 assert!(next.is_ok(), "{told}: {:?}", next.err());
                 drop(next);

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use sevenhops::{
     AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Effect, Error, Hop, IdempotencyKey,
     IdempotencyLayer, Kind, Options, RedirectConfig, RedirectLayer, RetryLayer, Timeouts,
-    Transport, timeout::Timeout,
+    Transport,
 };
 
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -71,6 +71,52 @@ fn refused(error: &Error, mock: &Mock, words: &[&str]) {
     );
     assert_eq!(mock.count(), 0, "{told}");
     assert!(words.iter().all(|word| told.contains(word)), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn option_out_of_range_is_refused_with_its_value_and_range() {
+    let table = [
+        (
+            Options::new().deadline(Duration::ZERO),
+            "Options::deadline: 0ns is invalid: expected 10ms..=86400s",
+        ),
+        (
+            Options::new().deadline(2 * DAY),
+            "Options::deadline: 172800s is invalid: expected 10ms..=86400s",
+        ),
+        (
+            Options::new().attempts(0),
+            "Options::attempts: 0 is invalid: expected 1..=255",
+        ),
+        (
+            Options::new().attempts(256),
+            "Options::attempts: 256 is invalid: expected 1..=255",
+        ),
+        // A later value does not hide it.
+        (
+            Options::new().attempts(0).attempts(2),
+            "Options::attempts: 0 is invalid",
+        ),
+    ];
+    for (options, words) in table {
+        let alone = Mock::new([status(200)]);
+        let get = optional(Method::GET, options.clone());
+        let error = standard(steady())
+            .layer(alone.clone())
+            .oneshot(get)
+            .await
+            .unwrap_err();
+        refused(&error, &alone, &[words]);
+
+        // The layer that begins the call has no attempt policy: the stack below refuses the request.
+        let below = Mock::new([status(200)]);
+        let service = call().layer(standard(steady()).layer(below.clone()));
+        let error = service
+            .oneshot(optional(Method::GET, options))
+            .await
+            .unwrap_err();
+        refused(&error, &below, &[words]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,7 +291,7 @@ async fn options_that_come_too_late_are_refused() {
         .map_request(|mut request: Sent| {
             request
                 .extensions_mut()
-                .insert(Options::new().no_redirects());
+                .insert(Options::new().follow_redirects(false));
             request
         })
         .layer(follow())
@@ -279,7 +325,7 @@ async fn key_is_sent_to_its_origin_only() {
             .map_request(|mut request: Sent| {
                 request
                     .extensions_mut()
-                    .insert(Options::new().no_redirects());
+                    .insert(Options::new().follow_redirects(false));
                 request
             })
             .service(stack(steady(), &mock));
@@ -351,7 +397,7 @@ async fn transport_refuses_an_unmet_demand() {
             ["Options::whole_body", "AttemptLayer"],
         ),
         (
-            Options::new().deadline(Timeout::from_secs(1)),
+            Options::new().deadline(Duration::from_secs(1)),
             ["Options::deadline", "DeadlineLayer"],
         ),
     ] {
@@ -377,7 +423,11 @@ async fn transport_refuses_an_unmet_demand() {
     }
     // The demand is carried out: the connection fails.
     let service = call().layer(attempt().layer(transport()));
-    let whole = post(Options::new().whole_body(9).deadline(Timeout::from_secs(1)));
+    let whole = post(
+        Options::new()
+            .whole_body(9)
+            .deadline(Duration::from_secs(1)),
+    );
     let error = service.oneshot(whole).await.unwrap_err();
     assert_eq!(error.hop(), Some(Hop::Connect), "{error}");
 }

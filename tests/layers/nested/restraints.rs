@@ -1,15 +1,13 @@
 //! Tests that restraints accumulate through stacks, and that permissions stay with their request.
 
 use std::io::ErrorKind;
-use std::num::NonZeroU8;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use sevenhops::{
-    DeadlineLayer, Error, Kind, Operation, OperationError, Options,
-    timeout::{Timeout, TimeoutKind},
+    DeadlineLayer, Error, Kind, Operation, OperationError, Options, timeout::TimeoutKind,
 };
 
 use tokio::time::Instant;
@@ -90,15 +88,15 @@ where
 
 fn nothing(_request: &mut Request<Full<Bytes>>) {}
 
-fn times(count: u8) -> Options {
-    Options::new().attempts(NonZeroU8::new(count).unwrap())
+fn times(count: u32) -> Options {
+    Options::new().attempts(count)
 }
 
 #[tokio::test(start_paused = true)]
 async fn inner_stack_does_not_follow_redirects_if_the_outer_one_may_not() {
     for outer in OUTER {
         let mock = Mock::new([with(307, "location", "https://elsewhere.test/")]);
-        let post = optional(Method::POST, Options::new().no_redirects());
+        let post = optional(Method::POST, Options::new().follow_redirects(false));
         let response = nested(outer, nothing, &mock).oneshot(post).await.unwrap();
         assert_eq!(
             (response.status().as_u16(), mock.count()),
@@ -117,7 +115,7 @@ async fn outer_stack_bounds_the_attempts_of_inner_ones() {
             (times(1), 1),
             (times(2), 2),
             (times(4), many),
-            (Options::new().no_retry(), 1),
+            (Options::new().retry(false), 1),
             (Options::new(), 3),
         ] {
             let mock = Mock::new((0..9).map(|_| status(503)));
@@ -205,7 +203,7 @@ async fn honors_keys_false_wins_in_either_stack() {
 async fn inner_stack_generates_no_key_if_the_outer_one_may_not() {
     for outer in OUTER {
         let mock = Mock::default();
-        let post = optional(Method::POST, Options::new().no_idempotency_key());
+        let post = optional(Method::POST, Options::new().generate_key(false));
         nested(outer, nothing, &mock).oneshot(post).await.unwrap();
         assert_eq!(mock.asked()[0].header("idempotency-key"), None, "{outer:?}");
     }
@@ -250,11 +248,11 @@ async fn smaller_body_bound_applies() {
 #[tokio::test(start_paused = true)]
 async fn earlier_deadline_applies_from_either_stack() {
     let late = |request: &mut Request<_>| {
-        let late = Options::new().deadline(Timeout::from_secs(50));
+        let late = Options::new().deadline(Duration::from_secs(50));
         request.extensions_mut().insert(late);
     };
     let early = |request: &mut Request<_>| {
-        let early = Options::new().deadline(Timeout::from_secs(1));
+        let early = Options::new().deadline(Duration::from_secs(1));
         request.extensions_mut().insert(early);
     };
     let silent: fn(&mut Request<Full<Bytes>>) = nothing;
@@ -266,7 +264,7 @@ async fn earlier_deadline_applies_from_either_stack() {
             (50, silent, 10),
         ] {
             let (start, mock) = (Instant::now(), Mock::new((0..9).map(|_| Step::Hang)));
-            let options = Options::new().deadline(Timeout::from_secs(own));
+            let options = Options::new().deadline(Duration::from_secs(own));
             let get = optional(Method::GET, options);
             let error = nested(outer, between, &mock)
                 .oneshot(get)
@@ -299,7 +297,7 @@ async fn honors_keys_true_does_not_apply_after_a_redirect() {
             let mock = Mock::new(steps.clone());
             let only_outer = |request: &mut Request<Full<Bytes>>| {
                 // The outermost stack follows redirects.
-                let options = Options::new().no_redirects();
+                let options = Options::new().follow_redirects(false);
                 request.extensions_mut().insert(options);
             };
             let post = optional(Method::POST, Options::new().honors_idempotency_keys(true));
@@ -325,7 +323,10 @@ async fn restraints_apply_in_stacks_inside_an_operation() {
     assert_eq!(mock.count(), 1, "the operation's work succeeded");
     let (start, mock) = (Instant::now(), Mock::new((0..9).map(|_| Step::Hang)));
     let run = operation.run(async |_| {
-        let get = optional(Method::GET, Options::new().deadline(Timeout::from_secs(60)));
+        let get = optional(
+            Method::GET,
+            Options::new().deadline(Duration::from_secs(60)),
+        );
         let service = nested(Outer::Standard, nothing, &mock);
         service
             .oneshot(get)

@@ -1,7 +1,6 @@
 //! Tests that three nested standard stacks are one call: one key, one set of retries, one effect.
 
 use std::io::ErrorKind;
-use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -129,8 +128,8 @@ async fn one_of_three_stacks_retries() {
 async fn strictest_restraint_of_three_stacks_and_the_request_applies() {
     let failing = || (0..99).map(|_| status(503));
     let four = || [(); 3].map(|()| (10, steady().attempts(4)));
-    let two = Options::new().attempts(NonZeroU8::new(2).unwrap());
-    for (options, sent) in [(Options::new().no_retry(), 1), (two, 2)] {
+    let two = Options::new().attempts(2);
+    for (options, sent) in [(Options::new().retry(false), 1), (two, 2)] {
         let stacks = Stacks::with(four(), ChaosConfig::new(0), failing());
         let get = optional(Method::GET, options);
         stacks.call(get).await.unwrap();
@@ -148,7 +147,7 @@ async fn strictest_restraint_of_three_stacks_and_the_request_applies() {
         assert_eq!(stacks.effects(), [Effect::Possible], "{deadlines:?}");
     }
     let stacks = Stacks::new([with(307, "location", "/v1/charges/2")]);
-    let post = optional(Method::POST, Options::new().no_redirects());
+    let post = optional(Method::POST, Options::new().follow_redirects(false));
     assert_eq!(stacks.call(post).await.unwrap(), 307);
     assert_eq!(stacks.mock.count(), 1);
 }

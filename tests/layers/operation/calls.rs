@@ -40,7 +40,7 @@ async fn ask(mock: &Mock, request: Request<Full<bytes::Bytes>>) -> Result<u16, O
 #[tokio::test(start_paused = true)]
 async fn inner_call_leaves_the_retries_to_the_operation() {
     let mock = Mock::new((0..99).map(|_| LOST));
-    let operation = operation().idempotent();
+    let operation = operation().idempotent(true);
     let run = operation.run(async |_| ask(&mock, request(Method::GET)).await);
     let error = run.await.unwrap_err();
     assert_eq!((mock.count(), error.attempts()), (3, 3));
@@ -173,7 +173,7 @@ async fn effect_of_an_inner_error_includes_the_other_calls_of_the_attempt() {
         let operation = operation().name("charge and tell");
         let run = operation.run(async |_| {
             ask(&mock, request(first.clone())).await?;
-            let once = Options::new().no_retry();
+            let once = Options::new().retry(false);
             let mut second = request(Method::POST);
             second.extensions_mut().insert(once);
             let throttled = stack(&mock).oneshot(second).await?;
@@ -197,7 +197,7 @@ async fn refusal() -> Error {
 #[tokio::test(start_paused = true)]
 async fn hint_of_an_inner_call_is_honored() {
     let mock = Mock::new([with(503, "retry-after", "2")]);
-    let operation = operation().idempotent();
+    let operation = operation().idempotent(true);
     let run = operation.run(async |_| {
         let response = stack(&mock).oneshot(request(Method::GET)).await?;
         match response.headers().get("retry-after") {
@@ -253,7 +253,7 @@ async fn key_of_an_operation_is_not_passed_on_automatically() {
 async fn spawned_task_is_recorded_within_its_scope() {
     for (scoped, count) in [(true, 3), (false, 9)] {
         let mock = Mock::new((0..99).map(|_| LOST));
-        let operation = operation().idempotent();
+        let operation = operation().idempotent(true);
         let run = operation.run(async |attempt| {
             let service = stack(&mock);
             let call = async { service.oneshot(request(Method::GET)).await };

@@ -32,7 +32,7 @@ fn state(operation: &Operation) -> CircuitState {
 async fn deadline_spans_all_attempts_and_the_waits_between() {
     let work = Work::new((0..9).map(|_| Step::Hang));
     let begun = Instant::now();
-    let error = work.by(&operation().idempotent()).await.unwrap_err();
+    let error = work.by(&operation().idempotent(true)).await.unwrap_err();
     // 5 s, half of the time left, and the rest.
     assert_eq!((work.count(), begun.elapsed()), (3, SECS(10)));
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));

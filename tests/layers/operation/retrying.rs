@@ -60,7 +60,7 @@ async fn timeout_is_an_unknown_outcome() {
 #[tokio::test(start_paused = true)]
 async fn idempotent_operation_is_retried_after_an_unknown_outcome_and_a_timeout() {
     let work = Work::new([Step::Hang, Step::Maybe]);
-    assert_eq!(work.by(&operation().idempotent()).await.unwrap(), 7);
+    assert_eq!(work.by(&operation().idempotent(true)).await.unwrap(), 7);
     assert_eq!(work.waits(), [SECS(5) + MS(100), MS(200)]);
 }
 
@@ -69,7 +69,7 @@ async fn permanent_failure_is_not_retried_even_if_it_is_safe() {
     let work = Work::new([Step::Fail(
         OperationError::not_sent("syntax error").permanent(),
     )]);
-    let error = work.by(&operation().idempotent()).await.unwrap_err();
+    let error = work.by(&operation().idempotent(true)).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::None));
     assert_eq!(error.no_retry_reason(), Some(NoRetryReason::Permanent));
 }
@@ -77,7 +77,7 @@ async fn permanent_failure_is_not_retried_even_if_it_is_safe() {
 #[tokio::test(start_paused = true)]
 async fn completed_work_is_not_retried() {
     let work = Work::new([Step::Fail(OperationError::completed("no such column"))]);
-    let error = work.by(&operation().idempotent()).await.unwrap_err();
+    let error = work.by(&operation().idempotent(true)).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::Done));
 }
 
@@ -243,7 +243,7 @@ async fn retries_end_with_the_budget_that_clones_share() {
 #[tokio::test(start_paused = true)]
 async fn effect_is_the_greatest_of_all_attempts() {
     let work = Work::new([Step::Maybe, Step::Unsent, Step::Unsent, Step::Unsent]);
-    let error = work.by(&operation().idempotent()).await.unwrap_err();
+    let error = work.by(&operation().idempotent(true)).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (4, Effect::Possible));
     assert_eq!(error.kind(), Kind::Refused);
 }

@@ -9,8 +9,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use sevenhops::{
     CircuitBreakerConfig, Config, Options, RetryConfig, StandardLayer, TimeoutsConfig,
-    policy::retry,
-    timeout::{Timeout, TimeoutKind},
+    policy::retry, timeout::TimeoutKind,
 };
 
 use tokio::time::{Instant, sleep};
@@ -76,7 +75,7 @@ async fn last_attempt_is_not_cut_short() {
     let once = layer(five(), RetryConfig::new().attempts(1));
     let late = MS(4_900);
     // One attempt only: by the settings, by the request, and for a POST without an honored key.
-    let no_retry = optional(Method::GET, Options::new().no_retry());
+    let no_retry = optional(Method::GET, Options::new().retry(false));
     assert_eq!(after(late, &once, request(Method::GET)).await, Ok(late));
     assert_eq!(after(late, &usual, no_retry).await, Ok(late));
     assert_eq!(after(late, &usual, request(Method::POST)).await, Ok(late));
@@ -109,7 +108,10 @@ async fn each_attempt_has_half_of_the_time_left_and_the_last_one_all_of_it() {
     let retry = RetryConfig::new().backoff(steady.base(MS(100)));
     let layer = layer(Config::new(SECS(60)), retry);
     let mock = Mock::new((0..3).map(|_| Step::Hang));
-    let short = optional(Method::GET, Options::new().deadline(Timeout::from_secs(10)));
+    let short = optional(
+        Method::GET,
+        Options::new().deadline(Duration::from_secs(10)),
+    );
     let begun = Instant::now();
     let error = layer.layer(mock.clone()).oneshot(short).await.unwrap_err();
     assert_eq!(

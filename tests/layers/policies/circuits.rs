@@ -12,7 +12,6 @@ use sevenhops::{
     Timeouts,
     hop::FailureClass,
     policy::breaker::{CircuitEvent, CircuitEventKind, CircuitState, Recovery},
-    timeout,
 };
 
 use tokio::time::{Instant, advance, sleep};
@@ -193,7 +192,7 @@ async fn short_calls_to_a_service_that_takes_longer_do_not_open_the_circuit() {
     });
     for _ in 0..40 {
         let mut short = request(Method::GET);
-        let deadline = timeout::Timeout::from_millis(10);
+        let deadline = Duration::from_millis(10);
         short
             .extensions_mut()
             .insert(sevenhops::Options::new().deadline(deadline));

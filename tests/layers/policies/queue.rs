@@ -7,7 +7,7 @@ use http::Method;
 use sevenhops::hop::TimelineEventKind;
 use sevenhops::{
     Blame, CircuitBreakerConfig, Config, Effect, Kind, Options, Policy, Priority, RetryConfig,
-    StandardLayer, timeout,
+    StandardLayer,
 };
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
@@ -85,7 +85,7 @@ async fn wait_that_does_not_fit_the_deadline_is_rejected_at_once() {
     let held = tokio::spawn(call(layer.clone(), slow.clone(), Options::new()));
     tokio::task::yield_now().await;
     let start = Instant::now();
-    let short = Options::new().deadline(timeout::Timeout::from_millis(150));
+    let short = Options::new().deadline(Duration::from_millis(150));
     let error = call(layer.clone(), slow.clone(), short).await.unwrap_err();
     assert_eq!(start.elapsed(), MS(0));
     let text = error.to_string();

@@ -9,7 +9,7 @@ use http::Method;
 use sevenhops::{
     Blame, Config, Destination, DestinationConfig, Effect, Kind, Operation, OperationError,
     Options, Policy, RateLimitLayer, RetryConfig, StandardLayer, hop::TimelineEventKind,
-    policy::rate_limit::RateLimitConfig, sdk::operation, timeout,
+    policy::rate_limit::RateLimitConfig, sdk::operation,
 };
 
 use tokio::time::{Instant, sleep};
@@ -80,7 +80,7 @@ async fn wait_that_does_not_fit_the_deadline_is_rejected_at_once() {
     };
     call(Options::new()).await.unwrap();
     for deadline in [50, 100] {
-        let short = Options::new().deadline(timeout::Timeout::from_millis(deadline));
+        let short = Options::new().deadline(Duration::from_millis(deadline));
         let error = call(short).await.unwrap_err();
         assert_eq!(start.elapsed(), MS(0));
         assert_eq!(error.rejected_by(), Some(Policy::RateLimit));
@@ -98,7 +98,7 @@ async fn wait_that_does_not_fit_the_deadline_is_rejected_at_once() {
             "{text}"
         );
     }
-    let longer = Options::new().deadline(timeout::Timeout::from_millis(101));
+    let longer = Options::new().deadline(Duration::from_millis(101));
     assert!(call(longer).await.is_ok());
     assert_eq!(mock.count(), 2);
 }

@@ -86,7 +86,7 @@ async fn body_is_stored_if_all_of_it_has_come() {
 async fn stream_is_neither_stored_nor_answered_from_the_store() {
     let (service, _) = serving([answer(200, "a bicycle"), answer(500, "down")]);
     let service = layer().layer(service);
-    let stream = || asking(Options::new().streaming());
+    let stream = || asking(Options::new().streaming(true));
     let first = service.clone().oneshot(stream()).await.unwrap();
     first.into_body().collect().await.unwrap();
     let second = service.clone().oneshot(get()).await.unwrap();

@@ -130,7 +130,7 @@ async fn retry_that_is_throttled_leaves_the_response_before_it() {
 async fn overload(layer: &StandardLayer, calls: usize) {
     for _ in 0..calls {
         let mock = Mock::new([status(503)]);
-        let once = optional(Method::GET, Options::new().no_retry());
+        let once = optional(Method::GET, Options::new().retry(false));
         let _ = layer.layer(mock).oneshot(once).await;
     }
 }
@@ -185,7 +185,7 @@ async fn call_without_retries_is_rejected_at_once() {
     let layer = stack(Config::new(SECS(10)).throttle(ThrottleConfig::new()));
     overload(&layer, 60).await;
     let begun = Instant::now();
-    let once = optional(Method::GET, Options::new().no_retry());
+    let once = optional(Method::GET, Options::new().retry(false));
     let error = layer.layer(Mock::new([])).oneshot(once).await.unwrap_err();
     assert_eq!(error.rejected_by(), Some(Policy::Throttle));
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -247,7 +247,7 @@ async fn throttle_is_on_where_the_config_says_so() {
         let layer = stack(settings);
         let mock = Mock::new((0..60).map(|_| status(429)));
         for _ in 0..60 {
-            let once = optional(Method::GET, Options::new().no_retry());
+            let once = optional(Method::GET, Options::new().retry(false));
             let _ = layer.layer(mock.clone()).oneshot(once).await;
         }
         assert_eq!(mock.count() < 60, is_throttled);

@@ -139,7 +139,10 @@ async fn error_of_an_inner_call_names_its_hop_and_proves_nothing_about_the_outer
     let policies = StandardLayer::from_config(&world.settings()).unwrap();
     let service = policies.layer(service_fn(move |_: http::Request<String>| {
         // A foreign service, which may have sent other requests too.
-        let call = client.get(&url).no_retry().send();
+        let call = client
+            .get(&url)
+            .options(|options| options.retry(false))
+            .send();
         async move {
             let response = call.await.map_err(io::Error::other)?;
             Ok::<_, io::Error>(http::Response::from(response))

@@ -111,8 +111,11 @@ async fn client_and_transport_judge_addresses_in_any_spelling() {
     let timeouts = trap.world.settings();
     let resolver = trap.world.dns.resolver_builder().search(["evil.test"]);
     let client = sevenhops::Client::builder_from_config(timeouts)
-        .resolver(resolver.build().unwrap())
-        .filter(filter())
+        .transport(|transport| {
+            transport
+                .resolver(resolver.build().unwrap())
+                .filter(filter())
+        })
         .build()
         .unwrap();
     let transport = trap.transport().build().unwrap();

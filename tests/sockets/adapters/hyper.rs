@@ -201,7 +201,7 @@ async fn request_that_was_given_up_while_it_waited_for_a_stream_was_not_sent() {
     poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await;
     let queued = tokio::spawn(queued);
     let mut once = request(Method::POST, &base(&server));
-    once.extensions_mut().insert(Options::new().no_retry());
+    once.extensions_mut().insert(Options::new().retry(false));
     let error = send(&service, once).await;
     assert_eq!(found(error), told(Hop::Send, Kind::Timeout, Effect::None));
     let _ = tokio::join!(occupant, queued);
@@ -210,7 +210,7 @@ async fn request_that_was_given_up_while_it_waited_for_a_stream_was_not_sent() {
 
 async fn send_owned(service: Service, url: String) -> Result<(u16, Timeline), BoxError> {
     let mut request = request(Method::GET, &url);
-    request.extensions_mut().insert(Options::new().no_retry());
+    request.extensions_mut().insert(Options::new().retry(false));
     send(&service, request).await
 }
 

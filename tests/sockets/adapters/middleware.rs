@@ -1,7 +1,6 @@
 //! Tests `ClientWithMiddleware`: the stack over this crate's transport, and over the client's own connections.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU8;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
 use sevenhops::{
     Client, Effect, Hop, IdempotencyKey, Kind, Options, StandardLayer, hop::Stage, sdk,
-    testing::Reply, timeout::Timeout,
+    testing::Reply,
 };
 
 use super::world::{BoxError, Fault, Move, NAME, World, base, found, keys, throttled, told};
@@ -286,7 +285,7 @@ async fn timeout_of_one_request_is_its_deadline() {
     let stage = world.stage(Fault::Silent).await;
     let (short, long) = (Duration::from_millis(200), Duration::from_secs(60));
     for (timeout, deadline) in [(short, long), (long, short)] {
-        let deadline = Options::new().deadline(Timeout::new(deadline).unwrap());
+        let deadline = Options::new().deadline(deadline);
         let begun = tokio::time::Instant::now();
         let request = client.get(&stage.url).timeout(timeout);
         let sent = request.with_extension(deadline).send().await;
@@ -307,8 +306,11 @@ async fn dns_changes_reach_our_pool_and_not_the_clients_own() {
     let moved = Move::new(&world).await;
     let url = base(&moved.before);
     let client = Client::builder_from_config(world.settings())
-        .tls(world.authority.client_config())
-        .resolver(moved.dns.clone())
+        .transport(|transport| {
+            transport
+                .tls(world.authority.client_config())
+                .resolver(moved.dns.clone())
+        })
         .build();
     let client = over_transport(&world, client.unwrap());
     call(&client, &url).await.unwrap();
@@ -334,7 +336,7 @@ async fn options_apply_in_every_stack_of_a_chain() {
         .with(policies())
         .build();
     let key = Options::new().idempotency_key(IdempotencyKey::new("order-4711").unwrap());
-    let once = key.clone().attempts(NonZeroU8::MIN);
+    let once = key.clone().attempts(1);
     for (options, sent) in [(Options::new(), 1), (key, 2), (once, 1)] {
         let server = world.server().await;
         server.on_request((0..9).map(|_| Reply::CloseAfterRequest));

@@ -125,8 +125,11 @@ impl World {
 
     pub(crate) fn client(&self) -> Client {
         Client::builder_from_config(self.settings())
-            .tls(self.authority.client_config())
-            .resolver(self.dns.resolver())
+            .transport(|transport| {
+                transport
+                    .tls(self.authority.client_config())
+                    .resolver(self.dns.resolver())
+            })
             .build()
             .unwrap()
     }

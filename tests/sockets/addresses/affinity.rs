@@ -25,7 +25,12 @@ async fn replicas() -> (Net, Vec<FaultServer>, String) {
 }
 
 async fn read(client: &Client, url: &str, key: &str) -> Timeline {
-    let response = client.get(url).affinity(key).send().await.unwrap();
+    let response = client
+        .get(url)
+        .options(|options| options.affinity(key))
+        .send()
+        .await
+        .unwrap();
     let timeline = response.timeline().cloned().unwrap();
     response.bytes().await.unwrap();
     timeline
@@ -193,10 +198,23 @@ async fn stacks_over_a_transport_keep_the_session() {
 async fn proxy_and_empty_key_are_refused_by_name() {
     let (net, servers, url) = replicas().await;
     let proxy = format!("http://{}", servers[0].addr());
-    let proxied = net.builder().proxy(proxy).build().unwrap();
-    let error = proxied.get(&url).affinity("session").send().await;
+    let proxied = net
+        .builder()
+        .transport(|transport| transport.proxy(proxy))
+        .build()
+        .unwrap();
+    let error = proxied
+        .get(&url)
+        .options(|options| options.affinity("session"))
+        .send()
+        .await;
     refused(&error.unwrap_err(), "a proxy chooses the address itself");
-    let error = net.client().get(&url).affinity("").send().await;
+    let error = net
+        .client()
+        .get(&url)
+        .options(|options| options.affinity(""))
+        .send()
+        .await;
     refused(&error.unwrap_err(), "needs a key that names a session");
     assert_eq!(servers[0].requests_seen(), 0);
 }

@@ -48,7 +48,12 @@ impl World {
 
     /// Whether the breaker lets a call through. Nothing else stops it.
     async fn is_let_through(&self, client: &Client) -> bool {
-        match client.get(self.url()).no_retry().fetch_bytes().await {
+        match client
+            .get(self.url())
+            .options(|options| options.retry(false))
+            .fetch_bytes()
+            .await
+        {
             Ok(_) => true,
             Err(error) => {
                 assert_eq!(error.rejected_by(), Some(Policy::Breaker), "{error}");
@@ -62,7 +67,11 @@ impl World {
         self.old
             .default_reply(CannedResponse::new(StatusCode::INTERNAL_SERVER_ERROR));
         for _ in 0..ENOUGH {
-            let failed = client.get(self.url()).no_retry().fetch_bytes().await;
+            let failed = client
+                .get(self.url())
+                .options(|options| options.retry(false))
+                .fetch_bytes()
+                .await;
             failed.unwrap_err();
         }
         assert!(!self.is_let_through(client).await);
@@ -89,7 +98,9 @@ async fn failures_of_an_address_count_only_while_it_is_in_dns() {
         world.old.default_reply(Reply::Silent);
         let mut calls = JoinSet::new();
         for _ in 0..ENOUGH {
-            let get = client.get(world.url()).no_retry();
+            let get = client
+                .get(world.url())
+                .options(|options| options.retry(false));
             calls.spawn(async move { get.send().await });
         }
         world.old.wait_until(|stats| stats.requests == ENOUGH).await;
@@ -116,7 +127,10 @@ async fn first_call_after_an_open_circuits_name_has_moved_is_its_probe() {
         let world = World::new().await;
         let moves = Moves::default();
         moves.lead_to(host(1));
-        let builder = world.net.builder().resolver(moves.clone());
+        let builder = world
+            .net
+            .builder()
+            .transport(|transport| transport.resolver(moves.clone()));
         let builder = match is_keyed {
             true => builder.key_by(|_, _, _| Some(Destination::named("tenant"))),
             false => builder,
@@ -136,14 +150,21 @@ async fn circuit_whose_probe_of_a_new_address_failed_stays_open() {
     let world = World::new().await;
     let moves = Moves::default();
     moves.lead_to(host(1));
-    let client = world.net.builder().resolver(moves.clone());
+    let client = world
+        .net
+        .builder()
+        .transport(|transport| transport.resolver(moves.clone()));
     let client = client.build().unwrap();
     world.open(&client).await;
     moves.lead_to(host(2));
     world
         .new
         .default_reply(CannedResponse::new(StatusCode::INTERNAL_SERVER_ERROR));
-    let probe = client.get(world.url()).no_retry().fetch_bytes().await;
+    let probe = client
+        .get(world.url())
+        .options(|options| options.retry(false))
+        .fetch_bytes()
+        .await;
     assert_eq!(probe.unwrap_err().rejected_by(), None);
     for _ in 0..ENOUGH {
         assert!(!world.is_let_through(&client).await);

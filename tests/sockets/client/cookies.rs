@@ -28,7 +28,11 @@ async fn each_leg_of_a_redirect_gets_the_cookies_of_its_own_host() {
     home.on_request([leads(&away_url).header("set-cookie", set).into()]);
     let back = leads(&home_url).header("set-cookie", "visit=canary-away; HttpOnly");
     away.on_request([back.into()]);
-    let client = net.builder().cookies(&jar).build().unwrap();
+    let client = net
+        .builder()
+        .transport(|transport| transport.cookies(&jar))
+        .build()
+        .unwrap();
 
     let response = client
         .get(format!("{home_url}?first"))
@@ -58,12 +62,20 @@ async fn cookie_of_a_failed_attempt_is_sent_with_the_retry_and_clones_share_it()
     let net = Net::new().await;
     let server = net.http2().await;
     let (jar, url) = (CookieJar::new(), url(&server, "https"));
-    let client = net.builder().cookies(&jar).build().unwrap();
+    let client = net
+        .builder()
+        .transport(|transport| transport.cookies(&jar))
+        .build()
+        .unwrap();
     let unavailable = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE);
     let unavailable = unavailable.header("set-cookie", "a=1; Secure");
     server.on_request([unavailable.header("set-cookie", "b=2; Path=/").into()]);
     client.get(&url).send().await.unwrap();
-    let other = net.builder().cookies(&jar.clone()).build().unwrap();
+    let other = net
+        .builder()
+        .transport(|transport| transport.cookies(&jar.clone()))
+        .build()
+        .unwrap();
     other.get(&url).send().await.unwrap();
     other
         .get(&url)
@@ -98,7 +110,12 @@ async fn response_of_one_user_never_stands_in_for_another_users() {
     let (jar, url) = (CookieJar::new(), url(&server, "http"));
     let stale = StaleConfig::new().store_bytes(1 << 20);
     let stale = stale.consistency(Consistency::StaleFor(Duration::from_secs(60)));
-    let client = net.builder().cookies(&jar).stale(stale).build().unwrap();
+    let client = net
+        .builder()
+        .transport(|transport| transport.cookies(&jar))
+        .config(|config| config.stale(stale))
+        .build()
+        .unwrap();
     let login = |user: &str| {
         let set = format!("session={user}; Path=/");
         CannedResponse::new(StatusCode::OK).header("set-cookie", &set)
@@ -117,7 +134,12 @@ async fn response_of_one_user_never_stands_in_for_another_users() {
     let down = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE);
     server.on_request([login("bob").into(), down.into()]);
     client.post(format!("{url}?login")).send().await.unwrap();
-    let response = client.get(&url).no_retry().send().await.unwrap();
+    let response = client
+        .get(&url)
+        .options(|options| options.retry(false))
+        .send()
+        .await
+        .unwrap();
     assert!(!response.is_stale());
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }

@@ -24,7 +24,12 @@ fn stream(events: &'static str) -> CannedResponse {
 }
 
 async fn events(client: &Client, url: &str) -> EventStream {
-    let response = client.get(url).streaming().send().await.unwrap();
+    let response = client
+        .get(url)
+        .options(|options| options.streaming(true))
+        .send()
+        .await
+        .unwrap();
     response.events().unwrap()
 }
 
@@ -65,7 +70,11 @@ async fn stream_that_falls_silent_ends_after_the_body_idle_timeout() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let timeouts = TimeoutsConfig::new().body_idle(Duration::from_millis(100));
-    let client = net.builder().timeouts(timeouts).build().unwrap();
+    let client = net
+        .builder()
+        .config(|config| config.timeouts(timeouts))
+        .build()
+        .unwrap();
     server.on_request([stream(EVENTS).hold_body(&Gate::new()).into()]);
     let mut events = events(&client, &url(&server, "http")).await;
     let error = events.next().await.unwrap_err();
@@ -109,7 +118,10 @@ async fn stream_that_breaks_off_and_event_without_end_are_errors() {
     assert_eq!(events.next().await.unwrap(), None);
 
     server.on_request([stream("data: 123456789\n\n").into()]);
-    let request = client.get(&url).streaming().body_limit(10);
+    let request = client
+        .get(&url)
+        .options(|options| options.streaming(true))
+        .body_limit(10);
     let mut events = request.send().await.unwrap().events().unwrap();
     assert_eq!(events.next().await.unwrap_err().kind(), Kind::TooLarge);
     assert_eq!(events.next().await.unwrap(), None);

@@ -91,13 +91,24 @@ async fn redirect_that_is_disabled_or_needs_a_lost_body_fails_and_says_why() {
     let url = url(&server, "http");
     let moved = || status(307).header("location", "/v2");
     let off = "the redirect was not followed, redirects are switched off";
-    let error = fetch(&server, moved(), net.client().get(&url).no_redirects()).await;
+    let error = fetch(
+        &server,
+        moved(),
+        net.client()
+            .get(&url)
+            .options(|options| options.follow_redirects(false)),
+    )
+    .await;
     assert!(error.to_string().contains(off), "{error}");
 
     let settings = Config::new(std::time::Duration::from_secs(10));
     let settings = settings.redirect(RedirectConfig::new().enabled(false));
-    let client = sevenhops::Client::builder_from_config(settings).resolver(net.dns.resolver());
-    let client = client.tls(net.authority.client_config()).build().unwrap();
+    let client = sevenhops::Client::builder_from_config(settings)
+        .transport(|transport| transport.resolver(net.dns.resolver()));
+    let client = client
+        .transport(|transport| transport.tls(net.authority.client_config()))
+        .build()
+        .unwrap();
     let error = fetch(&server, moved(), client.get(&url)).await;
     assert!(error.to_string().contains(off), "{error}");
 

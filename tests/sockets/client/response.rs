@@ -92,7 +92,11 @@ async fn error_tells_its_url_and_whether_a_redirect_or_a_body_failed() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let timeouts = TimeoutsConfig::new().body_idle(Duration::from_millis(100));
-    let client = net.builder().timeouts(timeouts).build().unwrap();
+    let client = net
+        .builder()
+        .config(|config| config.timeouts(timeouts))
+        .build()
+        .unwrap();
     let url = url(&server, "http");
     let secret = format!("{url}?key=canary");
 
@@ -114,7 +118,9 @@ async fn error_tells_its_url_and_whether_a_redirect_or_a_body_failed() {
 
     let port = ClosedPort::new().unwrap();
     let closed = format!("http://api.test:{}/v1", port.addr().port());
-    let request = client.get(format!("{closed}?key=canary")).no_retry();
+    let request = client
+        .get(format!("{closed}?key=canary"))
+        .options(|options| options.retry(false));
     let error = request.send().await.unwrap_err();
     assert!(!error.is_body() && !error.is_redirect());
     assert_eq!(error.url(), Some(closed));

@@ -16,7 +16,10 @@ fn store() -> StaleConfig {
 }
 
 fn client(net: &Net, stale: StaleConfig) -> Client {
-    net.builder().stale(stale).build().unwrap()
+    net.builder()
+        .config(|config| config.stale(stale))
+        .build()
+        .unwrap()
 }
 
 /// Reads a response to its end. Returns whether it is stale.
@@ -37,9 +40,19 @@ async fn refused_connection_proves_no_effect_and_a_write_leaves_the_response_goo
         let good = client.get(&url).send().await.unwrap();
         assert_eq!(read(good).await, (r#"{"ok":true}"#.into(), false));
         server.stop().await;
-        let failed = client.put(&url).no_retry().send().await.unwrap_err();
+        let failed = client
+            .put(&url)
+            .options(|options| options.retry(false))
+            .send()
+            .await
+            .unwrap_err();
         assert_eq!(failed.effect(), Effect::None, "{failed}");
-        let stale = client.get(&url).no_retry().send().await.unwrap();
+        let stale = client
+            .get(&url)
+            .options(|options| options.retry(false))
+            .send()
+            .await
+            .unwrap();
         let staleness = stale.staleness().unwrap().clone();
         let error = staleness.error().unwrap();
         assert_eq!(
@@ -48,9 +61,16 @@ async fn refused_connection_proves_no_effect_and_a_write_leaves_the_response_goo
         );
         assert!(stale.headers().contains_key("age"));
         assert_eq!(read(stale).await, (r#"{"ok":true}"#.into(), true));
-        let value: serde_json::Value = client.get(&url).no_retry().fetch_json().await.unwrap();
+        let value: serde_json::Value = client
+            .get(&url)
+            .options(|options| options.retry(false))
+            .fetch_json()
+            .await
+            .unwrap();
         assert_eq!(value["ok"], true);
-        let refused = client.get(&url).no_retry().consistency(Consistency::Refuse);
+        let refused = client
+            .get(&url)
+            .options(|options| options.retry(false).consistency(Consistency::Refuse));
         assert_eq!(refused.send().await.unwrap_err().hop(), Some(Hop::Connect));
     }
 }
@@ -65,7 +85,12 @@ async fn body_that_breaks_off_has_a_substitute_if_it_is_received_whole() {
         declared: 11,
         sent: "{\"ok\"".into(),
     }]);
-    let stale = client.get(&url).no_retry().fetch_bytes().await.unwrap();
+    let stale = client
+        .get(&url)
+        .options(|options| options.retry(false))
+        .fetch_bytes()
+        .await
+        .unwrap();
     assert_eq!(stale, good);
 }
 
@@ -83,7 +108,12 @@ async fn encoded_body_is_stored_as_it_came_and_decoded_each_time() {
     server.on_request([good.body(encoded).into(), down.into()]);
     let first = client.get(&url).send().await.unwrap();
     assert_eq!(read(first).await, ("a bicycle".into(), false));
-    let second = client.get(&url).no_retry().send().await.unwrap();
+    let second = client
+        .get(&url)
+        .options(|options| options.retry(false))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(read(second).await, ("a bicycle".into(), true));
 }
 

@@ -99,7 +99,11 @@ async fn upload_with_a_lost_response_is_created_again_with_its_key() {
         let post = client
             .post(url)
             .body(body.with_length(content.len() as u64));
-        let response = post.honors_idempotency_keys(true).send().await.unwrap();
+        let response = post
+            .options(|options| options.honors_idempotency_keys(true))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let seen = server.requests();
         let [lost, again] = &seen[..] else {
@@ -264,7 +268,9 @@ async fn body_is_created_once_for_each_attempt_without_a_connection() {
     let port = ClosedPort::new().unwrap();
     let url = format!("http://api.test:{}/", port.addr().port());
     let (made, body) = upload(&file.0);
-    let client = net.builder().retry(RetryConfig::new().unsent_attempts(3));
+    let client = net
+        .builder()
+        .config(|config| config.retry(RetryConfig::new().unsent_attempts(3)));
     let client = client.build().unwrap();
     let error = client.post(url).body(body).send().await.unwrap_err();
     assert_eq!(
@@ -291,9 +297,13 @@ async fn function_that_does_not_return_ends_with_the_call_and_nothing_is_sent() 
         })
     };
     let client = net.builder().build().unwrap();
-    let deadline = sevenhops::timeout::Timeout::from_millis(200);
+    let deadline = Duration::from_millis(200);
     let post = client.post(url(&server, "http")).body(hanging());
-    let error = post.deadline(deadline).send().await.unwrap_err();
+    let error = post
+        .options(|options| options.deadline(deadline))
+        .send()
+        .await
+        .unwrap_err();
     assert_eq!(
         (error.kind(), error.effect()),
         (Kind::Timeout, Effect::None)
@@ -323,7 +333,7 @@ async fn operation_retries_an_upload_that_its_work_creates() {
     server.on_request([Reply::CloseAfterRequest]);
     let operation =
         Operation::from_config("files", OperationConfig::new(Duration::from_secs(10))).unwrap();
-    let operation = operation.idempotent();
+    let operation = operation.idempotent(true);
     let done = operation.run(|_| {
         use sevenhops::policy::retry::CloneBody;
         let body = body.lock().unwrap().clone_body().unwrap();

@@ -34,12 +34,20 @@ async fn over_http2(frames: Respond, closes: bool) -> Result<Bytes, Error> {
     .await;
     let client = http2_client(&net);
     let url = format!("http://{address}/");
-    let streamed = client.get(&url).no_retry().send().await;
+    let streamed = client
+        .get(&url)
+        .options(|options| options.retry(false))
+        .send()
+        .await;
     let streamed = match streamed {
         Ok(response) => response.bytes().await,
         Err(error) => Err(error),
     };
-    let whole = client.get(&url).no_retry().fetch_bytes().await;
+    let whole = client
+        .get(&url)
+        .options(|options| options.retry(false))
+        .fetch_bytes()
+        .await;
     let named = |result: &Result<Bytes, Error>| match result {
         Ok(body) => Ok(body.clone()),
         Err(error) => Err((error.hop(), error.kind())),
@@ -181,7 +189,11 @@ async fn over_tls(bytes: &'static [u8]) -> Result<Bytes, Error> {
     })
     .await;
     let url = format!("https://api.test:{}/", address.port());
-    net.client().get(url).no_retry().fetch_bytes().await
+    net.client()
+        .get(url)
+        .options(|options| options.retry(false))
+        .fetch_bytes()
+        .await
 }
 
 #[tokio::test]
@@ -209,7 +221,11 @@ async fn plain(bytes: &'static [u8]) -> Result<Bytes, Error> {
     })
     .await;
     let url = format!("http://{address}/");
-    net.client().get(url).no_retry().fetch_bytes().await
+    net.client()
+        .get(url)
+        .options(|options| options.retry(false))
+        .fetch_bytes()
+        .await
 }
 
 #[tokio::test]
@@ -307,7 +323,11 @@ async fn http1_upload_ends_with_the_response_that_came_before_its_end() {
     let post = client
         .post(format!("http://{address}/"))
         .body(Body::wrap(Stalled));
-    let response = post.no_retry().send().await.unwrap();
+    let response = post
+        .options(|options| options.retry(false))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.bytes().await.unwrap(), "ok");
     is_closed.await.unwrap();
 }

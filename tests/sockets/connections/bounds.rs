@@ -48,9 +48,12 @@ fn calls(client: &Client, url: &str, count: usize) -> JoinSet<Vec<Attempt>> {
 fn patient(net: &Net) -> ClientBuilder {
     let long = Duration::from_secs(600);
     Client::builder(Duration::from_secs(3_600))
-        .timeouts(TimeoutsConfig::new().connect(long).send(long))
-        .tls(net.authority.client_config())
-        .resolver(net.dns.resolver())
+        .config(|config| config.timeouts(TimeoutsConfig::new().connect(long).send(long)))
+        .transport(|transport| {
+            transport
+                .tls(net.authority.client_config())
+                .resolver(net.dns.resolver())
+        })
 }
 
 /// Returns whether an attempt waited in connect for a connection that it did not make.

@@ -67,7 +67,7 @@ async fn reach_all(port: &str) {
     };
     setrlimit(Resource::Nofile, lower).unwrap();
     let builder = Client::builder(Duration::from_secs(10));
-    let builder = builder.resolver(StaticResolver::new());
+    let builder = builder.transport(|transport| transport.resolver(StaticResolver::new()));
     let builder = builder.transport(move |transport| match bound {
         Some(bound) => transport.max_connections(bound),
         None => transport,
@@ -77,7 +77,9 @@ async fn reach_all(port: &str) {
     let most = bound.unwrap_or(256);
     for host in 0..HOSTS {
         let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + host);
-        let get = client.get(format!("http://{address}:{port}/")).no_retry();
+        let get = client
+            .get(format!("http://{address}:{port}/"))
+            .options(|options| options.retry(false));
         get.fetch_bytes().await.unwrap();
         let open = sockets() - others;
         assert!(open <= most, "{open} connections after {host} hosts");

@@ -64,7 +64,7 @@ async fn post(client: &Client, url: &str, source: &Source) -> (Response, Attempt
     let post = client.post(url).header("expect", "100-continue");
     let response = post
         .body(Body::wrap(source.clone()))
-        .no_retry()
+        .options(|options| options.retry(false))
         .send()
         .await;
     let response = response.unwrap();

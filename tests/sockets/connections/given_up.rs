@@ -7,10 +7,10 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sevenhops::testing::{CannedResponse, ConnFault, Gate, TimelineRecorder};
-use sevenhops::timeout::Timeout;
 use sevenhops::{Blame, Body, Client, Effect, Hop, Kind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -109,7 +109,10 @@ async fn given_up(world: &World, polls: usize, is_pooled: bool) -> (String, bool
     }
     let before = recorder.timelines().len();
     world.read.bytes.send_replace(String::new());
-    let post = client.post(&world.url).body("amount=10").no_retry();
+    let post = client
+        .post(&world.url)
+        .body("amount=10")
+        .options(|options| options.retry(false));
     {
         let call = pin!(post.send());
         let mut read = world.read.bytes.subscribe();
@@ -245,7 +248,10 @@ async fn http2_request_behind_the_stream_limit_never_reaches_the_wire() {
     }
     // The second request reaches its deadline.
     let post = client.post(&url).body("late");
-    let late = post.deadline(Timeout::from_millis(100)).send().await;
+    let late = post
+        .options(|options| options.deadline(Duration::from_millis(100)))
+        .send()
+        .await;
     let late = late.unwrap_err();
     assert_eq!(
         (late.hop(), late.kind(), late.effect()),

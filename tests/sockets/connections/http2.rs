@@ -22,7 +22,7 @@ async fn concurrent_calls_to_a_new_host_end_with_one_connection() {
     let (client, url) = (net.client(), url(&server, "https"));
     let mut calls = JoinSet::new();
     for _ in 0..300 {
-        let get = client.get(&url).no_retry();
+        let get = client.get(&url).options(|options| options.retry(false));
         calls.spawn(async move { get.fetch_bytes().await });
     }
     for result in calls.join_all().await {
@@ -54,7 +54,7 @@ async fn all_calls_that_wait_for_one_dial_use_its_connection() {
         server.default_reply(CannedResponse::default().hold(&gate));
         let mut calls = JoinSet::new();
         for _ in 0..CALLS {
-            let get = client.get(&url).no_retry();
+            let get = client.get(&url).options(|options| options.retry(false));
             calls.spawn(async move { get.fetch_bytes().await });
         }
         // The server responds to none of them until all of them have arrived.
@@ -81,7 +81,12 @@ async fn streams_that_end_together_wake_as_many_calls() {
     let url = url(&server, "https");
     client.get(&url).fetch_bytes().await.unwrap();
     server.on_request(std::iter::repeat_n(Reply::Silent, 8));
-    let get = |client: &sevenhops::Client| client.get(&url).no_retry().fetch_bytes();
+    let get = |client: &sevenhops::Client| {
+        client
+            .get(&url)
+            .options(|options| options.retry(false))
+            .fetch_bytes()
+    };
     let mut given_up = JoinSet::new();
     (0..8).for_each(|_| drop(given_up.spawn(get(&client))));
     server.wait_until(|stats| stats.requests == 9).await;
@@ -139,11 +144,19 @@ async fn graceful_go_away_moves_new_calls_and_lets_the_others_finish() {
     .await;
     let client = http2_client(&net);
     let url = format!("http://{address}/");
-    let post = client.post(&url).body("10").no_retry();
+    let post = client
+        .post(&url)
+        .body("10")
+        .options(|options| options.retry(false));
     let under_way = tokio::spawn(async move { post.send().await });
     notes.0.notify_one();
     notes.1.notified().await;
-    let response = client.post(&url).body("10").no_retry().send().await;
+    let response = client
+        .post(&url)
+        .body("10")
+        .options(|options| options.retry(false))
+        .send()
+        .await;
     let response = response.unwrap();
     let attempt = &response.timeline().unwrap().attempts()[0];
     assert!(!attempt.is_reused(), "{attempt:?}");
@@ -168,7 +181,10 @@ async fn request_that_the_server_did_not_process_had_no_effect_and_is_sent_again
                 client.get(&url).fetch_bytes().await.unwrap();
             }
             server.on_request([reply.clone()]);
-            let post = client.post(&url).body("10").no_retry();
+            let post = client
+                .post(&url)
+                .body("10")
+                .options(|options| options.retry(false));
             let error = post.send().await.unwrap_err();
             let told = (error.kind(), error.effect());
             let expected = (Kind::Unprocessed, Effect::None);
@@ -238,7 +254,10 @@ async fn peer_that_does_not_acknowledge_pings_is_dark() {
     let (address, asked, _) = quiet(false).await;
     let client = http2_client(&net);
     let url = format!("http://{address}/");
-    let post = client.post(&url).body("10").no_retry();
+    let post = client
+        .post(&url)
+        .body("10")
+        .options(|options| options.retry(false));
     let mut call = tokio::spawn(async move { post.send().await });
     asked.notified().await;
     let frozen = Frozen::now();
@@ -268,7 +287,10 @@ async fn peer_that_acknowledges_pings_is_waited_for() {
     let (address, asked, answer) = quiet(true).await;
     let client = http2_client(&net);
     let url = format!("http://{address}/");
-    let post = client.post(&url).body("10").no_retry();
+    let post = client
+        .post(&url)
+        .body("10")
+        .options(|options| options.retry(false));
     let call = tokio::spawn(async move { post.send().await });
     asked.notified().await;
     let frozen = Frozen::now();
@@ -306,11 +328,21 @@ async fn end_of_a_connection_ends_only_its_own_streams() {
     .await;
     let client = http2_client(&net);
     let url = format!("http://{address}/");
-    let error = client.post(&url).body("10").no_retry().send().await;
+    let error = client
+        .post(&url)
+        .body("10")
+        .options(|options| options.retry(false))
+        .send()
+        .await;
     let error = error.unwrap_err();
     assert_eq!(error.effect(), Effect::Possible, "{error}");
     for _ in 0..3 {
-        let response = client.post(&url).body("10").no_retry().send().await;
+        let response = client
+            .post(&url)
+            .body("10")
+            .options(|options| options.retry(false))
+            .send()
+            .await;
         assert_eq!(response.unwrap().status(), 204);
     }
 }

@@ -24,7 +24,11 @@ impl World {
         }
         let own: Identity = net.authority.issue(&["client.test"]).unwrap();
         let config = net.authority.client_config_as(&own);
-        let client = net.builder().tls(config).build().unwrap();
+        let client = net
+            .builder()
+            .transport(|transport| transport.tls(config))
+            .build()
+            .unwrap();
         let names = ["api.test", "other.test", "start.test"];
         let identity = net.authority.issue(&names).unwrap();
         let strict = identity.server_config_with_client_auth(&net.authority, &[]);
@@ -46,7 +50,12 @@ impl World {
         let moved = CannedResponse::new(status).header("location", &self.strict_url());
         self.start.on_request([Reply::from(moved)]);
         let url = format!("https://start.test:{}/", self.start.addr().port());
-        let response = self.client.get(url).no_retry().send().await?;
+        let response = self
+            .client
+            .get(url)
+            .options(|options| options.retry(false))
+            .send()
+            .await?;
         Ok(response.status())
     }
 }
@@ -122,7 +131,10 @@ async fn plain_proxy_is_not_an_origin() {
     let proxy = proxy.start().await.unwrap();
     let own = world.net.authority.issue(&["client.test"]).unwrap();
     let config = world.net.authority.client_config_as(&own);
-    let client = world.net.builder().tls(config).proxy(proxy.url());
+    let client = world
+        .net
+        .builder()
+        .transport(|transport| transport.tls(config).proxy(proxy.url()));
     let client = client.build().unwrap();
     let response = client.get(world.strict_url()).send().await.unwrap();
     assert_eq!(response.status(), 200);
@@ -134,9 +146,16 @@ async fn certificate_is_not_shown_to_a_proxy() {
     let own = world.net.authority.issue(&["client.test"]).unwrap();
     let config = world.net.authority.client_config_as(&own);
     // The same server is a proxy here, and forwards nothing.
-    let client = world.net.builder().tls(config).proxy(world.strict_url());
+    let client = world
+        .net
+        .builder()
+        .transport(|transport| transport.tls(config).proxy(world.strict_url()));
     let client = client.build().unwrap();
-    let error = client.get("http://api.test/").no_retry().send().await;
+    let error = client
+        .get("http://api.test/")
+        .options(|options| options.retry(false))
+        .send()
+        .await;
     let error = error.expect_err("the certificate was shown");
     assert_eq!(world.strict.requests_seen(), 0, "{error}");
 }

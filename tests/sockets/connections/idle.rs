@@ -19,7 +19,10 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Sends a POST of two bytes. Returns whether its connection was reused, and the body.
 async fn charge(client: &Client, url: &str) -> (bool, String) {
-    let post = client.post(url).no_retry().body("10");
+    let post = client
+        .post(url)
+        .options(|options| options.retry(false))
+        .body("10");
     let response = post.send().await.unwrap();
     let timeline = response.timeline().cloned().unwrap();
     let body = response.bytes().await.unwrap();
@@ -121,7 +124,12 @@ async fn idle_time_begins_when_the_response_is_over() {
     let builder = builder.transport(|transport| transport.idle_timeout(3 * SECOND / 2));
     let client = builder.build().unwrap();
     let url = url(&server, "http");
-    let call = tokio::spawn(client.get(&url).no_retry().fetch_bytes());
+    let call = tokio::spawn(
+        client
+            .get(&url)
+            .options(|options| options.retry(false))
+            .fetch_bytes(),
+    );
     server.wait_until(|stats| stats.requests == 1).await;
     let frozen = Frozen::now();
     settle().await;

@@ -54,7 +54,10 @@ async fn over_http1(set: Set) -> Result<(), Error> {
     })
     .await;
     let get = client(set).await.get(format!("http://{address}/"));
-    get.no_retry().send().await.map(drop)
+    get.options(|options| options.retry(false))
+        .send()
+        .await
+        .map(drop)
 }
 
 #[tokio::test]
@@ -93,7 +96,7 @@ async fn padded(set: Set, bytes: usize, trailers: String) -> Result<(), Error> {
     })
     .await;
     let get = client(set).await.get(format!("http://{address}/"));
-    let response = get.no_retry().send().await?;
+    let response = get.options(|options| options.retry(false)).send().await?;
     response.bytes().await.map(drop)
 }
 
@@ -150,7 +153,11 @@ async fn tunnelled(set: Set) -> (String, Error) {
     let builder = Net::new().await.builder();
     let proxy = format!("http://user:password@{address}");
     let builder = builder.transport(move |transport| set(transport).proxy(proxy));
-    let get = builder.build().unwrap().get("https://api.test/").no_retry();
+    let get = builder
+        .build()
+        .unwrap()
+        .get("https://api.test/")
+        .options(|options| options.retry(false));
     let error = get.send().await.unwrap_err();
     (heads.recv().await.unwrap(), error)
 }
@@ -185,7 +192,10 @@ async fn over_http2(set: Set) -> Result<(), Error> {
     })
     .await;
     let get = client(set).await.get(format!("http://{address}/"));
-    get.no_retry().send().await.map(drop)
+    get.options(|options| options.retry(false))
+        .send()
+        .await
+        .map(drop)
 }
 
 #[tokio::test]
@@ -219,7 +229,11 @@ async fn connections_are_bound_to_the_interface() {
     let get = bound.get(server.url("/")).fetch_bytes();
     get.await.unwrap();
     let nowhere = client(|transport| transport.interface("sevenhops0")).await;
-    let error = nowhere.get(server.url("/")).no_retry().send().await;
+    let error = nowhere
+        .get(server.url("/"))
+        .options(|options| options.retry(false))
+        .send()
+        .await;
     let error = error.unwrap_err();
     assert_eq!(
         (error.hop(), error.kind(), error.blame()),

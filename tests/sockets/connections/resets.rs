@@ -20,9 +20,13 @@ async fn thousand_half_read_responses_do_not_harm_other_calls() {
     let url = url(&server, "https");
     // The calls that stay open must last as long as all the others, however busy the machine is.
     let builder = Client::builder(3 * HOUR);
-    let builder = builder.timeouts(TimeoutsConfig::new().body_idle(HOUR).first_byte(HOUR));
-    let builder = builder.tls(net.authority.client_config());
-    let client = builder.resolver(net.dns.resolver()).build().unwrap();
+    let builder = builder
+        .config(|config| config.timeouts(TimeoutsConfig::new().body_idle(HOUR).first_byte(HOUR)));
+    let builder = builder.transport(|transport| transport.tls(net.authority.client_config()));
+    let client = builder
+        .transport(|transport| transport.resolver(net.dns.resolver()))
+        .build()
+        .unwrap();
     let gate = Gate::new();
     let held = [
         CannedResponse::json("1").hold_body(&gate),
@@ -32,18 +36,33 @@ async fn thousand_half_read_responses_do_not_harm_other_calls() {
     let head = client.get(&url).send().await.unwrap();
     let waiting = {
         let (client, url) = (client.clone(), url.clone());
-        tokio::spawn(async move { client.post(url).body("10").no_retry().fetch_bytes().await })
+        tokio::spawn(async move {
+            client
+                .post(url)
+                .body("10")
+                .options(|options| options.retry(false))
+                .fetch_bytes()
+                .await
+        })
     };
     server.wait_until(|stats| stats.requests == 2).await;
     server.default_reply(CannedResponse::new(StatusCode::OK).body(vec![7; 96 << 10]));
     for round in 0..DROPPED {
-        let mut response = client.get(&url).no_retry().send().await.unwrap();
+        let mut response = client
+            .get(&url)
+            .options(|options| options.retry(false))
+            .send()
+            .await
+            .unwrap();
         let piece = response.chunk().await;
         piece.unwrap().unwrap();
         drop(response);
         if round % 100 == 0 {
             // A normal POST among all of them.
-            let post = client.post(&url).body("10").no_retry();
+            let post = client
+                .post(&url)
+                .body("10")
+                .options(|options| options.retry(false));
             let response = post.send().await.unwrap();
             assert_eq!(response.timeline().unwrap().effect(), Effect::Done);
         }
@@ -51,7 +70,12 @@ async fn thousand_half_read_responses_do_not_harm_other_calls() {
     gate.open();
     assert_eq!(head.bytes().await.unwrap(), "1");
     assert_eq!(waiting.await.unwrap().unwrap(), "2");
-    let whole = client.get(&url).no_retry().fetch_bytes().await.unwrap();
+    let whole = client
+        .get(&url)
+        .options(|options| options.retry(false))
+        .fetch_bytes()
+        .await
+        .unwrap();
     assert_eq!(whole.len(), 96 << 10);
     assert_eq!(
         server.connections(),

@@ -89,7 +89,11 @@ fn runtime_that_ends_during_a_wait_does_not_harm_others() {
             Reply::Response(CannedResponse::json("2").hold(&gate)),
         ]);
         let send = |runtime: &Runtime, count| {
-            let post = world.client.post(&world.url).body("10").no_retry();
+            let post = world
+                .client
+                .post(&world.url)
+                .body("10")
+                .options(|options| options.retry(false));
             let call = runtime.spawn(async move { post.send().await?.bytes().await });
             let seen = world
                 .server
@@ -115,7 +119,10 @@ fn body_without_its_runtime_ends_as_a_local_failure() {
         let gate = Gate::new();
         let held = CannedResponse::json("1").hold_body(&gate);
         world.server.on_request([held.into()]);
-        let get = world.client.get(&world.url).streaming();
+        let get = world
+            .client
+            .get(&world.url)
+            .options(|options| options.streaming(true));
         let response = first.block_on(get.send()).unwrap();
         drop(first);
         let error = second.block_on(response.bytes()).unwrap_err();

@@ -45,9 +45,13 @@ async fn upload_that_takes_longer_than_half_of_the_deadline_is_sent_once() {
         io::Result::Ok(())
     });
     // If another attempt may follow, an attempt has half of that.
-    let client = Client::builder(20 * SECOND).resolver(net.dns.resolver());
+    let client =
+        Client::builder(20 * SECOND).transport(|transport| transport.resolver(net.dns.resolver()));
     let timeouts = TimeoutsConfig::new().send(10 * SECOND);
-    let client = client.timeouts(timeouts).build().unwrap();
+    let client = client
+        .config(|config| config.timeouts(timeouts))
+        .build()
+        .unwrap();
     let put = client.request(Method::PUT, format!("http://{address}/"));
     let put = tokio::spawn(put.body(vec![0; BODY]).send());
     let frozen = Frozen::now();
@@ -85,7 +89,11 @@ async fn send_timeout_applies_to_a_request_whose_connect_had_more_time() {
     // No attempt follows one that was not sent, so the connect may take all of the time. One follows a PUT that was
     // sent.
     let retry = RetryConfig::new().unsent_attempts(1);
-    let client = net.builder().retry(retry).build().unwrap();
+    let client = net
+        .builder()
+        .config(|config| config.retry(retry))
+        .build()
+        .unwrap();
     let frozen = Frozen::now();
     let put = client.request(Method::PUT, format!("http://{address}/"));
     let put = tokio::spawn(put.body(vec![0; 64 << 20]).send());

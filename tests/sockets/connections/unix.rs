@@ -154,7 +154,9 @@ async fn http2_is_spoken_through_the_socket() {
 /// The error of a GET, with the text of the operating system in its sentence.
 async fn refused(place: &Place, text: &str) -> Error {
     let client = place.client(|transport| transport);
-    let get = client.get("http://docker.test/").no_retry();
+    let get = client
+        .get("http://docker.test/")
+        .options(|options| options.retry(false));
     let error = get.send().await.unwrap_err();
     assert_eq!(error.hop(), Some(Hop::Connect), "{error}");
     assert!(error.had_no_effect());

@@ -78,7 +78,12 @@ async fn large_body_over_a_long_path_takes_few_round_trips() {
     let url = format!("https://api.test:{}/", address.port());
     let builder = net.builder().body_limit(BODY);
     let client = builder.build().unwrap();
-    let mut response = client.get(url).streaming().send().await.unwrap();
+    let mut response = client
+        .get(url)
+        .options(|options| options.streaming(true))
+        .send()
+        .await
+        .unwrap();
     let mut received = 0;
     while let Some(piece) = response.chunk().await.unwrap() {
         received += piece.len();

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolve, Resolver};
 use sevenhops::testing::{ClosedPort, DnsScript, QueryTransport, RecordType, ScriptedDns};
-use sevenhops::timeout::Timeout;
 
 #[tokio::test]
 async fn next_server_is_queried_after_an_unusable_response() {
@@ -190,7 +189,7 @@ async fn start() -> ScriptedDns {
 fn resolver(servers: impl IntoIterator<Item = SocketAddr>) -> Resolver {
     let builder = Resolver::builder().hosts_file(false).name_servers(servers);
     // The limit is long, so that a slow machine does not look like a silent server.
-    let builder = builder.timeout(Timeout::from_secs(20));
+    let builder = builder.timeout(Duration::from_secs(20));
     builder.build().expect("the settings do not contradict")
 }
 

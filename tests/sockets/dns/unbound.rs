@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use sevenhops::dns::{Answer, DnsError, Resolve, Resolver};
 use sevenhops::testing::{DnsScript, ScriptedDns};
-use sevenhops::timeout::Timeout;
 
 #[tokio::test]
 async fn server_that_does_not_resolve_hides_no_name_of_unbound() {
@@ -212,7 +211,7 @@ async fn start() -> ScriptedDns {
 
 fn resolver(servers: impl IntoIterator<Item = SocketAddr>) -> Resolver {
     let builder = Resolver::builder().hosts_file(false).name_servers(servers);
-    let builder = builder.timeout(Timeout::from_secs(20));
+    let builder = builder.timeout(Duration::from_secs(20));
     builder.build().expect("the settings do not contradict")
 }
 

@@ -17,7 +17,7 @@ impl Payments {
         let charge = self.client.post(format!("{}/v1/charges", self.base));
         let charge = charge.form(&[("amount", "100"), ("order", order)]);
         let response = charge
-            .honors_idempotency_keys(self.honors_idempotency_keys)
+            .options(|options| options.honors_idempotency_keys(self.honors_idempotency_keys))
             .send()
             .await?;
         response.error_for_status()?.text().await

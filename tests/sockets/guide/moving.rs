@@ -19,7 +19,8 @@ async fn client_follows_a_service_that_moves_and_reports_a_service_that_stops() 
     new.default_reply(CannedResponse::json(r#"{"moved":true}"#));
 
     let dns = ScriptedDns::start().await.unwrap();
-    let client = Client::builder(Duration::from_secs(10)).resolver(dns.resolver());
+    let client = Client::builder(Duration::from_secs(10))
+        .transport(|transport| transport.resolver(dns.resolver()));
     let client = client.build().unwrap();
     let url = format!("http://api.test:{port}/v1/charges");
 

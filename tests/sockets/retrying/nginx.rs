@@ -67,7 +67,9 @@ async fn throttling_destination_sends_no_fewer_responses_than_to_a_plain_client(
     let plain = plain.await.into_iter().filter(|(_, is_ok)| *is_ok).count();
     assert!((20..70).contains(&plain), "of 90, {plain} were let through");
     let net = Net::new().await;
-    let throttled = net.builder().throttle(ThrottleConfig::new());
+    let throttled = net
+        .builder()
+        .config(|config| config.throttle(ThrottleConfig::new()));
     for client in [net.client(), throttled.build().unwrap()] {
         let ours = paced(90, MS(11), |_| client.get(&url).fetch_bytes());
         let mut answered = 0;
@@ -102,7 +104,8 @@ async fn no_call_is_rejected_after_a_server_that_hangs_was_replaced() {
         net.dns.set("pay.test", script);
     };
     lead_to(host(1));
-    let client = Client::builder(MS(5_000)).resolver(net.dns.resolver());
+    let client =
+        Client::builder(MS(5_000)).transport(|transport| transport.resolver(net.dns.resolver()));
     let client = client.transport(|transport| transport.http2_prior_knowledge(true));
     let client = client.build().unwrap();
     let url = format!("http://pay.test:{port}/");

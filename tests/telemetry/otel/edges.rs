@@ -105,7 +105,12 @@ async fn status_that_fails_and_a_body_that_breaks_off_are_one_failure_of_the_att
     let short = CannedResponse::new(StatusCode::BAD_REQUEST).header("content-length", "10");
     server.default_reply(short);
     let impatient = TimeoutsConfig::new().body_idle(Duration::from_millis(100));
-    let client = net.builder().heard().timeouts(impatient).build().unwrap();
+    let client = net
+        .builder()
+        .heard()
+        .config(|config| config.timeouts(impatient))
+        .build()
+        .unwrap();
     let answer = client.get(url(&server, "http")).send().await.unwrap();
     answer.bytes().await.unwrap_err();
     let tree = told.tree();

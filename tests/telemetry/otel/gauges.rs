@@ -22,7 +22,10 @@ async fn exactly_one_circuit_state_is_one_and_no_series_remains() {
     let server = FaultServer::builder().start().await.unwrap();
     server.on_request([Reply::CloseAfterRequest]);
     let trip = CircuitBreakerConfig::new().consecutive_failures(1);
-    let builder = net.builder().circuit_breaker(trip).metrics(&sdk().2);
+    let builder = net
+        .builder()
+        .config(|config| config.circuit_breaker(trip))
+        .metrics(&sdk().2);
     let (client, url) = (builder.build().unwrap(), url(&server, "http"));
     let origin = format!("http://api.test:{}", server.addr().port());
     let states = || {

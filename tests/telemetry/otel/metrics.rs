@@ -110,7 +110,9 @@ async fn successful_call_is_counted_at_every_hop() {
     let identity = net.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
     let client = client(&net);
-    let get = client.get(url(&server, "https")).route("/v1/charges");
+    let get = client
+        .get(url(&server, "https"))
+        .options(|options| options.route("/v1/charges"));
     get.fetch_bytes().await.unwrap();
     let port = port(&server);
     let here = ("server.port", port.as_str());
@@ -280,7 +282,9 @@ async fn stale_answer_is_counted() {
     let resolver = resolver
         .ttl_floor(Duration::ZERO)
         .ttl_ceiling(Duration::from_nanos(1));
-    let builder = net.builder().resolver(resolver.build().unwrap());
+    let builder = net
+        .builder()
+        .transport(|transport| transport.resolver(resolver.build().unwrap()));
     let client = builder.metrics(&sdk().2).build().unwrap();
     let url = url(&server, "http");
     client.get(&url).fetch_bytes().await.unwrap();

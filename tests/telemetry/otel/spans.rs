@@ -24,7 +24,7 @@ async fn good_call(net: &Net) -> FaultServer {
     server.default_reply(CannedResponse::json("[1]"));
     let numbers: Vec<u8> = client(net)
         .post(url(&server, "https"))
-        .route("/v1/charges")
+        .options(|options| options.route("/v1/charges"))
         .json(&[1])
         .send()
         .await
@@ -193,7 +193,12 @@ async fn rejection_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let server = FaultServer::builder().start().await.unwrap();
     let url = url(&server, "http");
     let trip = CircuitBreakerConfig::new().consecutive_failures(1);
-    let client = net.builder().heard().circuit_breaker(trip).build().unwrap();
+    let client = net
+        .builder()
+        .heard()
+        .config(|config| config.circuit_breaker(trip))
+        .build()
+        .unwrap();
     let key = || IdempotencyKey::new("order-1").unwrap();
 
     server.on_request([
@@ -207,8 +212,7 @@ async fn rejection_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let told = Told::listen();
     let post = client
         .post(&url)
-        .idempotency_key(key())
-        .honors_idempotency_keys(true);
+        .options(|options| options.idempotency_key(key()).honors_idempotency_keys(true));
     post.send().await.unwrap();
     assert_eq!(events(&told), ["redirected", "key replayed"]);
     assert!(!format!("{:?}", told.spans()).contains("canary"));
@@ -322,7 +326,14 @@ async fn refused_connect_ends_before_the_next_lookup() {
     let net = Net::new().await;
     let port = ClosedPort::new().unwrap();
     let url = format!("http://api.test:{}/", port.addr().port());
-    assert!(client(&net).get(&url).no_retry().send().await.is_err());
+    assert!(
+        client(&net)
+            .get(&url)
+            .options(|options| options.retry(false))
+            .send()
+            .await
+            .is_err()
+    );
     assert_eq!(
         told.tree(),
         [
