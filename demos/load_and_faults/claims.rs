@@ -47,6 +47,13 @@ pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
         ),
         holds: fewer < before && with >= without,
     });
+    let share = |stack| measured(stack, Trouble::Overload, |report| report.succeeded);
+    let (with, without) = (share(Stack::Throttle), share(Stack::Budget));
+    claims.push(Claim {
+        text: "where rejections cost the service, twice as many calls succeed with the throttle",
+        measured: format!("{:.1} % instead of {:.1} %", with * 100.0, without * 100.0),
+        holds: with >= 2.0 * without,
+    });
     let wasted = |stack| measured(stack, Trouble::BigSpike, |report| report.wasted);
     let (with, without) = (wasted(Stack::Limiter), wasted(Stack::Retry));
     claims.push(Claim {

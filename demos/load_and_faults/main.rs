@@ -1,11 +1,11 @@
-//! Each policy alone and all together, in front of six services in trouble.
+//! Each policy alone and all together, in front of seven services in trouble.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin load_and_faults
 //! ```
 //!
-//! Two hundred calls a second go to one service for a minute. Each has a second. The clock is virtual, the service is
-//! in memory, and each run comes out the same every time.
+//! A hundred calls a second go to one service for 40 s. Each has a second. The clock is virtual, the service is in
+//! memory, and each run comes out the same every time.
 //!
 //! - **slow node**: one node of fifty takes a second instead of 20 ms.
 //! - **503 burst**: the service says 503 to all requests for two seconds.
@@ -13,7 +13,9 @@
 //! - **all 500**: the service fails all requests.
 //! - **big spike**: for two seconds there are ten times the calls, twice of what the service can do. It keeps requests
 //!   in a queue, and works on them after their callers have left.
-//! - **rate limit**: the service accepts half of the calls. It says 429 with `Retry-After` to the others.
+//! - **rate limit**: the service accepts a third of the calls. It says 429 to the others, which costs it nothing.
+//! - **overload**: the service has the capacity for a third of the calls. It says 503 to the others, and each rejection
+//!   costs it half of the work of a response.
 //!
 //! The policies are a timeout with retries; to it are added the retry budget; and to both the breaker, the concurrency
 //! limit, the hedge, the throttle, or all of these but the throttle ("full").

@@ -22,6 +22,7 @@ pub(crate) enum Trouble {
     All500,
     BigSpike,
     RateLimit,
+    Overload,
 }
 
 /// The service. It counts its requests.
@@ -49,13 +50,14 @@ enum Fate {
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::SlowNode,
         Self::Burst503,
         Self::BlackHole,
         Self::All500,
         Self::BigSpike,
         Self::RateLimit,
+        Self::Overload,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -66,6 +68,7 @@ impl Trouble {
             Self::All500 => "all 500",
             Self::BigSpike => "big spike",
             Self::RateLimit => "rate limit",
+            Self::Overload => "overload",
         }
     }
 
@@ -110,10 +113,6 @@ impl World {
             Fate::Swallowed => pending().await,
         };
         let mut response = Response::new(Full::default());
-        if status == 429 {
-            let headers = response.headers_mut();
-            headers.insert("retry-after", http::HeaderValue::from_static("1"));
-        }
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
         Ok(response)
     }
@@ -141,6 +140,15 @@ impl World {
                 state.free_at = state.free_at.max(now) + ACCEPTED_EVERY;
                 Fate::Status(200, takes)
             }
+            Trouble::Overload => {
+                let is_full = state.idle_at > now + ROOM;
+                let (status, work) = match is_full {
+                    true => (503, REJECTION),
+                    false => (200, RESPONSE),
+                };
+                state.idle_at = state.idle_at.max(now) + work;
+                Fate::Status(status, takes + (state.idle_at - now))
+            }
             Trouble::SlowNode | Trouble::Burst503 | Trouble::BlackHole => Fate::Status(200, takes),
         }
     }
@@ -163,8 +171,12 @@ const SPIKE: u32 = 10;
 const USUAL: Duration = Duration::from_millis(20);
 const SLOW: Duration = Duration::from_millis(900);
 const FAST: Duration = Duration::from_millis(2);
-/// The service can work on a thousand requests a second.
-const WORK: Duration = Duration::from_millis(1);
-/// It accepts a hundred requests a second, and a burst of twenty.
-const ACCEPTED_EVERY: Duration = Duration::from_millis(10);
-const BURST: Duration = Duration::from_millis(200);
+/// The service can work on five hundred requests a second.
+const WORK: Duration = Duration::from_millis(2);
+/// It accepts a request each 30 ms, and a burst of ten.
+const ACCEPTED_EVERY: Duration = Duration::from_millis(30);
+const BURST: Duration = Duration::from_millis(300);
+/// A service with the capacity for a response each 30 ms rejects what would wait for longer than this.
+const ROOM: Duration = Duration::from_millis(100);
+const RESPONSE: Duration = Duration::from_millis(30);
+const REJECTION: Duration = Duration::from_millis(15);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::Observer;
+#[cfg(feature = "otel")]
+use crate::metrics::Gauges;
 use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::endpoints::Endpoints;
 use crate::policy::idempotency::IdempotencyConfig;
@@ -153,6 +155,17 @@ impl Policies {
                 .and_then(|config| Some(self.concurrency.as_ref()?.under(config))),
             rate_limit: rate_limit.and_then(|config| Some(self.rate_limit.as_ref()?.under(config))),
             ..self
+        }
+    }
+
+    /// Shows the limits and the windows of the policies that bound the load of destinations.
+    #[cfg(feature = "otel")]
+    pub(crate) fn watch_load(&self, gauges: &Gauges) {
+        if let Some(concurrency) = &self.concurrency {
+            gauges.limits.watch(concurrency.limits.look());
+        }
+        if let Some(throttle) = &self.throttle {
+            gauges.throttles.watch(throttle.throttle.look());
         }
     }
 

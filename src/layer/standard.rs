@@ -224,7 +224,7 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Records every call in these metrics, together with the circuits and budgets of this stack.
+    /// Records every call in these metrics, together with the circuits, budgets and limits of this stack.
     #[cfg(feature = "otel")]
     #[must_use]
     pub fn metrics(self, metrics: &Metrics) -> Self {
@@ -243,6 +243,7 @@ impl<C> StandardLayer<C> {
             metrics.count_circuit(event.destination(), event.kind().as_str());
         }));
         gauges.budgets.watch(self.retry.look());
+        self.load.add_to(Policies::default()).watch_load(gauges);
     }
 
     /// Sets a function that classifies failures before the built-in rules do, for the retry and the breaker: see

@@ -1,4 +1,4 @@
-//! Gauges: circuits, budgets and connections, read when the metrics are collected.
+//! Gauges: circuits, budgets, limits and connections, read when the metrics are collected.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,6 +24,10 @@ pub(crate) struct Gauges {
     pub(crate) circuits: Looks<&'static str>,
     pub(crate) budgets: Looks<i64>,
     pub(crate) connections: Looks<u64>,
+    /// In the order of [`names::CONCURRENCY`].
+    pub(crate) limits: Looks<[u64; 3]>,
+    /// In the order of [`names::THROTTLE`].
+    pub(crate) throttles: Looks<[u64; 2]>,
 }
 
 impl Gauges {
@@ -56,6 +60,20 @@ impl Gauges {
                 observe(i64::try_from(open).unwrap_or(i64::MAX), &server(&uri));
             }
         });
+        self.observe_load(meter);
+    }
+
+    fn observe_load(self: &Arc<Self>, meter: &Meter) {
+        for (at, metric) in names::CONCURRENCY.iter().enumerate() {
+            gauge(meter, metric, self, move |gauges, observe| {
+                show(gauges.limits.look(sum), at, observe);
+            });
+        }
+        for (at, metric) in names::THROTTLE.iter().enumerate() {
+            gauge(meter, metric, self, move |gauges, observe| {
+                show(gauges.throttles.look(sum), at, observe);
+            });
+        }
     }
 }
 
@@ -131,6 +149,18 @@ fn gauge(
             .with_callback(watch)
             .build();
     }
+}
+
+/// Reports one of the counts of each destination.
+fn show<const N: usize>(all: HashMap<Destination, [u64; N]>, at: usize, observe: &Observe<'_>) {
+    for (destination, counts) in all {
+        let count = i64::try_from(counts[at]).unwrap_or(i64::MAX);
+        observe(count, &[name(&destination)]);
+    }
+}
+
+fn sum<const N: usize>(one: [u64; N], other: [u64; N]) -> [u64; N] {
+    std::array::from_fn(|at| one[at].saturating_add(other[at]))
 }
 
 fn rank(state: &str) -> Option<usize> {

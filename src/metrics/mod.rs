@@ -11,8 +11,7 @@ use std::time::Duration;
 use http::{Method, Uri};
 use opentelemetry::{KeyValue, global};
 
-use self::gauges::Gauges;
-pub(crate) use self::gauges::Look;
+pub(crate) use self::gauges::{Gauges, Look};
 use self::instruments::Instruments;
 use crate::call::CallTarget;
 use crate::destination::Destination;
@@ -31,7 +30,7 @@ use crate::timeline::{Attempt, StageOutcome, Timeline};
 ///
 /// Durations and counts are recorded at the end of a call. Gauges are read at collection, so an old state leaves no
 /// series behind. If two clients of a process use the same destination, the gauges show the worse state, the smaller
-/// budget and the sum of the connections. Open connections are counted on Linux only.
+/// budget, and the sums of the connections, limits and windows. Open connections are counted on Linux only.
 #[derive(Clone)]
 pub struct Metrics {
     instruments: Arc<Instruments>,

@@ -1,5 +1,9 @@
 //! Every name that telemetry uses, in tables. The docs print them, and tests compare them with the emitted names.
 
+mod load;
+
+pub(crate) use self::load::{CONCURRENCY, THROTTLE};
+
 /// A span and its possible fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -207,6 +211,11 @@ pub const METRICS: &[MetricName] = &[
     BUDGET_LEFT,
     BREAKER_STATE,
     BREAKER_EVENTS,
+    CONCURRENCY[0],
+    CONCURRENCY[1],
+    CONCURRENCY[2],
+    THROTTLE[0],
+    THROTTLE[1],
 ];
 
 pub(crate) const REQUEST_DURATION: MetricName = metric(

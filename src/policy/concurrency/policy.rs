@@ -13,6 +13,8 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Kind};
+#[cfg(feature = "otel")]
+use crate::metrics::Look;
 use crate::options::Priority;
 use crate::policy::{DestinationKey, Subject, keyed};
 use crate::registry::Registry;
@@ -60,6 +62,20 @@ impl ConcurrencyHandle {
             limit,
             in_flight,
             queued,
+        })
+    }
+
+    /// Returns a view for metrics: the limit of each destination, its attempts in flight, and the calls that wait.
+    #[cfg(feature = "otel")]
+    pub(crate) fn look(&self) -> Look<[u64; 3]> {
+        let known = Arc::downgrade(&self.0);
+        Box::new(move || {
+            let counts = |destination: &Destination, shared: &Shared| {
+                let (limit, in_flight, queued) = shared.counts();
+                let counts = [limit.into(), in_flight.into(), queued as u64];
+                (destination.clone(), counts)
+            };
+            Some(known.upgrade()?.each(counts))
         })
     }
 }

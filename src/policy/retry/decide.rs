@@ -5,6 +5,7 @@
 //! | retries are off, for another destination, or the caller's | no |
 //! | the server's should-retry header says so | no, or as if the failure were transient |
 //! | the failure is permanent (a certificate, NXDOMAIN, a status that is not listed) | no |
+//! | a policy rejected it before it was sent | only if it was the throttle |
 //! | effect none | every method |
 //! | effect declined | an idempotent request, a key that the server honors, or a responder that asked for the retry |
 //! | effect possible | an idempotent request, or a key that the server honors |

@@ -15,6 +15,8 @@ use crate::destination::Destination;
 use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, FailureClass, Kind};
 use crate::luck::luck;
+#[cfg(feature = "otel")]
+use crate::metrics::Look;
 use crate::policy::{DestinationKey, Subject, keyed};
 use crate::registry::Registry;
 use crate::retry_after::Hints;
@@ -46,6 +48,19 @@ impl ThrottleHandle {
     pub fn accepted(&self, destination: &Destination) -> Option<(u64, u64)> {
         let Counts { requests, accepts } = self.0.peek(destination, Shared::counts)?;
         Some((accepts, requests))
+    }
+
+    /// Returns a view for metrics: the attempts in the window of each destination, and those that were accepted.
+    #[cfg(feature = "otel")]
+    pub(crate) fn look(&self) -> Look<[u64; 2]> {
+        let known = Arc::downgrade(&self.0);
+        Box::new(move || {
+            let counts = |destination: &Destination, shared: &Shared| {
+                let Counts { requests, accepts } = shared.counts();
+                (destination.clone(), [requests, accepts])
+            };
+            Some(known.upgrade()?.each(counts))
+        })
     }
 }
 

@@ -251,7 +251,7 @@ impl Operation {
         self
     }
 
-    /// Records every run in these metrics, together with the circuits and budgets. Clones that were made before are not
+    /// Records every run in these metrics, together with the circuits, budgets and limits. Clones that were made before are not
     /// recorded.
     #[cfg(feature = "otel")]
     #[must_use]
@@ -259,6 +259,7 @@ impl Operation {
         let gauges = metrics.gauges();
         gauges.circuits.watch(self.policies.breaker.look());
         gauges.budgets.watch(self.policies.policy.look());
+        self.policies.load.watch_load(gauges);
         let metrics = metrics.clone();
         self.on_complete(move |timeline| metrics.record(timeline))
     }

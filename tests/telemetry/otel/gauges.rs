@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use sevenhops::OperationConfig;
 use sevenhops::{
-    CircuitBreakerConfig, Operation, OperationError, RetryConfig, StandardLayer,
+    CircuitBreakerConfig, ConcurrencyConfig, Operation, OperationError, RetryConfig, StandardLayer,
+    ThrottleConfig,
+    policy::concurrency::Algorithm,
     policy::retry,
     telemetry::otel::Metrics,
     testing::{CannedResponse, FaultServer, Gate, Reply},
@@ -11,7 +13,7 @@ use sevenhops::{
 use tower::{Layer as _, ServiceExt};
 
 use super::metrics::{client, collected, port, sdk, sum};
-use crate::mock::{Mock, status};
+use crate::mock::{Mock, saying, status};
 use crate::net::{Net, url};
 
 #[tokio::test]
@@ -129,4 +131,33 @@ async fn budget_gauge_shows_the_retries_left() {
     service.oneshot(get.unwrap()).await.unwrap();
     let here = ("sevenhops.destination", "https://budget.test");
     assert_eq!(sum("sevenhops.budget.left", &[here]), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_and_window_of_a_destination_are_shown() {
+    let fixed = ConcurrencyConfig::new()
+        .algorithm(Algorithm::Fixed)
+        .limit(7);
+    let config = sevenhops::Config::new(Duration::from_secs(60)).concurrency(fixed);
+    let config = config.throttle(ThrottleConfig::new());
+    let layer = StandardLayer::from_config(&config)
+        .unwrap()
+        .metrics(&sdk().2);
+    let service = layer.layer(Mock::new([saying(200, "a body"), status(400)]));
+    let get = || http::Request::get("https://load.test/").body(http_body_util::Full::default());
+    let here = ("sevenhops.destination", "https://load.test");
+    let shown = |metric: &str| sum(&format!("sevenhops.{metric}"), &[here]);
+    let first = service.clone().oneshot(get().unwrap()).await.unwrap();
+    assert_eq!(shown("concurrency.limit"), 7);
+    assert_eq!(
+        shown("concurrency.in_flight"),
+        1,
+        "the body is not received"
+    );
+    drop(first);
+    drop(service.oneshot(get().unwrap()).await.unwrap());
+    assert_eq!(shown("concurrency.in_flight"), 0);
+    assert_eq!(shown("concurrency.queued"), 0);
+    let window = ["throttle.requests", "throttle.accepts"].map(shown);
+    assert_eq!(window, [2, 2]);
 }
