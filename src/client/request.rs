@@ -1,26 +1,20 @@
 use std::fmt;
-use std::future::poll_fn;
 use std::num::NonZeroU8;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
-};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use tower_service::Service;
 
 use super::address::Address;
 use super::fetch::{StatusTerms, is_conditional};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::coding::ACCEPTED;
 use crate::consistency::Consistency;
 use crate::diagnose::Edge;
-use crate::driver::refresh;
 use crate::error::Error;
 use crate::hop::Diagnosis;
 use crate::idempotency_key::IdempotencyKey;
@@ -384,33 +378,6 @@ fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Er
     drop(open);
     let error = Error::invalid().because(cause);
     Error::at_edge(Edge::of_call(&call), error.into())
-}
-
-impl Client {
-    /// Sends a request that was built elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the hop at which the call failed. A failing status is not an error.
-    pub async fn execute(&self, mut request: Request<Body>) -> Result<Response, Error> {
-        for name in self.0.headers.keys() {
-            if !request.headers().contains_key(name) {
-                for value in self.0.headers.get_all(name) {
-                    request.headers_mut().append(name, value.clone());
-                }
-            }
-        }
-        let headers = request.headers_mut();
-        // A range belongs to the encoded form (RFC 9110 §14.2): a part of it cannot be decoded.
-        if !headers.contains_key(RANGE) {
-            headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
-        }
-        let mut stack = self.0.stack.clone();
-        poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
-        let mut response = stack.call(request).await?;
-        refresh(&mut response, stack, Body::empty);
-        Ok(Response::new(response, self.0.max_body_bytes))
-    }
 }
 
 impl fmt::Debug for RequestBuilder {

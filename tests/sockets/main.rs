@@ -36,6 +36,8 @@ mod faults;
 #[cfg(test)]
 mod filter;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod guide;
 #[cfg(test)]
 mod interactions;
