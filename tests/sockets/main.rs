@@ -46,6 +46,8 @@ mod journey;
 #[cfg(test)]
 mod kit;
 #[cfg(test)]
+mod probe;
+#[cfg(test)]
 mod proof;
 #[cfg(test)]
 mod proxy;
