@@ -11,6 +11,7 @@ mod download;
 mod events;
 mod execute;
 mod fetch;
+mod gzip;
 pub mod multipart;
 mod request;
 mod response;

@@ -49,7 +49,9 @@ pub struct RequestBuilder {
     url: Option<Address>,
     version: Version,
     pub(super) headers: HeaderMap,
-    body: Body,
+    pub(super) body: Body,
+    /// The minimum size of a body to compress.
+    pub(super) gzip: Option<u64>,
     /// `None` if the request overrides nothing of its client's config.
     options: Option<Box<Options>>,
     max_body_bytes: usize,
@@ -71,6 +73,7 @@ impl RequestBuilder {
             version: Version::default(),
             headers: HeaderMap::new(),
             body: Body::empty(),
+            gzip: None,
             options: None,
             invalid,
         }
@@ -315,6 +318,7 @@ impl RequestBuilder {
         if let Err(reason) = announced(self.version, &self.headers, &self.body) {
             self.note(reason);
         }
+        self.compress();
         let mut request = Request::new(self.body);
         *request.method_mut() = self.method;
         *request.uri_mut() = uri.unwrap_or_default();
