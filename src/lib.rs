@@ -59,6 +59,7 @@
 //! | `har` | timelines as HTTP archives, for the network panel of a browser |
 //! | `otel` | OpenTelemetry: spans, propagation, links, metrics |
 //! | `serde` | [`Config`] from a file, timelines as data |
+//! | `gateway` | a server inside the process, for SDKs that accept nothing but a base URL: [`sdk::gateway`](fn@sdk::gateway) |
 //! | `reqwest-middleware`, `hyper-util` | the stack below SDKs that accept those: see [`sdk`] |
 //! | `testing` | the test kit: a fault server, a scripted name server, assertions and a guide |
 #![cfg_attr(docsrs, feature(doc_cfg))]

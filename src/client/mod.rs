@@ -9,7 +9,9 @@ mod decode;
 mod decoded;
 mod download;
 mod events;
+mod execute;
 mod fetch;
+mod gzip;
 pub mod multipart;
 mod request;
 mod response;
@@ -21,6 +23,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
+#[cfg(feature = "gateway")]
+pub(crate) use self::address::Address;
 pub use self::address::IntoUrl;
 pub use self::body::ResponseBody;
 pub use self::builder::ClientBuilder;
@@ -28,6 +32,8 @@ pub use self::builder::ClientBuilder;
 pub(crate) use self::conversions::shared;
 pub use self::download::Download;
 pub use self::events::{EventStream, ServerSentEvent};
+#[cfg(feature = "gateway")]
+pub(crate) use self::execute::StackBody;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 

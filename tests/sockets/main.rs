@@ -36,6 +36,8 @@ mod faults;
 #[cfg(test)]
 mod filter;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod guide;
 #[cfg(test)]
 mod hedges;
@@ -45,6 +47,8 @@ mod interactions;
 mod journey;
 #[cfg(test)]
 mod kit;
+#[cfg(test)]
+mod probe;
 #[cfg(test)]
 mod proof;
 #[cfg(test)]
