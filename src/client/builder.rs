@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
-use tower_layer::Layer;
 
+use super::layers::{CallStack, UserLayer};
 use super::{Client, Shared};
 use crate::call::Observer;
 use crate::callback::Site;
@@ -63,6 +63,8 @@ pub struct ClientBuilder {
     max_body_bytes: usize,
     /// Options of the transport, which is created after the timeouts are known.
     transport: Vec<TransportOption>,
+    pub(super) attempt_layers: Vec<UserLayer>,
+    pub(super) call_layers: Vec<UserLayer>,
 }
 
 type TransportOption = Box<dyn FnOnce(TransportBuilder) -> TransportBuilder + Send>;
@@ -85,6 +87,8 @@ impl ClientBuilder {
             headers: HeaderMap::from_iter([(USER_AGENT, AGENT)]),
             max_body_bytes: WHOLE_BODY_BYTES,
             transport: Vec::new(),
+            attempt_layers: Vec::new(),
+            call_layers: Vec::new(),
         }
     }
 
@@ -371,11 +375,8 @@ impl ClientBuilder {
             standard.watch(&metrics);
             metrics.gauges().connections.watch(transport.look());
         }
-        // The chaos layer records its faults in the call.
-        let stack = match transport.is_amid_chaos() {
-            true => standard.layer(transport),
-            false => standard.over(transport),
-        };
+        let layers = (self.call_layers, self.attempt_layers);
+        let stack = CallStack::new(&standard, transport, layers);
         Ok(Client(Arc::new(Shared {
             stack,
             breaker,

@@ -10,6 +10,7 @@ mod decoded;
 mod download;
 mod events;
 mod fetch;
+mod layers;
 pub mod multipart;
 mod request;
 mod response;
@@ -27,17 +28,18 @@ pub use self::builder::ClientBuilder;
 pub(crate) use self::conversions::shared;
 pub use self::download::Download;
 pub use self::events::{EventStream, ServerSentEvent};
+pub use self::layers::{InnerFuture, InnerService};
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 
+use self::layers::CallStack;
 pub use crate::body::Body;
 use crate::call::Observer;
 use crate::config::Config;
-use crate::layer::{ConfigHandle, StandardService};
+use crate::layer::ConfigHandle;
 use crate::policy::breaker::CircuitBreakerHandle;
 use crate::policy::retry::Budgets;
 use crate::telemetry::Maker;
-use crate::transport::Transport;
 
 /// An HTTP client in which every wait ends and every failure names its hop.
 ///
@@ -75,7 +77,7 @@ pub struct Client(Arc<Shared>);
 
 /// The state that a client and its clones share.
 struct Shared {
-    stack: StandardService<Transport>,
+    stack: CallStack,
     breaker: CircuitBreakerHandle,
     budgets: Budgets,
     on_complete: Option<Observer>,

@@ -7,6 +7,7 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
 };
 use http::{Method, Request, StatusCode, Version};
+use http_body::Body as HttpBody;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tower_service::Service;
 
 use super::address::Address;
 use super::fetch::{StatusTerms, is_conditional};
+use super::layers::CallStack;
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -405,12 +407,25 @@ impl Client {
         if !headers.contains_key(RANGE) {
             headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
-        let mut stack = self.0.stack.clone();
-        poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
-        let mut response = stack.call(request).await?;
-        refresh(&mut response, stack, Body::empty);
+        let response = match self.0.stack.clone() {
+            CallStack::Standard(stack) => respond(stack, request).await?,
+            CallStack::Layered(stack) => Box::pin(respond(stack, request)).await?,
+        };
         Ok(Response::new(response, self.0.max_body_bytes))
     }
+}
+
+/// Sends a request, and refreshes the stored response if the response is stale.
+async fn respond<S, R>(mut stack: S, request: Request<Body>) -> Result<http::Response<R>, Error>
+where
+    S: Service<Request<Body>, Response = http::Response<R>, Error = Error> + Send + 'static,
+    S::Future: Send,
+    R: HttpBody + Send + 'static,
+{
+    poll_fn(|cx| stack.poll_ready(cx)).await?;
+    let mut response = stack.call(request).await?;
+    refresh(&mut response, stack, Body::empty);
+    Ok(response)
 }
 
 impl fmt::Debug for RequestBuilder {

@@ -64,6 +64,28 @@ impl Timeline {
         extensions.get::<Call>().cloned().map(Self)
     }
 
+    /// Puts the timeline into the extensions of a response, for [`from_extensions`](Self::from_extensions). A response of
+    /// your own stack keeps its timeline that way when it is converted, for example to a
+    /// [`Response`](crate::Response) of this crate.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use sevenhops::{Response, StandardService, Transport};
+    /// use tower::ServiceExt;
+    ///
+    /// # async fn f(stack: StandardService<Transport>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = http::Request::get("https://api.test/").body(String::new())?;
+    /// let mut response = stack.oneshot(request).await?;
+    /// let timeline = response.body().timeline().clone();
+    /// timeline.insert_into(response.extensions_mut());
+    /// let response = Response::from(response).error_for_status()?; // its error has the timeline
+    /// # drop(response); Ok(()) }
+    /// ```
+    pub fn insert_into(self, extensions: &mut Extensions) {
+        extensions.insert(self.0);
+    }
+
     /// Returns the request's method; `None` for an operation.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {

@@ -7,6 +7,7 @@ mod error_body;
 mod events;
 mod fetch;
 mod framing;
+mod layers;
 mod multipart;
 mod progress;
 mod response;
