@@ -15,6 +15,7 @@ use http::{Extensions, Method};
 
 use crate::call::{Call, CallTarget, Observer};
 use crate::callback::{self, Site};
+use crate::clock;
 use crate::hop::{Effect, NoRetryReason, Outcome, TimelineEvent};
 
 pub use self::attempt::{Attempt, StageOutcome, StageTiming};
@@ -126,6 +127,12 @@ impl Timeline {
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
+    }
+
+    /// Returns the time left until the deadline of the call. A layer of yours may tell it to the server.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.0.deadline().saturating_duration_since(clock::now())
     }
 
     /// Returns the attempts, in order.

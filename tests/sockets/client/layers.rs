@@ -15,7 +15,7 @@ use sevenhops::testing::{CannedResponse, ClosedPort, DnsScript, FaultServer, Rep
 use sevenhops::timeout::{Timeout, TimeoutKind};
 use sevenhops::{
     Body, Consistency, DestinationConfig, Effect, Error, Hop, Options, RetryConfig, StaleConfig,
-    Timeline,
+    StandardLayer, Timeline, Timeouts, Transport,
 };
 use tower::timeout::TimeoutLayer;
 use tower::util::{MapErrLayer, MapRequestLayer, MapResponseLayer};
@@ -466,4 +466,25 @@ async fn dropped_call_drops_the_request_below_its_layers() {
         Some(sevenhops::hop::Outcome::Cancelled)
     );
     server.wait_until(|seen| seen.open_connections == 0).await;
+}
+
+#[tokio::test]
+async fn response_of_a_stack_of_your_own_keeps_its_timeline() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    server.default_reply(CannedResponse::new(UNAVAILABLE));
+    let deadline = Duration::from_secs(10);
+    let transport = Transport::builder(Timeouts::new(deadline).unwrap());
+    let transport = transport.resolver(net.dns.resolver()).build().unwrap();
+    let stack = StandardLayer::new(deadline).unwrap().over(transport);
+    let request = Request::get(url(&server, "http")).body(Body::empty());
+    let mut response = stack.oneshot(request.unwrap()).await.unwrap();
+    let timeline = response.body().timeline().clone();
+    let left = timeline.remaining();
+    assert!(left < deadline && left > deadline / 2, "{left:?}");
+    timeline.insert_into(response.extensions_mut());
+    let error = sevenhops::Response::from(response)
+        .error_for_status()
+        .unwrap_err();
+    assert_eq!(error.timeline().map(Timeline::attempt_count), Some(3));
 }
