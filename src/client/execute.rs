@@ -6,6 +6,7 @@ use http::header::{ACCEPT_ENCODING, HeaderMap, RANGE};
 use http::{Request, Response as HttpResponse};
 use tower_service::Service;
 
+use super::layers::CallStack;
 use super::{Body, Client, Response};
 use crate::coding::ACCEPTED;
 use crate::driver::{DriverBody, refresh};
@@ -66,10 +67,21 @@ impl Client {
     }
 
     async fn call(&self, request: Request<Body>) -> Result<HttpResponse<StackBody>, Error> {
-        let mut stack = self.0.stack.clone();
-        poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
-        let mut response = stack.call(request).await?;
-        refresh(&mut response, stack, Body::empty);
-        Ok(response)
+        match self.0.stack.clone() {
+            CallStack::Standard(stack) => respond(stack, request).await,
+            CallStack::Layered(stack) => Box::pin(respond(stack, request)).await,
+        }
     }
+}
+
+/// Sends a request, and refreshes the stored response if the response is stale.
+async fn respond<S>(mut stack: S, request: Request<Body>) -> Result<HttpResponse<StackBody>, Error>
+where
+    S: Service<Request<Body>, Response = HttpResponse<StackBody>, Error = Error> + Send + 'static,
+    S::Future: Send,
+{
+    poll_fn(|cx| stack.poll_ready(cx)).await?;
+    let mut response = stack.call(request).await?;
+    refresh(&mut response, stack, Body::empty);
+    Ok(response)
 }

@@ -12,6 +12,7 @@ mod events;
 mod execute;
 mod fetch;
 mod gzip;
+mod layers;
 pub mod multipart;
 mod request;
 mod response;
@@ -34,17 +35,18 @@ pub use self::download::Download;
 pub use self::events::{EventStream, ServerSentEvent};
 #[cfg(feature = "gateway")]
 pub(crate) use self::execute::StackBody;
+pub use self::layers::{InnerFuture, InnerService};
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 
+use self::layers::CallStack;
 pub use crate::body::Body;
 use crate::call::Observer;
 use crate::config::Config;
-use crate::layer::{ConfigHandle, StandardService};
+use crate::layer::ConfigHandle;
 use crate::policy::breaker::CircuitBreakerHandle;
 use crate::policy::retry::Budgets;
 use crate::telemetry::Maker;
-use crate::transport::Transport;
 
 /// An HTTP client in which every wait ends and every failure names its hop.
 ///
@@ -82,7 +84,7 @@ pub struct Client(Arc<Shared>);
 
 /// The state that a client and its clones share.
 struct Shared {
-    stack: StandardService<Transport>,
+    stack: CallStack,
     breaker: CircuitBreakerHandle,
     budgets: Budgets,
     on_complete: Option<Observer>,

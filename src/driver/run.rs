@@ -74,7 +74,8 @@ pub(super) enum Last {
 impl Run {
     /// Begins the call of a new request, or joins the existing one.
     pub(super) fn of<B>((policies, elsewhere): Chosen, request: &mut Request<B>) -> Self {
-        let Some(deadline) = &policies.deadline else {
+        let joins = policies.joins && Call::of(request.extensions()).is_some();
+        let Some(deadline) = policies.deadline.as_ref().filter(|_| !joins) else {
             return Self::join(policies, request);
         };
         let call = match policies.shares_call() {

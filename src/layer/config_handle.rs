@@ -276,6 +276,7 @@ fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Polici
         attempt,
         classifier: base.classifier.clone(),
         is_at_wire: base.is_at_wire,
+        joins: base.joins,
     }
     .loaded(
         config.throttle.as_ref(),

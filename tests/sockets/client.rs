@@ -8,6 +8,7 @@ mod events;
 mod fetch;
 mod framing;
 mod gzip;
+mod layers;
 mod multipart;
 mod progress;
 mod response;

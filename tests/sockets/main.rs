@@ -54,6 +54,8 @@ mod proof;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod recipes;
+#[cfg(test)]
 mod responses;
 #[cfg(test)]
 mod retrying;
