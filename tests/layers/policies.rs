@@ -5,6 +5,7 @@ mod attempts;
 mod budgets;
 mod circuits;
 mod classifying;
+mod endpoints;
 mod fallbacks;
 mod hints;
 mod presets;
