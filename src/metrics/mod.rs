@@ -284,13 +284,12 @@ fn server(uri: &Uri) -> Vec<KeyValue> {
 
 /// Returns the failure of the call that a substitute stands in for.
 fn replaced(timeline: &Timeline) -> Option<Outcome> {
-    let events = timeline.events().into_iter();
-    let instead_of = events.filter_map(|event| match event.kind {
+    let mut latest = timeline.events().into_iter().rev();
+    latest.find_map(|event| match event.kind {
         TimelineEventKind::Stale { instead_of, .. } => instead_of,
         TimelineEventKind::Fallback { instead_of } => Some(instead_of),
         _ => None,
-    });
-    instead_of.last()
+    })
 }
 
 /// Returns the error type and the hop of a failure.
