@@ -134,7 +134,7 @@ impl Run {
         };
         let place = self.place_of(&next, saved);
         let is_paid = match &mut self.turn {
-            Some(turn) => turn.pass_over(&self.call, place),
+            Some(turn) => turn.pass_over(place),
             None => false,
         };
         if is_paid {

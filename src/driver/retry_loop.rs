@@ -174,12 +174,11 @@ impl RetryLoop {
         is_unsent
     }
 
-    /// Goes on to another endpoint, after an attempt that a policy rejected. Returns false if its budget does not allow
-    /// that, or if something reached the wire.
-    pub(super) fn pass_over(&mut self, call: &Call, place: NextPlace) -> bool {
-        place
-            .budget
-            .is_none_or(|budget| self.account.pass_over(call, budget))
+    /// Goes on to another endpoint, after an attempt that a policy rejected and that sent nothing. Returns false if the
+    /// budget there does not allow that.
+    pub(super) fn pass_over(&mut self, place: NextPlace) -> bool {
+        let budget = place.budget;
+        budget.is_none_or(|budget| self.account.pass_over(budget))
     }
 
     /// Decides whether a failed attempt is retried. If so, the retry is paid for, and the wait is recorded. Returns

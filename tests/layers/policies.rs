@@ -6,6 +6,7 @@ mod budgets;
 mod circuits;
 mod classifying;
 mod concurrency;
+mod endpoints;
 mod fallbacks;
 mod hints;
 mod presets;

@@ -88,12 +88,9 @@ impl Account {
         self.is_begun = true;
     }
 
-    /// Moves to the budget of another destination, because a policy rejected the attempt at this one. Returns false if
-    /// that budget does not allow the retry, or if something reached the wire.
-    pub(crate) fn pass_over(&mut self, call: &Call, to: Arc<SharedBudget>) -> bool {
-        if call.attempt_count() > self.before {
-            return false;
-        }
+    /// Moves to the budget of another destination, because a policy rejected the attempt at this one, and nothing was
+    /// sent. Returns false if that budget does not allow the retry.
+    pub(crate) fn pass_over(&mut self, to: Arc<SharedBudget>) -> bool {
         let now = clock::now();
         match self.paid {
             Some(paid) => {

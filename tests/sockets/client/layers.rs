@@ -233,8 +233,8 @@ async fn error_of_a_layer_has_the_timeline_and_proves_nothing() {
     for is_call in [true, false] {
         let builder = net.builder().attempt_layer(broken.clone());
         let builder = match is_call {
-            true => builder.call_layer(refuse.clone()),
-            false => builder.attempt_layer(refuse.clone()),
+            true => builder.call_layer(refuse),
+            false => builder.attempt_layer(refuse),
         };
         let client = builder.build().unwrap();
         let error = client.post(url(&server, "http")).send().await.unwrap_err();
@@ -273,7 +273,7 @@ async fn timeouts_cover_the_time_of_layers() {
             std::future::pending::<Result<Response<Full<bytes::Bytes>>, Infallible>>().await
         })
     });
-    let client = net.builder().call_layer(hang.clone()).build().unwrap();
+    let client = net.builder().call_layer(hang).build().unwrap();
     let soon = Options::new().deadline(Duration::from_millis(50));
     let error = client
         .get(url(&server, "http"))
@@ -284,12 +284,12 @@ async fn timeouts_cover_the_time_of_layers() {
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
 
     // A part of the config for this host holds for the call layers, too.
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let part = DestinationConfig::new().deadline(Duration::from_millis(50));
     let builder = net
         .builder()
         .config(|config| config.destination("api.test", part));
-    let client = builder.call_layer(hang.clone()).build().unwrap();
+    let client = builder.call_layer(hang).build().unwrap();
     let error = client.get(url(&server, "http")).send().await.unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
     assert!(

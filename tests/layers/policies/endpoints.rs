@@ -1,0 +1,54 @@
+//! Tests endpoints over another stack of layers.
+
+use std::time::Duration;
+
+use http::Method;
+use http_body_util::Full;
+use sevenhops::{Config, Effect, EndpointConfig, EndpointsConfig, Policy, StandardLayer};
+use tower::{Layer, ServiceExt};
+
+use crate::mock::{Mock, standard, status, steady, with};
+
+#[tokio::test(start_paused = true)]
+async fn rejection_below_passes_an_endpoint_over_only_if_nothing_was_sent() {
+    for (first, effect, sent) in [
+        // The inner stack sent the request, and the circuit of the redirect's target is open.
+        (
+            with(302, "location", "https://other.test/"),
+            Effect::Possible,
+            1,
+        ),
+        (status(200), Effect::Done, 1),
+    ] {
+        let is_redirect = effect == Effect::Possible;
+        let mock = Mock::new([first]);
+        let inner = standard(steady());
+        let rejects = if is_redirect {
+            "https://other.test"
+        } else {
+            "https://a.test"
+        };
+        inner.breaker_handle().isolate(&rejects.parse().unwrap());
+        let endpoints = ["https://a.test", "https://b.test"].map(EndpointConfig::new);
+        let [a, b] = endpoints;
+        let endpoints = EndpointsConfig::new().endpoint(a).endpoint(b.priority(1));
+        let config = Config::new(Duration::from_secs(10)).endpoints("pay.internal", endpoints);
+        let outer = StandardLayer::from_config(&config).unwrap();
+        let service = outer.layer(inner.layer(mock.clone()));
+        let post = http::Request::builder()
+            .method(Method::POST)
+            .uri("https://pay.internal/v1");
+        let post = post.body(Full::from("amount=100")).unwrap();
+        match service.oneshot(post).await {
+            Err(error) => {
+                assert_eq!(error.rejected_by(), Some(Policy::Breaker));
+                assert_eq!(error.effect(), effect, "{error}");
+            }
+            Ok(response) => {
+                assert_eq!(response.body().timeline().effect(), effect);
+                assert_eq!(mock.asked()[0].head.uri, "https://b.test/v1");
+            }
+        }
+        assert_eq!(mock.count(), sent);
+    }
+}
