@@ -7,7 +7,6 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
 };
 use http::{Method, Request, StatusCode, Version};
-use http_body::Body as HttpBody;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -15,22 +14,23 @@ use tower_service::Service;
 
 use super::address::Address;
 use super::fetch::{StatusTerms, is_conditional};
-use super::layers::CallStack;
+use super::layers::{CallStack, InnerService};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::coding::ACCEPTED;
 use crate::consistency::Consistency;
 use crate::diagnose::Edge;
-use crate::driver::refresh;
+use crate::driver::{DriverBody, refresh};
 use crate::error::Error;
 use crate::hop::Diagnosis;
 use crate::idempotency_key::IdempotencyKey;
+use crate::layer::DeadlineService;
 use crate::options::Options;
 use crate::telemetry::{Maker, call_span, encode_span, invalid};
 use crate::timeout::Timeout;
-use crate::transport::basic;
 use crate::transport::framing::announced;
+use crate::transport::{Incoming, basic};
 
 /// Builds one request and sends it. If a part cannot be encoded, the call fails at encode when the request is sent.
 ///
@@ -407,21 +407,26 @@ impl Client {
         if !headers.contains_key(RANGE) {
             headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
-        let response = match self.0.stack.clone() {
-            CallStack::Standard(stack) => respond(stack, request).await?,
-            CallStack::Layered(stack) => Box::pin(respond(stack, request)).await?,
+        let response = match &self.0.stack {
+            // Without another future, which would store the request a second time.
+            CallStack::Standard(stack) => {
+                let mut stack = stack.clone();
+                poll_fn(|cx| stack.poll_ready(cx)).await?;
+                let mut response = stack.call(request).await?;
+                refresh(&mut response, stack, Body::empty);
+                response
+            }
+            CallStack::Layered(stack) => Box::pin(send_layered(stack.clone(), request)).await?,
         };
         Ok(Response::new(response, self.0.max_body_bytes))
     }
 }
 
-/// Sends a request, and refreshes the stored response if the response is stale.
-async fn respond<S, R>(mut stack: S, request: Request<Body>) -> Result<http::Response<R>, Error>
-where
-    S: Service<Request<Body>, Response = http::Response<R>, Error = Error> + Send + 'static,
-    S::Future: Send,
-    R: HttpBody + Send + 'static,
-{
+/// Sends a request through the layers of the user.
+async fn send_layered(
+    mut stack: DeadlineService<InnerService>,
+    request: Request<Body>,
+) -> Result<http::Response<DriverBody<Incoming>>, Error> {
     poll_fn(|cx| stack.poll_ready(cx)).await?;
     let mut response = stack.call(request).await?;
     refresh(&mut response, stack, Body::empty);
