@@ -246,7 +246,7 @@ impl Body for Incoming {
             IncomingContent::Http2(over) => over
                 .left
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
-            IncomingContent::Other(other) => other.left.clone(),
+            IncomingContent::Other(other) => other.left,
             IncomingContent::Over => SizeHint::with_exact(0),
         }
     }
