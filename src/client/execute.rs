@@ -22,15 +22,33 @@ impl Client {
     /// # Errors
     ///
     /// Fails with the hop at which the call failed. A failing status is not an error.
-    pub async fn execute(&self, mut request: Request<Body>) -> Result<Response, Error> {
+    pub fn execute(
+        &self,
+        mut request: Request<Body>,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
         self.add_defaults(request.headers_mut());
-        self.send_as_is(request).await
+        self.send_as_is(request)
     }
 
     /// Sends a request without the client's headers.
-    pub(super) async fn send_as_is(&self, request: Request<Body>) -> Result<Response, Error> {
-        let response = self.call(request).await?;
-        Ok(Response::new(response, self.0.max_body_bytes))
+    pub(super) fn send_as_is(
+        &self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
+        let (stack, max_body_bytes) = (self.0.stack.clone(), self.0.max_body_bytes);
+        async move {
+            let response = match stack {
+                // Without another future, which would store the request a second time.
+                CallStack::Standard(mut stack) => {
+                    poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
+                    let mut response = stack.call(request).await?;
+                    refresh(&mut response, stack, Body::empty);
+                    response
+                }
+                CallStack::Layered(stack) => Box::pin(respond(stack, request)).await?,
+            };
+            Ok(Response::new(response, max_body_bytes))
+        }
     }
 
     /// Adds the client's headers that the request does not set, and the codings that the client decodes.
@@ -53,7 +71,10 @@ impl Client {
         mut request: Request<Body>,
     ) -> Result<HttpResponse<StackBody>, Error> {
         self.add_default_headers(request.headers_mut());
-        self.call(request).await
+        match self.0.stack.clone() {
+            CallStack::Standard(stack) => Box::pin(respond(stack, request)).await,
+            CallStack::Layered(stack) => Box::pin(respond(stack, request)).await,
+        }
     }
 
     fn add_default_headers(&self, headers: &mut HeaderMap) {
@@ -63,13 +84,6 @@ impl Client {
                     headers.append(name, value.clone());
                 }
             }
-        }
-    }
-
-    async fn call(&self, request: Request<Body>) -> Result<HttpResponse<StackBody>, Error> {
-        match self.0.stack.clone() {
-            CallStack::Standard(stack) => respond(stack, request).await,
-            CallStack::Layered(stack) => Box::pin(respond(stack, request)).await,
         }
     }
 }

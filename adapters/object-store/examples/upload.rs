@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, PutPayload};
 use sevenhops::sdk;
 use sevenhops::testing::{CannedResponse, FaultServer, Reply};
 use sevenhops_object_store::StackConnector;
