@@ -30,6 +30,7 @@
 //! | [`DeadlineLayer`] | bounds the whole call by its deadline; keeps its timeline and its span |
 //! | [`FallbackLayer`] | answers a failed call with a function's response (off by default) |
 //! | [`StaleLayer`] | serves the last good response if a read fails (off by default) |
+//! | [`EndpointsConfig`] of a [`StandardLayer`] | leads a call to a logical name to one of its base URLs (off by default) |
 //! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
 //! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
 //! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |
@@ -58,6 +59,7 @@
 //! | `har` | timelines as HTTP archives, for the network panel of a browser |
 //! | `otel` | OpenTelemetry: spans, propagation, links, metrics |
 //! | `serde` | [`Config`] from a file, timelines as data |
+//! | `gateway` | a server inside the process, for SDKs that accept nothing but a base URL: [`sdk::gateway`](fn@sdk::gateway) |
 //! | `reqwest-middleware`, `hyper-util` | the stack below SDKs that accept those: see [`sdk`] |
 //! | `testing` | the test kit: a fault server, a scripted name server, assertions and a guide |
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -106,10 +106,9 @@ impl Case {
             }
             Setting::StreamLimit => {
                 let mut stage = world.stage(self.connection, true).await?;
+                let short = TimeoutsConfig::new().attempt(Duration::from_millis(600));
                 stage.client = world.client_with(|builder| {
-                    let short = Duration::from_millis(600);
-                    let builder = builder
-                        .config(|config| config.timeouts(TimeoutsConfig::new().attempt(short)));
+                    let builder = builder.config(|config| config.timeouts(short));
                     builder.transport(|transport| transport.max_connections(1))
                 })?;
                 occupied(stage.with_connection(ConnFault::MaxStreams(1))).await

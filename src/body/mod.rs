@@ -3,6 +3,7 @@
 mod counted;
 #[cfg(feature = "reqwest-middleware")]
 mod extension;
+mod gzipped;
 mod joined;
 mod made;
 pub(crate) mod measured;
@@ -26,6 +27,7 @@ use http_body_util::{BodyExt, Full};
 pub(crate) use self::counted::{Counted, Progress};
 #[cfg(feature = "reqwest-middleware")]
 pub(crate) use self::extension::BodyExtension;
+use self::gzipped::Gzipped;
 use self::joined::Joined;
 use self::made::Made;
 use self::measured::Measured;
@@ -66,6 +68,8 @@ enum Content {
     Counted(Box<Counted<Body>>),
     /// Bodies that are sent one after another.
     Joined(Joined),
+    /// A body that is compressed while it is sent.
+    Gzipped(Box<Gzipped<Body>>),
 }
 
 type Stream = UnsyncBoxBody<Bytes, BoxError>;
@@ -243,6 +247,7 @@ impl Body {
             Content::Announced(measured) => measured.source_mut().poll_made(cx),
             Content::Counted(counted) => counted.source_mut().poll_made(cx),
             Content::Joined(joined) => joined.poll_made(cx),
+            Content::Gzipped(gzipped) => gzipped.source_mut().poll_made(cx),
         }
     }
 
@@ -251,6 +256,7 @@ impl Body {
             Content::Announced(measured) => measured,
             Content::Counted(counted) => return counted.source().check_length(),
             Content::Joined(joined) => return joined.check_length(),
+            Content::Gzipped(gzipped) => return gzipped.source().check_length(),
             Content::Bytes(_) | Content::Stream(_) | Content::Made(_) => return Ok(()),
         };
         measured.source().check_length()?;
@@ -303,6 +309,7 @@ impl CloneBody for Body {
                 Some(Self(Content::Counted(Box::new(counted))))
             }
             Content::Joined(joined) => joined.anew().map(|joined| Self(Content::Joined(joined))),
+            Content::Gzipped(gzipped) => gzipped.source().clone_body().map(Self::gzipped),
         }
     }
 }
@@ -326,6 +333,7 @@ impl HttpBody for Body {
             Content::Announced(measured) => Pin::new(&mut **measured).poll_frame(cx),
             Content::Counted(counted) => Pin::new(&mut **counted).poll_frame(cx),
             Content::Joined(joined) => Pin::new(joined).poll_frame(cx),
+            Content::Gzipped(gzipped) => Pin::new(&mut **gzipped).poll_frame(cx),
         }
     }
 
@@ -337,6 +345,7 @@ impl HttpBody for Body {
             Content::Announced(measured) => measured.is_end_stream(),
             Content::Counted(counted) => counted.is_end_stream(),
             Content::Joined(joined) => joined.is_end_stream(),
+            Content::Gzipped(gzipped) => gzipped.is_end_stream(),
         }
     }
 
@@ -353,6 +362,7 @@ impl HttpBody for Body {
             },
             Content::Counted(counted) => counted.size_hint(),
             Content::Joined(joined) => joined.size_hint(),
+            Content::Gzipped(gzipped) => gzipped.size_hint(),
         }
     }
 }

@@ -128,6 +128,14 @@ impl Call {
         }
     }
 
+    /// Returns whether a redirect led this call, or a call that continues its request, to another URL.
+    pub(crate) fn leads_elsewhere(&self) -> bool {
+        self.is_redirected() || {
+            let inner = self.inner();
+            inner.len() >= MOST_CALLS || inner.iter().any(Self::leads_elsewhere)
+        }
+    }
+
     /// Changes the record of the calls inside an attempt of this operation.
     pub(super) fn inside(&self, attempt: &Arc<Tracker>, change: impl FnOnce(&mut NestedCalls)) {
         let mut rest = self.rest();

@@ -55,13 +55,11 @@ impl Call {
 
     /// Returns whether a response may have come from a service that does not keep the call's session on one address.
     pub(crate) fn may_leave_its_address(&self) -> bool {
-        let is_kept = |tracker: &Arc<Tracker>| {
-            tracker.facts(|facts| facts.addresses.is_some() || facts.unix_socket.is_some())
-        };
+        let is_kept = |tracker: Arc<Tracker>| tracker.facts(|facts| facts.is_session_kept);
         // A call below has the same demand, and sees to it itself.
         self.options().affinity.is_some()
             && self.inner().is_empty()
-            && !self.trackers().iter().any(is_kept)
+            && !self.last().is_some_and(is_kept)
     }
 
     /// Returns the first demand of a request of this call that no layer has carried out. An attempt receives the whole

@@ -186,7 +186,13 @@ impl ActiveFault {
             Fault::Respond {
                 status,
                 retry_after,
-            } => return Ok(generated(status, retry_after)).into(),
+            } => {
+                if let Some(tracker) = &tracker {
+                    // No replica was asked, so the session reads nothing.
+                    tracker.facts(|facts| facts.is_session_kept = true);
+                }
+                return Ok(generated(status, retry_after)).into();
+            }
             Fault::RefuseConnect | Fault::BlackholeConnect => play(Stage::Connect),
             _ => play(Stage::Send),
         }

@@ -79,6 +79,15 @@ impl Address {
         }
     }
 
+    /// Returns the parsed URL.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn into_url(self) -> Result<Url, BoxError> {
+        match self.0 {
+            Form::Plain(uri) => Ok(uri.to_string().parse()?),
+            Form::Parsed(url) => Ok(*url),
+        }
+    }
+
     pub(super) fn into_uri(self) -> Result<Uri, BoxError> {
         match self.0 {
             Form::Plain(uri) => Ok(uri),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
-use tower_layer::Layer;
 
+use super::layers::{CallStack, UserLayer};
 use super::{Client, Shared};
 use crate::call::Observer;
 use crate::callback::Site;
@@ -55,6 +55,8 @@ pub struct ClientBuilder {
     max_body_bytes: usize,
     /// Its timeouts are set when the client is built.
     transport: TransportBuilder,
+    pub(super) attempt_layers: Vec<UserLayer>,
+    pub(super) call_layers: Vec<UserLayer>,
 }
 
 type Extra = Box<dyn FnOnce(StandardLayer) -> StandardLayer + Send>;
@@ -76,6 +78,8 @@ impl ClientBuilder {
             headers: HeaderMap::from_iter([(USER_AGENT, AGENT)]),
             max_body_bytes: WHOLE_BODY_BYTES,
             transport: TransportBuilder::new(Timeouts::longest()),
+            attempt_layers: Vec::new(),
+            call_layers: Vec::new(),
         }
     }
 
@@ -267,11 +271,8 @@ impl ClientBuilder {
             standard.watch(&metrics);
             metrics.gauges().connections.watch(transport.look());
         }
-        // The chaos layer records its faults in the call.
-        let stack = match transport.is_amid_chaos() {
-            true => standard.layer(transport),
-            false => standard.over(transport),
-        };
+        let layers = (self.call_layers, self.attempt_layers);
+        let stack = CallStack::new(&standard, transport, layers);
         Ok(Client(Arc::new(Shared {
             stack,
             breaker,

@@ -1,18 +1,17 @@
 //! Downloads that continue after their body broke off (RFC 9110 §14).
 
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap,
-    HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
-};
-use http::{Method, Request, StatusCode};
+use http::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, RANGE};
+use http::{Method, Request};
 use http_body::Body as _;
 
 use super::body::failed_at;
+use super::version::Version;
 use super::{Body, Client, RequestBuilder, Response};
+use crate::call::Call;
+use crate::destination::OtherOrigin;
 use crate::error::{Error, ReasonText};
 use crate::hop::{Hop, Kind};
 use crate::options::Options;
@@ -47,8 +46,9 @@ impl RequestBuilder {
     ///
     /// A body continues only if its length is announced and its version can be checked: by a strong `ETag`, or without
     /// an `ETag` by a `Last-Modified` that is at least a minute older than `Date`. Any other body fails where it breaks
-    /// off. Each continuation is a call of its own, with its own retries, timeline and span. It asks for the URL of the
-    /// request again, and follows its redirects again.
+    /// off. Each continuation is a call of its own, with its own retries, timeline and span. It goes to the final URL of
+    /// the first response, with the headers that the redirects left, and follows no redirect itself: another URL may
+    /// have another file under the same `ETag`. A signed URL that has expired by then ends the download.
     ///
     /// # Errors
     ///
@@ -70,12 +70,14 @@ impl RequestBuilder {
                 "a download is a GET without a body, Range and If-Range: call send() instead";
             return Err(Error::invalid().because(ReasonText::new(reason)));
         }
-        let again = copy(&request);
-        let response = client.execute(request).await?.error_for_status()?;
+        client.add_defaults(request.headers_mut());
+        let mut rest = copy(&request);
+        let response = client.send_as_is(request).await?.error_for_status()?;
+        client.follow_to(&mut rest, &response);
         Ok(Download {
             version: Version::of(&response),
             client,
-            request: again,
+            request: rest,
             response,
             received: 0,
             resumptions: 0,
@@ -85,9 +87,30 @@ impl RequestBuilder {
     }
 }
 
+impl Client {
+    /// Changes a request, so that it asks for the final URL of a response to it. Headers that a redirect removed are
+    /// removed, too.
+    fn follow_to(&self, request: &mut Request<Body>, response: &Response) {
+        let options = request.extensions_mut().remove::<Options>();
+        let mut options = options.unwrap_or_default().follow_redirects(false);
+        let asked = std::mem::replace(request.uri_mut(), response.uri().clone());
+        let call = response.timeline.as_ref().map(|timeline| &timeline.0);
+        if call.is_some_and(Call::is_led_away) {
+            let route = options.route.as_deref();
+            self.0.config.prune((&asked, route), request.headers_mut());
+            request.extensions_mut().insert(OtherOrigin);
+        }
+        if call.is_some_and(Call::is_redirected) {
+            options.route = None;
+        }
+        request.extensions_mut().insert(options);
+    }
+}
+
 /// A response body that continues by itself. See [`RequestBuilder::download`].
 pub struct Download {
     client: Client,
+    /// The request for the rest, without its range.
     request: Request<Body>,
     /// The response whose body is being read.
     response: Response,
@@ -98,12 +121,6 @@ pub struct Download {
     /// Whether a byte has come since the last response head.
     is_fresh: bool,
     state: State,
-}
-
-/// The version of a file.
-struct Version {
-    validator: HeaderValue,
-    total: u64,
 }
 
 enum State {
@@ -172,7 +189,7 @@ impl Download {
         let Some(request) = self.rest() else {
             return Err(self.give_up());
         };
-        let response = match self.client.execute(request).await {
+        let response = match self.client.send_as_is(request).await {
             Ok(response) => response,
             Err(error) => {
                 self.state = State::Over;
@@ -243,78 +260,6 @@ impl fmt::Debug for Download {
     }
 }
 
-impl Version {
-    fn of(response: &Response) -> Option<Self> {
-        let headers = response.headers();
-        let has_ranges = headers.get(ACCEPT_RANGES).is_none_or(|unit| unit != "none");
-        if response.status() != StatusCode::OK || !has_ranges {
-            return None;
-        }
-        Some(Self {
-            validator: validator(headers)?,
-            // Unknown for a body that was decoded: a range of its encoded form would not fit.
-            total: response.content_length()?,
-        })
-    }
-
-    /// Returns whether a response has the rest of this version, from this byte on.
-    fn goes_on(&self, response: &Response, from: u64) -> bool {
-        let headers = response.headers();
-        let name = match self.validator.as_bytes().starts_with(b"\"") {
-            true => ETAG,
-            false => LAST_MODIFIED,
-        };
-        // The rest may leave the validator out (RFC 9110 §15.3.7). Another one belongs to another version.
-        let validators = headers.get_all(name);
-        let is_same = validators.iter().all(|value| *value == self.validator);
-        let range = headers
-            .get(CONTENT_RANGE)
-            .and_then(|range| range.to_str().ok());
-        let range = range.and_then(content_range);
-        let fits = range.is_some_and(|(first, last, total)| {
-            first == from && last < self.total && total.is_none_or(|total| total == self.total)
-        });
-        let fits =
-            fits && response.content_length() == range.map(|(first, last, _)| last - first + 1);
-        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
-        is_part && is_same && fits && !headers.contains_key(CONTENT_ENCODING)
-    }
-}
-
-/// Returns the validator for `If-Range`, if it is strong (RFC 9110 §13.1.5, §8.8.2.2).
-fn validator(headers: &HeaderMap) -> Option<HeaderValue> {
-    if let Some(tag) = headers.get(ETAG) {
-        return tag.as_bytes().starts_with(b"\"").then(|| tag.clone());
-    }
-    let date = |name| httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok();
-    let (modified, sent) = (date(LAST_MODIFIED)?, date(DATE)?);
-    let age = sent.duration_since(modified).ok()?;
-    let is_strong = age >= STRONG_AGE;
-    is_strong
-        .then(|| headers.get(LAST_MODIFIED).cloned())
-        .flatten()
-}
-
-/// The first byte of a part, the last one, and the length of the whole if it is known.
-type FilePart = (u64, u64, Option<u64>);
-
-/// Reads `bytes 5-9/10`.
-fn content_range(text: &str) -> Option<FilePart> {
-    let (unit, rest) = text.trim().split_once(' ')?;
-    let (range, total) = rest.trim().split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let number = |digits: &str| {
-        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then(|| digits.parse().ok()).flatten()
-    };
-    let total = match total {
-        "*" => None,
-        total => Some(number(total)?),
-    };
-    let (first, last) = (number(first)?, number(last)?);
-    (unit.eq_ignore_ascii_case("bytes") && first <= last).then_some((first, last, total))
-}
-
 /// Returns a request without a body that equals another one.
 fn copy(request: &Request<Body>) -> Request<Body> {
     let mut copy = Request::new(Body::empty());
@@ -325,66 +270,12 @@ fn copy(request: &Request<Body>) -> Request<Body> {
     if let Some(options) = request.extensions().get::<Options>() {
         copy.extensions_mut().insert(options.clone());
     }
+    if let Some(mark) = request.extensions().get::<OtherOrigin>() {
+        copy.extensions_mut().insert(*mark);
+    }
     copy
 }
 
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 /// A body that breaks more often than this has a cause that another request does not remove.
 const MOST_RESUMPTIONS: u32 = 10;
-/// The seconds of a date are too coarse for two changes in one of them, and clocks differ.
-const STRONG_AGE: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_range_is_read_strictly() {
-        for (text, expected) in [
-            ("bytes 5-9/10", Some((5, 9, Some(10)))),
-            ("Bytes 5-9/*", Some((5, 9, None))),
-            ("bytes 9-5/10", None),
-            ("bytes */10", None),
-            ("bytes 5-/10", None),
-            ("bytes +5-9/10", None),
-            ("lines 5-9/10", None),
-            ("bytes 5-99999999999999999999/10", None),
-            ("", None),
-        ] {
-            assert_eq!(content_range(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn only_a_strong_validator_counts() {
-        let modified = ("last-modified", "Tue, 03 Nov 2026 10:00:00 GMT");
-        let date = |text| ("date", text);
-        for (lines, expected) in [
-            (vec![("etag", "\"v1\"")], Some("\"v1\"")),
-            (vec![("etag", "W/\"v1\"")], None),
-            (
-                vec![
-                    ("etag", "W/\"v1\""),
-                    modified,
-                    date("Tue, 03 Nov 2026 12:00:00 GMT"),
-                ],
-                None,
-            ),
-            (
-                vec![modified, date("Tue, 03 Nov 2026 10:01:00 GMT")],
-                Some(modified.1),
-            ),
-            (vec![modified, date("Tue, 03 Nov 2026 10:00:59 GMT")], None),
-            (vec![modified, date("Tue, 03 Nov 2026 09:00:00 GMT")], None),
-            (vec![modified], None),
-            (vec![], None),
-        ] {
-            let lines = lines.into_iter().map(|(name, value)| {
-                let name = http::HeaderName::from_static(name);
-                (name, HeaderValue::from_static(value))
-            });
-            let found = validator(&lines.collect());
-            assert_eq!(found.as_ref().and_then(|v| v.to_str().ok()), expected);
-        }
-    }
-}

@@ -9,17 +9,23 @@ mod decode;
 mod decoded;
 mod download;
 mod events;
+mod execute;
 mod fetch;
+mod gzip;
+mod layers;
 pub mod multipart;
 mod request;
 mod response;
 mod session;
+mod version;
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
+#[cfg(feature = "gateway")]
+pub(crate) use self::address::Address;
 pub use self::address::IntoUrl;
 pub use self::body::ResponseBody;
 pub use self::builder::ClientBuilder;
@@ -27,17 +33,20 @@ pub use self::builder::ClientBuilder;
 pub(crate) use self::conversions::shared;
 pub use self::download::Download;
 pub use self::events::{EventStream, ServerSentEvent};
+#[cfg(feature = "gateway")]
+pub(crate) use self::execute::StackBody;
+pub use self::layers::{InnerFuture, InnerService};
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 
+use self::layers::CallStack;
 pub use crate::body::Body;
 use crate::call::Observer;
 use crate::config::Config;
-use crate::layer::{ConfigHandle, StandardService};
+use crate::layer::ConfigHandle;
 use crate::policy::breaker::CircuitBreakerHandle;
 use crate::policy::retry::Budgets;
 use crate::telemetry::Maker;
-use crate::transport::Transport;
 
 /// An HTTP client in which every wait ends and every failure names its hop.
 ///
@@ -75,7 +84,7 @@ pub struct Client(Arc<Shared>);
 
 /// The state that a client and its clones share.
 struct Shared {
-    stack: StandardService<Transport>,
+    stack: CallStack,
     breaker: CircuitBreakerHandle,
     budgets: Budgets,
     on_complete: Option<Observer>,

@@ -1,28 +1,22 @@
-use crate::timeout::LONGEST;
 use std::fmt;
-use std::future::poll_fn;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
-};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tower_service::Service;
 
 use super::address::Address;
 use super::fetch::{StatusTerms, is_conditional};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::coding::ACCEPTED;
 use crate::diagnose::Edge;
-use crate::driver::refresh;
 use crate::error::Error;
 use crate::hop::Diagnosis;
 use crate::options::Options;
 use crate::telemetry::{Maker, call_span, encode_span, invalid};
+use crate::timeout::LONGEST;
 use crate::transport::basic;
 use crate::transport::framing::announced;
 
@@ -51,7 +45,9 @@ pub struct RequestBuilder {
     url: Option<Address>,
     version: Version,
     pub(super) headers: HeaderMap,
-    body: Body,
+    pub(super) body: Body,
+    /// The minimum size of a body to compress.
+    pub(super) gzip: Option<u64>,
     /// `None` if the request overrides nothing of its client's config.
     options: Option<Box<Options>>,
     max_body_bytes: usize,
@@ -73,6 +69,7 @@ impl RequestBuilder {
             version: Version::default(),
             headers: HeaderMap::new(),
             body: Body::empty(),
+            gzip: None,
             options: None,
             invalid,
         }
@@ -258,6 +255,7 @@ impl RequestBuilder {
         if let Err(reason) = announced(self.version, &self.headers, &self.body) {
             self.note(reason);
         }
+        self.compress();
         let mut request = Request::new(self.body);
         *request.method_mut() = self.method;
         *request.uri_mut() = uri.unwrap_or_default();
@@ -315,33 +313,6 @@ fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Er
     drop(open);
     let error = Error::invalid().because(cause);
     Error::at_edge(Edge::of_call(&call), error.into())
-}
-
-impl Client {
-    /// Sends a request that was built elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the hop at which the call failed. A failing status is not an error.
-    pub async fn execute(&self, mut request: Request<Body>) -> Result<Response, Error> {
-        for name in self.0.headers.keys() {
-            if !request.headers().contains_key(name) {
-                for value in self.0.headers.get_all(name) {
-                    request.headers_mut().append(name, value.clone());
-                }
-            }
-        }
-        let headers = request.headers_mut();
-        // A range belongs to the encoded form (RFC 9110 §14.2): a part of it cannot be decoded.
-        if !headers.contains_key(RANGE) {
-            headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
-        }
-        let mut stack = self.0.stack.clone();
-        poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
-        let mut response = stack.call(request).await?;
-        refresh(&mut response, stack, Body::empty);
-        Ok(Response::new(response, self.0.max_body_bytes))
-    }
 }
 
 impl fmt::Debug for RequestBuilder {

@@ -1,7 +1,8 @@
-//! The codings of a body (RFC 9110 §8.4), and their decoders.
+//! The codings of a body (RFC 9110 §8.4), their decoders, and an encoder.
 
 mod codings;
 mod decoder;
+mod encoder;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 
@@ -10,6 +11,7 @@ use http::HeaderMap;
 
 pub(crate) use self::codings::{ACCEPTED, Coding, codings};
 pub(crate) use self::decoder::{DecodeError, DecodeStep, Decoder};
+pub(crate) use self::encoder::{Encoder, gzip};
 
 /// Decodes the beginning of a body, from its first encoded bytes. Returns at most `most_bytes`; `None` if it cannot
 /// be decoded.

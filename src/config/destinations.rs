@@ -152,6 +152,24 @@ impl DestinationConfig {
         self
     }
 
+    /// Returns the first field that is set, besides those that belong to a whole call: `deadline` and `stale`.
+    pub(super) fn other_than_of_the_call(&self) -> Option<&'static str> {
+        let plain = Self::new();
+        let others = [
+            ("timeouts", self.timeouts != plain.timeouts),
+            ("idempotency", self.idempotency != plain.idempotency),
+            ("redirect", self.redirect != plain.redirect),
+            ("retry", self.retry != plain.retry),
+            (
+                "circuit_breaker",
+                self.circuit_breaker != plain.circuit_breaker,
+            ),
+            ("propagate_deadline", self.propagate_deadline.is_some()),
+        ];
+        let set = others.into_iter().find(|(_, is_set)| *is_set);
+        set.map(|(field, _)| field)
+    }
+
     getters! {
         get_deadline(deadline) -> Option<Duration> = |own| own.deadline;
         get_timeouts(timeouts) -> &TimeoutsConfig = |own| &own.timeouts;

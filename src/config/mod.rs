@@ -67,6 +67,9 @@ use crate::timeout::TimeoutsConfig;
 /// Parts are chosen by the URL when a call begins, and again at each redirect. After a redirect, routes no longer
 /// count. The deadline and the key of a call are those of its first destination.
 ///
+/// A call to a [logical name](Self::endpoints) has the deadline and the stale responses of the part for that name. All
+/// other values are those of the part for its endpoint. A part for the name that sets others is refused.
+///
 /// A route has no breaker and no budget of its own: its calls share those of their host. If circuits have custom
 /// names ([`StandardLayer::key_by`](crate::StandardLayer::key_by)), a name that begins like a URL follows the rules
 /// of that host. Other names follow the top of the config.

@@ -80,9 +80,15 @@ impl Plan {
                 plain,
                 routes: routes.collect::<Result<_, ConfigError>>()?,
             },
-            endpoints: Endpoints::new(&config.endpoints),
+            endpoints: Endpoints::new(&config.endpoints, None),
             config: config.clone(),
         })
+    }
+
+    /// Keeps the health of endpoints that the plan before this one had, too.
+    pub(crate) fn follow(&mut self, before: &Self) {
+        let before = before.endpoints.as_deref();
+        self.endpoints = Endpoints::new(&self.config.endpoints, before);
     }
 
     /// Returns the timeouts of all destinations.
@@ -164,6 +170,13 @@ fn parts(config: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
                 format!("{path}.stale.store_bytes"),
                 why,
             ));
+        }
+        if let Host::Is(host, _) = &pattern.host
+            && config.endpoints.iter().any(|(name, _)| **name == **host)
+            && let Some(field) = own.other_than_of_the_call()
+        {
+            let why = "is overruled for a logical name: set it for the hosts of its endpoints";
+            return Err(ConfigError::refused(format!("{path}.{field}"), why));
         }
         if pattern.route.is_some() {
             let why =

@@ -83,7 +83,7 @@ impl AttemptFailure {
     }
 
     /// Returns the error as a service other than a driver returns it.
-    #[cfg(feature = "reqwest")]
+    #[cfg(feature = "client")]
     pub(crate) fn into_error(self) -> Error {
         self.0
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::build_error::{ResolverBuildError, Wrong};
 use super::cache::Cache;
 #[cfg(feature = "encrypted-dns")]
 use super::encrypted::Encrypted;
@@ -19,6 +18,8 @@ use super::servers::{Server, Upstream};
 use super::singleflight::QueryPool;
 use super::system::{NSSWITCH, RESOLV_CONF, System};
 use super::watch::{FileWatch, Plan, QueryPlan};
+use crate::config_error::ConfigError;
+use crate::timeout::LONGEST;
 
 /// Builds a [`Resolver`].
 ///
@@ -79,7 +80,7 @@ impl Resolver {
     ///
     /// Does not fail today. Without a name server, each lookup that needs one fails instead, and its error names the
     /// file.
-    pub fn from_system() -> Result<Self, ResolverBuildError> {
+    pub fn from_system() -> Result<Self, ConfigError> {
         Self::builder().build()
     }
 
@@ -178,7 +179,7 @@ impl ResolverBuilder {
         self
     }
 
-    /// Sets the time for the whole lookup: both families, all tries, and all names of the search list.
+    /// Sets the time for the whole lookup: both families, all tries, and all names of the search list. At most a day.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.plan.upstream.limit = limit;
         self
@@ -250,8 +251,8 @@ impl ResolverBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if two options contradict each other, or if a hosts file at a path cannot be read.
-    pub fn build(self) -> Result<Resolver, ResolverBuildError> {
+    /// Fails if an option is out of range or contradicts another one, or if a hosts file at a path cannot be read.
+    pub fn build(self) -> Result<Resolver, ConfigError> {
         self.check()?;
         let watch = FileWatch::new(self.plan.clone());
         match self.plan.asking() {
@@ -267,10 +268,7 @@ impl ResolverBuilder {
     }
 
     #[cfg(test)]
-    pub(crate) fn finish(
-        self,
-        source: Arc<dyn QuerySource>,
-    ) -> Result<Resolver, ResolverBuildError> {
+    pub(crate) fn finish(self, source: Arc<dyn QuerySource>) -> Result<Resolver, ConfigError> {
         let builder = match self.plan.servers {
             Some(_) => self,
             // A placeholder, so that the system's files are not read.
@@ -286,7 +284,7 @@ impl ResolverBuilder {
         self,
         (mut watch, asking): (FileWatch, QueryPlan),
         source: Arc<dyn QuerySource>,
-    ) -> Result<Resolver, ResolverBuildError> {
+    ) -> Result<Resolver, ConfigError> {
         let config = ResolverConfig {
             hosts: Arc::new(self.plan.hosts_file.read()?),
             order: self.plan.hosts_order(),
@@ -302,51 +300,60 @@ impl ResolverBuilder {
         }))
     }
 
-    fn check(&self) -> Result<(), Wrong> {
+    fn check(&self) -> Result<(), ConfigError> {
         let CachePolicy {
             floor,
             ceiling,
             negative_ceiling,
-            backoff,
+            backoff: (first, most),
             stale,
             capacity,
         } = self.rules;
-        ordered(("ttl_floor", floor), ("ttl_ceiling", ceiling))?;
-        let (first, most) = backoff;
-        ordered(
-            ("failure_backoff.first", first),
-            ("failure_backoff.most", most),
-        )?;
-        let no_servers = self.plan.servers.as_ref().is_some_and(Vec::is_empty);
-        for (field, nothing) in [
-            ("name_servers", no_servers),
-            ("ttl_ceiling", ceiling.is_zero()),
-            ("negative_ceiling", negative_ceiling.is_zero()),
-            ("capacity", capacity == 0),
+        let kept = super::UNCHANGING;
+        for (path, value, longest) in [
+            ("resolver.timeout", self.plan.upstream.limit, LONGEST),
+            ("resolver.ttl_ceiling", ceiling, kept),
+            ("resolver.negative_ceiling", negative_ceiling, kept),
+            ("resolver.failure_backoff.most", most, LONGEST),
+            ("resolver.failure_backoff.first", first, most),
         ] {
-            if nothing {
-                return Err(Wrong::Nothing(field));
+            if value.is_zero() || value > longest {
+                let range = format_args!("more than 0s, at most {longest:?}");
+                return Err(ConfigError::invalid(path, value, range));
             }
         }
-        for (field, longest) in [
-            ("ttl_ceiling", ceiling),
-            ("stale_limit", stale.unwrap_or_default()),
-        ] {
-            let kept = ("the longest that is kept", super::UNCHANGING);
-            ordered((field, longest), kept)?;
+        if floor > ceiling {
+            let ceiling = ("resolver.ttl_ceiling", ceiling);
+            return Err(ConfigError::longer(("resolver.ttl_floor", floor), ceiling));
+        }
+        if let Some(stale) = stale.filter(|stale| *stale > kept) {
+            let range = format_args!("at most {kept:?}");
+            return Err(ConfigError::invalid("resolver.stale_limit", stale, range));
+        }
+        if self.plan.servers.as_ref().is_some_and(Vec::is_empty) {
+            let none: [SocketAddr; 0] = [];
+            let expected = "one server or more";
+            return Err(ConfigError::invalid(
+                "resolver.name_servers",
+                none,
+                expected,
+            ));
+        }
+        if capacity == 0 {
+            return Err(ConfigError::invalid(
+                "resolver.capacity",
+                capacity,
+                "at least 1",
+            ));
         }
         match self.plan.ndots {
-            Some(dots) if dots > NDOTS => Err(Wrong::TooManyDots(dots)),
+            Some(dots) if dots > NDOTS => {
+                let expected = format_args!("at most {NDOTS}");
+                Err(ConfigError::invalid("resolver.ndots", dots, expected))
+            }
             _ => Ok(()),
         }
     }
-}
-
-fn ordered(less: (&'static str, Duration), more: (&'static str, Duration)) -> Result<(), Wrong> {
-    if less.1 > more.1 {
-        return Err(Wrong::Contradiction { less, more });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -163,7 +163,10 @@ fn hosts_file_at_a_path_is_honored_and_has_to_be_there() {
 
     let missing = builder().hosts_file(Path::new("/nonexistent/hosts"));
     let error = missing.build().unwrap_err().to_string();
-    assert_eq!(error, "cannot read the hosts file /nonexistent/hosts");
+    assert_eq!(
+        error,
+        "resolver.hosts_file /nonexistent/hosts cannot be used"
+    );
 }
 
 #[test]
@@ -172,32 +175,66 @@ fn contradictions_are_refused_naming_both_fields_and_values() {
     let error = refusal(|builder| builder.ttl_floor(hour * 2));
     assert_eq!(
         error,
-        "ttl_floor (7200s) is longer than ttl_ceiling (3600s)"
+        "resolver.ttl_floor: 7200s is invalid: expected at most resolver.ttl_ceiling (3600s)"
     );
 
     let error = refusal(|b| b.failure_backoff(Duration::from_secs(2), Duration::from_secs(1)));
     assert_eq!(
         error,
-        "failure_backoff.first (2s) is longer than failure_backoff.most (1s)"
+        "resolver.failure_backoff.first: 2s is invalid: expected more than 0s, at most 1s"
     );
 }
 
 #[test]
-fn nothing_is_refused_where_something_is_needed() {
+fn option_out_of_range_is_refused_with_its_value_and_range() {
     type Change = fn(ResolverBuilder) -> ResolverBuilder;
-    let changes: [(Change, &str); 5] = [
-        (|b| b.name_servers([]), "name_servers"),
-        (|b| b.capacity(0), "capacity"),
+    const SECOND: Duration = Duration::from_secs(1);
+    const ENDLESS: Duration = Duration::MAX;
+    let table: [(Change, &str); 10] = [
+        (
+            |b| b.timeout(Duration::ZERO),
+            "timeout: 0ns is invalid: expected more than 0s, at most 86400s",
+        ),
+        (
+            |b| b.timeout(ENDLESS),
+            "timeout: 18446744073709551615.999999999s is invalid",
+        ),
+        (
+            |b| b.failure_backoff(Duration::ZERO, SECOND),
+            "failure_backoff.first: 0ns is invalid: expected more than 0s, at most 1s",
+        ),
+        (
+            |b| b.failure_backoff(SECOND, ENDLESS),
+            "failure_backoff.most: 18446744073709551615.999999999s is invalid",
+        ),
+        (
+            |b| b.name_servers([]),
+            "name_servers: [] is invalid: expected one server or more",
+        ),
+        (
+            |b| b.capacity(0),
+            "capacity: 0 is invalid: expected at least 1",
+        ),
         (
             |b| b.ttl_floor(Duration::ZERO).ttl_ceiling(Duration::ZERO),
-            "ttl_ceiling",
+            "ttl_ceiling: 0ns is invalid",
         ),
-        (|b| b.negative_ceiling(Duration::ZERO), "negative_ceiling"),
-        (|b| b.ndots(16), "ndots"),
+        (
+            |b| b.negative_ceiling(Duration::ZERO),
+            "negative_ceiling: 0ns is invalid",
+        ),
+        (
+            |b| b.stale_limit(ENDLESS),
+            "stale_limit: 18446744073709551615.999999999s is invalid",
+        ),
+        (|b| b.ndots(16), "ndots: 16 is invalid: expected at most 15"),
     ];
-    for (change, field) in changes {
+    for (change, expected) in table {
         let error = refusal(change);
-        assert!(error.starts_with(field), "{error}");
+        assert!(
+            error.starts_with(&format!("resolver.{expected}")),
+            "{error}"
+        );
     }
 }
 

@@ -16,9 +16,9 @@ use rustls::pki_types::ServerName;
 use tokio::runtime::{self, Handle};
 use url::{Host, Url};
 
-use super::build_error::{ResolverBuildError, Wrong};
 use super::error::{DnsErrorReason, LookupFailure};
 use super::servers::Upstream;
+use crate::config_error::ConfigError;
 use crate::roots;
 
 /// A name server, and how it proves its identity.
@@ -37,14 +37,16 @@ impl Encrypted {
         }
     }
 
-    fn connection(&self) -> Result<ConnectionConfig, ResolverBuildError> {
+    fn connection(&self) -> Result<ConnectionConfig, ConfigError> {
         match self {
             Self::Tls(_, name) => {
-                let refused = || Wrong::NoName("tls_servers", name.clone());
+                let refused =
+                    || ConfigError::invalid("resolver.tls_servers", name, "a TLS server name");
                 Ok(ConnectionConfig::tls(certified(name).ok_or_else(refused)?))
             }
             Self::Https(_, text) => {
-                let refused = || Wrong::NoUrl("https_servers", text.clone());
+                let expected = "an https URL of a host and a path";
+                let refused = || ConfigError::invalid("resolver.https_servers", text, expected);
                 let url = Url::parse(text).map_err(|_| refused())?;
                 let name = host(&url).ok_or_else(refused)?;
                 let path = Some(url.path().into());
@@ -71,12 +73,11 @@ fn certified(name: &str) -> Option<Arc<str>> {
 }
 
 /// Returns the TLS config with the system's root certificates, unless another one is configured.
-pub(crate) fn trust(configured: Option<&ClientConfig>) -> Result<ClientConfig, ResolverBuildError> {
+pub(crate) fn trust(configured: Option<&ClientConfig>) -> Result<ClientConfig, ConfigError> {
     if let Some(config) = configured {
         return Ok(config.clone());
     }
-    let system = roots::system();
-    Ok(system.map_err(|error| Wrong::Trust(Arc::new(error)))?)
+    roots::system()
 }
 
 /// The connections to one encrypted server.
@@ -94,12 +95,12 @@ type Connection = DnsExchange<TokioRuntimeProvider>;
 type PerRuntime = VecDeque<(Option<runtime::Id>, Connection)>;
 
 impl Channel {
-    pub(crate) fn new(server: &Encrypted, upstream: &Upstream) -> Result<Self, ResolverBuildError> {
+    pub(crate) fn new(server: &Encrypted, upstream: &Upstream) -> Result<Self, ConfigError> {
         let mut config = server.connection()?;
         config.port = server.addr().port();
         let mut options = ResolverOpts::default();
         options.timeout = upstream.limit / 2;
-        let mut tls = TlsConfig::new().map_err(Wrong::client)?;
+        let mut tls = TlsConfig::new().map_err(|error| ConfigError::failed("resolver", error))?;
         tls.config = trust(upstream.tls.as_ref())?;
         Ok(Self {
             server: server.addr(),

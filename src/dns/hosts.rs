@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::address_set::AddressSet;
-use super::build_error::{ResolverBuildError, Wrong};
 use super::malformed::Malformed;
 use super::order::interleave;
 use super::system::HOSTS;
+use crate::config_error::ConfigError;
 
 /// The entries of a hosts file, and `localhost`.
 #[derive(Debug)]
@@ -104,7 +103,7 @@ impl HostsFile {
         }
     }
 
-    pub(crate) fn read(&self) -> Result<Hosts, ResolverBuildError> {
+    pub(crate) fn read(&self) -> Result<Hosts, ConfigError> {
         match self.read_again() {
             // The system also resolves names without this file.
             Err(_) if *self == Self::System => Ok(Hosts::default()),
@@ -113,13 +112,12 @@ impl HostsFile {
     }
 
     /// Reads the file again.
-    pub(crate) fn read_again(&self) -> Result<Hosts, ResolverBuildError> {
+    pub(crate) fn read_again(&self) -> Result<Hosts, ConfigError> {
         let Some(path) = self.path() else {
             return Ok(Hosts::default());
         };
         let lines = std::fs::read(path).map(lossy).map_err(|error| {
-            let message = format!("cannot read the hosts file {}", path.display());
-            Wrong::Hosts(message, Arc::new(error))
+            ConfigError::failed(format!("resolver.hosts_file {}", path.display()), error)
         })?;
         let mut malformed = Malformed::default();
         let hosts = Hosts::parse(&lines, &mut malformed);

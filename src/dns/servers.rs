@@ -16,7 +16,6 @@ use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query,
 use hickory_resolver::proto::rr::Name;
 use tokio::time::{Instant, sleep_until};
 
-use super::build_error::ResolverBuildError;
 #[cfg(feature = "encrypted-dns")]
 use super::encrypted::{Channel, Encrypted, trust};
 use super::error::{DnsErrorReason, LookupFailure};
@@ -25,6 +24,7 @@ use super::query::{QueryOutcome, QuerySource};
 use super::response::{Chain, Reading};
 use super::{Family, Question};
 use crate::clock;
+use crate::config_error::ConfigError;
 
 /// A name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +55,7 @@ impl Upstream {
         }
     }
 
-    pub(crate) fn source(
-        &self,
-        servers: &[Server],
-    ) -> Result<Arc<dyn QuerySource>, ResolverBuildError> {
+    pub(crate) fn source(&self, servers: &[Server]) -> Result<Arc<dyn QuerySource>, ConfigError> {
         #[cfg(feature = "encrypted-dns")]
         let this = &self.trusting(servers)?;
         #[cfg(not(feature = "encrypted-dns"))]
@@ -74,7 +71,7 @@ impl Upstream {
 
     /// Returns the same with the root certificates that these servers need. The system's are read once.
     #[cfg(feature = "encrypted-dns")]
-    fn trusting(&self, servers: &[Server]) -> Result<Self, ResolverBuildError> {
+    fn trusting(&self, servers: &[Server]) -> Result<Self, ConfigError> {
         let mut trusting = self.clone();
         if servers.iter().any(|s| matches!(s, Server::Encrypted(_))) {
             trusting.tls = Some(trust(self.tls.as_ref())?);
@@ -83,7 +80,7 @@ impl Upstream {
     }
 
     #[cfg_attr(not(feature = "encrypted-dns"), expect(clippy::unnecessary_wraps))]
-    fn open(&self, server: &Server) -> Result<ServerTransport, ResolverBuildError> {
+    fn open(&self, server: &Server) -> Result<ServerTransport, ConfigError> {
         Ok(match server {
             Server::Plain(addr) => ServerTransport::Udp(*addr),
             Server::Tcp(addr) => ServerTransport::Tcp(*addr),

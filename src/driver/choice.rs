@@ -16,6 +16,9 @@ pub(super) enum Choice {
     /// The same for all calls of the driver.
     One(Arc<Policies>),
     Live(Arc<Live>),
+    /// The deadline of these alone. The other policies are those of a driver below.
+    #[cfg(feature = "client")]
+    DeadlineOf(Arc<Live>),
 }
 
 /// Policies by destination. They can be replaced while calls are in flight.
@@ -53,11 +56,22 @@ impl Choice {
     /// Chooses the policies of a call.
     #[inline]
     pub(super) fn of<B>(&self, request: &Request<B>) -> Chosen {
-        let live = match self {
-            Self::One(policies) => return (Arc::clone(policies), None),
-            Self::Live(live) => live,
-        };
-        let table = live.table.load();
+        match self {
+            Self::One(policies) => (Arc::clone(policies), None),
+            Self::Live(live) => live.of(request),
+            #[cfg(feature = "client")]
+            Self::DeadlineOf(live) => {
+                let (policies, _) = live.of(request);
+                (Arc::new(policies.deadline_alone()), None)
+            }
+        }
+    }
+}
+
+impl Live {
+    #[inline]
+    fn of<B>(&self, request: &Request<B>) -> Chosen {
+        let table = self.table.load();
         if table.is_one() {
             return (Arc::clone(table.plain.rest()), None);
         }

@@ -6,15 +6,13 @@ use http::Response;
 use http::response::Parts;
 use http_body::Body;
 
-use super::body::{DriverBody, Truncated};
+use super::body::DriverBody;
 use super::drain::DrainedBody;
 use super::judge::NextStep;
 use super::run::{Last, Run};
-use super::source::BodySource;
 use crate::box_error::BoxError;
 use crate::hop::{Diagnosis, Hop, Kind, NoRetryReason, Outcome, TimelineEventKind};
 use crate::policy::idempotency::is_replayed;
-use crate::timeline::Timeline;
 
 impl Run {
     /// Ends the call without the planned attempt. The caller gets the response or error before it.
@@ -27,16 +25,12 @@ impl Run {
             return NextStep::Fail(nothing.into());
         };
         self.call.stop(Some(reason));
-        let (mut head, kept) = match *last {
+        let kept = match *last {
             Last::Failure(failure) => return NextStep::Fail(failure),
             Last::Response(head, kept) => (head, kept),
             Last::Head(head) => (head, DrainedBody::nothing()),
         };
-        if kept.truncated {
-            head.extensions.insert(Truncated);
-        }
-        let source = BodySource::kept(kept, self.seen.all);
-        let body = DriverBody::new(source, self.seen.all, Timeline(self.call.clone()));
+        let (head, body) = self.kept_response(kept, self.seen.all);
         self.deliver(head, body)
     }
 

@@ -3,32 +3,53 @@
 use http::{Request, Uri};
 use tokio::time::Instant;
 
+use super::choice::of_leg;
 use super::later::Resend;
+use super::recent::DestinationState;
+use super::retry_loop::{Hint, NextPlace};
 use super::run::Run;
 use crate::clock;
 use crate::destination::Destination;
+use crate::error::ReasonText;
 use crate::hop::{Diagnosis, Effect, TimelineEventKind};
 use crate::luck::luck;
-use crate::policy::endpoints::Endpoints;
+use crate::policy::endpoints::{EndpointHint, NextEndpoint};
 use crate::redact::redacted;
+use crate::replay::Saved;
 
 impl Run {
-    /// Leads the request to an endpoint, if its host is a logical name.
-    pub(super) fn choose_endpoint<B>(&mut self, endpoints: &Endpoints, request: &mut Request<B>) {
-        let session = self.call.options().affinity;
-        let seed = || session.map_or_else(|| luck().to_bits(), |session| session.seed());
-        let Some(choice) = endpoints.choose(request.uri(), seed, clock::now()) else {
-            return;
-        };
-        if let Some(uri) = choice.uri() {
+    /// Leads a new request to an endpoint, if its host is a logical name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL has a part that no endpoint would honor.
+    pub(super) fn choose_endpoint<B>(
+        &mut self,
+        request: &mut Request<B>,
+    ) -> Result<(), ReasonText> {
+        if let Some(uri) = self.endpoint_of(request.uri())? {
             self.lead_to_endpoint(&uri);
             *request.uri_mut() = uri;
-            self.endpoints = Some(Box::new(choice));
         }
+        Ok(())
     }
 
-    fn lead_to_endpoint(&mut self, uri: &Uri) {
-        let route = self.call.options().route.clone();
+    /// Chooses the endpoints of a URL. Returns the URL at the first one; `None` if its host is not a logical name.
+    pub(super) fn endpoint_of(&mut self, uri: &Uri) -> Result<Option<Uri>, ReasonText> {
+        self.endpoints = None;
+        let Some(endpoints) = &self.policies.endpoints else {
+            return Ok(None);
+        };
+        let session = self.call.options().affinity;
+        let seed = || session.map_or_else(|| luck().to_bits(), |session| session.seed());
+        let choice = endpoints.choose(uri, seed, clock::now())?;
+        let led = choice.as_ref().and_then(|choice| choice.uri());
+        self.endpoints = choice.filter(|_| led.is_some()).map(Box::new);
+        Ok(led)
+    }
+
+    pub(super) fn lead_to_endpoint(&mut self, uri: &Uri) {
+        let route = self.route_of_leg();
         self.follow_config(uri, route.as_deref());
         self.call.sent_to(uri);
     }
@@ -55,49 +76,85 @@ impl Run {
         }
     }
 
-    /// Returns where the next attempt goes. A key permits another endpoint only if all of them share their keys.
-    pub(super) fn next_endpoint<N: Resend>(&self, effect: Effect, later: &mut N) -> NextEndpoint {
-        let Some(endpoints) = self.endpoints.as_ref().filter(|all| all.has_other()) else {
-            return NextEndpoint::Same;
-        };
-        let Some(saved) = later.saved() else {
-            return NextEndpoint::Same;
-        };
+    /// Returns the endpoint of the next attempt; `None` if it is the same one. A key permits another endpoint only if
+    /// all of them share their keys. A hint holds for the endpoint that sent it.
+    pub(super) fn next_endpoint<N: Resend>(
+        &mut self,
+        effect: Effect,
+        hint: Hint,
+        later: &mut N,
+    ) -> Option<NextEndpoint> {
+        let endpoints = self.endpoints.as_mut()?;
+        let now = clock::now();
+        endpoints.hinted(hint.wait.map(|wait| EndpointHint {
+            until: clock::after(now, wait),
+            by_server: hint.by_server,
+        }));
+        let saved = later.saved()?;
         let is_safe = effect.is_none()
             || effect.is_declined()
             || endpoints.shares_keys()
             || self.call.is_idempotent(&saved.method);
-        match (is_safe, endpoints.has_untried()) {
-            (false, _) => NextEndpoint::Same,
-            (true, true) => NextEndpoint::Untried,
-            (true, false) => NextEndpoint::Tried,
+        endpoints.next(now).filter(|_| is_safe)
+    }
+
+    /// Returns the place of the next attempt, for the retry.
+    pub(super) fn place_of<B>(&self, next: &NextEndpoint, saved: &Saved<B>) -> NextPlace {
+        let now = clock::now();
+        let policies = match &self.elsewhere {
+            Some(elsewhere) => of_leg(elsewhere, &next.uri, self.route_of_leg().as_deref()),
+            None => self.policies.clone(),
+        };
+        let head = (&saved.method, &next.uri, &saved.headers);
+        NextPlace {
+            is_untried: next.is_untried,
+            budget: DestinationState::of(&policies, head, now).budget,
+            hint: Hint {
+                wait: next
+                    .hint
+                    .map(|hint| hint.until.saturating_duration_since(now)),
+                by_server: next.hint.is_some_and(|hint| hint.by_server),
+            },
         }
     }
 
-    /// Leads the kept request to the next endpoint.
-    pub(super) fn fail_over<N: Resend>(&mut self, next: NextEndpoint, later: &mut N) {
-        if next == NextEndpoint::Same {
-            return;
+    /// Leads the kept request to the next endpoint, after an attempt that was rejected and sent nothing. Returns false
+    /// if there is no endpoint that the call has not tried, or if its budget does not allow this.
+    pub(super) fn pass_over<N: Resend>(&mut self, later: &mut N) -> bool {
+        let nothing = Hint {
+            wait: None,
+            by_server: false,
+        };
+        let next = self.next_endpoint(self.seen.all, nothing, later);
+        let Some(next) = next.filter(|next| next.is_untried) else {
+            return false;
+        };
+        let Some(saved) = later.saved() else {
+            return false;
+        };
+        let place = self.place_of(&next, saved);
+        let is_paid = match &mut self.turn {
+            Some(turn) => turn.pass_over(&self.call, place),
+            None => false,
+        };
+        if is_paid {
+            self.fail_over(Some(&next), later);
         }
-        let (Some(endpoints), Some(saved)) = (&mut self.endpoints, later.saved()) else {
+        is_paid
+    }
+
+    /// Leads the kept request to the next endpoint, if it is another one.
+    pub(super) fn fail_over<N: Resend>(&mut self, next: Option<&NextEndpoint>, later: &mut N) {
+        let (Some(next), Some(endpoints)) = (next, &mut self.endpoints) else {
             return;
         };
-        endpoints.go_on();
-        let Some(uri) = endpoints.uri() else { return };
-        saved.uri = uri.clone();
-        self.lead_to_endpoint(&uri);
-        self.restrain_at(&uri);
-        self.hedge_at(&uri, clock::now());
-        let url = redacted(&uri);
+        let Some(saved) = later.saved() else { return };
+        endpoints.go_on(next);
+        saved.uri = next.uri.clone();
+        self.lead_to_endpoint(&next.uri);
+        self.restrain_at(&next.uri);
+        self.hedge_at(&next.uri, clock::now());
+        let url = redacted(&next.uri);
         self.call.note(TimelineEventKind::FailedOver { url });
     }
-}
-
-/// Where the next attempt of a call goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NextEndpoint {
-    Same,
-    /// One that the call has not tried. The attempt waits for nothing.
-    Untried,
-    Tried,
 }

@@ -8,18 +8,19 @@ use tokio::time::Instant;
 use super::attempt::AttemptInFlight;
 use super::body::DriverBody;
 use super::drain::{DRAIN_TIME, DrainedBody};
-use super::endpoints::NextEndpoint;
+use super::fallback::FallbackCall;
 use super::later::Resend;
 use super::legs::Lead;
 use super::retry_loop::Hint;
 use super::run::{Last, Run};
 use super::source::BodySource;
-use super::substitute::FallbackCall;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, FailureClass, Keyed, effect_of_response, is_failure};
+use crate::hop::{
+    Diagnosis, Effect, FailureClass, Keyed, Kind, Policy, effect_of_response, is_failure,
+};
 use crate::options::Unmet;
 use crate::policy::Classified;
 use crate::policy::retry::{failed, may_pass};
@@ -120,8 +121,12 @@ impl Run {
             },
             Lead::On => {
                 // The next leg is another request, with its own destination, budget and circuit.
-                if let Some(saved) = later.saved() {
-                    self.lead_to((&saved.method, &saved.uri, &saved.headers), now);
+                if let Some(saved) = later.saved()
+                    && let Err(invalid) = self.lead_to(saved, now)
+                {
+                    let refused = Diagnosis::refusal(Kind::RedirectRefused);
+                    let error = Error::refused(Policy::Redirect, refused).because(invalid);
+                    return NextStep::Fail(error.into());
                 }
                 self.last = None;
                 self.seen.leg = Effect::None;
@@ -255,9 +260,11 @@ impl Run {
             by_server: true,
         };
         let headers = Some(&head.headers);
-        let next = self.next_endpoint(judged.effect.max(before), later);
+        let next = self.next_endpoint(judged.effect.max(before), hint, later);
+        let place = next.as_ref().zip(later.saved());
+        let place = place.map(|(next, saved)| self.place_of(next, saved));
         let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
-        turn.goes_elsewhere = next == NextEndpoint::Untried;
+        turn.place = place;
         let decided = turn.decide((&self.call, policy), (judged, hint), |policy| {
             let saved = later.saved()?;
             Some(failed(
@@ -269,7 +276,7 @@ impl Run {
         });
         match decided {
             Ok(due) => {
-                self.fail_over(next, later);
+                self.fail_over(next.as_ref(), later);
                 // At most half of the time left after the wait, so that the deadline leaves time for the retry.
                 let spare = self.call.deadline().saturating_duration_since(due) / 2;
                 Some(clock::after(clock::now(), DRAIN_TIME.min(spare)))
@@ -336,12 +343,14 @@ impl Run {
             wait: own_hint.max(of_round),
             by_server: of_round.is_some(),
         };
-        let next = self.next_endpoint(own.effect.max(before), later);
+        let next = self.next_endpoint(own.effect.max(before), hint, later);
+        let place = next.as_ref().zip(later.saved());
+        let place = place.map(|(next, saved)| self.place_of(next, saved));
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
         let Some((turn, policy)) = retries else {
             return NextStep::Fail(failure);
         };
-        turn.goes_elsewhere = next == NextEndpoint::Untried;
+        turn.place = place;
         let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
             let saved = later.saved()?;
             let seen = (own, before);
@@ -349,7 +358,7 @@ impl Run {
         });
         match decided {
             Ok(_) => {
-                self.fail_over(next, later);
+                self.fail_over(next.as_ref(), later);
                 self.last = Some(Box::new(Last::Failure(failure)));
                 NextStep::Backoff
             }

@@ -23,6 +23,7 @@ mod deliver;
 mod drain;
 mod endpoints;
 mod exchange;
+mod fallback;
 mod future;
 mod hedges;
 mod hedging;

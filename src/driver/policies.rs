@@ -53,6 +53,8 @@ pub(crate) struct Policies {
     pub(crate) classifier: Option<Classifier>,
     /// Whether the inner service is the wire. Then there are no inner layers of this crate that have to find the call.
     pub(crate) is_at_wire: bool,
+    /// Whether this driver continues a call that it finds. The driver that began the call enforces the deadline.
+    pub(crate) joins: bool,
 }
 
 /// The deadline of a whole call, and the observer of its end.
@@ -132,6 +134,15 @@ impl Policies {
         self.attempt
             .as_ref()
             .map_or(LONGEST, |attempt| attempt.timeouts.attempt())
+    }
+
+    /// Returns the deadline alone. The other policies are those of a driver below.
+    #[cfg(feature = "client")]
+    pub(super) fn deadline_alone(&self) -> Self {
+        Self {
+            deadline: self.deadline.clone(),
+            ..Self::default()
+        }
     }
 
     /// Returns the user's classifier, if there is one.

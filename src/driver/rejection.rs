@@ -2,7 +2,6 @@
 
 use http_body::Body;
 
-use super::endpoints::NextEndpoint;
 use super::judge::NextStep;
 use super::later::Resend;
 use super::retry_loop::{Hint, RetryLoop};
@@ -33,10 +32,9 @@ impl Run {
         if policy == Policy::Breaker
             && may_retry()
             && later.is_replayable()
-            && self.next_endpoint(self.seen.all, later) == NextEndpoint::Untried
+            && self.pass_over(later)
         {
             self.call.rejected_by(policy);
-            self.fail_over(NextEndpoint::Untried, later);
             return Ok(NextStep::Backoff);
         }
         let Some(turn) = self.turn.as_mut() else {
@@ -78,7 +76,7 @@ impl Run {
             wait: failure.retry_after(),
             by_server: true,
         };
-        turn.goes_elsewhere = false;
+        turn.place = None;
         let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
             let saved = later.saved()?;
             Some(failed(

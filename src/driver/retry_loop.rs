@@ -24,8 +24,18 @@ pub(crate) struct RetryLoop {
     has_retried: bool,
     /// The attempts in flight, besides the one that is asked about.
     beside: u32,
-    /// Whether the next attempt goes to a place that the call has not tried: it waits for nothing.
-    pub(super) goes_elsewhere: bool,
+    /// Where the next attempt goes, if it is another endpoint.
+    pub(super) place: Option<NextPlace>,
+}
+
+/// Where the next attempt of a call goes, if it is another endpoint.
+pub(super) struct NextPlace {
+    /// The call has not tried it: the attempt waits for nothing.
+    pub(super) is_untried: bool,
+    /// The budget that pays for the attempt.
+    pub(super) budget: Option<Arc<SharedBudget>>,
+    /// The hint that holds there.
+    pub(super) hint: Hint,
 }
 
 /// The hint for a retry, from the server's head or from an error.
@@ -70,7 +80,7 @@ impl RetryLoop {
             previous: None,
             has_retried,
             beside: 0,
-            goes_elsewhere: false,
+            place: None,
         }
     }
 
@@ -164,6 +174,14 @@ impl RetryLoop {
         is_unsent
     }
 
+    /// Goes on to another endpoint, after an attempt that a policy rejected. Returns false if its budget does not allow
+    /// that, or if something reached the wire.
+    pub(super) fn pass_over(&mut self, call: &Call, place: NextPlace) -> bool {
+        place
+            .budget
+            .is_none_or(|budget| self.account.pass_over(call, budget))
+    }
+
     /// Decides whether a failed attempt is retried. If so, the retry is paid for, and the wait is recorded. Returns
     /// when the next attempt may begin.
     ///
@@ -186,6 +204,9 @@ impl RetryLoop {
         }
         let failed = failed(policy).ok_or(NoRetryReason::BodyNotReplayable)?;
         let now = clock::now();
+        let place = self.place.take();
+        let hint = place.as_ref().map_or(hint, |place| place.hint);
+        let is_untried = place.as_ref().is_some_and(|place| place.is_untried);
         if !diagnosis.kind.is_refusal() {
             self.account.fail();
         }
@@ -201,13 +222,14 @@ impl RetryLoop {
         let (own, wait) = policy.wait(cause, (retry, self.previous), times);
         let by_server = hint.wait.filter(|_| hint.by_server);
         let checked = by_server.map_or(Ok(()), |hint| policy.check_hint(hint, deadline));
-        let wait = match self.goes_elsewhere {
+        let wait = match is_untried {
             true => Ok(Duration::ZERO),
             false => checked.map(|()| wait),
         };
         let account = &mut self.account;
         let after_timeout = diagnosis.kind == Kind::Timeout;
-        let withdraw = || account.withdraw(after_timeout, now);
+        let budget = place.and_then(|place| place.budget);
+        let withdraw = || account.withdraw(budget, after_timeout, now);
         let wait = decide(&failed, &self.left, wait, withdraw)?;
         if self.claim.is_none() {
             // This driver's one attempt was not sent, so it retries that attempt. From now on, no outer or inner stack
@@ -218,7 +240,7 @@ impl RetryLoop {
         call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);
-        if self.goes_elsewhere {
+        if is_untried {
             return Ok(self.due);
         }
         let hinted = hint.by_server && hint.wait.is_some_and(|hint| hint >= own);

@@ -23,18 +23,19 @@ use crate::call::{Call, Follows, Since};
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{AttemptFailure, Edge, View};
-use crate::error::Error;
+use crate::error::{Error, ReasonText};
 use crate::hop::Diagnosis;
 use crate::policy::breaker::SharedCircuit;
 use crate::policy::endpoints::EndpointChoice;
 use crate::policy::stale::StoreUse;
+use crate::replay::Saved;
 use crate::telemetry::{Span, call_span};
 use crate::timeout::TimeoutKind;
 
 /// The state of one request in a driver.
 pub(super) struct Run {
     pub(super) policies: Arc<Policies>,
-    elsewhere: Option<Elsewhere>,
+    pub(super) elsewhere: Option<Elsewhere>,
     pub(super) call: Call,
     /// Whether inner layers can find the call.
     pub(super) is_shared: bool,
@@ -73,7 +74,8 @@ pub(super) enum Last {
 impl Run {
     /// Begins the call of a new request, or joins the existing one.
     pub(super) fn of<B>((policies, elsewhere): Chosen, request: &mut Request<B>) -> Self {
-        let Some(deadline) = &policies.deadline else {
+        let joins = policies.joins && Call::of(request.extensions()).is_some();
+        let Some(deadline) = policies.deadline.as_ref().filter(|_| !joins) else {
             return Self::join(policies, request);
         };
         let call = match policies.shares_call() {
@@ -105,9 +107,8 @@ impl Run {
     ) -> Result<Entry, AttemptFailure> {
         let span = self.live_span();
         let entered = span.as_ref().map(Span::enter);
-        if let Some(endpoints) = self.policies.endpoints.clone() {
-            self.choose_endpoint(&endpoints, request);
-        }
+        self.choose_endpoint(request)
+            .map_err(|invalid| Error::invalid().because(invalid))?;
         if let Some(idempotency) = &self.policies.idempotency
             && let Some(rejected) = idempotency.apply(request, &self.call)
         {
@@ -164,12 +165,32 @@ impl Run {
         }
     }
 
-    /// Begins the leg of a redirect. From here on, the policies of the new URL apply.
-    pub(super) fn lead_to(&mut self, head: Head<'_>, now: Instant) {
-        let (_, uri, _) = head;
-        self.follow_config(uri, None);
-        self.endpoints = None;
-        self.turn_to(head, now);
+    /// Begins the leg of a redirect. From here on, the policies of the new URL apply. If its host is a logical name, the
+    /// leg goes to one of the endpoints.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL has a part that no endpoint would honor.
+    pub(super) fn lead_to<B>(
+        &mut self,
+        saved: &mut Saved<B>,
+        now: Instant,
+    ) -> Result<(), ReasonText> {
+        match self.endpoint_of(&saved.uri)? {
+            Some(uri) => {
+                self.lead_to_endpoint(&uri);
+                saved.uri = uri;
+            }
+            None => self.follow_config(&saved.uri, None),
+        }
+        self.turn_to((&saved.method, &saved.uri, &saved.headers), now);
+        Ok(())
+    }
+
+    /// Returns the route of the current leg. That of the call does not apply to the target of a redirect.
+    pub(super) fn route_of_leg(&self) -> Option<Arc<str>> {
+        let route = self.call.options().route.clone();
+        route.filter(|_| !self.call.is_redirected())
     }
 
     /// From here on, the policies of this URL hold.

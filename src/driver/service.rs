@@ -75,6 +75,18 @@ impl<S, K> Driver<S, K> {
     }
 }
 
+#[cfg(feature = "client")]
+impl<S> Driver<S> {
+    /// Creates a driver that has only the deadline of these policies. The others are those of a driver below.
+    pub(crate) fn deadline_of(inner: S, policies: Arc<Live>) -> Self {
+        Self {
+            inner,
+            resend: Now,
+            choice: Choice::DeadlineOf(policies),
+        }
+    }
+}
+
 impl<S, B> Service<Request<B>> for Driver<S, Now>
 where
     S: Service<Request<B>, Response: HttpResponse, Error: Into<BoxError>>,

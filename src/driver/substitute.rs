@@ -10,6 +10,7 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::body::DriverBody;
+use super::fallback::FallbackCall;
 use super::future::{DriverState, Polling};
 use super::judge::NextStep;
 use super::later::Resend;
@@ -27,20 +28,6 @@ use crate::hop::{Diagnosis, Effect, Keyed, Outcome, TimelineEventKind};
 use crate::policy::fallback::{FallbackFuture, Replacement};
 use crate::policy::stale::{IsRefresh, Refresh, Staleness, StoreUse, stands_in_for};
 use crate::timeline::Timeline;
-
-/// A failed call whose fallback is asked.
-pub(super) struct FallbackCall<R> {
-    future: FallbackFuture,
-    original: Option<Original<R>>,
-}
-
-/// The end of a call whose fallback has no response.
-#[expect(clippy::large_enum_variant, reason = "it is always in a box")]
-enum Original<R> {
-    Failure(Error),
-    /// A response with a failing status. The error is for the fallback.
-    Response(Response<DriverBody<R>>, Error),
-}
 
 impl Run {
     /// Prepares the use of the store. Returns a stored response that is served before the server is asked.
@@ -110,7 +97,7 @@ impl Run {
             Err(error) => error,
         };
         match self.ask(&error) {
-            Some(future) => NextStep::Fallback(FallbackCall::new(future, Original::Failure(error))),
+            Some(future) => NextStep::Fallback(FallbackCall::after_failure(future, error)),
             None => NextStep::End(error.into()),
         }
     }
@@ -135,40 +122,16 @@ impl Run {
         };
         match self.ask(&error) {
             Some(future) => {
+                let until = self.end_of_drain();
                 let response = Response::from_parts(head, body);
-                let original = Original::Response(response, error);
-                NextStep::Fallback(FallbackCall::new(future, original))
+                NextStep::Fallback(FallbackCall::after_response(
+                    future,
+                    (response, error),
+                    until,
+                ))
             }
             None => self.deliver_as_is(head, body),
         }
-    }
-
-    /// Ends the call with the response of its fallback, or without one.
-    pub(super) fn replace<R>(
-        &mut self,
-        response: Option<Response<Bytes>>,
-        fallback: &mut FallbackCall<R>,
-    ) -> Option<NextStep<R>> {
-        let original = fallback.original.take()?;
-        let Some(response) = response else {
-            return Some(match original {
-                Original::Failure(error) => NextStep::End(error.into()),
-                Original::Response(response, _) => {
-                    let (head, body) = response.into_parts();
-                    self.deliver_as_is(head, body)
-                }
-            });
-        };
-        let error = match original {
-            Original::Failure(error) | Original::Response(_, error) => error,
-        };
-        let (mut head, bytes) = response.into_parts();
-        let instead_of = Outcome::from(error.diagnosis());
-        let effect = error.effect();
-        head.extensions.insert(Replacement::new(error));
-        let what = TimelineEventKind::Fallback { instead_of };
-        let response = self.stand_in((head, bytes), effect, what);
-        Some(NextStep::Deliver(response))
     }
 
     /// Makes the error of a failure that may not be the end of the call.
@@ -235,7 +198,7 @@ impl Run {
     }
 
     /// Returns a substitute, and notes it in the timeline.
-    fn stand_in<R>(
+    pub(super) fn stand_in<R>(
         &mut self,
         (head, bytes): (Parts, Bytes),
         effect: Effect,
@@ -250,9 +213,14 @@ impl Run {
         Response::from_parts(head, body)
     }
 
-    /// Records a good response for later calls. After a redirect it is not the response of the URL that was asked for.
+    /// Records a good response for later calls. After a redirect, also one that a stack below followed, it is not the
+    /// response of the URL that was asked for. A substitute of a stack below is not a good response.
     fn record_good<R>(&mut self, head: &Parts, body: &mut DriverBody<R>) {
-        let stale = self.stale.take().filter(|_| !self.call.is_redirected());
+        let marks = &head.extensions;
+        let is_substitute =
+            marks.get::<Staleness>().is_some() || marks.get::<Replacement>().is_some();
+        let is_own = |_: &_| !is_substitute && !self.call.leads_elsewhere();
+        let stale = self.stale.take().filter(is_own);
         #[cfg(feature = "cookies")]
         let stale = stale.filter(|_| head.extensions.get::<ForOneUser>().is_none());
         let recording = stale
@@ -280,15 +248,6 @@ fn is_server_error(status: StatusCode) -> bool {
     status.as_u16() >= 500
 }
 
-impl<R> FallbackCall<R> {
-    fn new(future: FallbackFuture, original: Original<R>) -> Box<Self> {
-        Box::new(Self {
-            future,
-            original: Some(original),
-        })
-    }
-}
-
 impl<N: Resend, R> Polling<'_, N, R> {
     /// Takes the next step of the call. A response may stand in for a failure.
     #[inline]
@@ -312,24 +271,5 @@ impl<N: Resend, R> Polling<'_, N, R> {
             }
             next => next,
         })
-    }
-
-    /// Polls the fallback, until the deadline of the call.
-    pub(super) fn fallback(
-        &mut self,
-        fallback: &mut FallbackCall<R>,
-        cx: &mut Context<'_>,
-    ) -> Poll<NextStep<R>> {
-        let response = match fallback.future.poll(cx) {
-            Poll::Ready(response) => response,
-            Poll::Pending => {
-                ready!(self.alarm.poll_until(self.run.call.deadline(), cx));
-                None
-            }
-        };
-        match self.run.replace(response, fallback) {
-            Some(next) => Poll::Ready(next),
-            None => Poll::Pending,
-        }
     }
 }

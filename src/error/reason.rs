@@ -6,7 +6,8 @@ use std::{fmt, io};
 
 use crate::hop::Kind;
 
-/// The reason of a failure in words of this crate, which hold no secret. `Display` of the error shows it.
+/// The reason of a failure in words of this crate, which hold no secret and no text of a peer. `Display` of the error
+/// shows it.
 #[derive(Debug)]
 pub(crate) struct ReasonText(Cow<'static, str>);
 

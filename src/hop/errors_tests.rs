@@ -66,9 +66,12 @@ fn every_rejection_has_an_entry() {
         Kind::TooManyRedirects,
         Kind::Timeout,
     ] {
-        assert!(
-            entry(&format!("rejected: {kind}")).contains("\n- Action: "),
-            "{kind}"
-        );
+        let entry = entry(&format!("rejected: {kind}"));
+        let effect = match kind {
+            Kind::KeyExpired => "\n- Effect: possible. ",
+            _ => "\n- Effect: none",
+        };
+        assert!(entry.contains(effect), "{kind}: {entry}");
+        assert!(entry.contains("\n- Action: "), "{kind}: {entry}");
     }
 }

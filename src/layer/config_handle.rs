@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 #[cfg(feature = "client")]
-use http::Uri;
+use http::{HeaderMap, Method, Uri};
 
 use crate::clock;
 use crate::config::{Config, Effective, Plan};
@@ -13,6 +13,8 @@ use crate::config_error::ConfigError;
 use crate::destination::Table;
 use crate::driver::{Deadline, Live, Policies};
 use crate::policy::breaker::{self, CircuitBreakerHandle};
+#[cfg(feature = "client")]
+use crate::policy::redirect::{HeaderRules, NextLeg, prune};
 use crate::policy::retry::{Budget, Budgets};
 use crate::policy::stale::{self, Store};
 use crate::timeout::Timeouts;
@@ -53,7 +55,7 @@ use crate::timeout::Timeouts;
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt timeout |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
 /// | stored responses | stay, under the new windows; a smaller store evicts; a config without a store forgets all |
-/// | the health of endpoints | is forgotten |
+/// | the health of endpoints | stays, for those that both configs have under one name |
 /// | connections, DNS | stay as they are; new connections of a client use the new timeouts |
 ///
 /// # Values that stay
@@ -120,7 +122,7 @@ impl ConfigHandle {
     /// Fails if a layer could not be built with the config, or if a budget has other terms than the shared budgets. The
     /// old config then stays, and no part of the new one is used.
     pub fn reload(&self, config: &Config) -> Result<(), ConfigError> {
-        let plan = Plan::new(config)?;
+        let mut plan = Plan::new(config)?;
         if !self.0.refreshes {
             plan.check_refresh()?;
         }
@@ -128,6 +130,7 @@ impl ConfigHandle {
         if let Some(shared) = followers.shared {
             plan.check_shared(shared)?;
         }
+        plan.follow(&self.0.plan.load());
         self.0.breaker.follow(plan.rules());
         self.0.budgets.follow(plan.budgets(), clock::now());
         self.follow_store(&plan);
@@ -202,6 +205,23 @@ impl ConfigHandle {
         plan.find(url, route).config.redirect.get_enabled()
     }
 
+    /// Removes the headers that a redirect from this URL to another origin removes.
+    #[cfg(feature = "client")]
+    pub(crate) fn prune(&self, (url, route): (&Uri, Option<&str>), headers: &mut HeaderMap) {
+        let plan = self.0.plan.load();
+        let kept = plan
+            .find(url, route)
+            .config
+            .redirect
+            .get_keep_header_cross_origin();
+        let leg = NextLeg {
+            method: Method::GET,
+            uri: url.clone(),
+            away: true,
+        };
+        prune(headers, &leg, true, &HeaderRules { kept, key: None });
+    }
+
     fn followers(&self) -> MutexGuard<'_, Followers> {
         let followers = self.0.followers.lock();
         followers.unwrap_or_else(PoisonError::into_inner)
@@ -256,6 +276,7 @@ fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Polici
         attempt,
         classifier: base.classifier.clone(),
         is_at_wire: base.is_at_wire,
+        joins: base.joins,
     }
     .loaded(
         config.throttle.as_ref(),

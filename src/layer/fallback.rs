@@ -49,6 +49,10 @@ use crate::policy::fallback::Policy;
 ///
 /// # Trade-offs
 ///
+/// The connection of a 5xx is released before the function is polled. The client reads the rest of the body for up to
+/// 250 ms. If the function returns `None`, the caller gets up to 64 KiB of that body. A longer one fails where the kept
+/// part ends, and the response is marked [`Truncated`](crate::driver::Truncated).
+///
 /// The function has the rest of the call's deadline. After a passed deadline it is polled once more, which is enough for
 /// a value.
 ///

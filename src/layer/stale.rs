@@ -93,6 +93,13 @@ use crate::policy::stale::{Policy, StaleConfig, Store};
 ///
 /// Signing each request anew (AWS): each signature is another credential, so no response is ever found.
 ///
+/// Adding credentials below the layer: a layer of your own that sets `Authorization` there, or a client certificate of the
+/// transport. The store does not see them. If one store serves calls with different credentials of that kind, one caller
+/// gets the response of another. Put such a layer above, or use a store for each identity.
+///
+/// Following redirects below the layer with a client from another crate: the layer does not see them, and stores the
+/// response of the other URL. Switch them off there. Redirects that a layer of this crate follows are seen.
+///
 /// Putting the layer below a [`DeadlineLayer`](crate::DeadlineLayer): the deadline then fails outside of this layer. Put it
 /// above, or use a [`StandardLayer`](crate::StandardLayer).
 ///

@@ -12,8 +12,8 @@ use http::{HeaderMap, Method, Response, Uri};
 use tower_layer::Layer;
 
 use super::{
-    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, HedgeLayer, IdempotencyLayer,
-    Load, RedirectLayer, RetryLayer,
+    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, DeadlineService, HedgeLayer,
+    IdempotencyLayer, Load, RedirectLayer, RetryLayer,
 };
 use crate::callback::{Site, ask, require};
 use crate::config::{Config, Plan};
@@ -384,9 +384,26 @@ impl<C: Clone> StandardLayer<C> {
         Driver::live(inner, Again(self.cloner.clone()), policies)
     }
 
+    /// Puts the policies over `inner`, then the user's layers over them, then the deadline around all of it. The driver
+    /// of the policies continues the call that the deadline began.
+    #[cfg(feature = "client")]
+    pub(crate) fn within<S, W>(
+        &self,
+        (inner, is_at_wire): (S, bool),
+        layers: impl FnOnce(StandardService<S, C>) -> W,
+    ) -> DeadlineService<W> {
+        let policies = self.config.service(Policies {
+            joins: true,
+            ..self.policies(is_at_wire)
+        });
+        let below = Driver::live(inner, Again(self.cloner.clone()), Arc::clone(&policies));
+        Driver::deadline_of(layers(below), policies)
+    }
+
     fn policies(&self, is_at_wire: bool) -> Policies {
         self.load.add_to(Policies {
             is_at_wire,
+            joins: false,
             deadline: Some(self.call.policy()),
             fallback: self.fallback.clone(),
             // The config has the store.

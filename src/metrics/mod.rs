@@ -142,18 +142,19 @@ impl Metrics {
         instruments.attempts.record(made, &to.all());
         let mut all = to.all();
         let outcome = timeline.outcome().unwrap_or(Outcome::Cancelled);
-        all.extend(error_type(&outcome));
-        if let Outcome::Failed { hop, .. } = outcome {
-            all.extend(hop.map(|hop| KeyValue::new("sevenhops.hop", hop.as_str())));
-        }
-        let mut ended = all.clone();
-        ended.push(KeyValue::new("sevenhops.outcome", outcome.end()));
+        all.extend(failed_by(&outcome));
+        all.push(KeyValue::new("sevenhops.outcome", outcome.end()));
         instruments
             .call
-            .record(timeline.elapsed().as_secs_f64(), &ended);
-        if !matches!(outcome, Outcome::Failed { .. }) {
-            return;
-        }
+            .record(timeline.elapsed().as_secs_f64(), &all);
+        // A substitute hides the failure from the caller, not from these counters.
+        let failed = match outcome {
+            Outcome::Failed { .. } => Some(outcome),
+            _ => replaced(timeline),
+        };
+        let Some(failed) = failed else { return };
+        let mut all = to.all();
+        all.extend(failed_by(&failed));
         if timeline.effect().is_possible() {
             instruments.effect_possible.add(1, &all);
         }
@@ -295,6 +296,26 @@ fn server(uri: &Uri) -> Vec<KeyValue> {
     let port = values::port(uri);
     server.extend(port.map(|port| KeyValue::new("server.port", port)));
     server
+}
+
+/// Returns the failure of the call that a substitute stands in for.
+fn replaced(timeline: &Timeline) -> Option<Outcome> {
+    let mut latest_first = timeline.events().into_iter().rev();
+    latest_first.find_map(|event| match event.kind {
+        TimelineEventKind::Stale { instead_of, .. } => instead_of,
+        TimelineEventKind::Fallback { instead_of } => Some(instead_of),
+        _ => None,
+    })
+}
+
+/// Returns the error type and the hop of a failure.
+fn failed_by(outcome: &Outcome) -> impl Iterator<Item = KeyValue> {
+    let hop = match outcome {
+        Outcome::Failed { hop, .. } => *hop,
+        _ => None,
+    };
+    let hop = hop.map(|hop| KeyValue::new("sevenhops.hop", hop.as_str()));
+    error_type(outcome).into_iter().chain(hop)
 }
 
 fn error_type(outcome: &Outcome) -> Option<KeyValue> {

@@ -109,7 +109,7 @@ impl Options {
 
 impl Inherited {
     /// Inherits the restraints that hold in every call inside another one.
-    fn restrain(&mut self, outer: &Self) {
+    pub(super) fn restrain(&mut self, outer: &Self) {
         let Self {
             deadline,
             most,

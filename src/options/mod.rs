@@ -295,7 +295,8 @@ impl Options {
     /// remaining time, too. [`InheritLayer`](crate::server::InheritLayer) does this for all calls of a handler.
     ///
     /// The remaining time counts from this call of `inherit`. Call it once, when the request arrives, and give a clone
-    /// to every call for that request. If you call it again for a later call, the time starts again.
+    /// to every call for that request. If you read the headers into new options for a later call, the time starts again.
+    /// A second `inherit` on the same options adds its restraints: the earlier end holds.
     ///
     /// # Example
     ///
@@ -310,7 +311,8 @@ impl Options {
     /// ```
     #[must_use]
     pub fn inherit(mut self, headers: &HeaderMap) -> Self {
-        self.inherited = propagation::read(headers, clock::now());
+        let arrived = propagation::read(headers, clock::now());
+        self.inherited.restrain(&arrived);
         self
     }
 

@@ -358,6 +358,30 @@ async fn earlier_deadline_holds_and_a_duration_does_not_begin_anew() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn restraints_of_two_incoming_requests_add_up_in_any_order() {
+    let headers = |millis: &str, attempt: &str| {
+        let lines = [
+            ("sevenhops-timeout-ms", millis),
+            ("sevenhops-attempt", attempt),
+        ];
+        let line = |(name, value): (&'static str, &str)| {
+            (http::HeaderName::from_static(name), value.parse().unwrap())
+        };
+        lines.into_iter().map(line).collect::<http::HeaderMap>()
+    };
+    let (strict, mild) = (headers("100", "1;max=3"), headers("900", "1;max=1"));
+    let soon = crate::clock::now() + Duration::from_millis(100);
+    for [first, second] in [[&strict, &mild], [&mild, &strict]] {
+        let options = Options::new().inherit(first).inherit(second);
+        assert_eq!(options.inherited.deadline, Some(soon));
+        assert_eq!(options.inherited.most, Some(3));
+    }
+    let nothing = http::HeaderMap::new();
+    let options = Options::new().inherit(&strict).inherit(&nothing);
+    assert_eq!(options.inherited.deadline, Some(soon));
+}
+
 #[test]
 fn affinity_passes_to_every_stack_below_that_has_none() {
     let (outer, own) = (Options::new().affinity("a"), Options::new().affinity("b"));

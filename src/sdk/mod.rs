@@ -33,13 +33,20 @@
 //! | | with our connector layer, resolver and TLS only | yes | one wait, then receive | all but send and first byte | yes | new connections only |
 //! | | the same over your own `reqwest::Client`: [`Transport::over`](crate::Transport::over) | no: one wait | the same wait, then receive | attempt, body idle, deadline | yes | no |
 //! | a bare `reqwest::Client` | our [`bare`] client | yes | receive; a timeout without a hop is the wait | dns, connect, tls, deadline | no | new connections only |
-//! | neither: not HTTP, or no access to its HTTP client | an [`Operation`](crate::Operation) around the SDK's call | by our clients inside | by our clients inside | attempt, deadline | yes | – |
+//! | nothing but a base URL | that of a [`gateway`](fn@gateway) over [`Client`](crate::Client) | yes | yes | all | yes | yes |
+//! | a trait of its own, with an [adapter]: Stripe, AWS, Azure, tonic, object_store, OpenDAL, oauth2, OTLP | the adapter | yes | yes | all | yes; keys for Stripe only | yes |
+//! | a `reqwest::Client` of version 0.12 | the [adapter] `sevenhops-reqwest012` | yes, but a timeout | no: one wait | dns, the whole setup, deadline | no | new connections only |
+//! | none of these: not HTTP, or no access to its HTTP client | an [`Operation`](crate::Operation) around the SDK's call | by our clients inside | by our clients inside | attempt, deadline | yes | – |
 //!
 //! [`bare`] and [`Transport::over`](crate::Transport::over) are behind the feature `reqwest` (on by default),
-//! [`middleware`] is behind `reqwest-middleware`, [`hyper`] behind `hyper-util`. Each cell is a test.
+//! [`middleware`] is behind `reqwest-middleware`, [`hyper`] behind `hyper-util`, [`gateway`](fn@gateway) behind
+//! `gateway`. Each cell is a test. The tests of an adapter are beside it.
+//!
+//! [adapter]: https://github.com/sevenhops/sevenhops/tree/main/adapters
 //!
 //! A body from [`Body::retryable`](crate::Body::retryable) is created for each attempt in every row with retries. In
-//! [`middleware`], pass it with [`with_body`](middleware::with_body).
+//! [`middleware`], pass it with [`with_body`](middleware::with_body). Through a [`gateway`](fn@gateway), small bodies can
+//! be retried.
 //!
 //! # Reports
 //!
@@ -62,6 +69,8 @@
 #[cfg(feature = "reqwest")]
 pub mod bare;
 mod classify;
+#[cfg(feature = "gateway")]
+mod gateway;
 #[cfg(feature = "hyper-util")]
 pub mod hyper;
 #[cfg(feature = "reqwest-middleware")]
@@ -72,4 +81,6 @@ pub mod operation;
 pub mod reqwest;
 
 pub use self::classify::{Classification, classify_error};
+#[cfg(feature = "gateway")]
+pub use self::gateway::{Gateway, gateway};
 pub use self::observe::{ObservedCalls, observe};

@@ -28,8 +28,8 @@ use crate::timeline::Timeline;
 ///
 /// # Reports
 ///
-/// A call of a [`Client`](crate::Client) is observed, and of each stack with a [`DeadlineLayer`](crate::DeadlineLayer)
-/// or a policy. An [`Operation`](crate::Operation) is one call, with its own calls in its timeline. A
+/// A call of a [`Client`](crate::Client) is observed, and of each stack with a layer of this crate. The exception is a
+/// stack whose only layer is a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer): its call is its own. An [`Operation`](crate::Operation) is one call, with its own calls in its timeline. A
 /// [`bare`](super::bare) client makes no calls of this crate.
 ///
 /// The calls are found by the task that polls the future. A call in another task is not observed: it may be spawned by

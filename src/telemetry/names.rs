@@ -264,7 +264,7 @@ pub(crate) const NOT_RETRIED: MetricName = metric(
     "sevenhops.call.not_retried",
     ("counter", "{call}"),
     of_call!["sevenhops.no_retry_reason"],
-    "Failed calls, by the reason why they were not retried.",
+    "Failed calls, also those with a substitute, by the reason why they were not retried.",
 );
 
 pub(crate) const HEDGES: MetricName = metric(
@@ -320,7 +320,7 @@ pub(crate) const EFFECT_POSSIBLE: MetricName = metric(
     "sevenhops.call.effect_possible",
     ("counter", "{call}"),
     of_call!["error.type", "sevenhops.hop"],
-    "Failed calls that may have had an effect.",
+    "Failed calls, also those with a substitute, that may have had an effect.",
 );
 
 pub(crate) const BUDGET_LEFT: MetricName = metric(

@@ -15,6 +15,7 @@ use http::{Extensions, Method};
 
 use crate::call::{Call, CallTarget, Observer};
 use crate::callback::{self, Site};
+use crate::clock;
 use crate::hop::{Effect, NoRetryReason, Outcome, TimelineEvent};
 
 pub use self::attempt::{Attempt, StageOutcome, StageTiming};
@@ -64,6 +65,28 @@ impl Timeline {
         extensions.get::<Call>().cloned().map(Self)
     }
 
+    /// Puts the timeline into the extensions of a response, for [`from_extensions`](Self::from_extensions). A response of
+    /// your own stack keeps its timeline that way when it is converted, for example to a
+    /// [`Response`](crate::Response) of this crate.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use sevenhops::{Response, StandardService, Transport};
+    /// use tower::ServiceExt;
+    ///
+    /// # async fn f(stack: StandardService<Transport>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = http::Request::get("https://api.test/").body(String::new())?;
+    /// let mut response = stack.oneshot(request).await?;
+    /// let timeline = response.body().timeline().clone();
+    /// timeline.insert_into(response.extensions_mut());
+    /// let response = Response::from(response).error_for_status()?; // its error has the timeline
+    /// # drop(response); Ok(()) }
+    /// ```
+    pub fn insert_into(self, extensions: &mut Extensions) {
+        extensions.insert(self.0);
+    }
+
     /// Returns the request's method; `None` for an operation.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
@@ -104,6 +127,12 @@ impl Timeline {
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
+    }
+
+    /// Returns the time left until the deadline of the call. A layer of yours may tell it to the server.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.0.deadline().saturating_duration_since(clock::now())
     }
 
     /// Returns the attempts, in order.

@@ -208,6 +208,7 @@ impl SendPlan<'_> {
             let affinity = tracker.facts(|facts| {
                 facts.peer = Some(address);
                 facts.addresses = Some(addresses);
+                facts.is_session_kept = true;
                 facts.session.as_ref().map(|session| session.affinity)
             });
             if let Some(affinity) = affinity {

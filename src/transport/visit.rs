@@ -117,7 +117,10 @@ impl SendPlan<'_> {
         B::Error: Into<BoxError>,
     {
         let tracker = self.tracker;
-        tracker.facts(|facts| facts.unix_socket = Some(Arc::clone(path)));
+        tracker.facts(|facts| {
+            facts.unix_socket = Some(Arc::clone(path));
+            facts.is_session_kept = true;
+        });
         tracker.spans().socket(path);
         let sent = match loan.lend() {
             Some(body) => {

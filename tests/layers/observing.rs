@@ -210,6 +210,35 @@ async fn only_the_latest_calls_are_kept_and_the_others_may_have_happened() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn effect_of_several_calls_is_that_of_the_changing_ones_and_never_proves_nothing() {
+    use Method as M;
+    type Calls = &'static [(Method, u16)];
+    let rows: &[(Calls, Effect)] = &[
+        (&[], Effect::Possible),
+        // One call is the work.
+        (&[(M::POST, 201)], Effect::Done),
+        (&[(M::GET, 200)], Effect::Done),
+        // One of two parts does not complete the work.
+        (&[(M::POST, 201), (M::POST, 201)], Effect::Possible),
+        (&[(M::POST, 201), (M::POST, 400)], Effect::Possible),
+        (&[(M::POST, 400), (M::POST, 400)], Effect::Declined),
+        // A safe method changes nothing.
+        (&[(M::GET, 200), (M::POST, 400)], Effect::Declined),
+        (&[(M::GET, 500), (M::HEAD, 200)], Effect::Possible),
+    ];
+    for (asked, expected) in rows {
+        let mock = Mock::new(asked.iter().map(|(_, code)| status(*code)));
+        let work = async {
+            for (method, _) in *asked {
+                let _ = sdk_call(&mock, method.clone()).await;
+            }
+        };
+        let ((), calls) = sdk::observe(work).await;
+        assert_eq!(calls.effect(), *expected, "{asked:?}");
+    }
+}
+
 fn operation() -> Operation {
     let steady = RetryConfig::new().backoff(Backoff::new().jitter(Jitter::None));
     Operation::from_config("api", OperationConfig::new(SECS(60)).retry(steady))

@@ -7,6 +7,8 @@ mod error_body;
 mod events;
 mod fetch;
 mod framing;
+mod gzip;
+mod layers;
 mod multipart;
 mod progress;
 mod response;

@@ -63,13 +63,13 @@ mod tests {
 
         assert_eq!(
             refusal(Resolver::builder().tls_servers([(addr, "no name")])),
-            "tls_servers: \"no name\" is not a valid TLS server name"
+            "resolver.tls_servers: \"no name\" is invalid: expected a TLS server name"
         );
         for url in ["http://dns.test/", "dns.test", "https://dns.test/?a=b"] {
             assert_eq!(
                 refusal(Resolver::builder().https_servers([(addr, url)])),
                 format!(
-                    "https_servers: {url:?} is invalid: expected an https URL of a host and a path"
+                    "resolver.https_servers: {url:?} is invalid: expected an https URL of a host and a path"
                 )
             );
         }

@@ -6,10 +6,13 @@ use http::StatusCode;
 use sevenhops::hop::TimelineEventKind;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Reply};
 use sevenhops::{
-    Client, Destination, Effect, EndpointConfig, EndpointsConfig, IdempotencyConfig, Timeline,
+    Client, Config, Destination, Effect, EndpointConfig, EndpointsConfig, IdempotencyConfig,
+    Timeline,
 };
 
 use crate::net::Net;
+
+mod elsewhere;
 
 /// Two regions, each a server behind a name of its own.
 struct Regions {
@@ -32,21 +35,26 @@ impl Regions {
 
     /// Returns a client for which the first region comes first.
     fn client(&self, share_keys: bool) -> Client {
+        self.client_by(self.config(share_keys))
+    }
+
+    fn config(&self, share_keys: bool) -> Config {
         let [eu, us] = [(&self.eu, "eu"), (&self.us, "us")]
             .map(|(server, region)| format!("http://{region}.test:{}", server.addr().port()));
         let endpoints = EndpointsConfig::new()
             .endpoint(EndpointConfig::new(eu))
             .endpoint(EndpointConfig::new(us + "/api").priority(1))
             .share_keys(share_keys);
-        let honored = IdempotencyConfig::new().honored_by_all(true);
-        let client = self
-            .net
-            .builder()
-            .config(|config| config.endpoints("pay.internal", endpoints));
-        client
-            .config(|config| config.idempotency(honored))
-            .build()
-            .unwrap()
+        Config::new(Duration::from_secs(10))
+            .endpoints("pay.internal", endpoints)
+            .idempotency(IdempotencyConfig::new().honored_by_all(true))
+    }
+
+    fn client_by(&self, config: Config) -> Client {
+        let resolver = self.net.dns.resolver();
+        let client = Client::builder_from_config(config);
+        let client = client.transport(|transport| transport.resolver(resolver));
+        client.build().unwrap()
     }
 
     fn seen(&self) -> (usize, usize) {

@@ -36,6 +36,8 @@ mod faults;
 #[cfg(test)]
 mod filter;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod guide;
 #[cfg(test)]
 mod hedges;
@@ -46,9 +48,13 @@ mod journey;
 #[cfg(test)]
 mod kit;
 #[cfg(test)]
+mod probe;
+#[cfg(test)]
 mod proof;
 #[cfg(test)]
 mod proxy;
+#[cfg(test)]
+mod recipes;
 #[cfg(test)]
 mod responses;
 #[cfg(test)]

@@ -144,13 +144,13 @@ mod tests {
         let trip = CircuitBreakerConfig::new().consecutive_failures(2);
         let chaos = ChaosLayer::new(ChaosConfig::new(0)).unwrap();
         let client = Client::builder(Duration::from_secs(10))
+            .config(|config| config.circuit_breaker(trip))
             .transport(|transport| {
                 transport
                     .tls(authority.client_config())
                     .resolver(resolver.build().unwrap())
+                    .chaos(chaos.clone())
             })
-            .config(|config| config.circuit_breaker(trip))
-            .transport(|transport| transport.chaos(chaos.clone()))
             .build()
             .unwrap();
         let url = format!("https://api.test:{}/", server.addr().port());
@@ -175,11 +175,9 @@ mod tests {
             client.post(&two).send().await.unwrap();
         }
         retry_above(&client, &authority, &two).await;
-        let available = Client::builder(Duration::from_secs(10)).transport(|transport| {
-            transport
-                .tls(authority.client_config())
-                .resolver(dns.resolver())
-        });
+        let tls = authority.client_config();
+        let available = Client::builder(Duration::from_secs(10))
+            .transport(|transport| transport.tls(tls).resolver(dns.resolver()));
         stand_in(available, &server, &two).await;
         move_on(dns.resolver()).await;
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();

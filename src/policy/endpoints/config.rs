@@ -7,7 +7,8 @@ use crate::destination::Destination;
 
 /// The base URLs of one logical name: for example the regions of a service.
 ///
-/// A call to `https://NAME/path` goes to one of them, and its path is appended to the base URL.
+/// A call to `https://NAME/path` goes to one of them, and its path is appended to the base URL. So does a redirect to
+/// that URL, which counts as one to another origin.
 ///
 /// # Example
 ///
@@ -43,8 +44,21 @@ use crate::destination::Destination;
 ///
 /// # Trade-offs
 ///
-/// A failover is a retry: it needs an attempt, a token of the budget of the endpoint that failed, and time. With
-/// `attempts(1)` there is none, and after a redirect neither. The health of endpoints is this process's own, and a reload of the config forgets it.
+/// A failover is a retry: it needs an attempt, a token of the budget of the endpoint that it goes to, and time. With
+/// `attempts(1)` there is none. After a redirect to another host there is none either. The health of endpoints is this
+/// process's own.
+///
+/// A hint like `Retry-After` holds for the endpoint that sent it. After all endpoints have failed, the call goes to the
+/// one that may be asked first.
+///
+/// The deadline of a call, and its config of stale responses, are those for the logical name. All other values are those
+/// for the host of the endpoint. A [`DestinationConfig`](crate::DestinationConfig) for the name that sets others is
+/// refused at build.
+///
+/// # Errors
+///
+/// A call fails at encode if its URL has a port or userinfo: each endpoint has its own port. It also fails if its URL is
+/// https, and the endpoints are http. A redirect to such a URL is refused.
 ///
 /// # How people get it wrong
 ///

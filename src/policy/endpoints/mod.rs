@@ -7,4 +7,4 @@ mod state;
 pub use self::config::{EndpointConfig, EndpointsConfig};
 
 pub(crate) use self::config::check;
-pub(crate) use self::state::{EndpointChoice, Endpoints};
+pub(crate) use self::state::{EndpointChoice, EndpointHint, Endpoints, NextEndpoint};

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::Uri;
 use http::uri::PathAndQuery;
@@ -7,6 +8,8 @@ use tokio::time::Instant;
 
 use super::EndpointsConfig;
 use super::decide::{EndpointHealth, order, outcome};
+use crate::destination::Destination;
+use crate::error::ReasonText;
 use crate::hop::Diagnosis;
 
 /// The endpoints of all logical names, and their health.
@@ -17,15 +20,18 @@ pub(crate) struct Endpoints(HashMap<String, Arc<EndpointSet>>);
 #[derive(Debug)]
 struct EndpointSet {
     config: EndpointsConfig,
-    urls: Vec<Uri>,
-    health: Mutex<Vec<EndpointHealth>>,
+    urls: Vec<(Uri, Destination)>,
+    /// Shared with the sets of the configs before and after this one.
+    health: Arc<Mutex<Health>>,
 }
+
+type Health = HashMap<Destination, EndpointHealth>;
 
 /// The endpoints of one call, in the order in which it tries them.
 #[derive(Debug)]
 pub(crate) struct EndpointChoice {
     set: Arc<EndpointSet>,
-    order: Vec<usize>,
+    order: Vec<Candidate>,
     /// The position of the current one.
     at: usize,
     /// How many of them the call has tried.
@@ -34,16 +40,52 @@ pub(crate) struct EndpointChoice {
     path: Option<PathAndQuery>,
 }
 
+/// An endpoint that a call may go to.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    index: usize,
+    /// The hint of its latest failure in this call.
+    hint: Option<EndpointHint>,
+}
+
+/// When an endpoint may be asked again. It does not hold for the other endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EndpointHint {
+    pub(crate) until: Instant,
+    pub(crate) by_server: bool,
+}
+
+/// The endpoint of the next attempt, which is another one.
+#[derive(Clone, Debug)]
+pub(crate) struct NextEndpoint {
+    at: usize,
+    pub(crate) uri: Uri,
+    /// The call has not tried it, so the attempt waits for nothing.
+    pub(crate) is_untried: bool,
+    pub(crate) hint: Option<EndpointHint>,
+}
+
 impl Endpoints {
-    /// Prepares checked configs. `None` if there are none.
-    pub(crate) fn new(all: &[(String, EndpointsConfig)]) -> Option<Arc<Self>> {
+    /// Prepares checked configs. `None` if there are none. An endpoint keeps the health that it had under `before`.
+    pub(crate) fn new(
+        all: &[(String, EndpointsConfig)],
+        before: Option<&Self>,
+    ) -> Option<Arc<Self>> {
         let sets = all.iter().map(|(name, config)| {
             let urls = config.get_urls().iter();
-            let urls = urls.filter_map(|endpoint| endpoint.get_url().parse().ok());
+            let urls = urls.filter_map(|endpoint| {
+                let url = endpoint.get_url().parse().ok()?;
+                let destination = Destination::of_request(&url);
+                Some((url, destination))
+            });
+            let urls: Vec<_> = urls.collect();
+            let before = before.and_then(|before| before.0.get(name));
+            let health = before.map_or_else(Arc::default, |before| Arc::clone(&before.health));
+            follow(&health, &urls);
             let set = EndpointSet {
                 config: config.clone(),
-                urls: urls.collect(),
-                health: Mutex::new(vec![EndpointHealth::default(); config.get_urls().len()]),
+                urls,
+                health,
             };
             (name.clone(), Arc::new(set))
         });
@@ -51,44 +93,92 @@ impl Endpoints {
     }
 
     /// Chooses the endpoints of a call; `None` if its host is not a logical name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL has a part that no endpoint would honor.
     pub(crate) fn choose(
         &self,
         uri: &Uri,
         seed: impl FnOnce() -> u64,
         now: Instant,
-    ) -> Option<EndpointChoice> {
-        let host = uri.host()?;
-        let set = match self.0.get(host) {
-            Some(set) => set,
-            None => self.0.get(&host.to_ascii_lowercase())?,
+    ) -> Result<Option<EndpointChoice>, ReasonText> {
+        let Some((name, set)) = uri.host().and_then(|host| self.find(host)) else {
+            return Ok(None);
         };
-        let mut health = set.health();
-        let is_aside = |at: usize| health.get(at).is_some_and(|health| health.is_aside(now));
-        let order = order(set.config.get_urls(), is_aside, seed());
-        let first = health.get_mut(*order.first()?)?;
-        let is_trial = first.begin(now);
+        if let Some(why) = set.refusal(uri) {
+            let why = format!("the URL of the logical name {name} {why}");
+            return Err(ReasonText::new(why));
+        }
+        let mut health = lock(&set.health);
+        let known = |health: &Health, index: usize| {
+            let own = set.urls.get(index).and_then(|(_, own)| health.get(own));
+            own.is_some_and(|own| own.is_aside(now))
+        };
+        let order = order(set.config.get_urls(), |index| known(&health, index), seed());
+        let first = order.first().and_then(|first| set.urls.get(*first));
+        let first = first.and_then(|(_, first)| health.get_mut(first));
+        let is_trial = first.is_some_and(|first| first.begin(now));
         drop(health);
-        Some(EndpointChoice {
+        let candidates = order
+            .into_iter()
+            .map(|index| Candidate { index, hint: None });
+        Ok(Some(EndpointChoice {
             set: Arc::clone(set),
-            order,
+            order: candidates.collect(),
             at: 0,
             tried: 1,
             is_trial,
             path: uri.path_and_query().cloned(),
-        })
+        }))
+    }
+
+    fn find(&self, host: &str) -> Option<(&String, &Arc<EndpointSet>)> {
+        let known = self.0.get_key_value(host);
+        known.or_else(|| self.0.get_key_value(&host.to_ascii_lowercase()))
     }
 }
 
 impl EndpointSet {
-    fn health(&self) -> MutexGuard<'_, Vec<EndpointHealth>> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns why a URL cannot be led to the endpoints, if it has a part that none of them would honor.
+    fn refusal(&self, uri: &Uri) -> Option<&'static str> {
+        let is = |uri: &Uri, scheme: &str| uri.scheme_str() == Some(scheme);
+        let (first, _) = self.urls.first()?;
+        if uri.authority()?.as_str().contains('@') {
+            Some("has userinfo: set the header Authorization instead")
+        } else if uri.port().is_some() {
+            Some("has a port: leave it out, each endpoint has its own")
+        } else if is(uri, "https") && is(first, "http") {
+            Some(
+                "is https, and its endpoints are http: give it https endpoints, or use http in the URL",
+            )
+        } else {
+            None
+        }
     }
+}
+
+/// Forgets endpoints that are gone, and adds new ones.
+fn follow(health: &Mutex<Health>, urls: &[(Uri, Destination)]) {
+    let mut health = lock(health);
+    health.retain(|known, _| urls.iter().any(|(_, own)| own == known));
+    for (_, own) in urls {
+        health.entry(own.clone()).or_default();
+    }
+}
+
+fn lock(health: &Mutex<Health>) -> MutexGuard<'_, Health> {
+    health.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl EndpointChoice {
     /// Returns the URL of the call at the current endpoint.
     pub(crate) fn uri(&self) -> Option<Uri> {
-        let base = self.set.urls.get(*self.order.get(self.at)?)?;
+        self.uri_at(self.at)
+    }
+
+    fn uri_at(&self, at: usize) -> Option<Uri> {
+        let (base, _) = self.set.urls.get(self.order.get(at)?.index)?;
         let mut parts = base.clone().into_parts();
         let path = self.path.as_ref().map_or("/", PathAndQuery::as_str);
         let before = base.path().trim_end_matches('/');
@@ -101,30 +191,55 @@ impl EndpointChoice {
         self.set.config.get_share_keys()
     }
 
-    /// Returns whether the call has not tried one of the endpoints.
-    pub(crate) fn has_untried(&self) -> bool {
-        self.tried < self.order.len()
+    /// Sets when the current endpoint may be asked again.
+    pub(crate) fn hinted(&mut self, hint: Option<EndpointHint>) {
+        if let Some(current) = self.order.get_mut(self.at) {
+            current.hint = hint;
+        }
     }
 
-    /// Returns whether there is another endpoint.
-    pub(crate) fn has_other(&self) -> bool {
-        self.order.len() > 1
+    /// Returns the endpoint of the next attempt; `None` if it is the current one.
+    ///
+    /// That is one that the call has not tried. If there is none, it is the one that may be asked first, and of those
+    /// the next one in order.
+    pub(crate) fn next(&self, now: Instant) -> Option<NextEndpoint> {
+        let is_untried = self.tried < self.order.len();
+        let in_turn = (1..=self.order.len()).map(|step| (self.at + step) % self.order.len());
+        let wait = |at: &usize| {
+            let hint = self.order.get(*at).and_then(|candidate| candidate.hint);
+            hint.map_or(Duration::ZERO, |hint| {
+                hint.until.saturating_duration_since(now)
+            })
+        };
+        let at = match is_untried {
+            true => Some(self.tried),
+            false => in_turn.min_by_key(wait),
+        };
+        let at = at.filter(|at| *at != self.at)?;
+        Some(NextEndpoint {
+            at,
+            uri: self.uri_at(at)?,
+            is_untried,
+            hint: self.order.get(at)?.hint,
+        })
     }
 
-    /// Goes on to the next endpoint, in the end to the first one again.
-    pub(crate) fn go_on(&mut self) {
-        self.at = (self.at + 1) % self.order.len();
-        self.tried = self.tried.saturating_add(1);
+    /// Goes on to another endpoint.
+    pub(crate) fn go_on(&mut self, next: &NextEndpoint) {
+        self.at = next.at;
+        self.tried = self.tried.max(next.at + 1);
         self.is_trial = false;
     }
 
     /// Records the result of an attempt at the current endpoint. `None` is a success.
     pub(crate) fn record(&mut self, failed: Option<&Diagnosis>, now: Instant) {
         let is_trial = std::mem::take(&mut self.is_trial);
-        let mut health = self.set.health();
         let current = self.order.get(self.at);
-        if let Some(current) = current.and_then(|at| health.get_mut(*at)) {
-            current.record(outcome(failed), is_trial, now);
+        let current = current.and_then(|current| self.set.urls.get(current.index));
+        if let Some((_, current)) = current
+            && let Some(health) = lock(&self.set.health).get_mut(current)
+        {
+            health.record(outcome(failed), is_trial, now);
         }
     }
 }
@@ -140,11 +255,11 @@ mod tests {
         let config = EndpointsConfig::new()
             .endpoint(EndpointConfig::new("https://eu.pay.test/api/"))
             .endpoint(EndpointConfig::new("https://us.pay.test:8443").priority(1));
-        Endpoints::new(&[("pay.internal".to_owned(), config)]).unwrap()
+        Endpoints::new(&[("pay.internal".to_owned(), config)], None).unwrap()
     }
 
     fn choose(endpoints: &Endpoints, uri: &str, now: Instant) -> Option<EndpointChoice> {
-        endpoints.choose(&uri.parse().unwrap(), || 7, now)
+        endpoints.choose(&uri.parse().unwrap(), || 7, now).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -153,12 +268,15 @@ mod tests {
         let mut choice = choose(&endpoints, "https://PAY.internal/v1?a=b", now).unwrap();
         let told = |choice: &EndpointChoice| choice.uri().unwrap().to_string();
         assert_eq!(told(&choice), "https://eu.pay.test/api/v1?a=b");
-        assert!(choice.has_other() && choice.has_untried() && !choice.shares_keys());
-        choice.go_on();
-        assert_eq!(told(&choice), "https://us.pay.test:8443/v1?a=b");
-        assert!(!choice.has_untried());
-        choice.go_on();
-        assert_eq!(told(&choice), "https://eu.pay.test/api/v1?a=b");
+        assert!(!choice.shares_keys());
+        for (url, is_untried) in [
+            ("https://us.pay.test:8443/v1?a=b", true),
+            ("https://eu.pay.test/api/v1?a=b", false),
+        ] {
+            let next = choice.next(now).unwrap();
+            choice.go_on(&next);
+            assert_eq!((&*told(&choice), next.is_untried), (url, is_untried));
+        }
         assert!(choose(&endpoints, "https://eu.pay.test/v1", now).is_none());
         assert!(choose(&endpoints, "/v1", now).is_none());
     }
@@ -170,7 +288,7 @@ mod tests {
         let host = |choice: &EndpointChoice| choice.uri().unwrap().host().unwrap().to_owned();
         at(now).record(Some(&Diagnosis::unsent(Hop::Connect, Kind::Refused)), now);
         assert_eq!(host(&at(now)), "us.pay.test");
-        let later = now + std::time::Duration::from_secs(1);
+        let later = now + Duration::from_secs(1);
         let mut trial = at(later);
         assert_eq!(
             (host(&trial), trial.is_trial),
@@ -179,5 +297,54 @@ mod tests {
         assert_eq!(host(&at(later)), "us.pay.test", "one trial");
         trial.record(None, later);
         assert_eq!(host(&at(later)), "eu.pay.test");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn endpoint_that_may_be_asked_first_is_next_once_all_were_tried() {
+        let (endpoints, now) = (two(), clock::now());
+        let hint = |secs| EndpointHint {
+            until: now + Duration::from_secs(secs),
+            by_server: true,
+        };
+        for (eu, us, stays) in [
+            (None, None, false),
+            (Some(60), None, true),
+            (None, Some(60), false),
+            (Some(5), Some(60), false),
+            (Some(60), Some(5), true),
+            (Some(5), Some(5), false),
+        ] {
+            let mut choice = choose(&endpoints, "https://pay.internal/", now).unwrap();
+            choice.hinted(eu.map(hint));
+            let next = choice.next(now).unwrap();
+            assert!(next.is_untried && next.hint.is_none());
+            choice.go_on(&next);
+            choice.hinted(us.map(hint));
+            let next = choice.next(now);
+            assert_eq!(next.is_none(), stays, "{eu:?} {us:?}");
+            assert_eq!(
+                next.and_then(|next| next.hint),
+                eu.filter(|_| !stays).map(hint)
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn health_outlives_a_reload_for_the_endpoints_that_stay() {
+        let (before, now) = (two(), clock::now());
+        let choice =
+            |endpoints: &Endpoints| choose(endpoints, "https://pay.internal/", now).unwrap();
+        let host = |choice: &EndpointChoice| choice.uri().unwrap().host().unwrap().to_owned();
+        let mut in_flight = choice(&before);
+        let gone = Diagnosis::unsent(Hop::Connect, Kind::Refused);
+        let config = EndpointsConfig::new()
+            .endpoint(EndpointConfig::new("https://new.pay.test").priority(2))
+            .endpoint(EndpointConfig::new("https://eu.pay.test/v2"));
+        let after = [("pay.internal".to_owned(), config)];
+        let after = Endpoints::new(&after, Some(&before)).unwrap();
+        assert_eq!(host(&choice(&after)), "eu.pay.test");
+        // A call of the old config still reports what it saw.
+        in_flight.record(Some(&gone), now);
+        assert_eq!(host(&choice(&after)), "new.pay.test");
     }
 }

@@ -39,11 +39,19 @@ impl Account {
         }
     }
 
-    /// Pays for a retry. Returns false if the budget does not allow it.
-    pub(crate) fn withdraw(&mut self, after_timeout: bool, now: Instant) -> bool {
-        let payment = self.budget.withdraw(after_timeout, now);
+    /// Pays for a retry. If the retry goes to another destination, the budget there pays. Returns false if the budget
+    /// does not allow it.
+    pub(crate) fn withdraw(
+        &mut self,
+        elsewhere: Option<Arc<SharedBudget>>,
+        after_timeout: bool,
+        now: Instant,
+    ) -> bool {
+        let budget = elsewhere.as_ref().unwrap_or(&self.budget);
+        let payment = budget.withdraw(after_timeout, now);
         if payment.is_some() {
             self.paid = payment;
+            self.budget = elsewhere.unwrap_or_else(|| Arc::clone(&self.budget));
         }
         payment.is_some()
     }
@@ -78,6 +86,31 @@ impl Account {
     pub(crate) fn take_over(&mut self, paid: Payment) {
         self.paid = Some(paid);
         self.is_begun = true;
+    }
+
+    /// Moves to the budget of another destination, because a policy rejected the attempt at this one. Returns false if
+    /// that budget does not allow the retry, or if something reached the wire.
+    pub(crate) fn pass_over(&mut self, call: &Call, to: Arc<SharedBudget>) -> bool {
+        if call.attempt_count() > self.before {
+            return false;
+        }
+        let now = clock::now();
+        match self.paid {
+            Some(paid) => {
+                let Some(payment) = to.withdraw(false, now) else {
+                    return false;
+                };
+                self.budget.give_back(paid, now);
+                self.paid = Some(payment);
+            }
+            None => {
+                self.budget.take_back(now);
+                to.deposit(now);
+            }
+        }
+        self.is_begun = false;
+        self.budget = to;
+        true
     }
 
     /// Records a failed attempt.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, TRAILER, VARY};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
 
 use super::control::Control;
@@ -28,6 +28,10 @@ pub(super) struct Terms {
     if_error: Option<Duration>,
     /// The greatest age while another request refreshes the store, by the same.
     while_revalidate: Option<Duration>,
+    /// Whether a store that several users share may have the response.
+    is_shared: bool,
+    /// The size of the request headers that the semantics keep.
+    request_bytes: usize,
 }
 
 impl Terms {
@@ -68,6 +72,8 @@ impl Terms {
             age: age(headers),
             if_error,
             while_revalidate,
+            is_shared,
+            request_bytes: bytes_of(asked),
             semantics,
         };
         // `Vary: *` does not even match its own request.
@@ -83,6 +89,17 @@ impl Terms {
             BeforeRequest::Fresh(_) => true,
             BeforeRequest::Stale { matches, .. } => matches,
         }
+    }
+
+    /// Returns whether the response may be used. One that was stored for separate users stays private if the store is
+    /// shared later.
+    pub(super) const fn allows(&self, is_shared: bool) -> bool {
+        self.is_shared || !is_shared
+    }
+
+    /// Returns the size of the request headers that are kept with the response.
+    pub(super) const fn request_bytes(&self) -> usize {
+        self.request_bytes
     }
 
     /// Returns the age of the response this long after it was requested; `None` if it is too old for the request.
@@ -111,6 +128,17 @@ pub(crate) fn stands_in_for(failure: &Diagnosis) -> bool {
         .is_some_and(|status| status.is_client_error());
     failure.hop != Some(Hop::Encode) && !by_client
 }
+
+/// Returns the size of headers in memory.
+pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.len() + BYTES_PER_LINE
+    };
+    headers.iter().map(line).sum()
+}
+
+/// The size of an entry in a map of headers, besides its text.
+const BYTES_PER_LINE: usize = 112;
 
 /// Returns the headers that matter to `http-cache-semantics`. It reads directives in lower case only.
 fn read_by_semantics(status: StatusCode, headers: &HeaderMap) -> Response<()> {

@@ -108,6 +108,9 @@ impl Read {
             return None;
         }
         let stored = self.policy.store.get(&self.target)?;
+        if !stored.terms.allows(self.policy.is_shared) {
+            return None;
+        }
         let since = now.saturating_duration_since(stored.asked_at);
         let bounds = (window, &self.target.control);
         let age = stored.terms.usable(since, bounds, purpose)?;

@@ -16,16 +16,17 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::time::Instant;
 
-use super::decide::Terms;
+use super::decide::{Terms, bytes_of};
 use super::refresh::Refreshes;
 use super::target::Target;
 use crate::clock::nanos_of;
+use crate::destination::Origin;
 
 /// The last good response to each request, within a bound of bytes. The least recently used responses make room.
 pub(crate) struct Store {
     responses: Cache<Key, Arc<StoredResponse>, Bytewise>,
-    /// When something was last written at a URL, in nanoseconds since `epoch`; 0 means never. URLs share slots by their
-    /// hash, so a slot may be too late, and never too early.
+    /// When something was last written at a destination and path, in nanoseconds since `epoch`; 0 means never. They
+    /// share slots by their hash, so a slot may be too late, and never too early.
     writes: Box<[AtomicU64]>,
     epoch: Instant,
     hashers: [RandomState; 2],
@@ -69,10 +70,9 @@ impl StoredResponse {
     }
 
     fn bytes(&self) -> usize {
-        let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-        let lines: usize = self.headers.iter().map(line).sum();
-        // The semantics keep a second copy of some headers, and those of the request.
-        self.body.len() + 2 * lines + OVERHEAD
+        // The semantics keep a second copy of some headers, and all those of the request.
+        let headers = 2 * bytes_of(&self.headers) + self.terms.request_bytes();
+        self.body.len() + headers + OVERHEAD
     }
 }
 
@@ -111,10 +111,10 @@ impl Store {
         Target::of((method, uri, headers), &self.hashers)
     }
 
-    /// Returns the slot of a URL. All queries of a path share it.
+    /// Returns the slot of a URL. All queries of a path share it, and all forms of its destination.
     pub(super) fn slot(&self, uri: &Uri) -> usize {
-        let origin = (uri.scheme(), uri.authority(), uri.path());
-        let hash = self.hashers[0].hash_one(origin);
+        let origin = Origin::of_request(uri).key_hash();
+        let hash = self.hashers[0].hash_one((origin, uri.path()));
         usize::try_from(hash).unwrap_or(usize::MAX) & (self.writes.len() - 1)
     }
 

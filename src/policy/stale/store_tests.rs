@@ -99,6 +99,58 @@ async fn store_is_bounded_in_bytes_and_keeps_what_was_used() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn headers_of_the_request_count_against_the_bound() {
+    let now = crate::clock::now();
+    let most = 1 << 20;
+    let (store, policy) = policy(most, now);
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        "accept",
+        HeaderValue::try_from("a".repeat(8 << 10)).unwrap(),
+    );
+    for line in 0..100 {
+        let name = http::HeaderName::try_from(format!("x-{line}")).unwrap();
+        headers.insert(name, HeaderValue::from_static("1"));
+    }
+    for number in 0..100 {
+        let uri: Uri = format!("https://api.test/{number}").parse().unwrap();
+        let begun = policy.begin((&Method::GET, &uri, &headers), (None, false), now);
+        let Some(StoreUse::Read(read)) = begun else {
+            panic!("a GET writes nothing");
+        };
+        keep(&read, b"");
+        if number == 0 {
+            assert!(store.bytes() > (8 << 10) + 100 * 100, "{}", store.bytes());
+        }
+    }
+    assert!(store.bytes() <= most as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn write_is_seen_in_every_form_of_its_url_and_at_no_other_path() {
+    let now = crate::clock::now();
+    let (store, policy) = policy(1 << 20, now);
+    let later = now + Duration::from_secs(1);
+    for form in [
+        "https://api.test:443/cart",
+        "https://API.test/cart?a=b",
+        "https://user:secret@api.test/cart",
+    ] {
+        let uri = "https://api.test/cart";
+        let after = later + Duration::from_secs(1);
+        keep(&read(&policy, uri, now), b"cart");
+        write(&policy, form, now).end(true, later);
+        assert_eq!(found(&policy, uri, after), None, "{form}");
+    }
+    let slots = |make: fn(usize) -> String| {
+        let slots = (0..100).map(|number| store.slot(&make(number).parse().unwrap()));
+        slots.collect::<std::collections::HashSet<_>>().len()
+    };
+    assert!(slots(|path| format!("https://api.test/{path}")) > 90);
+    assert!(slots(|host| format!("https://{host}.test/cart")) > 90);
+}
+
+#[tokio::test(start_paused = true)]
 async fn body_above_the_limit_is_not_recorded() {
     let now = crate::clock::now();
     let (_, policy) = policy(64 << 10, now);

@@ -89,8 +89,8 @@ use crate::timeout::Timeouts;
 /// # Calls inside an operation
 ///
 /// If the work calls a [`Client`](crate::Client), that call finds the operation, even if the SDK between them passes
-/// nothing through. So does a call through any stack with a [`DeadlineLayer`](crate::DeadlineLayer) or a policy. The
-/// call inherits three things:
+/// nothing through. So does a call through any stack with a layer of this crate, except a
+/// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) alone. The call inherits three things:
 ///
 /// - The time left, if that is shorter than its own.
 /// - The retries of the operation. The call then makes one attempt, so that three attempts of three do not make nine.

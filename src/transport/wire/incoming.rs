@@ -30,7 +30,7 @@ pub struct Incoming(IncomingContent);
 enum IncomingContent {
     Http1(OverHttp1),
     Http2(OverHttp2),
-    Other(SyncWrapper<UnsyncBoxBody<Bytes, BoxError>>),
+    Other(OtherBody),
     /// It has ended, and has released the connection.
     Over,
 }
@@ -73,6 +73,30 @@ impl Drop for Upward {
 impl Drop for OverHttp1 {
     fn drop(&mut self) {
         self.connection.stop_upload(self.number);
+    }
+}
+
+/// A body that does not come from a connection. Only its owner has access to it, so its size is kept beside it.
+struct OtherBody {
+    body: SyncWrapper<UnsyncBoxBody<Bytes, BoxError>>,
+    left: SizeHint,
+    is_over: bool,
+}
+
+impl OtherBody {
+    fn new(body: UnsyncBoxBody<Bytes, BoxError>) -> Self {
+        Self {
+            left: body.size_hint(),
+            is_over: body.is_end_stream(),
+            body: SyncWrapper::new(body),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let body = self.body.get_mut();
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        (self.left, self.is_over) = (body.size_hint(), body.is_end_stream());
+        Poll::Ready(frame)
     }
 }
 
@@ -141,7 +165,7 @@ impl Incoming {
     {
         use http_body_util::BodyExt;
         let body = body.map_err(Into::into).boxed_unsync();
-        Self(IncomingContent::Other(SyncWrapper::new(body)))
+        Self(IncomingContent::Other(OtherBody::new(body)))
     }
 }
 
@@ -197,7 +221,7 @@ impl Body for Incoming {
         let frame = ready!(match &mut self.0 {
             IncomingContent::Http1(over) => over.poll_frame(cx),
             IncomingContent::Http2(over) => over.poll_frame(cx),
-            IncomingContent::Other(body) => Pin::new(body.get_mut()).poll_frame(cx),
+            IncomingContent::Other(other) => other.poll_frame(cx),
             IncomingContent::Over => Poll::Ready(None),
         });
         if !matches!(frame, Some(Ok(_))) || self.is_end_stream() {
@@ -210,8 +234,7 @@ impl Body for Incoming {
         match &self.0 {
             IncomingContent::Http1(over) => over.body.is_end_stream(),
             IncomingContent::Http2(over) => over.stream.is_end_stream(),
-            // Only the owner of the body has access to it.
-            IncomingContent::Other(_) => false,
+            IncomingContent::Other(other) => other.is_over,
             IncomingContent::Over => true,
         }
     }
@@ -223,7 +246,7 @@ impl Body for Incoming {
             IncomingContent::Http2(over) => over
                 .left
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
-            IncomingContent::Other(_) => SizeHint::default(),
+            IncomingContent::Other(other) => other.left,
             IncomingContent::Over => SizeHint::with_exact(0),
         }
     }

@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use sevenhops::{
-    Effect, Error, Hop, Kind, RetryConfig, StandardService,
+    Effect, Error, Hop, Kind, Options, RetryConfig, StandardService,
     chaos::{ChaosConfig, ChaosLayer, ChaosService, Fault, Latency},
     hop::{Outcome, TimelineEventKind},
     timeout::TimeoutKind,
@@ -18,7 +18,7 @@ use sevenhops::{
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::mock::{Mock, Step, request, saying, standard, status, steady};
+use crate::mock::{Mock, Step, optional, request, saying, standard, status, steady};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -356,4 +356,28 @@ async fn disabled_or_excluded_request_is_unchanged() {
         assert_eq!(body.collect().await.unwrap().to_bytes(), "amount=100");
         assert_eq!(chaos.injected(), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn generated_response_reads_no_replica_so_a_session_may_have_it() {
+    let session = || optional(Method::GET, Options::new().affinity("session"));
+    let respond = |status| Fault::Respond {
+        status,
+        retry_after: None,
+    };
+    let (chaos, mock) = (quiet(), Mock::new([]));
+    chaos.enqueue([respond(StatusCode::NOT_FOUND)]).unwrap();
+    let service = stack(steady().attempts(1), &chaos, &mock);
+    let response = service.oneshot(session()).await.unwrap();
+    assert_eq!(
+        (response.status(), mock.count()),
+        (StatusCode::NOT_FOUND, 0)
+    );
+    // The next attempt reaches a service that keeps no session on one address.
+    chaos
+        .enqueue([respond(StatusCode::SERVICE_UNAVAILABLE)])
+        .unwrap();
+    let service = stack(steady(), &chaos, &mock);
+    let error = service.oneshot(session()).await.unwrap_err();
+    assert_eq!((error.hop(), mock.count()), (Some(Hop::Encode), 1));
 }

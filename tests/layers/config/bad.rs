@@ -267,6 +267,12 @@ pub(super) const ROWS: &[Row] = &[
 /// Values that are bad only together with others.
 pub(super) const TOGETHER: &[Row] = &[
     (
+        "destinations.\"pay.internal\".retry",
+        r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
+            "destinations": {"pay.internal": {"deadline": "1s", "retry": {"attempts": 2}}}}"#,
+        "is overruled for a logical name: set it for the hosts of its endpoints",
+    ),
+    (
         "stale.body_bytes",
         r#"{"deadline": "2s", "stale": {"store_bytes": 1048576, "body_bytes": 1048576}}"#,
         "1048576 is invalid: expected 1..=524288, half of stale.store_bytes",

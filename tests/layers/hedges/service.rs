@@ -35,10 +35,13 @@ pub(super) enum Reply {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slow(Arc<Inner>);
 
+/// When a request came, and its URL and headers.
+type Asked = (Instant, Uri, HeaderMap);
+
 #[derive(Debug, Default)]
 struct Inner {
     replies: Mutex<VecDeque<(Duration, Reply)>>,
-    asked: Mutex<Vec<(Instant, Uri, HeaderMap)>>,
+    asked: Mutex<Vec<Asked>>,
     in_flight: AtomicUsize,
 }
 

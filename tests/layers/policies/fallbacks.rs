@@ -2,11 +2,16 @@
 
 use std::future::{pending, ready};
 use std::io::ErrorKind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Response};
-use http_body_util::BodyExt;
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
 use sevenhops::hop::{Outcome, TimelineEventKind};
 use sevenhops::policy::fallback::Replacement;
 use sevenhops::policy::stale::{StaleConfig, Staleness};
@@ -191,4 +196,69 @@ async fn caller_may_go_away_while_the_function_works() {
     let call = service.call(request(Method::POST));
     let left = tokio::time::timeout(SECS(1), call).await;
     assert!(left.is_err());
+}
+
+/// A body that tells when it is dropped. Without an end it stalls.
+struct Held {
+    pieces: Vec<Bytes>,
+    ends: bool,
+    is_held: Arc<AtomicBool>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.is_held.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        match self.pieces.pop() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None if self.ends => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_response_is_released_before_the_function_works() {
+    for (ends, replaces) in [(true, true), (true, false), (false, true), (false, false)] {
+        let is_held = Arc::new(AtomicBool::new(true));
+        let seen = Arc::clone(&is_held);
+        let layer = FallbackLayer::new(move |_| {
+            let seen = Arc::clone(&seen);
+            async move {
+                assert!(!seen.load(Ordering::Relaxed), "the response is still held");
+                replaces.then(|| Response::new(Bytes::from("a default")))
+            }
+        });
+        let service = layer.layer(tower::service_fn(move |_: http::Request<Full<Bytes>>| {
+            let is_held = Arc::clone(&is_held);
+            let pieces = vec!["down".into()];
+            let body = Held {
+                pieces,
+                ends,
+                is_held,
+            };
+            let response = Response::builder().status(503).body(body);
+            ready(Ok::<_, std::io::Error>(response.unwrap()))
+        }));
+        let began = Instant::now();
+        let mut response = service.oneshot(request(Method::GET)).await.unwrap();
+        assert!(began.elapsed() < SECS(1));
+        let is_replaced = response.extensions().get::<Replacement>().is_some();
+        assert_eq!(is_replaced, replaces);
+        let first = response.body_mut().frame().await.unwrap().unwrap();
+        let first = first.into_data().unwrap();
+        assert_eq!(first, if replaces { "a default" } else { "down" });
+        let end = response.body_mut().frame().await;
+        assert_eq!(end.is_none(), ends || replaces, "{end:?}");
+    }
 }

@@ -10,7 +10,7 @@ use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 
 use super::stale::{REFUSED, Shop, get, settings, stale_for};
-use crate::mock::{Mock, saying, status};
+use crate::mock::{Mock, saying, status, with};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -99,4 +99,26 @@ async fn reload_changes_the_window_and_keeps_the_store() {
             .while_revalidate(SECS(1)),
     );
     assert!(layer.config_handle().reload(&refreshing).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn private_response_is_not_served_after_a_reload_to_a_shared_store() {
+    let private = || with(200, "cache-control", "private");
+    let mock = Mock::new([private(), REFUSED, REFUSED, REFUSED]);
+    let shared = |yes| {
+        let stale = StaleConfig::new()
+            .store_bytes(1 << 20)
+            .shared(yes)
+            .consistency(stale_for(60));
+        settings().stale(stale)
+    };
+    let layer = StandardLayer::from_config(&shared(false)).unwrap();
+    let service = layer.layer(mock.clone());
+    let ask = || service.clone().oneshot(get(None));
+    ask().await.unwrap().into_body().collect().await.unwrap();
+    assert!(ask().await.is_ok());
+    layer.config_handle().reload(&shared(true)).unwrap();
+    assert!(ask().await.is_err());
+    layer.config_handle().reload(&shared(false)).unwrap();
+    assert!(ask().await.is_ok());
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use sevenhops::hop::TimelineEventKind;
 use sevenhops::policy::stale::{StaleConfig, Staleness};
@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::advance;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
-use crate::mock::{Mock, Step, saying};
+use crate::mock::{Mock, Step, saying, standard, steady};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -142,6 +142,43 @@ async fn refresh_has_the_options_and_headers_of_its_request() {
     assert_eq!(asked.len(), 2);
     assert_eq!(asked[1].header("authorization"), Some("Bearer 1"));
     assert_eq!(asked[1].head.method, Method::GET);
+}
+
+#[tokio::test(start_paused = true)]
+async fn response_that_a_stack_below_took_from_elsewhere_is_not_stored() {
+    let to = || {
+        let location = vec![("location", "https://other.test/".into())];
+        Step::Answer(302, location, Bytes::new())
+    };
+    let refused = || Step::Fail(ErrorKind::ConnectionRefused);
+    let stack = standard(steady().attempts(1));
+    let inventing = stack
+        .clone()
+        .fallback(|_| std::future::ready(Some(Response::new(Bytes::from("a default")))));
+    for (stack, steps) in [
+        (stack, vec![to(), saying(200, "of another"), refused()]),
+        (inventing, vec![refused(), Step::Hang]),
+    ] {
+        let mock = Mock::new(steps);
+        let service = ServiceBuilder::new()
+            .layer(StaleLayer::new(config()).unwrap())
+            .layer(stack)
+            .service(mock);
+        let read = || service.clone().oneshot(get());
+        let first = read().await.unwrap();
+        assert!(
+            !first
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .is_empty()
+        );
+        let second = read().await;
+        let is_stale = |response: Response<_>| response.extensions().get::<Staleness>().is_some();
+        assert!(!second.is_ok_and(is_stale));
+    }
 }
 
 #[test]

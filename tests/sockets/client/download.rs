@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 use sevenhops::client::Download;
-use sevenhops::testing::{CannedResponse, FaultServer, Gate, Reply};
+use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Gate, Reply};
 use sevenhops::{Error, Hop, Kind};
 
 use crate::net::{Net, url};
@@ -188,4 +188,60 @@ async fn request_that_cannot_be_continued_is_refused_at_encode() {
         );
     }
     assert_eq!(server.requests_seen(), 0);
+}
+
+#[tokio::test]
+async fn rest_comes_from_the_url_that_the_redirects_led_to_and_takes_no_credentials_there() {
+    let net = Net::new().await;
+    let start = || FaultServer::builder().start();
+    let (server, files) = (start().await.unwrap(), start().await.unwrap());
+    net.dns
+        .set("files.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
+    let to = |path| {
+        let port = files.addr().port();
+        let location = format!("http://files.test:{port}/{path}");
+        CannedResponse::new(StatusCode::FOUND).header("location", &location)
+    };
+    // Another file has the same tag.
+    server.on_request([to("one").into(), to("other").into()]);
+    files.on_request([
+        cut("etag: \"v1\"", "hello"),
+        part("bytes 5-9/10", "world").into(),
+    ]);
+    let secret = http::HeaderName::from_static("x-api-key");
+    let client = net
+        .builder()
+        .default_header(secret, "s3cret".parse().unwrap())
+        .build()
+        .unwrap();
+    let get = client.get(url(&server, "http")).bearer_auth("s3cret");
+    let (bytes, error) = read(get.download().await.unwrap()).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(bytes, "helloworld");
+    assert_eq!(server.requests_seen(), 1);
+    for seen in files.requests() {
+        assert_eq!(seen.target, "/one");
+        let secrets = ["authorization", "x-api-key"];
+        assert!(!secrets.iter().any(|name| seen.headers.contains_key(*name)));
+    }
+}
+
+#[tokio::test]
+async fn rest_at_the_same_origin_keeps_the_credentials_and_follows_no_redirect() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let to = |path| CannedResponse::new(StatusCode::FOUND).header("location", path);
+    server.on_request([
+        to("/one").into(),
+        cut("etag: \"v1\"", "hello"),
+        to("/other").into(),
+        part("bytes 5-9/10", "WORLD").into(),
+    ]);
+    let get = net.client().get(url(&server, "http")).bearer_auth("s3cret");
+    let (bytes, error) = read(get.download().await.unwrap()).await;
+    let error = error.unwrap();
+    assert_eq!((&*bytes, error.kind()), (&b"hello"[..], Kind::Incomplete));
+    let seen = server.requests();
+    assert_eq!((seen.len(), &*seen[2].target), (3, "/one"));
+    assert!(seen[2].headers.contains_key("authorization"));
 }

@@ -13,7 +13,7 @@ use sevenhops::{
 use tower::{Layer as _, ServiceExt};
 
 use super::metrics::{client, collected, port, sdk, sum};
-use crate::mock::{Mock, Step, status};
+use crate::mock::{Mock, saying, status};
 use crate::net::{Net, url};
 
 #[tokio::test]
@@ -140,27 +140,24 @@ async fn limit_and_window_of_a_destination_are_shown() {
         .limit(7);
     let config = sevenhops::Config::new(Duration::from_secs(60)).concurrency(fixed);
     let config = config.throttle(ThrottleConfig::new());
-    let layer = StandardLayer::from_config(&config).unwrap();
-    let layer = layer.metrics(&sdk().2);
-    let get = || {
-        let get = http::Request::get("https://load.test/");
-        get.body(http_body_util::Full::default()).unwrap()
-    };
+    let layer = StandardLayer::from_config(&config)
+        .unwrap()
+        .metrics(&sdk().2);
+    let service = layer.layer(Mock::new([saying(200, "a body"), status(400)]));
+    let get = || http::Request::get("https://load.test/").body(http_body_util::Full::default());
     let here = ("sevenhops.destination", "https://load.test");
     let shown = |metric: &str| sum(&format!("sevenhops.{metric}"), &[here]);
-    for code in [200, 400] {
-        let service = layer.layer(Mock::new([status(code)]));
-        drop(service.oneshot(get()).await.unwrap());
-    }
-    let hanging = layer.layer(Mock::new([Step::Hang])).oneshot(get());
-    let hanging = tokio::spawn(hanging);
-    tokio::task::yield_now().await;
-    let limit = ["limit", "in_flight", "queued"];
-    let now = || limit.map(|count| shown(&format!("concurrency.{count}")));
-    assert_eq!(now(), [7, 1, 0]);
-    let window = || ["throttle.requests", "throttle.accepts"].map(shown);
-    assert_eq!(window(), [3, 2]);
-    hanging.abort();
-    hanging.await.unwrap_err();
-    assert_eq!((now(), window()), ([7, 0, 0], [2, 2]));
+    let first = service.clone().oneshot(get().unwrap()).await.unwrap();
+    assert_eq!(shown("concurrency.limit"), 7);
+    assert_eq!(
+        shown("concurrency.in_flight"),
+        1,
+        "the body is not received"
+    );
+    drop(first);
+    drop(service.oneshot(get().unwrap()).await.unwrap());
+    assert_eq!(shown("concurrency.in_flight"), 0);
+    assert_eq!(shown("concurrency.queued"), 0);
+    let window = ["throttle.requests", "throttle.accepts"].map(shown);
+    assert_eq!(window, [2, 2]);
 }

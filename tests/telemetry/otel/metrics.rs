@@ -362,6 +362,12 @@ async fn age_of_a_stale_response_and_a_fallback_are_recorded() {
     let failed = |code| [here, ("error.type", code)];
     assert_eq!(sum("sevenhops.stale.age", &failed("500")), 1);
     assert_eq!(sum("sevenhops.call.fallbacks", &failed("503")), 1);
+    // The caller has a response, and the failure is counted nevertheless.
+    for code in ["500", "503"] {
+        let failed = [here, ("error.type", code), ("sevenhops.hop", "server")];
+        assert_eq!(sum("sevenhops.call.effect_possible", &failed), 1);
+    }
+    assert_eq!(sum("sevenhops.call.not_retried", &[here]), 2);
     let responded = [here, ("sevenhops.outcome", "responded")];
     assert_eq!(sum("sevenhops.call.duration", &responded), 3);
 }

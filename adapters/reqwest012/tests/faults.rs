@@ -1,0 +1,136 @@
+//! A client of reqwest 0.12 over a server on loopback that fails.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sevenhops::dns::StaticResolver;
+use sevenhops::testing::{
+    CannedResponse, ClosedPort, DnsScript, FaultServer, Reply, ScriptedDns, TestCa,
+};
+use sevenhops::{Effect, Hop, Timeouts, sdk};
+use sevenhops_reqwest012::{builder_with, client};
+
+fn judge(error: &(dyn Error + 'static)) -> (Option<Hop>, Effect) {
+    let found = sdk::classify_error(error);
+    (found.hop(), found.effect())
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[tokio::test]
+async fn responses_are_returned_with_their_status() {
+    let server = FaultServer::start().await.unwrap();
+    let throttled = CannedResponse::new(429_u16.try_into().unwrap()).header("retry-after", "7");
+    server.on_request([throttled.into()]);
+    let client = client(secs(10)).unwrap();
+    let response = client.get(server.url("/")).send().await.unwrap();
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            &response.headers()["retry-after"]
+        ),
+        (429, &"7".parse().unwrap())
+    );
+    assert_eq!(
+        client
+            .get(server.url("/"))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap(),
+        r#"{"ok":true}"#
+    );
+}
+
+#[tokio::test]
+async fn failed_setup_names_its_hop() {
+    let closed = ClosedPort::new().unwrap();
+    let client = client(secs(10)).unwrap();
+    let error = client
+        .post(format!("http://{}/", closed.addr()))
+        .send()
+        .await
+        .unwrap_err();
+    assert_eq!(judge(&error), (Some(Hop::Connect), Effect::Possible));
+
+    let dns = ScriptedDns::start().await.unwrap();
+    dns.set("gone.test", DnsScript::NxDomain);
+    let timeouts = Timeouts::new(secs(10)).unwrap();
+    let client = builder_with(timeouts, dns.resolver())
+        .unwrap()
+        .build()
+        .unwrap();
+    let error = client.post("http://gone.test/").send().await.unwrap_err();
+    assert_eq!(judge(&error), (Some(Hop::Dns), Effect::None));
+    assert!(dns.queries_for("gone.test") > 0);
+
+    // The certificate is of an unknown authority.
+    let identity = TestCa::new().unwrap().issue(&["api.test"]).unwrap();
+    let server = FaultServer::builder().tls(identity).start().await.unwrap();
+    let names = StaticResolver::new().host("api.test", [server.addr().ip()]);
+    let client = builder_with(timeouts, names).unwrap().build().unwrap();
+    let url = format!("https://api.test:{}/", server.addr().port());
+    let error = client.post(url).send().await.unwrap_err();
+    assert_eq!(judge(&error).0, Some(Hop::Tls));
+}
+
+#[tokio::test]
+async fn lost_response_and_broken_body_are_possible() {
+    let server = FaultServer::start().await.unwrap();
+    server.on_request([Reply::CloseAfterRequest]);
+    let client = client(secs(10)).unwrap();
+    let error = client.post(server.url("/")).send().await.unwrap_err();
+    assert_eq!(
+        (judge(&error).1, server.requests_seen()),
+        (Effect::Possible, 1)
+    );
+    let sent = Bytes::from_static(b"half");
+    server.on_request([Reply::TruncateBody { declared: 90, sent }]);
+    let error = client
+        .post(server.url("/"))
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap_err();
+    assert_eq!(judge(&error).1, Effect::Possible);
+}
+
+#[tokio::test]
+async fn deadline_ends_a_silent_request() {
+    let server = FaultServer::start().await.unwrap();
+    server.default_reply(Reply::Silent);
+    let begun = Instant::now();
+    let client = client(Duration::from_millis(300)).unwrap();
+    let error = client.post(server.url("/")).send().await.unwrap_err();
+    assert!(error.is_timeout() && begun.elapsed() < secs(3));
+    assert_eq!(judge(&error).1, Effect::Possible);
+}
+
+#[tokio::test]
+async fn client_works_below_reqwest_middleware() {
+    let server = FaultServer::start().await.unwrap();
+    let client = reqwest_middleware::ClientBuilder::new(client(secs(10)).unwrap()).build();
+    assert!(
+        client
+            .get(server.url("/"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+    let closed = ClosedPort::new().unwrap();
+    let error = client
+        .post(format!("http://{}/", closed.addr()))
+        .send()
+        .await
+        .unwrap_err();
+    assert_eq!(judge(&error), (Some(Hop::Connect), Effect::Possible));
+}

@@ -1,0 +1,87 @@
+//! Sends a request through the stack of a client.
+
+use std::future::poll_fn;
+
+use http::header::{ACCEPT_ENCODING, HeaderMap, RANGE};
+use http::{Request, Response as HttpResponse};
+use tower_service::Service;
+
+use super::layers::CallStack;
+use super::{Body, Client, Response};
+use crate::coding::ACCEPTED;
+use crate::driver::{DriverBody, refresh};
+use crate::error::Error;
+use crate::transport::Incoming;
+
+/// The body of a response of the stack, as it came.
+pub(crate) type StackBody = DriverBody<Incoming>;
+
+impl Client {
+    /// Sends a request that was built elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the hop at which the call failed. A failing status is not an error.
+    pub async fn execute(&self, mut request: Request<Body>) -> Result<Response, Error> {
+        self.add_defaults(request.headers_mut());
+        self.send_as_is(request).await
+    }
+
+    /// Sends a request without the client's headers.
+    pub(super) async fn send_as_is(&self, request: Request<Body>) -> Result<Response, Error> {
+        let response = self.call(request).await?;
+        Ok(Response::new(response, self.0.max_body_bytes))
+    }
+
+    /// Adds the client's headers that the request does not set, and the codings that the client decodes.
+    pub(super) fn add_defaults(&self, headers: &mut HeaderMap) {
+        self.add_default_headers(headers);
+        // A range belongs to the encoded form (RFC 9110 §14.2): a part of it cannot be decoded.
+        if !headers.contains_key(RANGE) {
+            headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
+        }
+    }
+
+    /// Passes a request on, and returns the response as it came. `Accept-Encoding` is the request's own.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`execute`](Self::execute).
+    #[cfg(feature = "gateway")]
+    pub(crate) async fn forward(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<HttpResponse<StackBody>, Error> {
+        self.add_default_headers(request.headers_mut());
+        self.call(request).await
+    }
+
+    fn add_default_headers(&self, headers: &mut HeaderMap) {
+        for name in self.0.headers.keys() {
+            if !headers.contains_key(name) {
+                for value in self.0.headers.get_all(name) {
+                    headers.append(name, value.clone());
+                }
+            }
+        }
+    }
+
+    async fn call(&self, request: Request<Body>) -> Result<HttpResponse<StackBody>, Error> {
+        match self.0.stack.clone() {
+            CallStack::Standard(stack) => respond(stack, request).await,
+            CallStack::Layered(stack) => Box::pin(respond(stack, request)).await,
+        }
+    }
+}
+
+/// Sends a request, and refreshes the stored response if the response is stale.
+async fn respond<S>(mut stack: S, request: Request<Body>) -> Result<HttpResponse<StackBody>, Error>
+where
+    S: Service<Request<Body>, Response = HttpResponse<StackBody>, Error = Error> + Send + 'static,
+    S::Future: Send,
+{
+    poll_fn(|cx| stack.poll_ready(cx)).await?;
+    let mut response = stack.call(request).await?;
+    refresh(&mut response, stack, Body::empty);
+    Ok(response)
+}

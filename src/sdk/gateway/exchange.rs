@@ -1,0 +1,84 @@
+//! One request of the SDK, and its response.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, HeaderMap, LOCATION};
+use http::{Request, Response, Uri};
+use http_body::Body as HttpBody;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+
+use super::url_map::UrlMap;
+use super::{failure, hop_by_hop, request_body};
+use crate::body::Body;
+use crate::client::{Client, StackBody};
+use crate::timeline::Timeline;
+
+/// Sends the requests of a gateway.
+pub(super) struct Exchange {
+    client: Client,
+    urls: UrlMap,
+}
+
+pub(super) type GatewayBody = Either<Full<Bytes>, StackBody>;
+
+impl Exchange {
+    pub(super) fn new(client: &Client, urls: UrlMap) -> Arc<Self> {
+        let client = client.clone();
+        Arc::new(Self { client, urls })
+    }
+
+    /// Sends a request to the upstream, and returns the response for the SDK.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<GatewayBody> {
+        let uri = match self.urls.upstream(request.uri()) {
+            Ok(uri) => uri,
+            Err(status) => return failure::refused(status).map(Either::Left),
+        };
+        match self.client.forward(outgoing(request, uri)).await {
+            Ok(response) => self.returned(response).map(Either::Right),
+            Err(error) => failure::failed(&error).map(Either::Left),
+        }
+    }
+
+    /// Returns the response of the upstream as the gateway's own.
+    fn returned(&self, response: Response<StackBody>) -> Response<StackBody> {
+        let Timeline(call) = response.body().timeline();
+        let from = call.current_uri();
+        let (mut head, body) = response.into_parts();
+        hop_by_hop::remove(&mut head.headers);
+        failure::remove_facts(&mut head.headers);
+        self.lead_back(&from, &mut head.headers);
+        let mut returned = Response::new(body);
+        *returned.status_mut() = head.status;
+        *returned.headers_mut() = head.headers;
+        returned
+    }
+
+    fn lead_back(&self, from: &Uri, headers: &mut HeaderMap) {
+        for name in [LOCATION, CONTENT_LOCATION] {
+            if let http::header::Entry::Occupied(mut values) = headers.entry(name) {
+                for value in values.iter_mut() {
+                    if let Some(mapped) = self.urls.reference(from, value) {
+                        *value = mapped;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the request as the client sends it: to another host, over a connection with a framing of its own.
+fn outgoing(request: Request<Incoming>, uri: Uri) -> Request<Body> {
+    let (mut head, body) = request.into_parts();
+    hop_by_hop::remove(&mut head.headers);
+    head.headers.remove(HOST);
+    if body.size_hint().exact().is_none() {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    let mut outgoing = Request::new(request_body::request_body(body));
+    *outgoing.method_mut() = head.method;
+    *outgoing.uri_mut() = uri;
+    *outgoing.headers_mut() = head.headers;
+    outgoing
+}

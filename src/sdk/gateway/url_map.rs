@@ -1,0 +1,243 @@
+//! The URLs of a gateway and those of its upstream. Pure.
+
+use std::net::SocketAddr;
+
+use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
+use http::{HeaderValue, StatusCode, Uri};
+use url::Url;
+
+use crate::box_error::BoxError;
+
+/// Maps the URLs of requests to the upstream, and those in responses back.
+pub(super) struct UrlMap {
+    /// The base URL of the gateway, without a slash at its end.
+    gateway: String,
+    /// The path of that URL.
+    prefix: String,
+    upstream: Url,
+    scheme: Scheme,
+    authority: Authority,
+    /// The path of the upstream, without a slash at its end.
+    base: String,
+}
+
+impl UrlMap {
+    pub(super) fn new(addr: SocketAddr, token: u128, upstream: &Uri) -> Result<Self, BoxError> {
+        let prefix = format!("/{token:032x}");
+        let authority = upstream.authority().cloned();
+        Ok(Self {
+            gateway: format!("http://{addr}{prefix}"),
+            prefix,
+            upstream: upstream.to_string().parse()?,
+            scheme: upstream.scheme().cloned().unwrap_or(Scheme::HTTP),
+            authority: authority.ok_or("the URL has no host")?,
+            base: upstream.path().trim_end_matches('/').to_owned(),
+        })
+    }
+
+    pub(super) fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
+    /// Returns the URL at the upstream for the target of a request.
+    ///
+    /// # Errors
+    ///
+    /// Returns the status of the response if the target is not below the prefix, or is too long.
+    pub(super) fn upstream(&self, target: &Uri) -> Result<Uri, StatusCode> {
+        let rest = below(target.path(), &self.prefix).ok_or(StatusCode::NOT_FOUND)?;
+        let mut path = format!("{}{rest}", self.base);
+        if path.is_empty() {
+            path.push('/');
+        }
+        if let Some(query) = target.query() {
+            path.push('?');
+            path.push_str(query);
+        }
+        let too_long = |_: InvalidUri| StatusCode::URI_TOO_LONG;
+        let path = PathAndQuery::from_maybe_shared(path).map_err(too_long)?;
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).map_err(|_| StatusCode::URI_TOO_LONG)
+    }
+
+    /// Returns the URL in a header of a response as the SDK must see it. `None` if it is right as it stands.
+    ///
+    /// `from` is the URL that answered. A reference is relative to that URL, and the SDK would resolve it against that
+    /// of the gateway.
+    pub(super) fn reference(&self, from: &Uri, value: &HeaderValue) -> Option<HeaderValue> {
+        let text = std::str::from_utf8(value.as_bytes()).ok()?.trim();
+        if text.contains(char::is_control) {
+            return None;
+        }
+        let mut there = Url::parse(&from.to_string()).ok()?.join(text).ok()?;
+        let path = there.path();
+        let rest = match there.origin() == self.upstream.origin() {
+            // A URL above the path of the upstream is not one of the gateway.
+            true => path
+                .strip_prefix(&self.base)
+                .filter(|rest| rest.starts_with('/')),
+            false => None,
+        };
+        let Some(rest) = rest else {
+            let is_absolute = Url::parse(text).is_ok();
+            let _ = there.set_username("");
+            let _ = there.set_password(None);
+            return (!is_absolute)
+                .then(|| there.as_str().parse().ok())
+                .flatten();
+        };
+        let query = there.query().map(|query| format!("?{query}"));
+        let fragment = there.fragment().map(|fragment| format!("#{fragment}"));
+        let (query, fragment) = (query.unwrap_or_default(), fragment.unwrap_or_default());
+        format!("{}{rest}{query}{fragment}", self.gateway)
+            .parse()
+            .ok()
+    }
+}
+
+/// Returns the rest of a path below a prefix. Takes the same time for every wrong prefix of that length.
+fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    let (given, rest) = path.split_at_checked(prefix.len())?;
+    let pairs = given.bytes().zip(prefix.bytes());
+    let difference = pairs.fold(0, |difference, (a, b)| difference | (a ^ b));
+    let is_below = rest.is_empty() || rest.starts_with('/');
+    (difference == 0 && is_below).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(upstream: &str) -> UrlMap {
+        let addr = ([127, 0, 0, 1], 1234).into();
+        UrlMap::new(addr, 0xabc, &upstream.parse().unwrap()).unwrap()
+    }
+
+    const PREFIX: &str = "/00000000000000000000000000000abc";
+    const GATEWAY: &str = "http://127.0.0.1:1234/00000000000000000000000000000abc";
+
+    #[test]
+    fn path_and_query_go_to_the_upstream_as_they_are() {
+        for (upstream, rest, expected) in [
+            ("https://api.test", "/v1", "https://api.test/v1"),
+            ("https://api.test/", "/v1/", "https://api.test/v1/"),
+            ("https://api.test", "", "https://api.test/"),
+            ("https://api.test", "?a", "https://api.test/?a"),
+            ("https://api.test/base", "", "https://api.test/base"),
+            (
+                "https://api.test/base/",
+                "/v1?a=b&c",
+                "https://api.test/base/v1?a=b&c",
+            ),
+            (
+                "http://api.test:81",
+                "/a%2Fb//c?%20",
+                "http://api.test:81/a%2Fb//c?%20",
+            ),
+            ("http://[::1]:81", "/?", "http://[::1]:81/?"),
+        ] {
+            let target = format!("{PREFIX}{rest}").parse().unwrap();
+            let uri = map(upstream).upstream(&target).unwrap();
+            assert_eq!(uri.to_string(), expected, "{rest}");
+            // The absolute form of a target is the same (RFC 9112 §3.2.2).
+            let target = format!("{GATEWAY}{rest}").parse().unwrap();
+            assert_eq!(map(upstream).upstream(&target).unwrap(), uri);
+        }
+    }
+
+    #[test]
+    fn target_without_the_whole_prefix_is_not_found() {
+        for target in [
+            "/",
+            "*",
+            "/v1",
+            "//00000000000000000000000000000abc/v1",
+            "/00000000000000000000000000000abd/v1",
+            "/00000000000000000000000000000ABC/v1",
+            "/00000000000000000000000000000ab/cv1",
+            "/00000000000000000000000000000abcd/v1",
+            "/v1/00000000000000000000000000000abc/v1",
+            "api.test:443",
+        ] {
+            let refused = map("https://api.test").upstream(&target.parse().unwrap());
+            assert_eq!(refused, Err(StatusCode::NOT_FOUND), "{target}");
+        }
+        let long = format!("{PREFIX}/{}", "x".repeat(65_000)).parse().unwrap();
+        let base = format!("https://api.test/{}", "y".repeat(1_000));
+        assert_eq!(map(&base).upstream(&long), Err(StatusCode::URI_TOO_LONG));
+    }
+
+    #[test]
+    fn references_to_the_upstream_lead_through_the_gateway() {
+        for (upstream, from, value, expected) in [
+            (
+                "https://api.test",
+                "/v1/a",
+                "https://api.test/v1/b?c#d",
+                Some("/v1/b?c#d"),
+            ),
+            (
+                "https://api.test",
+                "/v1/a",
+                "https://API.test:443/b",
+                Some("/b"),
+            ),
+            (
+                "https://api.test",
+                "/v1/a",
+                "https://user:pw@api.test/b",
+                Some("/b"),
+            ),
+            ("https://api.test", "/v1/a", "https://api.test", Some("/")),
+            ("https://api.test", "/v1/a", "//api.test/b", Some("/b")),
+            ("https://api.test", "/v1/a", "/b", Some("/b")),
+            ("https://api.test", "/v1/a", "b?c", Some("/v1/b?c")),
+            ("https://api.test", "/v1/a", "../b", Some("/b")),
+            ("https://api.test/base", "/base/a", "/base/b", Some("/b")),
+            ("https://api.test/base/", "/base/a", "b", Some("/b")),
+            (
+                "https://api.test",
+                "/v1/a",
+                "caf\u{e9}",
+                Some("/v1/caf%C3%A9"),
+            ),
+            ("https://api.test", "/v1/a", "https://other.test/b", None),
+            ("https://api.test", "/v1/a", "https://api.test:444/b", None),
+            ("https://api.test", "/v1/a", "http://api.test/b", None),
+            (
+                "https://api.test/base",
+                "/base/a",
+                "https://api.test/based",
+                None,
+            ),
+            ("https://api.test", "/v1/a", "https://", None),
+        ] {
+            let from = format!("https://api.test{from}").parse().unwrap();
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            let mapped = map(upstream).reference(&from, &value);
+            let expected = expected.map(|rest| format!("{GATEWAY}{rest}"));
+            let mapped = mapped.map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(mapped, expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn relative_reference_of_another_server_becomes_absolute() {
+        let map = map("https://api.test/base");
+        for (from, value, expected) in [
+            ("https://other.test/a", "/b", "https://other.test/b"),
+            ("https://api.test/base/a", "/b", "https://api.test/b"),
+            (
+                "https://other.test/a",
+                "//third.test/b",
+                "https://third.test/b",
+            ),
+        ] {
+            let mapped = map.reference(&from.parse().unwrap(), &value.parse().unwrap());
+            assert_eq!(mapped.unwrap(), expected);
+        }
+    }
+}
