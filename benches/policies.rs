@@ -33,8 +33,9 @@ use http_body::Body;
 use http_body_util::Full;
 use sevenhops::{
     AttemptLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyConfig, ConcurrencyLayer,
-    DeadlineLayer, Error, IdempotencyLayer, RateLimitConfig, RateLimitLayer, RedirectConfig,
-    RedirectLayer, RetryConfig, RetryLayer, StandardLayer, ThrottleConfig, ThrottleLayer, Timeouts,
+    Config, DeadlineLayer, Error, HedgeConfig, HedgeLayer, IdempotencyLayer, RateLimitConfig,
+    RateLimitLayer, RedirectConfig, RedirectLayer, RetryConfig, RetryLayer, StandardLayer,
+    ThrottleConfig, ThrottleLayer, Timeouts,
 };
 
 use tokio::runtime::{Builder, Runtime};
@@ -88,8 +89,15 @@ fn each_case(ruler: &mut impl Ruler) {
     let rate_limit = RateLimitConfig::new(1_000_000_000);
     let rate_limit = RateLimitLayer::new(rate_limit).expect("a rate");
     both_ways(ruler, "rate limit", &get, &rate_limit);
+    let hedge = HedgeLayer::new(HedgeConfig::new()).expect("defaults are valid");
+    both_ways(ruler, "hedge", &get, &hedge);
     both_ways(ruler, "attempt", &get, &AttemptLayer::new(timeouts));
     ruler.measure("GET +standard", &get, standard.layer(LEAF));
+    for (name, config) in opt_in() {
+        let stack = StandardLayer::from_config(&config).expect("a config");
+        let name = format!("GET +standard +{name}");
+        ruler.measure(&name, &get, stack.layer(LEAF));
+    }
     ruler.measure(
         "GET +tower-resilience",
         &get,
@@ -107,6 +115,21 @@ fn each_case(ruler: &mut impl Ruler) {
     ruler.measure("GET +open breaker", &get, refusing);
     let refusing = refused(call.layer(open.layer(LEAF)));
     ruler.measure("GET +call +open breaker", &get, refusing);
+}
+
+/// Returns configs of a stack with one more policy.
+fn opt_in() -> [(&'static str, Config); 4] {
+    let config = || Config::new(DEADLINE);
+    let rate_limit = RateLimitConfig::new(1_000_000_000);
+    [
+        ("throttle", config().throttle(ThrottleConfig::new())),
+        (
+            "concurrency",
+            config().concurrency(ConcurrencyConfig::new()),
+        ),
+        ("rate limit", config().rate_limit(rate_limit)),
+        ("hedge", config().hedge(HedgeConfig::new())),
+    ]
 }
 
 /// Measures a policy inside a call, and alone.

@@ -1,6 +1,6 @@
 //! The metrics of the policies that bound the load of a destination.
 
-use super::{MetricName, metric};
+use super::entry::{MetricName, metric};
 
 /// The limit, the attempts in flight, and the calls that wait.
 pub(crate) const CONCURRENCY: [MetricName; 3] = [
