@@ -15,7 +15,7 @@ use http::{Extensions, Method};
 
 use crate::call::{Call, CallTarget, Observer};
 use crate::callback::{self, Site};
-use crate::hop::{Effect, NoRetryReason, Outcome, TimelineEvent};
+use crate::hop::{Effect, Explanation, NoRetryReason, Outcome, TimelineEvent, TimelineEventKind};
 
 pub use self::attempt::{Attempt, StageOutcome, StageTiming};
 #[cfg(feature = "har")]
@@ -153,6 +153,25 @@ impl Timeline {
                 (Some(answered), None) => self.0.failed().map_or(answered, Outcome::from),
             }),
         }
+    }
+
+    /// Returns the catalog's entry for the failure of the call: what happened, what it proves, and what to do now.
+    /// `None` if the call did not fail.
+    #[must_use]
+    pub fn explain(&self) -> Option<Explanation> {
+        let Outcome::Failed { hop, kind, .. } = self.outcome()? else {
+            return None;
+        };
+        let events = self.0.notes().into_iter();
+        let mut kinds = events.map(|event| event.kind);
+        let of_call = self.effect();
+        Some(match hop {
+            Some(hop) => Explanation::of_failure(hop, kind, of_call),
+            None if kinds.any(|kind| matches!(kind, TimelineEventKind::Rejected(_))) => {
+                Explanation::of_rejection(kind, of_call)
+            }
+            None => Explanation::of_operation(kind, of_call),
+        })
     }
 
     /// Returns the waterfall, with optional colors.
