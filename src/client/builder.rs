@@ -26,10 +26,11 @@ use crate::policy::idempotency::IdempotencyConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::{Budgets, Failure, ResponseHead, RetryConfig};
 use crate::policy::stale::StaleConfig;
+use crate::recorder::FlightRecorder;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
-use crate::timeline::{Timeline, also};
+use crate::timeline::{Timeline, also, both};
 use crate::timeout::{Timeouts, TimeoutsConfig};
 #[cfg(feature = "cookies")]
 use crate::transport::CookieJar;
@@ -56,6 +57,7 @@ pub struct ClientBuilder {
     stack: Vec<Extra>,
     budgets: Option<Budgets>,
     on_complete: Option<Observer>,
+    flight_recorder: bool,
     maker: Maker,
     #[cfg(feature = "otel")]
     metrics: Option<Metrics>,
@@ -79,6 +81,7 @@ impl ClientBuilder {
             stack: Vec::new(),
             budgets: None,
             on_complete: None,
+            flight_recorder: true,
             maker: Maker::Tracing,
             #[cfg(feature = "otel")]
             metrics: None,
@@ -165,6 +168,13 @@ impl ClientBuilder {
     pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         let site = Site::new("ClientBuilder::on_complete");
         self.on_complete = Some(also(self.on_complete, site, observe));
+        self
+    }
+
+    /// Sets whether the client keeps its last failed and its slowest calls: see [`FlightRecorder`]. It does so by
+    /// default, in at most 1 MiB of memory.
+    pub fn flight_recorder(mut self, keeps: bool) -> Self {
+        self.flight_recorder = keeps;
         self
     }
 
@@ -356,9 +366,10 @@ impl ClientBuilder {
         for tell in self.stack {
             standard = tell(standard);
         }
-        if let Some(on_complete) = self.on_complete.clone() {
-            standard = standard.on_complete(move |timeline| on_complete(&timeline.0));
-        }
+        let recorder = self.flight_recorder.then(FlightRecorder::new);
+        let recorded = recorder.as_ref().map(FlightRecorder::observer);
+        let observer = both(self.on_complete, recorded);
+        standard = standard.observed_by(observer.clone());
         if let Some(budgets) = &self.budgets {
             standard = standard.share_budgets(budgets)?;
         }
@@ -380,7 +391,8 @@ impl ClientBuilder {
             stack,
             breaker,
             budgets,
-            on_complete: self.on_complete,
+            observer,
+            recorder,
             maker: self.maker,
             headers: self.headers,
             max_body_bytes: self.max_body_bytes,

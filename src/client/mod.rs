@@ -36,6 +36,7 @@ use crate::config::Config;
 use crate::layer::{ConfigHandle, StandardService};
 use crate::policy::breaker::CircuitBreakerHandle;
 use crate::policy::retry::Budgets;
+use crate::recorder::FlightRecorder;
 use crate::telemetry::Maker;
 use crate::transport::Transport;
 
@@ -78,7 +79,9 @@ struct Shared {
     stack: StandardService<Transport>,
     breaker: CircuitBreakerHandle,
     budgets: Budgets,
-    on_complete: Option<Observer>,
+    /// Called at the end of every call.
+    observer: Option<Observer>,
+    recorder: Option<FlightRecorder>,
     maker: Maker,
     headers: HeaderMap,
     max_body_bytes: usize,
@@ -147,6 +150,13 @@ impl Client {
     #[must_use]
     pub fn budgets(&self) -> &Budgets {
         &self.0.budgets
+    }
+
+    /// Returns the last failed and the slowest calls of each destination, of this client and its clones. `None` if the
+    /// builder turned the recorder off.
+    #[must_use]
+    pub fn flight_recorder(&self) -> Option<&FlightRecorder> {
+        self.0.recorder.as_ref()
     }
 }
 

@@ -210,12 +210,18 @@ pub(crate) fn also(
     site: Site,
     observe: impl Fn(&Timeline) + Send + Sync + 'static,
 ) -> Observer {
-    let observe = move |call: &Call| callback::observe(&site, || observe(&call.timeline()));
-    match before {
-        None => Arc::new(observe),
-        Some(before) => Arc::new(move |call| {
-            before(call);
-            observe(call);
-        }),
+    let observe: Observer =
+        Arc::new(move |call| callback::observe(&site, || observe(&call.timeline())));
+    both(before, Some(Arc::clone(&observe))).unwrap_or(observe)
+}
+
+/// Returns an observer that calls both, one after the other.
+pub(crate) fn both(first: Option<Observer>, second: Option<Observer>) -> Option<Observer> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(Arc::new(move |call| {
+            first(call);
+            second(call);
+        })),
+        (first, second) => first.or(second),
     }
 }

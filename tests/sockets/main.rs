@@ -48,6 +48,8 @@ mod proof;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod recorder;
+#[cfg(test)]
 mod responses;
 #[cfg(test)]
 mod retrying;
