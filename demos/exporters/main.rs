@@ -12,7 +12,7 @@
 mod wiring;
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ async fn call(exporters: &Exporters, arguments: &Arguments) -> Outcome<()> {
     let client = Client::builder(Duration::from_secs(5))
         .metrics(&Metrics::global())
         .build()?;
-    let address = arguments.serve.unwrap_or(([127, 0, 0, 1], 0).into());
+    let address = arguments.serve.unwrap_or(OWN);
     let scraped = exporters.serve(address).await?;
     println!("Prometheus may scrape http://{scraped}/metrics");
     loop {
@@ -128,3 +128,6 @@ fn expect(who: &str, found: &str, name: &str) -> Outcome<()> {
         false => Err(format!("{who} lacks {name}: {found}").into()),
     }
 }
+
+/// Any free port.
+const OWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -95,6 +95,7 @@ fn promtool_accepts_the_rules_and_their_tests() {
 #[tokio::test]
 async fn prometheus_scrapes_a_client_and_lets_an_alert_fire() {
     let (port, _client) = lose_a_response().await;
+    let port = port.to_string();
     let (target, scraped) = serve().await;
     let Some(mut server) = Prometheus::start(target) else {
         return skip("prometheus");
@@ -110,7 +111,7 @@ async fn prometheus_scrapes_a_client_and_lets_an_alert_fire() {
             };
             let found = found["data"]["groups"][0]["rules"].as_array().cloned();
             let found = found.unwrap_or_default();
-            if found.iter().any(|rule| is_firing(rule, port)) {
+            if found.iter().any(|rule| is_firing(rule, &port)) {
                 return found;
             }
         }
@@ -124,12 +125,12 @@ async fn prometheus_scrapes_a_client_and_lets_an_alert_fire() {
 }
 
 /// Returns whether the alert of an effect fires for the server on this port.
-fn is_firing(rule: &Value, port: u16) -> bool {
+fn is_firing(rule: &Value, port: &str) -> bool {
     let alerts = rule["alerts"].as_array().cloned().unwrap_or_default();
     rule["name"] == "SevenhopsEffectPossible"
-        && alerts.iter().any(|alert| {
-            alert["state"] == "firing" && alert["labels"]["server_port"] == port.to_string()
-        })
+        && alerts
+            .iter()
+            .any(|alert| alert["state"] == "firing" && alert["labels"]["server_port"] == port)
 }
 
 /// Serves the metrics of this process. Returns the address, and what is notified of each scrape.
