@@ -112,6 +112,8 @@ pub mod policy;
 pub mod presets;
 mod propagation;
 mod record;
+#[cfg(feature = "client")]
+pub mod recorder;
 mod redact;
 mod registry;
 mod replay;
@@ -169,6 +171,10 @@ struct Readme;
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
+
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../docs/operations.md")]
+struct Operations;
 
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../docs/coming-from-reqwest.md")]

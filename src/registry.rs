@@ -120,6 +120,19 @@ impl<T: Entry> Registry<T> {
     where
         Q: Hash + Equivalent<HashedKey> + ?Sized,
     {
+        self.read(key, now, Arc::clone)
+    }
+
+    /// Reads the state of a destination, if there is any. This counts as a use.
+    pub(crate) fn read<Q, R>(
+        &self,
+        key: &Q,
+        now: Instant,
+        with: impl FnOnce(&Arc<T>) -> R,
+    ) -> Option<R>
+    where
+        Q: Hash + Equivalent<HashedKey> + ?Sized,
+    {
         let map = self.map.pin();
         let kept = map.get(key)?;
         let second = self.second(now);
@@ -127,7 +140,13 @@ impl<T: Entry> Registry<T> {
         if kept.used.load(Ordering::Relaxed) != second {
             kept.used.store(second, Ordering::Relaxed);
         }
-        Some(Arc::clone(&kept.value))
+        Some(with(&kept.value))
+    }
+
+    /// Returns whether another destination can be kept without removing one.
+    #[cfg(feature = "client")]
+    pub(crate) fn has_room(&self) -> bool {
+        self.map.len() < self.most
     }
 
     /// Like [`get`](Self::get), for a destination with any name.

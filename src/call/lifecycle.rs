@@ -25,8 +25,10 @@ pub(super) struct Lifecycle {
 }
 
 struct Listeners {
-    span: Mutex<Span>,
-    observer: Option<Observer>,
+    /// `None` if it is disabled.
+    span: Option<Mutex<Span>>,
+    /// Taken at the end of the call: a timeline does not keep it.
+    observer: Mutex<Option<Observer>>,
 }
 
 impl Lifecycle {
@@ -42,17 +44,14 @@ impl Lifecycle {
 impl Call {
     /// Returns the span of this call. It is disabled if nothing listens, or after the call is over.
     pub(crate) fn span(&self) -> Span {
-        let listeners = self.0.lifecycle.listeners.get();
-        listeners.map_or_else(Span::none, |listeners| {
-            let span = listeners.span.lock();
-            span.unwrap_or_else(PoisonError::into_inner).clone()
-        })
+        self.live_span().unwrap_or_else(Span::none)
     }
 
     /// Returns the span of this call, if something listens.
     pub(crate) fn live_span(&self) -> Option<Span> {
-        self.0.lifecycle.listeners.get()?;
-        Some(self.span()).filter(|span| !span.is_disabled())
+        let span = self.0.lifecycle.listeners.get()?.span.as_ref()?.lock();
+        let span = span.unwrap_or_else(PoisonError::into_inner).clone();
+        Some(span).filter(|span| !span.is_disabled())
     }
 
     /// Returns the span for the events of policies: the call's own or, if it has none, the caller's.
@@ -72,8 +71,8 @@ impl Call {
     pub(crate) fn listen(&self, span: &Span, observer: Option<&Observer>) {
         if !span.is_disabled() || observer.is_some() {
             let listeners = Listeners {
-                span: Mutex::new(span.clone()),
-                observer: observer.cloned(),
+                span: (!span.is_disabled()).then(|| Mutex::new(span.clone())),
+                observer: Mutex::new(observer.cloned()),
             };
             let _ = self.0.lifecycle.listeners.set(listeners);
         }
@@ -116,20 +115,15 @@ impl Call {
         let Some(listeners) = self.0.lifecycle.listeners.get() else {
             return;
         };
-        let span = {
-            let mut span = listeners
-                .span
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *span, Span::none())
-        };
-        if !span.is_disabled() {
-            // A caller that goes away between two attempts is not a failure.
-            let failed = self.failed().map(|failed| (failed, self.no_retry_reason()));
-            end_call(&span, self.attempt_count(), failed);
+        if let Some(span) = &listeners.span {
+            let span = replace(span, Span::none());
+            if !span.is_disabled() {
+                // A caller that goes away between two attempts is not a failure.
+                let failed = self.failed().map(|failed| (failed, self.no_retry_reason()));
+                end_call(&span, self.attempt_count(), failed);
+            }
         }
-        drop(span);
-        if let Some(observer) = &listeners.observer {
+        if let Some(observer) = replace(&listeners.observer, None) {
             observer(self);
         }
     }
@@ -217,4 +211,10 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.let_go(clock::now);
     }
+}
+
+/// Replaces a value. The old one is used after the lock is released.
+fn replace<T>(slot: &Mutex<T>, with: T) -> T {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::replace(&mut *slot, with)
 }

@@ -47,14 +47,14 @@ pub(super) struct Rest {
     pub(super) more: Vec<Arc<Tracker>>,
     /// The attempt that ended last, if others were in flight with it.
     pub(super) decisive: Option<Arc<Tracker>>,
-    notes: Vec<TimelineEvent>,
+    pub(super) notes: Vec<TimelineEvent>,
     no_retry_reason: Option<NoRetryReason>,
     /// The calls of inner stacks that continue its request.
     pub(super) inner: Vec<Call>,
     /// The requests of an operation's attempts.
     pub(super) inside: Vec<NestedCalls>,
     /// The URL to which redirects have led.
-    redirected_to: Option<Uri>,
+    pub(super) redirected_to: Option<Uri>,
 }
 
 /// The requests that an operation's work sent in one attempt.
@@ -259,6 +259,14 @@ impl Call {
         let rest = self.0.log.rest.get();
         let rest = rest.map(|rest| rest.lock().unwrap_or_else(PoisonError::into_inner));
         rest.map_or_else(Vec::new, |rest| rest.inner.clone())
+    }
+
+    /// Returns the memory of the part of the log that is created on demand.
+    #[cfg(feature = "client")]
+    pub(super) fn rest_bytes(&self) -> usize {
+        let rest = self.0.log.rest.get();
+        let rest = rest.map(|rest| rest.lock().unwrap_or_else(PoisonError::into_inner));
+        rest.map_or(0, |rest| rest.bytes())
     }
 
     pub(super) fn brief(&self) -> MutexGuard<'_, Brief> {

@@ -6,6 +6,8 @@ mod arrived;
 mod caller;
 mod context;
 mod effect;
+#[cfg(feature = "client")]
+mod footprint;
 mod hedges;
 mod key;
 mod lifecycle;

@@ -20,10 +20,11 @@ use crate::layer::StandardLayer;
 use crate::metrics::Metrics;
 use crate::policy::breaker::CircuitEvent;
 use crate::policy::retry::{Budgets, Failure, ResponseHead};
+use crate::recorder::FlightRecorder;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
-use crate::timeline::{Timeline, also};
+use crate::timeline::{Timeline, also, both};
 use crate::timeout::Timeouts;
 use crate::transport::TransportBuilder;
 
@@ -48,6 +49,7 @@ pub struct ClientBuilder {
     stack: Vec<Extra>,
     budgets: Option<Budgets>,
     on_complete: Option<Observer>,
+    flight_recorder: bool,
     maker: Maker,
     #[cfg(feature = "otel")]
     metrics: Option<Metrics>,
@@ -72,6 +74,7 @@ impl ClientBuilder {
             stack: Vec::new(),
             budgets: None,
             on_complete: None,
+            flight_recorder: true,
             maker: Maker::Tracing,
             #[cfg(feature = "otel")]
             metrics: None,
@@ -185,6 +188,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets whether the client keeps its last failed and its slowest calls: see [`FlightRecorder`]. It does so by
+    /// default, in at most 1 MiB of memory.
+    pub fn flight_recorder(mut self, keeps: bool) -> Self {
+        self.flight_recorder = keeps;
+        self
+    }
+
     /// Sends the trace context in the headers of each attempt: see
     /// [`AttemptLayer::trace_propagator`](crate::AttemptLayer::trace_propagator).
     pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
@@ -256,9 +266,10 @@ impl ClientBuilder {
         for tell in self.stack {
             standard = tell(standard);
         }
-        if let Some(on_complete) = self.on_complete.clone() {
-            standard = standard.on_complete(move |timeline| on_complete(&timeline.0));
-        }
+        let recorder = self.flight_recorder.then(FlightRecorder::new);
+        let recorded = recorder.as_ref().map(FlightRecorder::observer);
+        let observer = both(self.on_complete, recorded);
+        standard = standard.observed_by(observer.clone());
         if let Some(budgets) = &self.budgets {
             standard = standard.share_budgets(budgets)?;
         }
@@ -277,7 +288,8 @@ impl ClientBuilder {
             stack,
             breaker,
             budgets,
-            on_complete: self.on_complete,
+            observer,
+            recorder,
             maker: self.maker,
             headers: self.headers,
             max_body_bytes: self.max_body_bytes,

@@ -46,6 +46,7 @@ use crate::config::Config;
 use crate::layer::ConfigHandle;
 use crate::policy::breaker::CircuitBreakerHandle;
 use crate::policy::retry::Budgets;
+use crate::recorder::FlightRecorder;
 use crate::telemetry::Maker;
 
 /// An HTTP client in which every wait ends and every failure names its hop.
@@ -87,7 +88,9 @@ struct Shared {
     stack: CallStack,
     breaker: CircuitBreakerHandle,
     budgets: Budgets,
-    on_complete: Option<Observer>,
+    /// Called at the end of every call.
+    observer: Option<Observer>,
+    recorder: Option<FlightRecorder>,
     maker: Maker,
     headers: HeaderMap,
     max_body_bytes: usize,
@@ -156,6 +159,13 @@ impl Client {
     #[must_use]
     pub fn budgets(&self) -> &Budgets {
         &self.0.budgets
+    }
+
+    /// Returns the last failed and the slowest calls of each destination, of this client and its clones. `None` if the
+    /// builder turned the recorder off.
+    #[must_use]
+    pub fn flight_recorder(&self) -> Option<&FlightRecorder> {
+        self.0.recorder.as_ref()
     }
 }
 

@@ -307,7 +307,7 @@ fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Er
     let call = Call::begin(request, LONGEST);
     let target = (request.method(), request.uri());
     let span = call_span(&client.0.maker, &call, target);
-    call.listen(&span, client.0.on_complete.as_ref());
+    call.listen(&span, client.0.observer.as_ref());
     let open = call.open();
     call.fail(Diagnosis::invalid());
     drop(open);

@@ -141,6 +141,14 @@ impl Origin {
         })
     }
 
+    /// Returns the origin that stands for this destination in lookups.
+    #[cfg(feature = "client")]
+    pub(crate) fn named(destination: &Destination) -> Self {
+        let mut text = Text::beginning(b"");
+        text.push(destination.as_str());
+        Self::by(text)
+    }
+
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?;
         let authority = uri.authority()?;

@@ -1,7 +1,7 @@
-//! The predicates of an error, named as reqwest's, and its URL.
+//! The predicates of an error, named as reqwest's, its URL, and its explanation.
 
 use super::Error;
-use crate::hop::{Hop, Kind};
+use crate::hop::{Explanation, Hop, Kind};
 use crate::redact::redacted;
 use crate::timeline::Timeline;
 
@@ -63,5 +63,27 @@ impl Error {
         let Timeline(call) = self.timeline()?;
         let uri = call.current_uri();
         uri.host().is_some().then(|| redacted(&uri))
+    }
+
+    /// Returns the catalog's entry for this failure: what happened, what it proves, and what to do now. The page
+    /// [`errors`](crate::errors) has all entries.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn f(client: sevenhops::Client) {
+    /// if let Err(error) = client.post("https://api.test/v1/charges").send().await {
+    ///     eprintln!("{error}\n{}", error.explain());
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
+        let (kind, of_call) = (self.kind(), self.effect());
+        match (self.hop(), self.rejected_by()) {
+            (Some(hop), _) => Explanation::of_failure(hop, kind, of_call),
+            (None, Some(_)) => Explanation::of_rejection(kind, of_call),
+            (None, None) => Explanation::of_operation(kind, of_call),
+        }
     }
 }

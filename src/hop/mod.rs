@@ -9,6 +9,7 @@ mod catalog;
 mod cause;
 mod diagnosis;
 mod event;
+mod explanation;
 mod failure_class;
 pub(crate) mod fault;
 mod kind;
@@ -27,6 +28,7 @@ use std::fmt;
 pub use self::catalog::{FailureSpec, Retryability, failure_catalog};
 pub use self::diagnosis::Effect;
 pub use self::event::{NoRetryReason, TimelineEvent, TimelineEventKind};
+pub use self::explanation::Explanation;
 pub use self::failure_class::FailureClass;
 pub use self::kind::{Blame, Kind};
 pub use self::no_hedge::NoHedgeReason;
@@ -139,8 +141,6 @@ impl fmt::Display for Hop {
     }
 }
 
-#[cfg(test)]
-mod errors_tests;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -89,6 +89,12 @@ impl DeadlineLayer {
         self
     }
 
+    /// Calls this observer at the end of every call, in place of earlier ones.
+    #[cfg(feature = "client")]
+    pub(crate) fn observed_by(self, observer: Option<Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
     pub(crate) fn policy(&self) -> Deadline {
         Deadline {
             limit: self.deadline,

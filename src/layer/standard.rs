@@ -15,6 +15,8 @@ use super::{
     AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, DeadlineService, HedgeLayer,
     IdempotencyLayer, Load, RedirectLayer, RetryLayer,
 };
+#[cfg(feature = "client")]
+use crate::call::Observer;
 use crate::callback::{Site, ask, require};
 use crate::config::{Config, Plan};
 use crate::config_error::ConfigError;
@@ -193,6 +195,13 @@ impl<C> StandardLayer<C> {
     #[must_use]
     pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         self.call = self.call.on_complete(observe);
+        self
+    }
+
+    /// Calls this observer at the end of every call, in place of earlier ones.
+    #[cfg(feature = "client")]
+    pub(crate) fn observed_by(mut self, observer: Option<Observer>) -> Self {
+        self.call = self.call.observed_by(observer);
         self
     }
 

@@ -4,6 +4,8 @@ mod addresses;
 mod current;
 mod effect;
 mod facts;
+#[cfg(feature = "client")]
+mod footprint;
 #[cfg(feature = "har")]
 mod kept_headers;
 mod stages;

@@ -16,7 +16,7 @@ use http::{Extensions, Method};
 use crate::call::{Call, CallTarget, Observer};
 use crate::callback::{self, Site};
 use crate::clock;
-use crate::hop::{Effect, NoRetryReason, Outcome, TimelineEvent};
+use crate::hop::{Effect, Explanation, NoRetryReason, Outcome, TimelineEvent, TimelineEventKind};
 
 pub use self::attempt::{Attempt, StageOutcome, StageTiming};
 #[cfg(feature = "har")]
@@ -184,6 +184,25 @@ impl Timeline {
         }
     }
 
+    /// Returns the catalog's entry for the failure of the call: what happened, what it proves, and what to do now.
+    /// `None` if the call did not fail.
+    #[must_use]
+    pub fn explain(&self) -> Option<Explanation> {
+        let Outcome::Failed { hop, kind, .. } = self.outcome()? else {
+            return None;
+        };
+        let events = self.0.notes().into_iter();
+        let mut kinds = events.map(|event| event.kind);
+        let of_call = self.effect();
+        Some(match hop {
+            Some(hop) => Explanation::of_failure(hop, kind, of_call),
+            None if kinds.any(|kind| matches!(kind, TimelineEventKind::Rejected(_))) => {
+                Explanation::of_rejection(kind, of_call)
+            }
+            None => Explanation::of_operation(kind, of_call),
+        })
+    }
+
     /// Returns the waterfall, with optional colors.
     #[must_use]
     pub fn waterfall(&self) -> Waterfall<'_> {
@@ -220,12 +239,18 @@ pub(crate) fn also(
     site: Site,
     observe: impl Fn(&Timeline) + Send + Sync + 'static,
 ) -> Observer {
-    let observe = move |call: &Call| callback::observe(&site, || observe(&call.timeline()));
-    match before {
-        None => Arc::new(observe),
-        Some(before) => Arc::new(move |call| {
-            before(call);
-            observe(call);
-        }),
+    let observe: Observer =
+        Arc::new(move |call| callback::observe(&site, || observe(&call.timeline())));
+    both(before, Some(Arc::clone(&observe))).unwrap_or(observe)
+}
+
+/// Returns an observer that calls both, one after the other.
+pub(crate) fn both(first: Option<Observer>, second: Option<Observer>) -> Option<Observer> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(Arc::new(move |call| {
+            first(call);
+            second(call);
+        })),
+        (first, second) => first.or(second),
     }
 }

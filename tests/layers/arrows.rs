@@ -12,7 +12,7 @@ const LINES: &[&[&str]] = &[
     &["layer", "presets", "config"],
     &["driver"],
     &["policy", "transport"],
-    &["body", "chaos", "metrics"],
+    &["body", "chaos", "metrics", "recorder"],
     &["diagnose"],
     &["error"],
     &["timeline"],

@@ -56,6 +56,8 @@ mod proxy;
 #[cfg(test)]
 mod recipes;
 #[cfg(test)]
+mod recorder;
+#[cfg(test)]
 mod responses;
 #[cfg(test)]
 mod retrying;

@@ -14,6 +14,8 @@ mod net;
 mod schema;
 
 #[cfg(test)]
+mod dashboards;
+#[cfg(test)]
 mod har;
 #[cfg(test)]
 mod otel;

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod gauges;
 #[cfg(test)]
-mod metrics;
+pub(crate) mod metrics;
 #[cfg(test)]
 mod otlp;
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Puts a canary in every place that can hold a secret, and searches all output of a call for it: timelines and their
-//! forms, errors, spans and their events.
+//! forms, recorded calls, errors, spans and their events.
 #![cfg(all(feature = "har", feature = "serde"))]
 
 #[cfg(test)]
@@ -136,7 +136,16 @@ mod tests {
         errors.push(error);
         assert_eq!(server.requests().len(), 3, "nothing was refused on the way");
         assert_eq!(errors.len(), 3);
-        (timelines, errors.iter().map(all_of).collect())
+        let recorder = client.flight_recorder().unwrap();
+        let recorded = [
+            recorder.to_string(),
+            format!("{recorder:?} {:?}", recorder.destinations()),
+            serde_json::to_string(recorder).unwrap(),
+            recorder.to_har().to_string(),
+        ];
+        assert!(recorded[0].contains("2 failed"), "{}", recorded[0]);
+        let errors = errors.iter().map(all_of).chain(recorded);
+        (timelines, errors.collect())
     }
 
     /// Returns an error in all its forms, and its causes.

@@ -36,6 +36,12 @@ impl Tracker {
         self.store().clone()
     }
 
+    /// Returns the memory of the store besides its own size.
+    #[cfg(feature = "client")]
+    pub(in crate::record) fn memory(&self) -> usize {
+        self.store().bytes()
+    }
+
     /// Returns the stage that is open. If the attempt fails now, it fails there.
     pub(crate) fn open(&self) -> Option<Stage> {
         self.store().open()

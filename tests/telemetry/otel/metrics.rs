@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -25,13 +25,18 @@ pub(crate) fn sdk() -> &'static (SdkMeterProvider, InMemoryMetricExporter, Metri
     static SDK: OnceLock<(SdkMeterProvider, InMemoryMetricExporter, Metrics)> = OnceLock::new();
     SDK.get_or_init(|| {
         let exporter = InMemoryMetricExporter::default();
+        let scraped = opentelemetry_prometheus::exporter().with_registry(REGISTRY.clone());
         let provider = SdkMeterProvider::builder()
             .with_periodic_exporter(exporter.clone())
+            .with_reader(scraped.build().unwrap())
             .build();
         global::set_meter_provider(provider.clone());
         (provider, exporter, Metrics::global())
     })
 }
+
+/// The metrics of the process, as Prometheus scrapes them.
+pub(crate) static REGISTRY: LazyLock<prometheus::Registry> = LazyLock::new(Default::default);
 
 pub(crate) type Series = BTreeMap<String, String>;
 
