@@ -29,7 +29,11 @@ impl Arguments {
             har: None,
         };
         while let Some(argument) = given.next() {
-            let mut value = || given.next().ok_or(format!("{argument} needs a value"));
+            let mut value = || {
+                given
+                    .next()
+                    .ok_or_else(|| format!("{argument} needs a value"))
+            };
             match argument.as_str() {
                 "-n" => arguments.calls = calls(&value()?)?,
                 "--deadline" => arguments.deadline = time(&value()?)?,
@@ -62,7 +66,7 @@ fn calls(text: &str) -> Result<u32, String> {
         .parse()
         .ok()
         .filter(|calls| (1..=10_000).contains(calls));
-    calls.ok_or(format!("-n {text}: expected 1..=10000"))
+    calls.ok_or_else(|| format!("-n {text}: expected 1..=10000"))
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -74,9 +78,7 @@ fn time(text: &str) -> Result<Duration, String> {
             .and_then(read)
             .map(Duration::from_secs),
     };
-    time.ok_or(format!(
-        "--deadline {text}: expected a time such as 500ms or 2s"
-    ))
+    time.ok_or_else(|| format!("--deadline {text}: expected a time such as 500ms or 2s"))
 }
 
 fn hops(text: &str) -> Result<Vec<Hop>, String> {

@@ -153,7 +153,9 @@ mod tests {
         }
     }
 
-    fn next(body: &mut Body) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    type NextFrame = Option<Result<Frame<Bytes>, BoxError>>;
+
+    fn next(body: &mut Body) -> Poll<NextFrame> {
         Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
     }
 
@@ -197,7 +199,7 @@ mod tests {
             (Body::from(short.clone()), 1_001, false, true),
             (Body::from(short.clone()), 1_000, true, true),
             (Body::from(long.slice(1..)), 0, true, true),
-            (Body::from(long.clone()), 0, true, false),
+            (Body::from(long), 0, true, false),
             (
                 Body::wrap(http_body_util::Full::new(short.clone())),
                 1_001,
@@ -205,7 +207,7 @@ mod tests {
                 true,
             ),
             (
-                Body::wrap(http_body_util::Full::new(short.clone())),
+                Body::wrap(http_body_util::Full::new(short)),
                 1_000,
                 true,
                 false,

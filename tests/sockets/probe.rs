@@ -87,6 +87,9 @@ async fn each_stage_has_its_times_over_all_calls() {
     }
 }
 
+/// A URL, the reply, the exit status and the hop.
+type Row<'u> = (&'u str, Option<Reply>, i32, &'u str);
+
 #[tokio::test]
 async fn exit_status_tells_the_hop() {
     let port = ClosedPort::new().unwrap();
@@ -96,7 +99,7 @@ async fn exit_status_tells_the_hop() {
     let garbage = CannedResponse::new(StatusCode::OK).header("content-encoding", "gzip");
     let sent = Bytes::from_static(b"half");
     let reply = |status| Some(CannedResponse::new(status).into());
-    let rows: [(&str, Option<Reply>, i32, &str); 9] = [
+    let rows: [Row<'_>; 9] = [
         ("no-url", None, 10, "encode"),
         (&refused, None, 12, "connect"),
         (&tls, None, 13, "tls"),
