@@ -153,9 +153,9 @@ mod tests {
         }
     }
 
-    type Next = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+    type NextFrame = Option<Result<Frame<Bytes>, BoxError>>;
 
-    fn next(body: &mut Body) -> Next {
+    fn next(body: &mut Body) -> Poll<NextFrame> {
         Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
     }
 

@@ -87,8 +87,8 @@ async fn each_stage_has_its_times_over_all_calls() {
     }
 }
 
-/// The name of a case, the reply of the server, and the exit status and the words that follow.
-type Row<'a> = (&'a str, Option<Reply>, i32, &'static str);
+/// A URL, the reply, the exit status and the hop.
+type Row<'u> = (&'u str, Option<Reply>, i32, &'u str);
 
 #[tokio::test]
 async fn exit_status_tells_the_hop() {
