@@ -267,7 +267,8 @@ pub(super) const REJECTIONS: &[Text] = &[
         "Look at the failures that opened it: the error has the last one. The circuit probes the destination \
          automatically."),
     row(&[], &[Kind::ClientThrottled],
-        "The destination rejects many requests as overload. The throttle holds back a part of them.",
+        "The destination rejects many requests as overload. The throttle holds back a part of them. If the call could \
+         have been retried, it asked the throttle several times.",
         "Send less. Try again later: `retry_after` has the hint of the server, if there was one."),
     row(&[], &[Kind::ConcurrencyLimit],
         "The concurrency limit of the destination is reached, and the call cannot wait for a permit. The error has the \

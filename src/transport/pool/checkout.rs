@@ -70,6 +70,7 @@ impl Checkout<'_> {
         let permit = loop {
             let mut change = pin!(pool.change.notified());
             change.as_mut().enable();
+            let dialed = pool.dialed.notified();
             if let Some(ready) = self.ready(&mut permit, clock::now()).await {
                 pool.pass_on(&ready);
                 self.tracker.pooled();
@@ -85,7 +86,7 @@ impl Checkout<'_> {
                 Some(kept) if pool.is_awaited(failed) => {
                     permit = Some(kept);
                     self.tracker.wait_for_connection();
-                    change.await;
+                    unless(change, dialed).await;
                 }
                 Some(permit) => break permit,
             }
@@ -292,6 +293,7 @@ impl Drop for Dialing<'_> {
             true => self.pool.change.notify_waiters(),
             false => self.pool.change.notify_one(),
         }
+        self.pool.dialed.notify_waiters();
     }
 }
 

@@ -22,6 +22,9 @@ pub(super) struct Pool {
     inside: Mutex<PoolState>,
     /// Notified when a connection becomes idle, or the number of streams of an HTTP/2 connection changes.
     change: Notify,
+    /// Notified when a dial ends, or when a new connection may have announced its streams. One call that waits for
+    /// `change` is woken at a time, and it may be one that cannot dial; all calls that can dial are woken here.
+    dialed: Notify,
     bounds: Bounds,
     /// The number of open connections, idle or in use.
     open: Arc<AtomicUsize>,
@@ -50,6 +53,7 @@ impl Pool {
         Self {
             inside: Mutex::default(),
             change: Notify::new(),
+            dialed: Notify::new(),
             bounds,
             open: Arc::default(),
             waiting: AtomicUsize::new(0),
@@ -259,6 +263,7 @@ impl Home for Pool {
 impl Watcher for Pool {
     fn changed(&self) {
         self.change.notify_one();
+        self.dialed.notify_waiters();
         if self.is_in_the_way() {
             self.close_idlest(clock::now());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use h2::Reason;
-use sevenhops::testing::{CannedResponse, Gate, Reply};
+use sevenhops::testing::{CannedResponse, ConnFault, Gate, Reply};
 use sevenhops::{Effect, Hop, Kind};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
@@ -70,11 +70,40 @@ async fn all_calls_that_wait_for_one_dial_use_its_connection() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn burst_that_needs_several_connections_reaches_the_server_whole() {
+    // More calls than permits, and more than the streams of one connection.
+    const CALLS: usize = 600;
+    for round in 0..4 {
+        let net = Net::new().await;
+        let server = sevenhops::testing::FaultServer::builder().http2();
+        let server = server.start().await.unwrap();
+        server.on_connection(std::iter::repeat_n(ConnFault::MaxStreams(150), CALLS));
+        let (client, url) = (http2_client(&net), url(&server, "http"));
+        let gate = Gate::new();
+        server.default_reply(CannedResponse::default().hold(&gate));
+        let mut calls = JoinSet::new();
+        for _ in 0..CALLS {
+            let get = client.get(&url).options(|options| options.retry(false));
+            calls.spawn(async move { get.fetch_bytes().await });
+        }
+        // The server responds to none of them until all of them have arrived.
+        let all = server.wait_until(|stats| stats.requests == CALLS);
+        let all = tokio::time::timeout(Duration::from_secs(8), all).await;
+        let seen = server.requests_seen();
+        all.unwrap_or_else(|_| panic!("round {round}: {} calls wait", CALLS - seen));
+        gate.open();
+        for result in calls.join_all().await {
+            result.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn streams_that_end_together_wake_as_many_calls() {
     let net = Net::new().await;
     let server = net.http2().await;
-    server.on_connection([sevenhops::testing::ConnFault::MaxStreams(8)]);
+    server.on_connection([ConnFault::MaxStreams(8)]);
     let builder = net.builder();
     let builder = builder.transport(|transport| transport.max_connections(1));
     let client = builder.build().unwrap();
