@@ -57,7 +57,7 @@ impl AwsHttpClient {
             .map_err(|error| ConnectorError::user(error.into()))?
             .map(body);
         // The SDK signed the request for this host. No AWS service reads a key from this header.
-        let mut options = Options::new().no_idempotency_key().no_redirects();
+        let mut options = Options::new().generate_key(false).follow_redirects(false);
         if is_read {
             options = options.idempotent(true);
         }

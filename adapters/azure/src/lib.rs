@@ -53,7 +53,7 @@ impl HttpClient for AzureHttpClient {
         // The body announces its own length.
         call.headers_mut().remove(header::CONTENT_LENGTH);
         // The SDK signed the request for this host. No Azure service reads a key from this header.
-        let options = Options::new().no_idempotency_key().no_redirects();
+        let options = Options::new().generate_key(false).follow_redirects(false);
         call.extensions_mut().insert(options);
         let response = self.client.execute(call).await.map_err(failed)?;
         // The SDK would retry these, whatever the request does. The stack has made all safe retries.

@@ -39,8 +39,8 @@ impl OauthHttpClient {
         let (head, body) = request.into_parts();
         // No redirects: the issuer could lead the request to a host of its choice.
         let options = Options::new()
-            .no_redirects()
-            .no_idempotency_key()
+            .follow_redirects(false)
+            .generate_key(false)
             .whole_body(MOST_BYTES);
         let mut headers = head.headers;
         headers.remove(CONTENT_LENGTH);
@@ -48,7 +48,7 @@ impl OauthHttpClient {
         let response = call
             .headers(headers)
             .body(body)
-            .options(options)
+            .options(|_| options)
             .body_limit(MOST_BYTES)
             .send()
             .await?;

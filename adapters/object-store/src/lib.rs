@@ -47,7 +47,7 @@ impl StackConnector {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (mut head, body) = request.into_parts();
         // The store signed the request for this host. No store reads a key from this header.
-        let options = Options::new().no_idempotency_key().no_redirects();
+        let options = Options::new().generate_key(false).follow_redirects(false);
         head.extensions.insert(options);
         let body = body.collect().await?.to_bytes(); // it is in memory
         let request = http::Request::from_parts(head, Body::from(body));

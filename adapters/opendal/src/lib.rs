@@ -49,7 +49,7 @@ impl HttpTransport for StackTransport {
     ) -> opendal_core::Result<http::Response<HttpBody>> {
         let (mut head, body) = request.into_parts();
         // The operator signed the request for this host. No service reads a key from this header.
-        let options = Options::new().no_idempotency_key().no_redirects();
+        let options = Options::new().generate_key(false).follow_redirects(false);
         head.extensions.insert(options);
         let request = http::Request::from_parts(head, Body::from(body.to_bytes()));
         let mut response = self

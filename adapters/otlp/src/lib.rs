@@ -69,14 +69,14 @@ async fn send(client: Client, request: Request<Bytes>) -> Result<Response<Bytes>
     // OTLP accepts duplicates: a batch is sent again after a lost response.
     let options = Options::new()
         .idempotent(true)
-        .no_redirects()
+        .follow_redirects(false)
         .whole_body(MOST_BYTES);
     let call = client
         .request(head.method, head.uri.to_string())
         .headers(head.headers);
     let response = call
         .body(body)
-        .options(options)
+        .options(|_| options)
         .body_limit(MOST_BYTES)
         .send()
         .await?;

@@ -58,8 +58,8 @@ fn begin(
         .referer(false)
         .no_proxy()
         .tcp_nodelay(true)
-        .connect_timeout(setup.map(Timeout::get).iter().sum())
-        .timeout(timeouts.deadline().get()))
+        .connect_timeout(setup.iter().sum())
+        .timeout(timeouts.deadline()))
 }
 
 /// The resolver of sevenhops, in the form that reqwest 0.12 takes.

@@ -4,7 +4,6 @@
 
 mod error;
 
-use std::num::NonZeroU8;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,24 +83,20 @@ impl Client {
         let strategy = config.request_strategy.as_ref();
         let options = match strategy.or(self.strategy.as_ref()) {
             None => options,
-            Some(RequestStrategy::Once) => options.no_retry(),
+            Some(RequestStrategy::Once) => options.retry(false),
             Some(RequestStrategy::Idempotent(key)) => {
                 let key = IdempotencyKey::new(key.as_str());
                 options.idempotency_key(key.map_err(|error| invalid(error.to_string()))?)
             }
             Some(RequestStrategy::Retry(most) | RequestStrategy::ExponentialBackoff(most)) => {
-                let most = u8::try_from(*most).ok().and_then(NonZeroU8::new);
-                options.attempts(
-                    most.ok_or_else(|| invalid("request_strategy: expected 1 to 255 tries"))?,
-                )
+                options.attempts(u32::try_from(*most).unwrap_or(u32::MAX))
             }
         };
-        let Some(timeout) = config.timeout.or(self.timeout) else {
-            return Ok(options);
-        };
-        let deadline =
-            Timeout::new(timeout).map_err(|error| invalid(format!("timeout: {error}")))?;
-        Ok(options.deadline(deadline))
+        let timeout = config.timeout.or(self.timeout);
+        Ok(match timeout {
+            Some(timeout) => options.deadline(timeout),
+            None => options,
+        })
     }
 }
 
@@ -123,10 +118,8 @@ impl StripeClient for Client {
         if let Some(account) = &config.account_id {
             headers.insert(STRIPE_ACCOUNT, value("account_id", account.as_str())?);
         }
-        let mut call = self
-            .client
-            .request(method, url)
-            .options(self.options(&config)?);
+        let options = self.options(&config)?;
+        let mut call = self.client.request(method, url).options(|_| options);
         if let Some(form) = request.body {
             headers.insert(CONTENT_TYPE, FORM);
             call = call.body(form);

@@ -125,7 +125,7 @@ async fn strategies_of_the_sdk_are_honored_or_refused() {
             .unwrap_err();
         assert!(refused.had_no_effect(), "{refused}");
         assert!(
-            refused.to_string().contains("expected 1 to 255 tries"),
+            refused.to_string().contains("expected 1..=255"),
             "{refused}"
         );
     }

@@ -95,11 +95,11 @@ impl Channel {
         // The deadline of `tonic::Request::set_timeout`. gRPC has no idempotency keys.
         let options = Options::new()
             .inherit(request.headers())
-            .no_idempotency_key()
-            .no_redirects();
+            .generate_key(false)
+            .follow_redirects(false);
         let options = options.route(path).idempotent((self.idempotent)(path));
         match (self.streaming)(path) {
-            true => options.streaming(),
+            true => options.streaming(true),
             false => options.whole_body(MOST_BYTES),
         }
     }
