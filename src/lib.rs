@@ -15,8 +15,8 @@
 //!
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::builder(Duration::from_secs(10)).build()?; // no client without a deadline
-//! match client.post("https://api.test/v1/charges").form(&[("amount", "100")]).send().await {
-//!     Ok(response) => println!("{}", response.error_for_status()?.text().await?),
+//! match client.post("https://api.test/v1/charges").form(&[("amount", "100")]).fetch_bytes().await {
+//!     Ok(charge) => println!("charged: {} bytes", charge.len()),
 //!     Err(error) if error.had_no_effect() => println!("not charged: {error}"),
 //!     Err(error) => println!("perhaps charged: {error}"),
 //! }
@@ -30,12 +30,15 @@
 //! | [`DeadlineLayer`] | bounds the whole call by its deadline; keeps its timeline and its span |
 //! | [`FallbackLayer`] | answers a failed call with a function's response (off by default) |
 //! | [`StaleLayer`] | serves the last good response if a read fails (off by default) |
-//! | [`EndpointsConfig`] of a [`StandardLayer`] | leads a call to a logical name to one of its base URLs (off by default) |
+//! | [`EndpointsConfig`] of a [`StandardLayer`] | sends a call to a logical name to one of its base URLs (off by default) |
 //! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
 //! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
 //! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |
-//! | [`HedgeLayer`] | sends a slow call a second time, and takes the first success; off by default |
-//! | [`CircuitBreakerLayer`] | rejects calls that would fail anyway |
+//! | [`HedgeLayer`] | sends a slow call a second time, and takes the first success (off by default) |
+//! | [`ThrottleLayer`] | rejects a part of the attempts while a destination is overloaded (off by default) |
+//! | [`CircuitBreakerLayer`] | rejects attempts to a destination that keeps failing |
+//! | [`ConcurrencyLayer`] | bounds the attempts in flight to a destination (off by default) |
+//! | [`RateLimitLayer`] | spaces the attempts to a destination (off by default) |
 //! | [`AttemptLayer`] | applies the timeouts of one attempt, and records every hop |
 //!
 //! Each layer is [the driver](driver) with one policy enabled, and works alone in any tower stack over

@@ -174,10 +174,11 @@ impl RequestBuilder {
     /// let url = "https://api.test/v1/charges";
     /// let charges = client.get(url).options(|options| options.route("/v1/charges").attempts(5));
     ///
-    /// // The same options for several requests:
+    /// // The same options for several requests. `|_|` replaces the options that were set before.
     /// let inherited = Options::new().inherit(incoming.headers());
     /// let prices = client.get("https://api.test/v1/prices").options(|_| inherited.clone());
-    /// # drop((charges, prices)); Ok(()) }
+    /// let rates = client.get("https://api.test/v1/rates").options(|_| inherited.route("/v1/rates"));
+    /// # drop((charges, prices, rates)); Ok(()) }
     /// ```
     pub fn options(mut self, change: impl FnOnce(Options) -> Options) -> Self {
         let options = self.options.take().unwrap_or_default();

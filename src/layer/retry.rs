@@ -166,7 +166,7 @@ impl<C> RetryLayer<C> {
     /// ```
     ///
     /// A [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) in the same stack has its own classifier. A
-    /// [`StandardLayer`](crate::StandardLayer) has one for both.
+    /// [`StandardLayer`](crate::StandardLayer) has one for all policies.
     #[must_use]
     pub fn classify<F>(self, classify: F) -> Self
     where

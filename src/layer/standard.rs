@@ -60,7 +60,8 @@ use crate::timeline::Timeline;
 /// # Ok(()) }
 /// ```
 ///
-/// Clones share the state of each destination (retry budgets and circuits). So do the services of clones.
+/// The order is that of [the journey of a call](crate#the-journey-of-a-call). Clones share all state of a destination:
+/// budgets, circuits, limits, and stored responses. So do the services of clones.
 #[derive(Clone, Debug)]
 pub struct StandardLayer<C = TraitCloner> {
     call: DeadlineLayer,
@@ -255,7 +256,7 @@ impl<C> StandardLayer<C> {
         self.load.add_to(Policies::default()).watch_load(gauges);
     }
 
-    /// Sets a function that classifies failures before the built-in rules do, for the retry and the breaker: see
+    /// Sets a function that classifies failures before the built-in rules do, for all policies: see
     /// [`RetryLayer::classify`](crate::RetryLayer::classify).
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self

@@ -24,7 +24,8 @@ use crate::idempotency_key::IdempotencyKey;
 use crate::propagation::{self, Inherited};
 use crate::timeout::is_deadline;
 
-/// Per-request overrides of the client's config. Put them into the request's extensions.
+/// Per-request overrides of the client's config. With a client, use
+/// [`RequestBuilder::options`](crate::RequestBuilder::options). In a tower stack, put them into the request's extensions.
 ///
 /// # Example
 ///

@@ -56,7 +56,7 @@ use crate::options::Options;
 ///
 /// The calls of this crate's clients find the deadline by the task that polls the handler. For another task, take
 /// the [`Options`] from the request's extensions, and add them to the call:
-/// `client.get(url).options(options)`. Options that were in the extensions before are kept.
+/// `client.get(url).options(|_| options)`. Options that were in the extensions before are kept.
 ///
 /// If the time is over, the response is 504, and in gRPC the status 4 (`DEADLINE_EXCEEDED`). It has
 /// [`Expired`] in its extensions, so a layer above can replace it.

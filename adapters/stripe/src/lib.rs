@@ -89,7 +89,7 @@ impl Client {
                 options.idempotency_key(key.map_err(|error| invalid(error.to_string()))?)
             }
             Some(RequestStrategy::Retry(most) | RequestStrategy::ExponentialBackoff(most)) => {
-                options.attempts(u32::try_from(*most).unwrap_or(u32::MAX))
+                options.attempts(*most)
             }
         };
         let timeout = config.timeout.or(self.timeout);
