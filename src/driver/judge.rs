@@ -96,9 +96,14 @@ impl Run {
         R: Body<Error: Into<BoxError>>,
     {
         self.settle_hedges(&response, classified);
-        if self.endpoints.is_some() {
-            let judged = || self.call.judged(response.status());
-            let failed = classified.failed.or_else(judged);
+        let judged = || self.call.judged(response.status());
+        let at_endpoint = self.endpoints.is_some();
+        let failed = at_endpoint
+            .then(|| classified.failed.or_else(judged))
+            .flatten();
+        // If a redirect stays at its endpoint, the result is that of the next leg.
+        let may_lead = failed.is_none() && response.status().is_redirection();
+        if !may_lead {
             self.record_endpoint(failed.as_ref(), now);
         }
         let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
@@ -113,6 +118,9 @@ impl Run {
             return NextStep::Drain(body, until);
         }
         let lead = self.lead(&head, later);
+        if may_lead && !matches!(lead, Lead::On) {
+            self.record_endpoint(None, now);
+        }
         self.call.saw(self.seen.all);
         match lead {
             Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late(now)) {
