@@ -23,7 +23,9 @@ use crate::hop::{
 };
 use crate::options::Unmet;
 use crate::policy::Classified;
+use crate::policy::fallback::Replacement;
 use crate::policy::retry::{failed, may_pass};
+use crate::policy::stale::Staleness;
 use crate::timeline::Timeline;
 
 /// The next step after an attempt.
@@ -213,7 +215,13 @@ impl Run {
         flight: &AttemptInFlight,
         response: &Response<R>,
     ) -> Option<AttemptFailure> {
-        let leaves = flight.attempt.is_some() && self.call.may_leave_its_address();
+        let marks = response.extensions();
+        // The attempts of a driver below are checked there. A substitute asked no replica.
+        let is_checked = flight.attempt.is_some()
+            || !self.policies.leaves_attempts
+                && marks.get::<Staleness>().is_none()
+                && marks.get::<Replacement>().is_none();
+        let leaves = is_checked && self.call.may_leave_its_address();
         leaves.then(|| {
             let is_safe = self.call.method().is_some_and(Method::is_safe);
             let effect = effect_of_response(response.status(), response.headers(), is_safe);

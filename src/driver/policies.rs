@@ -55,6 +55,8 @@ pub(crate) struct Policies {
     pub(crate) is_at_wire: bool,
     /// Whether this driver continues a call that it finds. The driver that began the call enforces the deadline.
     pub(crate) joins: bool,
+    /// Whether the attempts are those of a driver of the same client below.
+    pub(crate) leaves_attempts: bool,
 }
 
 /// The deadline of a whole call, and the observer of its end.
@@ -147,6 +149,7 @@ impl Policies {
     pub(super) fn deadline_alone(&self) -> Self {
         Self {
             deadline: self.deadline.clone(),
+            leaves_attempts: true,
             ..Self::default()
         }
     }

@@ -102,6 +102,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut run = Run::of(self.choice.of(&request), &mut request);
+        if let Some(refused) = run.refuse_options() {
+            return DriverFuture::rejected(refused, Once::new(), run);
+        }
         if let Some(response) = run.open_store(&request) {
             return DriverFuture::served(response, Once::new(), run);
         }
@@ -141,6 +144,9 @@ where
             cloner: self.resend.0.clone(),
         };
         let mut run = Run::of(self.choice.of(&request), &mut request);
+        if let Some(refused) = run.refuse_options() {
+            return DriverFuture::rejected(refused, later, run);
+        }
         if let Some(response) = run.open_store(&request) {
             return DriverFuture::served(response, later, run);
         }
