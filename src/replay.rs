@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Buf;
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+use http_body::Body;
 use http_body_util::{Empty, Full};
 
 use crate::callback::{Site, ask};
@@ -30,6 +31,12 @@ pub trait CloneBody: Sized {
     fn empty_body() -> Option<Self> {
         None
     }
+
+    /// Returns whether the body has content. The response to a read with content is never stored, nor is a stored one
+    /// served. With `false`, the default, the headers of the request decide. A panic counts as `true`.
+    fn has_content(&self) -> bool {
+        false
+    }
 }
 
 impl<D: Buf + Clone + Default> CloneBody for Full<D> {
@@ -39,6 +46,10 @@ impl<D: Buf + Clone + Default> CloneBody for Full<D> {
 
     fn empty_body() -> Option<Self> {
         Some(Self::new(D::default()))
+    }
+
+    fn has_content(&self) -> bool {
+        !self.is_end_stream()
     }
 }
 
@@ -59,6 +70,9 @@ impl CloneBody for String {
 
     fn empty_body() -> Option<Self> {
         Some(Self::new())
+    }
+    fn has_content(&self) -> bool {
+        !self.is_empty()
     }
 }
 
@@ -81,6 +95,12 @@ pub trait BodyCloner<B>: sealed::Sealed {
     /// Returns an empty body.
     #[doc(hidden)]
     fn empty_body(&self) -> Option<B>;
+
+    /// Returns whether the body is known to have content.
+    #[doc(hidden)]
+    fn has_content(&self, _body: &B) -> bool {
+        false
+    }
 }
 
 /// Clones by the body's own [`CloneBody`].
@@ -95,6 +115,10 @@ impl<B: CloneBody> BodyCloner<B> for TraitCloner {
 
     fn empty_body(&self) -> Option<B> {
         ask(&EMPTY_BODY, B::empty_body)
+    }
+
+    fn has_content(&self, body: &B) -> bool {
+        ask(&HAS_CONTENT, || Some(body.has_content())).unwrap_or(true)
     }
 }
 
@@ -140,6 +164,7 @@ impl<B> BodyCloner<B> for FnCloner<B> {
 
 static CLONE_BODY: Site = Site::new("CloneBody::clone_body");
 static EMPTY_BODY: Site = Site::new("CloneBody::empty_body");
+static HAS_CONTENT: Site = Site::new("CloneBody::has_content");
 static CLONE: Site = Site::new("clone_body_with: clone");
 static EMPTY: Site = Site::new("clone_body_with: empty");
 
@@ -294,62 +319,5 @@ impl<B> Saved<B> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    #[tokio::test(start_paused = true)]
-    async fn retry_is_identical_to_what_was_sent_first() {
-        let mut request = Request::patch("https://api.test/v1/charges?a=1")
-            .version(Version::HTTP_2)
-            .header("x-one", "1")
-            .header("x-one", "2")
-            .body(Full::new(Bytes::from_static(b"amount=100")))
-            .unwrap();
-        request.extensions_mut().insert(4_711_u32);
-        let mut saved = Saved::of(&mut request, 0, &TraitCloner);
-        for _ in 0..2 {
-            let again = saved.again(&TraitCloner).unwrap();
-            assert_eq!(again.method(), request.method());
-            assert_eq!(again.uri(), request.uri());
-            assert_eq!(again.version(), request.version());
-            assert_eq!(again.headers(), request.headers());
-            assert_eq!(again.extensions().get::<u32>(), Some(&4_711));
-            assert_eq!(
-                again.into_body().into_inner(),
-                Some(Bytes::from_static(b"amount=100"))
-            );
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn returned_body_is_sent_again_once() {
-        let mut request = Request::new("once");
-        let never = FnCloner::<&str> {
-            clone: |_| None,
-            empty: None,
-        };
-        let mut saved = Saved::of(&mut request, 0, &never);
-        assert!(!saved.is_replayable());
-        assert!(saved.again(&never).is_none());
-        let unsent = request.extensions().get::<UnsentBody<&str>>().unwrap();
-        unsent.put("once");
-        assert!(saved.is_replayable());
-        assert_eq!(saved.again(&never).unwrap().into_body(), "once");
-        assert!(saved.again(&never).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nested_stacks_share_the_slot_for_a_returned_body() {
-        let never = FnCloner::<&str> {
-            clone: |_| None,
-            empty: None,
-        };
-        let mut request = Request::new("once");
-        let mut outer = Saved::of(&mut request, 0, &never);
-        let inner = Saved::of(&mut request, 0, &never);
-        inner.unsent.as_ref().unwrap().put("once");
-        assert_eq!(outer.again(&never).unwrap().into_body(), "once");
-        assert!(!inner.is_replayable());
-    }
-}
+#[path = "replay_tests.rs"]
+mod tests;

@@ -294,6 +294,10 @@ impl CloneBody for Body {
         Some(Self::empty())
     }
 
+    fn has_content(&self) -> bool {
+        !self.is_end_stream()
+    }
+
     fn clone_body(&self) -> Option<Self> {
         match &self.0 {
             Content::Bytes(bytes) => Some(Self(Content::Bytes(bytes.clone()))),

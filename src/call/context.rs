@@ -76,6 +76,11 @@ impl Call {
         self.0.context.deadline
     }
 
+    /// Returns the time from the call's begin to its deadline.
+    pub(crate) fn whole_time(&self) -> Duration {
+        self.deadline().saturating_duration_since(self.started())
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         let end = self.ended().unwrap_or_else(clock::now);
         end.saturating_duration_since(self.started())

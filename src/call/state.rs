@@ -63,6 +63,8 @@ pub(super) struct CallState {
     led_away: AtomicBool,
     /// Whether a layer of this call, or of one around it, stores responses.
     keeps_responses: AtomicBool,
+    /// Whether a request without an attempt went to a service that keeps the call's session on one address.
+    session_kept: AtomicBool,
     /// Whether the call went to an endpoint that is not known to honor its key.
     key_refused: AtomicBool,
 }
@@ -91,6 +93,7 @@ impl CallState {
             leg: AtomicU32::new(0),
             led_away: AtomicBool::new(false),
             keeps_responses: AtomicBool::new(false),
+            session_kept: AtomicBool::new(false),
             key_refused: AtomicBool::new(false),
         }
     }
@@ -163,6 +166,15 @@ impl Call {
     /// Marks that a layer stores the responses of this call.
     pub(crate) fn keep_responses(&self) {
         self.0.state.keeps_responses.store(true, Ordering::Relaxed);
+    }
+
+    /// Marks that a service keeps the call's session on one address, for a request without an attempt.
+    pub(crate) fn keep_session(&self) {
+        self.0.state.session_kept.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_session_kept(&self) -> bool {
+        self.0.state.session_kept.load(Ordering::Relaxed)
     }
 
     /// The call's key permits no retry from here on: an endpoint that it goes to is not known to honor keys.

@@ -59,6 +59,7 @@ impl Call {
         // A call below has the same demand, and sees to it itself.
         self.options().affinity.is_some()
             && self.inner().is_empty()
+            && !self.is_session_kept()
             && !self.last().is_some_and(is_kept)
     }
 

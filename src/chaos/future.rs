@@ -190,6 +190,8 @@ impl ActiveFault {
                 if let Some(tracker) = &tracker {
                     // No replica was asked, so the session reads nothing.
                     tracker.facts(|facts| facts.is_session_kept = true);
+                } else if let Some(call) = &self.call {
+                    call.keep_session();
                 }
                 return Ok(generated(status, retry_after)).into();
             }

@@ -105,6 +105,8 @@ impl ClientBuilder {
 
     /// Changes the transport: resolver, TLS, proxies and connections. See [`TransportBuilder`].
     ///
+    /// Its timeouts are always those of the client's config, even if the function returns another builder.
+    ///
     /// # Example
     ///
     /// ```no_run

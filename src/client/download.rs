@@ -38,7 +38,7 @@ impl RequestBuilder {
     ///
     /// # Defaults
     ///
-    /// The request is [`streaming`](Self::streaming): the deadline ends at each response head, and the body idle
+    /// The request is [`streaming`](crate::Options::streaming): the deadline ends at each response head, and the body idle
     /// timeout applies to each pause. It asks for no content coding. A download continues at most 10 times, and only
     /// after at least one byte has come since the last time.
     ///

@@ -146,7 +146,7 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// It is called on every attempt: an implementation must not block.
     fn resolve(&self, host: &str) -> Resolution;
 
-    /// Looks `host` up for a caller that waits for at most `timeout`.
+    /// Looks `host` up for a caller that waits for at most `limit`.
     ///
     /// An implementation that can use older results should return them within half of that time. Others do not have to
     /// override this: the caller enforces the timeout.

@@ -44,6 +44,12 @@ pub(crate) struct Passed {
 }
 
 impl Run {
+    /// Refuses options that no stack can carry out, before a stored response is served or anything is sent.
+    pub(super) fn refuse_options(&self) -> Option<AttemptFailure> {
+        let invalid = self.call.options().invalid()?;
+        Some(Error::from(invalid).into())
+    }
+
     /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
     ///
     /// After a wait it is called again: the circuit may have opened meanwhile. A circuit's permit is not held during

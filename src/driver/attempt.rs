@@ -149,10 +149,11 @@ impl ActiveAttempt {
         now: Instant,
     ) -> Self {
         let left = call.deadline().saturating_duration_since(now);
-        let timeouts = policy.timeouts(left, follows.unsent);
+        let times = (left, call.whole_time());
+        let timeouts = policy.timeouts(times, follows.unsent);
         let taken = match follows.unsent == follows.sent {
             true => Arc::clone(&timeouts),
-            false => policy.timeouts(left, follows.sent),
+            false => policy.timeouts(times, follows.sent),
         };
         let made = call.attempt_count();
         let mut spans = AttemptSpans::new(call, (request.method(), request.uri()), (made, now));
@@ -199,13 +200,13 @@ impl ActiveAttempt {
     }
 
     /// Follows a new answer to the question which attempts may follow this one.
-    pub(super) fn follow(&mut self, policy: &Attempts, follows: Follows) {
+    pub(super) fn follow(&mut self, (policy, call): (&Attempts, &Call), follows: Follows) {
         let timeouts::Span {
             start, deadline, ..
         } = self.span;
         let left = deadline.saturating_duration_since(start);
         self.span.follows = follows;
-        self.taken = policy.timeouts(left, follows.sent);
+        self.taken = policy.timeouts((left, call.whole_time()), follows.sent);
     }
 
     /// Records the response head.

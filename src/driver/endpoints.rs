@@ -1,10 +1,13 @@
 //! The endpoints of a call to a logical name: the first one, and the next one after a failure.
 
+use std::sync::Arc;
+
 use http::{Request, Uri};
 use tokio::time::Instant;
 
 use super::choice::of_leg;
 use super::later::Resend;
+use super::policies::Policies;
 use super::recent::DestinationState;
 use super::retry_loop::{Hint, NextPlace};
 use super::run::Run;
@@ -54,18 +57,48 @@ impl Run {
         self.call.sent_to(uri);
     }
 
+    /// Keeps a leg at the current endpoint, if a redirect leads to its origin: whether the other endpoints know the new
+    /// URL is not known. Returns false if it leads elsewhere.
+    pub(super) fn stays_at_endpoint(&mut self, uri: &Uri) -> bool {
+        let endpoints = self.endpoints.as_mut();
+        endpoints.is_some_and(|endpoints| endpoints.stay_at(uri))
+    }
+
     /// Adds the restraints of another endpoint. A permission by one endpoint does not hold for the next one.
     fn restrain_at(&mut self, uri: &Uri) {
-        let said = self.call.options().honors_idempotency_keys;
-        let idempotency = self.policies.idempotency.as_ref();
-        let honors = said.or_else(|| idempotency.and_then(|own| own.honors(uri)));
-        let is_license = self.call.key().is_some_and(|key| key.is_license);
-        if honors != Some(true) && !is_license {
+        if !self.honors_key_at(uri, &self.policies) {
             self.call.refuse_key();
         }
         if let Some((turn, policy)) = self.turn.as_mut().zip(self.policies.retry.as_deref()) {
             let destination = || Some(Destination::of_request(uri));
             turn.also_within(policy.most_to(&self.call, destination));
+        }
+    }
+
+    /// Returns whether an endpoint is known to honor the call's key, or the key itself permits a retry.
+    fn honors_key_at(&self, uri: &Uri, policies: &Policies) -> bool {
+        let said = self.call.options().honors_idempotency_keys;
+        let idempotency = policies.idempotency.as_ref();
+        let honors = said.or_else(|| idempotency.and_then(|own| own.honors(uri)));
+        honors == Some(true) || self.call.key().is_some_and(|key| key.is_license)
+    }
+
+    /// Returns whether the config of an endpoint permits one more attempt of the call there.
+    fn may_retry_at(&self, uri: &Uri, policies: &Policies) -> bool {
+        let retries = self.turn.as_ref().zip(policies.retry.as_deref());
+        retries.is_some_and(|(turn, policy)| {
+            let destination = || Some(Destination::of_request(uri));
+            let (most, off) = policy.most_to(&self.call, destination);
+            let (sent, _) = turn.sent();
+            off.is_none() && sent < most
+        })
+    }
+
+    /// Returns the policies of an endpoint.
+    fn policies_at(&self, uri: &Uri) -> Arc<Policies> {
+        match &self.elsewhere {
+            Some(elsewhere) => of_leg(elsewhere, uri, self.route_of_leg().as_deref()),
+            None => Arc::clone(&self.policies),
         }
     }
 
@@ -77,7 +110,8 @@ impl Run {
     }
 
     /// Returns the endpoint of the next attempt; `None` if it is the same one. A key permits another endpoint only if
-    /// all of them share their keys. A hint holds for the endpoint that sent it.
+    /// all of them share their keys, and if that one honors them. Its config must permit the attempt, too. A hint holds
+    /// for the endpoint that sent it.
     pub(super) fn next_endpoint<N: Resend>(
         &mut self,
         effect: Effect,
@@ -90,21 +124,20 @@ impl Run {
             until: clock::after(now, wait),
             by_server: hint.by_server,
         }));
-        let saved = later.saved()?;
+        let shares_keys = endpoints.shares_keys();
+        let next = endpoints.next(now)?;
+        let policies = self.policies_at(&next.uri);
         let is_safe = effect.is_none()
             || effect.is_declined()
-            || endpoints.shares_keys()
-            || self.call.is_idempotent(&saved.method);
-        endpoints.next(now).filter(|_| is_safe)
+            || self.call.is_idempotent(&later.saved()?.method)
+            || shares_keys && self.honors_key_at(&next.uri, &policies);
+        (is_safe && self.may_retry_at(&next.uri, &policies)).then_some(next)
     }
 
     /// Returns the place of the next attempt, for the retry.
     pub(super) fn place_of<B>(&self, next: &NextEndpoint, saved: &Saved<B>) -> NextPlace {
         let now = clock::now();
-        let policies = match &self.elsewhere {
-            Some(elsewhere) => of_leg(elsewhere, &next.uri, self.route_of_leg().as_deref()),
-            None => self.policies.clone(),
-        };
+        let policies = self.policies_at(&next.uri);
         let head = (&saved.method, &next.uri, &saved.headers);
         NextPlace {
             is_untried: next.is_untried,

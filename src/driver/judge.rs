@@ -23,7 +23,9 @@ use crate::hop::{
 };
 use crate::options::Unmet;
 use crate::policy::Classified;
+use crate::policy::fallback::Replacement;
 use crate::policy::retry::{failed, may_pass};
+use crate::policy::stale::Staleness;
 use crate::timeline::Timeline;
 
 /// The next step after an attempt.
@@ -96,9 +98,14 @@ impl Run {
         R: Body<Error: Into<BoxError>>,
     {
         self.settle_hedges(&response, classified);
-        if self.endpoints.is_some() {
-            let judged = || self.call.judged(response.status());
-            let failed = classified.failed.or_else(judged);
+        let judged = || self.call.judged(response.status());
+        let at_endpoint = self.endpoints.is_some();
+        let failed = at_endpoint
+            .then(|| classified.failed.or_else(judged))
+            .flatten();
+        // If a redirect stays at its endpoint, the result is that of the next leg.
+        let may_lead = failed.is_none() && response.status().is_redirection();
+        if !may_lead {
             self.record_endpoint(failed.as_ref(), now);
         }
         let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
@@ -113,6 +120,9 @@ impl Run {
             return NextStep::Drain(body, until);
         }
         let lead = self.lead(&head, later);
+        if may_lead && !matches!(lead, Lead::On) {
+            self.record_endpoint(None, now);
+        }
         self.call.saw(self.seen.all);
         match lead {
             Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late(now)) {
@@ -205,7 +215,13 @@ impl Run {
         flight: &AttemptInFlight,
         response: &Response<R>,
     ) -> Option<AttemptFailure> {
-        let leaves = flight.attempt.is_some() && self.call.may_leave_its_address();
+        let marks = response.extensions();
+        // The attempts of a driver below are checked there. A substitute asked no replica.
+        let is_checked = flight.attempt.is_some()
+            || !self.policies.leaves_attempts
+                && marks.get::<Staleness>().is_none()
+                && marks.get::<Replacement>().is_none();
+        let leaves = is_checked && self.call.may_leave_its_address();
         leaves.then(|| {
             let is_safe = self.call.method().is_some_and(Method::is_safe);
             let effect = effect_of_response(response.status(), response.headers(), is_safe);

@@ -55,6 +55,8 @@ pub(crate) struct Policies {
     pub(crate) is_at_wire: bool,
     /// Whether this driver continues a call that it finds. The driver that began the call enforces the deadline.
     pub(crate) joins: bool,
+    /// Whether the attempts are those of a driver of the same client below.
+    pub(crate) leaves_attempts: bool,
 }
 
 /// The deadline of a whole call, and the observer of its end.
@@ -100,9 +102,10 @@ impl Attempts {
         propagate_deadline: bool,
         propagator: Option<Arc<dyn Propagator>>,
     ) -> Self {
+        let deadline = timeouts.deadline();
         Self {
             timeouts: Arc::new(timeouts),
-            alone: Arc::new(timeouts.for_attempt(timeouts.deadline(), false)),
+            alone: Arc::new(timeouts.for_attempt((deadline, deadline), false)),
             propagate_deadline,
             propagator,
         }
@@ -113,14 +116,19 @@ impl Attempts {
         Self::new(timeouts, propagate_deadline, self.propagator.clone())
     }
 
-    /// Returns the timeouts of an attempt with this much time left. The timeouts of a first attempt are precomputed.
-    pub(super) fn timeouts(&self, left: Duration, may_follow: bool) -> Arc<Timeouts> {
+    /// Returns the timeouts of an attempt with this much time left of the whole. Those of a first attempt are precomputed
+    /// for the deadline of the config.
+    pub(super) fn timeouts(
+        &self,
+        (left, whole): (Duration, Duration),
+        may_follow: bool,
+    ) -> Arc<Timeouts> {
         let deadline = self.timeouts.deadline();
-        let is_first = left <= deadline && left >= deadline - deadline / FIRST;
-        match (is_first, may_follow) {
+        let is_usual = |time: Duration| time.abs_diff(deadline) <= deadline / FIRST;
+        match (is_usual(left) && is_usual(whole), may_follow) {
             (true, true) => Arc::clone(&self.timeouts),
             (true, false) => Arc::clone(&self.alone),
-            (false, _) => Arc::new(self.timeouts.for_attempt(left, may_follow)),
+            (false, _) => Arc::new(self.timeouts.for_attempt((left, whole), may_follow)),
         }
     }
 }
@@ -141,6 +149,7 @@ impl Policies {
     pub(super) fn deadline_alone(&self) -> Self {
         Self {
             deadline: self.deadline.clone(),
+            leaves_attempts: true,
             ..Self::default()
         }
     }

@@ -216,7 +216,7 @@ impl RetryLoop {
             false => diagnosis.kind,
         };
         let cause = (kind, hint.wait);
-        let deadline = call.deadline().saturating_duration_since(call.started());
+        let deadline = call.whole_time();
         let times = (self.left.time, deadline);
         let (own, wait) = policy.wait(cause, (retry, self.previous), times);
         let by_server = hint.wait.filter(|_| hint.by_server);

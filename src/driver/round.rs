@@ -224,7 +224,7 @@ where
         let hedges = hedges.map(|hedge| &mut hedge.flight);
         for flight in hedges.chain([&mut *self.flight]) {
             if let Some(attempt) = &mut flight.attempt {
-                attempt.follow(policy, follows);
+                attempt.follow((policy, &self.run.call), follows);
             }
         }
     }

@@ -166,7 +166,7 @@ impl Run {
     }
 
     /// Begins the leg of a redirect. From here on, the policies of the new URL apply. If its host is a logical name, the
-    /// leg goes to one of the endpoints.
+    /// leg goes to one of the endpoints. If its origin is that of the current endpoint, the leg stays there.
     ///
     /// # Errors
     ///
@@ -176,12 +176,17 @@ impl Run {
         saved: &mut Saved<B>,
         now: Instant,
     ) -> Result<(), ReasonText> {
-        match self.endpoint_of(&saved.uri)? {
-            Some(uri) => {
-                self.lead_to_endpoint(&uri);
-                saved.uri = uri;
+        if self.stays_at_endpoint(&saved.uri) {
+            self.follow_config(&saved.uri, None);
+        } else {
+            self.record_endpoint(None, now);
+            match self.endpoint_of(&saved.uri)? {
+                Some(uri) => {
+                    self.lead_to_endpoint(&uri);
+                    saved.uri = uri;
+                }
+                None => self.follow_config(&saved.uri, None),
             }
-            None => self.follow_config(&saved.uri, None),
         }
         self.turn_to((&saved.method, &saved.uri, &saved.headers), now);
         Ok(())

@@ -100,9 +100,26 @@ where
         ready.map_err(|error| unready(error.into()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.send(request, |_| false)
+    }
+}
+
+impl<S> Driver<S, Now> {
+    /// Sends a request. `has_content` says whether its body is known to have content: such a read uses no store.
+    pub(crate) fn send<B>(
+        &mut self,
+        mut request: Request<B>,
+        has_content: impl FnOnce(&B) -> bool,
+    ) -> <Self as Service<Request<B>>>::Future
+    where
+        S: Service<Request<B>, Response: HttpResponse, Error: Into<BoxError>>,
+    {
         let mut run = Run::of(self.choice.of(&request), &mut request);
-        if let Some(response) = run.open_store(&request) {
+        if let Some(refused) = run.refuse_options() {
+            return DriverFuture::rejected(refused, Once::new(), run);
+        }
+        if let Some(response) = run.open_store(&request, has_content) {
             return DriverFuture::served(response, Once::new(), run);
         }
         let flight = match run.begin(&mut request, |_, _| false) {
@@ -141,7 +158,11 @@ where
             cloner: self.resend.0.clone(),
         };
         let mut run = Run::of(self.choice.of(&request), &mut request);
-        if let Some(response) = run.open_store(&request) {
+        if let Some(refused) = run.refuse_options() {
+            return DriverFuture::rejected(refused, later, run);
+        }
+        let has_content = |body: &B| later.cloner.has_content(body);
+        if let Some(response) = run.open_store(&request, has_content) {
             return DriverFuture::served(response, later, run);
         }
         let begun = run.begin(&mut request, |run, request| {

@@ -35,6 +35,7 @@ impl Run {
     pub(super) fn open_store<B, R>(
         &mut self,
         request: &Request<B>,
+        has_content: impl FnOnce(&B) -> bool,
     ) -> Option<Response<DriverBody<R>>> {
         let policy = self.policies.stale.as_ref()?;
         self.call.keep_responses();
@@ -43,6 +44,7 @@ impl Run {
         let target = (request.method(), request.uri(), request.headers());
         let now = clock::now();
         let is_refresh = request.extensions().get::<IsRefresh>().is_some();
+        let target = (target, has_content(request.body()));
         let begun = policy.begin(target, (own, is_refresh), now);
         let is_stream = options.streaming;
         self.stale = begun

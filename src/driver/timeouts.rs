@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn alone() -> Timeouts {
-        timeouts().for_attempt(SEC(10), false)
+        timeouts().for_attempt((SEC(10), SEC(10)), false)
     }
 
     fn with(config: crate::timeout::TimeoutsConfig) -> Timeouts {

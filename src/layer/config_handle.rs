@@ -277,6 +277,7 @@ fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Polici
         classifier: base.classifier.clone(),
         is_at_wire: base.is_at_wire,
         joins: base.joins,
+        leaves_attempts: base.leaves_attempts,
     }
     .loaded(
         config.throttle.as_ref(),

@@ -64,7 +64,9 @@ use crate::policy::stale::{Policy, StaleConfig, Store};
 ///
 /// The server's `stale-if-error` and `stale-while-revalidate` (RFC 5861) shorten the window. These are never stored
 /// (RFC 9111 §3): responses with `no-store`, `no-cache`, `must-revalidate`, `Vary: *`, `Set-Cookie` or trailers, 206,
-/// redirects and their targets, streams, bodies above the limit.
+/// redirects and their targets, streams, bodies above the limit. A request with content neither stores a response nor
+/// gets a stored one, for its content may select the response. Content is a body that is not empty, or a
+/// `Content-Type`, a `Transfer-Encoding`, or a `Content-Length` other than 0.
 ///
 /// # Reports
 ///
@@ -164,7 +166,7 @@ where
         + Send
         + 'static,
     <S::Response as HttpResponse>::Body: Body + Send + 'static,
-    B: Default + Send + 'static,
+    B: Body + Default + Send + 'static,
 {
     type Response = Response<DriverBody<<S::Response as HttpResponse>::Body>>;
     type Error = Error;
@@ -180,6 +182,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let for_refresh = self.driver.clone();
-        RefreshFuture::new(self.driver.call(request), for_refresh, B::default)
+        let sent = self.driver.send(request, |body| !body.is_end_stream());
+        RefreshFuture::new(sent, for_refresh, B::default)
     }
 }

@@ -48,10 +48,17 @@ pub(crate) enum Unmet {
 }
 
 impl Options {
+    /// Returns an option that no stack can carry out.
+    pub(crate) fn invalid(&self) -> Option<Unmet> {
+        let names_no_session = self.affinity.is_some_and(Affinity::is_empty);
+        self.invalid
+            .or_else(|| names_no_session.then_some(Unmet::EmptyAffinity))
+    }
+
     /// Returns the demand that no layer has carried out when the request is about to be sent.
     pub(crate) fn unmet(&self, wire: &Wire) -> Option<Unmet> {
-        if self.invalid.is_some() {
-            return self.invalid;
+        if let Some(invalid) = self.invalid() {
+            return Some(invalid);
         }
         if self.inherited.keys_differ {
             return Some(Unmet::OtherKey);
@@ -62,9 +69,6 @@ impl Options {
                 Some(false) => return Some(Unmet::LostKey),
                 None => return Some(Unmet::Key),
             }
-        }
-        if self.affinity.is_some_and(Affinity::is_empty) {
-            return Some(Unmet::EmptyAffinity);
         }
         if self.whole_body.is_some() && !wire.is_attempt {
             return Some(Unmet::WholeBody);

@@ -24,11 +24,11 @@ use crate::config_error::{ConfigError, expected};
 ///
 /// # Defaults
 ///
-/// D is the deadline, A the attempt timeout.
+/// D is the deadline of the config, A the attempt timeout.
 ///
 /// | limit | default | counts |
 /// |---|---|---|
-/// | attempt | D / 2 | one try without progress, to the response head (to the last byte for whole-body calls) |
+/// | attempt | D / 2 while another attempt may follow | one try without progress, to the response head (to the last byte for whole-body calls) |
 /// | dns | min(2 s, A / 2) | one lookup that is not answered from the cache |
 /// | connect | min(3 s, A / 2) | TCP, over all addresses of the name |
 /// | tls | min(3 s, A / 2) | one handshake |
@@ -36,9 +36,10 @@ use crate::config_error::{ConfigError, expected};
 /// | first byte | A | from the last request byte to the response head |
 /// | body idle | min(10 s, A) | between two pieces of the response body |
 ///
-/// A derived attempt timeout follows the time left at the start of the attempt. If another attempt may follow, that one
-/// keeps a quarter of the deadline, or half of the time left if that is less; the attempt gets the rest, at most half
-/// of the deadline. If no other attempt may follow, the attempt gets all of the time left. "May follow" depends on
+/// A derived attempt timeout follows the time left at the start of the attempt, and the whole time of the call. That is
+/// D, or less by the request's options or by a call around it. If another attempt may follow, that one keeps a quarter
+/// of the whole time, or half of the time left if that is less. The attempt gets the rest, at most half of the whole
+/// time. If no other attempt may follow, the attempt gets all of the time left. "May follow" depends on
 /// fixed facts: switches, the number of attempts, whether a retry is permitted, whether the body can be sent again. The
 /// other derived limits follow the attempt timeout.
 /// An attempt timeout that was set counts from the start of the attempt, even while bytes move, and is the same for
@@ -91,14 +92,17 @@ impl Timeouts {
         Ok(timeouts)
     }
 
-    /// Returns the limits of one attempt with this time left. Limits that were set do not change, because the time left
-    /// ends the attempt before them.
-    pub(crate) fn for_attempt(&self, left: Duration, may_follow: bool) -> Self {
-        let deadline = self.deadline;
+    /// Returns the limits of one attempt with this time left of the call's whole time. Limits that were set do not
+    /// change, because the time left ends the attempt before them.
+    pub(crate) fn for_attempt(
+        &self,
+        (left, whole): (Duration, Duration),
+        may_follow: bool,
+    ) -> Self {
         let share = match may_follow {
             true => left
-                .saturating_sub(deadline / 4)
-                .clamp(left / 2, (deadline / 2).max(left / 2)),
+                .saturating_sub(whole / 4)
+                .clamp(left / 2, (whole / 2).max(left / 2)),
             false => left,
         };
         let attempt = self.explicit.attempt.unwrap_or(share);

@@ -18,7 +18,7 @@ fn table_of_defaults_says_what_they_are() {
     let doc = include_str!("timeouts.rs");
     let secs = |timeout: Duration| timeout.as_secs();
     for row in [
-        "| attempt | D / 2 |".to_owned(),
+        "| attempt | D / 2 while another attempt may follow |".to_owned(),
         format!("| dns | min({} s, A / 2) |", secs(DNS)),
         format!("| connect | min({} s, A / 2) |", secs(CONNECT)),
         format!("| tls | min({} s, A / 2) |", secs(TLS)),
@@ -91,11 +91,11 @@ fn zero_is_refused_by_name() {
 fn attempt_leaves_time_only_if_another_may_follow() {
     let timeouts =
         Timeouts::from_config(MS(10_000), TimeoutsConfig::new().connect(MS(4_000))).unwrap();
-    let hurried = timeouts.for_attempt(MS(100), true);
+    let hurried = timeouts.for_attempt((MS(100), MS(10_000)), true);
     assert_eq!(hurried.attempt(), MS(50));
     assert_eq!(hurried.connect(), MS(4_000), "as it was set");
     assert_eq!((hurried.dns(), hurried.first_byte()), (MS(25), MS(50)));
-    let last = timeouts.for_attempt(MS(7_000), false);
+    let last = timeouts.for_attempt((MS(7_000), MS(10_000)), false);
     assert_eq!(last.attempt(), MS(7_000));
     assert_eq!((last.connect(), last.dns()), (MS(4_000), DNS));
     assert_eq!(last.configured_attempt(), MS(5_000));
@@ -104,18 +104,26 @@ fn attempt_leaves_time_only_if_another_may_follow() {
 #[test]
 fn attempt_leaves_a_quarter_of_the_deadline_or_half_of_the_time_left() {
     let timeouts = Timeouts::new(MS(10_000)).unwrap();
+    // The time left, the whole time of the call, and the attempt.
     let table = [
-        (10_000, 5_000),
-        (9_900, 5_000),
-        (7_500, 5_000),
-        (6_000, 3_500),
-        (5_000, 2_500),
-        (4_000, 2_000),
-        (20_000, 10_000),
+        (10_000, 10_000, 5_000),
+        (9_900, 10_000, 5_000),
+        (7_500, 10_000, 5_000),
+        (6_000, 10_000, 3_500),
+        (5_000, 10_000, 2_500),
+        (4_000, 10_000, 2_000),
+        (7_500, 7_500, 3_750),
+        (5_000, 7_500, 3_125),
+        (2_000, 7_500, 1_000),
+        (20_000, 20_000, 10_000),
     ];
-    for (left, expected) in table {
-        let attempt = timeouts.for_attempt(MS(left), true).attempt();
-        assert_eq!(attempt, MS(expected), "{left} ms left");
+    for (left, whole, expected) in table {
+        let attempt = timeouts.for_attempt((MS(left), MS(whole)), true);
+        assert_eq!(
+            attempt.attempt(),
+            MS(expected),
+            "{left} ms of {whole} ms left"
+        );
     }
 }
 
@@ -124,7 +132,11 @@ fn attempt_limit_that_was_set_holds_for_every_attempt() {
     let set = TimeoutsConfig::new().attempt(MS(3_000));
     let timeouts = Timeouts::from_config(MS(10_000), set).unwrap();
     for may_follow in [true, false] {
-        let attempt = |left| timeouts.for_attempt(MS(left), may_follow).attempt();
+        let attempt = |left| {
+            timeouts
+                .for_attempt((MS(left), MS(10_000)), may_follow)
+                .attempt()
+        };
         assert_eq!((attempt(10_000), attempt(1_000)), (MS(3_000), MS(3_000)));
     }
 }

@@ -180,10 +180,10 @@ impl TransportBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if the system's name servers or roots are needed and cannot be read, if the proxy's URL is invalid (the
-    /// error names the variable, not its value), or if an entry of [`no_proxy`](Self::no_proxy) or `NO_PROXY` is
-    /// unreadable. Fails also if there are a filter and a proxy without [`proxy_filters`](Self::proxy_filters), and if
-    /// an option of connections is invalid.
+    /// Fails if the proxy's URL is invalid (the error names the variable, not its value), or if an entry of
+    /// [`no_proxy`](Self::no_proxy) or `NO_PROXY` is unreadable. Fails also if there are a filter and a proxy without
+    /// [`proxy_filters`](Self::proxy_filters), and if an option of connections is invalid. Without roots or name servers,
+    /// only the calls that need them fail.
     pub fn build(mut self) -> Result<Transport, ConfigError> {
         let chaos = self.chaos.take();
         #[cfg(feature = "cookies")]

@@ -180,7 +180,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// Fails if the system's name servers or roots cannot be read.
+    /// Fails if a proxy in the environment has an invalid URL (the error names the variable, not its value), or if an
+    /// entry of `NO_PROXY` is unreadable. Without roots or name servers, only the calls that need them fail.
     pub fn new(timeouts: Timeouts) -> Result<Self, ConfigError> {
         Self::builder(timeouts).build()
     }

@@ -26,7 +26,7 @@ use super::wire::incoming::Incoming;
 use crate::affinity::{Affinity, Session};
 use crate::body::unprepared;
 use crate::box_error::BoxError;
-use crate::call::{affinity_of, attempt_of_request, record_request_alone};
+use crate::call::{Call, affinity_of, attempt_of_request, record_request_alone};
 use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::{AddressFilter, Answer, Refresh};
@@ -57,6 +57,9 @@ where
         let tracker = alone(&shared.timeouts);
         record_request_alone(&head.method, &tracker);
         let session = affinity_of(&head.extensions).map(Session::new);
+        if let Some(call) = Call::of(&head.extensions) {
+            call.keep_session();
+        }
         tracker.facts(|facts| facts.session = session.map(Box::new));
         let _abandon = Abandon(Arc::clone(&tracker));
         Box::pin(journey(&shared, (&mut head, body), &tracker)).await

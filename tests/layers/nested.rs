@@ -7,6 +7,8 @@ mod demands;
 #[cfg(test)]
 mod generic;
 #[cfg(test)]
+mod options;
+#[cfg(test)]
 mod restraints;
 #[cfg(test)]
 mod three;

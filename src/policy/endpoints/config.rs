@@ -37,6 +37,10 @@ use crate::destination::Destination;
 /// | `weight` of an endpoint | 1: its share of the calls among those of its priority |
 /// | `share_keys` | no: after an effect that is possible, a key permits no retry at another endpoint |
 ///
+/// With `share_keys`, a key permits a retry at another endpoint only if that endpoint is known to honor it: by the
+/// request's own option, by the [`IdempotencyConfig`](crate::IdempotencyConfig) for its host, or by the key itself. If
+/// the retry config for its host permits no further attempt, the retry stays where it was.
+///
 /// # Reports
 ///
 /// One timeline for all endpoints: [`TimelineEventKind::FailedOver`](crate::hop::TimelineEventKind::FailedOver) between
@@ -45,8 +49,9 @@ use crate::destination::Destination;
 /// # Trade-offs
 ///
 /// A failover is a retry: it needs an attempt, a token of the budget of the endpoint that it goes to, and time. With
-/// `attempts(1)` there is none. After a redirect to another host there is none either. The health of endpoints is this
-/// process's own.
+/// `attempts(1)` there is none. After a redirect there is none either: whether another endpoint knows the new URL is not
+/// known. A redirect to the origin of its own endpoint stays there, and counts for its health by the result that it
+/// leads to. The health of endpoints is this process's own.
 ///
 /// A hint like `Retry-After` holds for the endpoint that sent it. After all endpoints have failed, the call goes to the
 /// one that may be asked first.
@@ -87,8 +92,8 @@ impl EndpointsConfig {
         self
     }
 
-    /// Sets whether all endpoints share one store of idempotency keys. If they do, a request with a key that the server
-    /// honors fails over even if an earlier attempt may have been carried out.
+    /// Sets whether all endpoints share one store of idempotency keys. If they do, a request with a key that both
+    /// endpoints honor fails over even if an earlier attempt may have been carried out.
     #[must_use]
     pub fn share_keys(mut self, yes: bool) -> Self {
         self.share_keys = Some(yes);

@@ -37,6 +37,8 @@ pub(crate) struct EndpointChoice {
     /// How many of them the call has tried.
     tried: usize,
     is_trial: bool,
+    /// Whether a redirect led to another URL at the current one. The call then goes to no other one.
+    is_pinned: bool,
     path: Option<PathAndQuery>,
 }
 
@@ -129,6 +131,7 @@ impl Endpoints {
             at: 0,
             tried: 1,
             is_trial,
+            is_pinned: false,
             path: uri.path_and_query().cloned(),
         }))
     }
@@ -198,6 +201,21 @@ impl EndpointChoice {
         }
     }
 
+    /// Stays at the current endpoint for the rest of the call, if the URL of a redirect has the same origin. Returns
+    /// false if it has another one.
+    pub(crate) fn stay_at(&mut self, uri: &Uri) -> bool {
+        let current = self.current();
+        let is_there = current.is_some_and(|current| *current == Destination::of_request(uri));
+        self.is_pinned |= is_there;
+        is_there
+    }
+
+    fn current(&self) -> Option<&Destination> {
+        let current = self.order.get(self.at)?;
+        let (_, current) = self.set.urls.get(current.index)?;
+        Some(current)
+    }
+
     /// Returns the endpoint of the next attempt; `None` if it is the current one.
     ///
     /// That is one that the call has not tried. If there is none, it is the one that may be asked first, and of those
@@ -215,7 +233,7 @@ impl EndpointChoice {
             true => Some(self.tried),
             false => in_turn.min_by_key(wait),
         };
-        let at = at.filter(|at| *at != self.at)?;
+        let at = at.filter(|at| *at != self.at && !self.is_pinned)?;
         Some(NextEndpoint {
             at,
             uri: self.uri_at(at)?,
@@ -234,9 +252,7 @@ impl EndpointChoice {
     /// Records the result of an attempt at the current endpoint. `None` is a success.
     pub(crate) fn record(&mut self, failed: Option<&Diagnosis>, now: Instant) {
         let is_trial = std::mem::take(&mut self.is_trial);
-        let current = self.order.get(self.at);
-        let current = current.and_then(|current| self.set.urls.get(current.index));
-        if let Some((_, current)) = current
+        if let Some(current) = self.current()
             && let Some(health) = lock(&self.set.health).get_mut(current)
         {
             health.record(outcome(failed), is_trial, now);

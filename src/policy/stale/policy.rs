@@ -45,10 +45,11 @@ impl Policy {
     }
 
     /// Begins a call. `own` is the choice of its request. A call that must not get a stale response does not use the
-    /// store, unless it writes. A refresh only fills the store.
+    /// store, unless it writes. Nor does a read with content: that is not part of the key. A refresh only fills the
+    /// store.
     pub(crate) fn begin(
         &self,
-        request: Request<'_>,
+        (request, has_content): (Request<'_>, bool),
         (own, is_refresh): (Option<Consistency>, bool),
         now: Instant,
     ) -> Option<StoreUse> {
@@ -59,6 +60,9 @@ impl Policy {
                 store: Arc::clone(&self.store),
                 is_over: false,
             }));
+        }
+        if has_content {
+            return None;
         }
         let window = own.unwrap_or(self.consistency).window()?;
         Some(StoreUse::Read(Read {

@@ -21,7 +21,11 @@ fn policy(store_bytes: usize, now: Instant) -> (Arc<Store>, Policy) {
 fn begin(policy: &Policy, (method, uri): (Method, &str), now: Instant) -> StoreUse {
     let uri: Uri = uri.parse().unwrap();
     policy
-        .begin((&method, &uri, &HeaderMap::new()), (None, false), now)
+        .begin(
+            ((&method, &uri, &HeaderMap::new()), false),
+            (None, false),
+            now,
+        )
         .unwrap()
 }
 
@@ -114,7 +118,7 @@ async fn headers_of_the_request_count_against_the_bound() {
     }
     for number in 0..100 {
         let uri: Uri = format!("https://api.test/{number}").parse().unwrap();
-        let begun = policy.begin((&Method::GET, &uri, &headers), (None, false), now);
+        let begun = policy.begin(((&Method::GET, &uri, &headers), false), (None, false), now);
         let Some(StoreUse::Read(read)) = begun else {
             panic!("a GET writes nothing");
         };
@@ -210,7 +214,7 @@ async fn request_without_a_window_does_not_use_the_store() {
     let (_, policy) = policy(1 << 20, now);
     let uri = Uri::from_static("https://api.test/");
     let headers = HeaderMap::new();
-    let begin = |own| policy.begin((&Method::GET, &uri, &headers), (own, false), now);
+    let begin = |own| policy.begin(((&Method::GET, &uri, &headers), false), (own, false), now);
     assert!(begin(Some(Consistency::Refuse)).is_none());
     assert!(begin(None).is_some());
 }

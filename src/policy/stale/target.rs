@@ -2,7 +2,10 @@
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
-use http::header::{CACHE_CONTROL, HOST, HeaderName, RANGE, USER_AGENT};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, RANGE, TRANSFER_ENCODING,
+    USER_AGENT,
+};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::control::Control;
@@ -37,7 +40,7 @@ impl Target {
         let has_userinfo = uri
             .authority()
             .is_some_and(|own| own.as_str().contains('@'));
-        if !is_read || !is_absolute || has_userinfo {
+        if !is_read || announces_content(headers) || !is_absolute || has_userinfo {
             return None;
         }
         let mut own = HeaderMap::with_capacity(headers.keys_len());
@@ -69,6 +72,14 @@ impl Target {
             headers: own,
         })
     }
+}
+
+/// Returns whether the headers announce content (RFC 9110 §6.4). It may select the response, and is not in the key.
+fn announces_content(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    headers.contains_key(CONTENT_TYPE)
+        || headers.contains_key(TRANSFER_ENCODING)
+        || lengths.any(|length| length != "0")
 }
 
 /// Returns whether a header may say who the caller is.
@@ -106,8 +117,7 @@ fn hashed(
 }
 
 /// Headers that neither select a response nor say for whom it is. Any other header may do so.
-const NEUTRAL: [&str; 15] = [
-    "baggage",
+const NEUTRAL: [&str; 14] = [
     "cache-control",
     "connection",
     "date",
@@ -151,6 +161,8 @@ mod tests {
             "x-tenant-id",
             "x-org-id",
             "x-user",
+            // An application passes its tenant on in it.
+            "baggage",
         ] {
             let (one, other) = (of(&[(name, "1")]), of(&[(name, "2")]));
             assert_ne!(one, other, "{name}");
@@ -185,6 +197,15 @@ mod tests {
         assert!(key(&hashers, "/relative", &[]).is_none());
         assert!(key(&hashers, "/relative", &[("host", "api.test")]).is_some());
         assert!(key(&hashers, "https://api.test/", &[("range", "bytes=0-1")]).is_none());
+        for (name, value, is_stored) in [
+            ("content-type", "application/json", false),
+            ("transfer-encoding", "chunked", false),
+            ("content-length", "14", false),
+            ("content-length", "0", true),
+        ] {
+            let key = key(&hashers, "https://api.test/", &[(name, value)]);
+            assert_eq!(key.is_some(), is_stored, "{name}: {value}");
+        }
         let headers = HeaderMap::new();
         let uri = "https://api.test/".parse().unwrap();
         for method in [Method::POST, Method::PUT, Method::OPTIONS] {

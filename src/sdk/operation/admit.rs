@@ -114,7 +114,9 @@ impl Run<'_> {
         }
         let follows = own.unwrap_or_else(|| call.follows());
         let left = call.deadline().saturating_duration_since(now);
-        let attempt = timeouts.for_attempt(left, follows.sent).attempt();
+        let attempt = timeouts
+            .for_attempt((left, call.whole_time()), follows.sent)
+            .attempt();
         clock::after(now, attempt).min(call.deadline())
     }
 }

@@ -32,7 +32,7 @@ use crate::timeout::TimeoutsConfig;
 ///
 /// | field | default |
 /// |---|---|
-/// | `attempt` | half of the deadline |
+/// | `attempt` | half of the time of the call while another attempt may follow, else all of the time left |
 /// | `retry` | those of [`RetryConfig`]; `statuses` applies to calls of this crate inside |
 /// | `circuit_breaker` | those of [`CircuitBreakerConfig`] |
 /// | `throttle`, `concurrency`, `rate_limit` | off |

@@ -22,7 +22,7 @@ const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
 
 type Sent = Request<Full<Bytes>>;
 
-fn call() -> DeadlineLayer {
+pub(super) fn call() -> DeadlineLayer {
     DeadlineLayer::new(SECS(10)).unwrap()
 }
 
@@ -62,7 +62,7 @@ fn mine(count: usize) -> Vec<Option<String>> {
 }
 
 /// Checks that the call failed at encode with nothing sent, and that its text has all of these words.
-fn refused(error: &Error, mock: &Mock, words: &[&str]) {
+pub(super) fn refused(error: &Error, mock: &Mock, words: &[&str]) {
     let told = error.to_string();
     assert_eq!(
         (error.hop(), error.kind(), error.effect()),
@@ -71,52 +71,6 @@ fn refused(error: &Error, mock: &Mock, words: &[&str]) {
     );
     assert_eq!(mock.count(), 0, "{told}");
     assert!(words.iter().all(|word| told.contains(word)), "{told}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn option_out_of_range_is_refused_with_its_value_and_range() {
-    let table = [
-        (
-            Options::new().deadline(Duration::ZERO),
-            "Options::deadline: 0ns is invalid: expected 10ms..=86400s",
-        ),
-        (
-            Options::new().deadline(2 * DAY),
-            "Options::deadline: 172800s is invalid: expected 10ms..=86400s",
-        ),
-        (
-            Options::new().attempts(0),
-            "Options::attempts: 0 is invalid: expected 1..=255",
-        ),
-        (
-            Options::new().attempts(256),
-            "Options::attempts: 256 is invalid: expected 1..=255",
-        ),
-        // A later value does not hide it.
-        (
-            Options::new().attempts(0).attempts(2),
-            "Options::attempts: 0 is invalid",
-        ),
-    ];
-    for (options, words) in table {
-        let alone = Mock::new([status(200)]);
-        let get = optional(Method::GET, options.clone());
-        let error = standard(steady())
-            .layer(alone.clone())
-            .oneshot(get)
-            .await
-            .unwrap_err();
-        refused(&error, &alone, &[words]);
-
-        // The layer that begins the call has no attempt policy: the stack below refuses the request.
-        let below = Mock::new([status(200)]);
-        let service = call().layer(standard(steady()).layer(below.clone()));
-        let error = service
-            .oneshot(optional(Method::GET, options))
-            .await
-            .unwrap_err();
-        refused(&error, &below, &[words]);
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use sevenhops::{
-    CircuitBreakerConfig, Config, Options, RetryConfig, StandardLayer, TimeoutsConfig,
-    policy::retry, timeout::TimeoutKind,
+    CircuitBreakerConfig, Config, DeadlineLayer, Options, RetryConfig, StandardLayer,
+    TimeoutsConfig, policy::retry, timeout::TimeoutKind,
 };
 
 use tokio::time::{Instant, sleep};
@@ -150,5 +150,32 @@ async fn attempt_after_a_redirect_to_an_unretried_request_has_all_the_time_left(
             ended,
             "{there}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_attempt_has_half_of_the_calls_own_time() {
+    let own = || optional(Method::GET, Options::new().deadline(MS(7_500)));
+    let plain = || optional(Method::GET, Options::new());
+    let ten = layer(Config::new(SECS(10)), RetryConfig::new());
+    for (request, around, expected) in [
+        (own(), None, 3_750),
+        (plain(), Some(MS(7_500)), 3_750),
+        (plain(), None, 5_000),
+    ] {
+        let mock = Mock::new([Step::Hang]);
+        let stack = ten.layer(mock.clone());
+        let response = match around {
+            Some(around) => {
+                let around = DeadlineLayer::new(around).unwrap();
+                around.layer(stack).oneshot(request).await.map(drop)
+            }
+            None => stack.oneshot(request).await.map(drop),
+        };
+        response.unwrap();
+        let wait = mock.waits()[0];
+        // The backoff takes at most 200 ms.
+        let range = MS(expected)..MS(expected + 250);
+        assert!(range.contains(&wait), "{wait:?}");
     }
 }

@@ -174,7 +174,9 @@ async fn last_good_response_goes_before_a_default() {
     let service = layer.layer(Mock::new([saying(200, "good"), RESET, RESET]));
     let read = |secs| {
         let options = Options::new().consistency(Consistency::StaleFor(SECS(secs)));
-        service.clone().oneshot(optional(Method::GET, options))
+        // A read without content.
+        let get = optional(Method::GET, options).map(|_| Full::default());
+        service.clone().oneshot(get)
     };
     let first = read(60).await.unwrap();
     first.into_body().collect().await.unwrap();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use sevenhops::policy::stale::StaleConfig;
-use sevenhops::{Config, Consistency, Options, StandardLayer};
+use sevenhops::{Config, Consistency, Options, StaleLayer, StandardLayer};
 use tower::{Layer, Service, ServiceExt};
 
 use super::served::{Answer, Piece, answer, serving};
@@ -98,6 +98,44 @@ async fn stream_is_neither_stored_nor_answered_from_the_store() {
     first.into_body().collect().await.unwrap();
     let second = service.clone().oneshot(stream()).await.unwrap();
     assert_eq!(second.status(), 500);
+}
+
+/// A search: its content says whose documents it wants.
+fn search(tenant: &'static str) -> Request<Full<Bytes>> {
+    get().map(|_| Full::from(tenant))
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_with_content_is_neither_stored_nor_answered_from_the_store() {
+    let config = StaleConfig::new()
+        .store_bytes(64 << 10)
+        .consistency(Consistency::StaleFor(Duration::from_secs(60)))
+        .while_revalidate(Duration::from_secs(60));
+    let mock = || {
+        Mock::new([
+            saying(200, "of a"),
+            saying(200, "of b"),
+            saying(500, "down"),
+        ])
+    };
+    let (alone, standard) = (mock(), mock());
+    let layers = StaleLayer::new(config).unwrap();
+    let read = async |request| {
+        let one = layers.layer(alone.clone()).oneshot(request).await.unwrap();
+        one.into_body().collect().await.unwrap().to_bytes()
+    };
+    assert_eq!(read(search("a")).await, "of a");
+    assert_eq!(read(search("b")).await, "of b");
+    assert_eq!(read(get()).await, "down");
+    assert_eq!(alone.asked()[1].body, "b");
+    let service = layer().layer(standard.clone());
+    let read = async |request| {
+        let one = service.clone().oneshot(request).await.unwrap();
+        one.into_body().collect().await.unwrap().to_bytes()
+    };
+    assert_eq!(read(get()).await, "of a");
+    assert_eq!(read(search("b")).await, "of b");
+    assert_eq!(read(search("b")).await, "down");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::Request;
 use sevenhops::{
-    Body, Client, Effect, Error, Hop, Kind, Options, StandardLayer, Timeline, Timeouts, Transport,
+    Body, Client, DeadlineLayer, Effect, Error, Hop, Kind, Options, StandardLayer, Timeline,
+    Timeouts, Transport,
     testing::{DnsScript, FaultServer, Reply},
 };
 
@@ -165,6 +166,12 @@ async fn foreign_service_is_refused_by_its_response() {
     refused(&error, ELSEWHERE);
     assert_eq!(error.effect(), Effect::Done, "it was sent");
     assert_eq!(error.attempts(), 1);
+    // Without an attempt layer, too.
+    let deadline = DeadlineLayer::new(Duration::from_secs(10)).unwrap();
+    let error = deadline.layer(foreign).oneshot(request(url)).await;
+    let error = error.unwrap_err();
+    refused(&error, ELSEWHERE);
+    assert_eq!(error.effect(), Effect::Done, "it was sent");
 }
 
 #[tokio::test]
@@ -186,6 +193,9 @@ async fn stacks_over_a_transport_keep_the_session() {
         let two = standard.layer(standard.layer(transport.clone()));
         let response = two.oneshot(request(&url)).await.unwrap();
         assert_eq!(response.status(), 200);
+        let timed = DeadlineLayer::new(deadline).unwrap();
+        let timed = timed.layer(transport.clone()).oneshot(request(&url));
+        assert_eq!(timed.await.unwrap().status(), 200);
         let alone = transport.clone().oneshot(request(&url));
         let body = alone.await.unwrap().into_body();
         let body = http_body_util::BodyExt::collect(body).await.unwrap();

@@ -145,3 +145,24 @@ async fn client_refreshes_in_the_background() {
     let newer = tokio::time::timeout(Duration::from_secs(5), newer).await;
     assert_ne!(newer.unwrap(), "one");
 }
+
+#[tokio::test]
+async fn search_with_a_body_never_gets_the_response_to_another_one() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let refreshed = store().while_revalidate(Duration::from_secs(60));
+    let (client, url) = (client(&net, refreshed), url(&server, "http"));
+    let search = async |tenant| {
+        let get = client
+            .get(&url)
+            .body(format!("{{\"tenant\":\"{tenant}\"}}"));
+        read(get.send().await.unwrap()).await
+    };
+    for (at, tenant) in ["a", "b"].into_iter().enumerate() {
+        let own = CannedResponse::new(StatusCode::OK).body(tenant);
+        server.on_request([own.into()]);
+        assert_eq!(search(tenant).await, (tenant.to_owned(), false));
+        let asked = &server.requests()[at].body;
+        assert_eq!(*asked, format!("{{\"tenant\":\"{tenant}\"}}"));
+    }
+}

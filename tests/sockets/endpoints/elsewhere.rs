@@ -3,8 +3,11 @@
 use http::StatusCode;
 use http::header::LOCATION;
 use sevenhops::policy::retry::Budget;
-use sevenhops::testing::{CannedResponse, FaultServer};
-use sevenhops::{Client, Destination, Effect, Hop, Kind, Policy, RetryConfig};
+use sevenhops::testing::{CannedResponse, FaultServer, Reply};
+use sevenhops::{
+    Client, Destination, DestinationConfig, Effect, Hop, IdempotencyConfig, Kind, Policy,
+    RetryConfig,
+};
 
 use super::{Regions, URL, failovers, urls};
 use crate::net::url;
@@ -155,4 +158,74 @@ async fn redirect_to_a_logical_name_goes_to_its_regions_and_fails_over() {
         "{error}"
     );
     assert_eq!(regions.seen(), (1, 1));
+}
+
+#[tokio::test]
+async fn key_that_only_one_region_honors_permits_no_copy_at_the_other() {
+    let regions = Regions::new().await;
+    regions.eu.on_request([Reply::CloseAfterRequest]);
+    let eu = format!("http://eu.test:{}", regions.eu.addr().port());
+    let honored = IdempotencyConfig::new().honored_by(eu.parse().unwrap());
+    let config = regions.config(true).idempotency(honored);
+    let client = regions.client_by(config);
+    let response = client.post(URL).body("amount=100").send().await.unwrap();
+    assert_eq!(urls(response.timeline().unwrap()), ["eu", "eu"]);
+    assert_eq!(regions.seen(), (2, 0));
+    // The request says that both honor it.
+    regions.eu.on_request([Reply::CloseAfterRequest]);
+    let said = client
+        .post(URL)
+        .options(|options| options.honors_idempotency_keys(true));
+    let response = said.body("amount=100").send().await.unwrap();
+    assert_eq!(urls(response.timeline().unwrap()), ["eu", "us"]);
+}
+
+#[tokio::test]
+async fn region_whose_config_permits_no_further_attempt_gets_none() {
+    let other: Destination = "https://other.test".parse().unwrap();
+    for retry in [
+        RetryConfig::new().attempts(1),
+        RetryConfig::new().only_for(other),
+    ] {
+        let regions = Regions::new().await;
+        regions.eu.on_request([busy().into()]);
+        let us = DestinationConfig::new().retry(retry);
+        let config = regions.config(false).destination("us.test", us);
+        let response = regions.client_by(config).get(URL).send().await.unwrap();
+        assert_eq!(urls(response.timeline().unwrap()), ["eu", "eu"]);
+        assert_eq!(regions.seen(), (2, 0));
+    }
+}
+
+fn to_eu(regions: &Regions) -> CannedResponse {
+    let eu = format!("http://eu.test:{}/charges/", regions.eu.addr().port());
+    CannedResponse::new(StatusCode::TEMPORARY_REDIRECT).header(LOCATION.as_str(), &eu)
+}
+
+#[tokio::test]
+async fn redirect_to_the_same_region_stays_there() {
+    let regions = Regions::new().await;
+    let replies = [to_eu(&regions).into(), Reply::CloseAfterRequest];
+    regions.eu.on_request(replies);
+    let response = regions.client(false).get(URL).send().await.unwrap();
+    let timeline = response.timeline().unwrap();
+    assert_eq!(
+        (urls(timeline), failovers(timeline)),
+        (vec!["eu".into(); 3], 0)
+    );
+    assert_eq!(regions.eu.requests()[2].target, "/charges/");
+}
+
+#[tokio::test]
+async fn region_that_fails_after_its_own_redirect_is_set_aside() {
+    let regions = Regions::new().await;
+    let once = RetryConfig::new().attempts(1);
+    let client = regions.client_by(regions.config(false).retry(once));
+    for _ in 0..3 {
+        let replies = [to_eu(&regions).into(), Reply::CloseAfterRequest];
+        regions.eu.on_request(replies);
+        client.get(URL).send().await.unwrap_err();
+    }
+    let response = client.get(URL).send().await.unwrap();
+    assert_eq!(urls(response.timeline().unwrap()), ["us"]);
 }
