@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
+use super::check::Calls;
 use super::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::{Host, Hosts, Pattern, Table, shown};
@@ -143,6 +144,16 @@ impl Plan {
     }
 }
 
+impl Config {
+    /// Returns whether a host is the name of endpoints.
+    fn is_logical(&self, host: &Host) -> bool {
+        match host {
+            Host::Is(host, _) => self.endpoints.iter().any(|(name, _)| **name == **host),
+            _ => false,
+        }
+    }
+}
+
 /// Adds the path of a part to an error, if it is not at the top of the config.
 fn within(part: Option<&str>, error: ConfigError) -> ConfigError {
     match part {
@@ -171,8 +182,7 @@ fn parts(config: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
                 why,
             ));
         }
-        if let Host::Is(host, _) = &pattern.host
-            && config.endpoints.iter().any(|(name, _)| **name == **host)
+        if config.is_logical(&pattern.host)
             && let Some(field) = own.other_than_of_the_call()
         {
             let why = "is overruled for a logical name: set it for the hosts of its endpoints";
@@ -234,7 +244,11 @@ fn effective(
         own = own.under(part.config);
         last = Some(part.path.clone());
     }
-    let checked = own.check();
+    let checked = own.check(match route {
+        _ if config.is_logical(host) => Calls::Name,
+        Some(_) => Calls::Route,
+        None => Calls::Host,
+    });
     let timeouts = checked.map_err(|error| within(last.as_deref(), error))?;
     Ok(Arc::new(Effective {
         config: own,
