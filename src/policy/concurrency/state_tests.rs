@@ -31,6 +31,13 @@ fn permit(shared: &Arc<Shared>, terms: &Terms) -> Permit {
     }
 }
 
+/// Takes a permit, and begins the attempt.
+fn begun(shared: &Arc<Shared>, terms: &Terms) -> Permit {
+    let mut permit = permit(shared, terms);
+    permit.begin();
+    permit
+}
+
 fn waiter(shared: &Arc<Shared>, terms: &Terms) -> Waiter {
     match shared.admit(terms, clock::now()) {
         Ok(Admitted::Waiter(waiter)) => waiter,
@@ -104,7 +111,7 @@ async fn full_queue_rejects_at_once_or_sheds_a_less_important_call() {
 #[tokio::test(start_paused = true)]
 async fn wait_that_does_not_fit_is_rejected_at_once() {
     let (shared, terms) = (shared(1), terms(1));
-    let held = permit(&shared, &terms);
+    let held = begun(&shared, &terms);
     tokio::time::advance(MS(600)).await;
     drop(held);
     let _held = permit(&shared, &terms);
@@ -134,9 +141,9 @@ async fn limit_that_grows_serves_the_calls_that_wait() {
     let shared = Arc::new(Shared::new(terms.rules));
     let held = permit(&shared, &terms);
     let mut waiting = waiter(&shared, &terms);
-    held.learn(clock::now(), true, clock::now());
+    held.learn(MS(10), true, clock::now());
     assert!(poll(&mut waiting).is_pending());
-    held.learn(clock::now(), false, clock::now());
+    held.learn(MS(10), false, clock::now());
     assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(_))));
     assert_eq!(shared.counts().0, 2);
 }
@@ -197,11 +204,11 @@ async fn permit_that_is_taken_at_once_or_not_at_all_does_not_queue() {
 #[tokio::test(start_paused = true)]
 async fn permit_that_was_not_used_does_not_count_for_the_expected_wait() {
     let (shared, terms) = (shared(1), terms(1));
-    let used = permit(&shared, &terms);
+    let used = begun(&shared, &terms);
     tokio::time::advance(MS(2_000)).await;
     drop(used);
     for _ in 0..100 {
-        permit(&shared, &terms).give_back();
+        drop(permit(&shared, &terms));
     }
     assert_eq!(in_flight(&shared), (0, 0));
     let _held = permit(&shared, &terms);
