@@ -155,16 +155,32 @@ impl DestinationConfig {
     /// Returns the first field that is set, besides those that belong to a whole call: `deadline` and `stale`.
     pub(super) fn other_than_of_the_call(&self) -> Option<&'static str> {
         let plain = Self::new();
+        // Without `..`, so that each new field has to be placed.
+        let Self {
+            deadline: _,
+            stale: _,
+            timeouts,
+            idempotency,
+            redirect,
+            retry,
+            hedge,
+            circuit_breaker,
+            throttle,
+            concurrency,
+            rate_limit,
+            propagate_deadline,
+        } = self;
         let others = [
-            ("timeouts", self.timeouts != plain.timeouts),
-            ("idempotency", self.idempotency != plain.idempotency),
-            ("redirect", self.redirect != plain.redirect),
-            ("retry", self.retry != plain.retry),
-            (
-                "circuit_breaker",
-                self.circuit_breaker != plain.circuit_breaker,
-            ),
-            ("propagate_deadline", self.propagate_deadline.is_some()),
+            ("timeouts", *timeouts != plain.timeouts),
+            ("idempotency", *idempotency != plain.idempotency),
+            ("redirect", *redirect != plain.redirect),
+            ("retry", *retry != plain.retry),
+            ("hedge", hedge.is_some()),
+            ("circuit_breaker", *circuit_breaker != plain.circuit_breaker),
+            ("throttle", throttle.is_some()),
+            ("concurrency", concurrency.is_some()),
+            ("rate_limit", rate_limit.is_some()),
+            ("propagate_deadline", propagate_deadline.is_some()),
         ];
         let set = others.into_iter().find(|(_, is_set)| *is_set);
         set.map(|(field, _)| field)

@@ -1,5 +1,6 @@
 //! The whole config of a stack in one value, so that it can be read from a file.
 
+mod check;
 mod destinations;
 mod plan;
 
@@ -11,6 +12,7 @@ pub use self::destinations::DestinationConfig;
 use self::destinations::Destinations;
 pub(crate) use self::plan::{Effective, Plan};
 use crate::config_error::ConfigError;
+use crate::driver::LoadConfigs;
 use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::concurrency::ConcurrencyConfig;
@@ -22,7 +24,6 @@ use crate::policy::redirect::RedirectConfig;
 use crate::policy::retry::RetryConfig;
 use crate::policy::stale::StaleConfig;
 use crate::policy::throttle::ThrottleConfig;
-use crate::timeout::Timeouts;
 use crate::timeout::TimeoutsConfig;
 
 /// The config of a stack: the deadline, the config of each policy, and overrides for some destinations.
@@ -70,9 +71,10 @@ use crate::timeout::TimeoutsConfig;
 /// A call to a [logical name](Self::endpoints) has the deadline and the stale responses of the part for that name. All
 /// other values are those of the part for its endpoint. A part for the name that sets others is refused.
 ///
-/// A route has no breaker and no budget of its own: its calls share those of their host. If circuits have custom
-/// names ([`StandardLayer::key_by`](crate::StandardLayer::key_by)), a name that begins like a URL follows the rules
-/// of that host. Other names follow the top of the config.
+/// A route has no breaker, budget, throttle or limit of its own: its calls share those of their host. If destinations
+/// have custom names ([`StandardLayer::key_by`](crate::StandardLayer::key_by)), a name that begins like a URL follows
+/// the rules of that host. Other names follow the top of the config. If the top has no throttle or limit, they follow
+/// the part of the first call after a reload.
 ///
 /// # In a file
 ///
@@ -343,6 +345,15 @@ impl Config {
         })
     }
 
+    /// Returns the parts that bound the load of destinations.
+    pub(crate) fn load(&self) -> LoadConfigs<'_> {
+        LoadConfigs::new(
+            self.throttle.as_ref(),
+            self.concurrency.as_ref(),
+            self.rate_limit.as_ref(),
+        )
+    }
+
     fn without_destinations(&self) -> Self {
         Self {
             deadline: self.deadline,
@@ -383,37 +394,6 @@ impl Config {
             destinations: self.destinations,
             endpoints: self.endpoints,
         }
-    }
-
-    /// Refuses values that are out of range or contradict each other. Parts for destinations are not checked here.
-    fn check(&self) -> Result<Timeouts, ConfigError> {
-        let timeouts = Timeouts::from_config(self.deadline, self.timeouts)?;
-        self.idempotency.check()?;
-        self.redirect.check()?;
-        self.retry.check(Some(self.deadline))?;
-        if let Some(hedge) = &self.hedge {
-            hedge.check()?;
-            hedge.check_within(self.deadline, self.retry.get_attempts())?;
-        }
-        self.circuit_breaker.check(&timeouts)?;
-        self.check_load()?;
-        self.stale.check()?;
-        Ok(timeouts)
-    }
-
-    fn check_load(&self) -> Result<(), ConfigError> {
-        let deadline = Some(self.deadline);
-        let throttle = self.throttle.as_ref().map(ThrottleConfig::check);
-        throttle.transpose()?;
-        let concurrency = self.concurrency.as_ref();
-        concurrency
-            .map(|config| config.check(deadline))
-            .transpose()?;
-        let rate_limit = self.rate_limit.as_ref();
-        rate_limit
-            .map(|config| config.check(deadline))
-            .transpose()?;
-        Ok(())
     }
 }
 

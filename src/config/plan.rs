@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use http::Uri;
 
+use super::check::Calls;
 use super::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::{Host, Hosts, Pattern, Table, shown};
+use crate::driver::{LoadConfigs, LoadRules};
+use crate::policy::NamedRules;
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::breaker::CircuitRules;
 use crate::policy::endpoints::{self, Endpoints};
@@ -22,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) table: Table<Arc<Effective>>,
     /// The endpoints of logical names; `None` if there are none.
     pub(crate) endpoints: Option<Arc<Endpoints>>,
+    /// How many plans there were before this one, in the same stack.
+    generation: u64,
 }
 
 /// The values of one row of the table.
@@ -82,11 +87,13 @@ impl Plan {
             },
             endpoints: Endpoints::new(&config.endpoints, None),
             config: config.clone(),
+            generation: 0,
         })
     }
 
-    /// Keeps the health of endpoints that the plan before this one had, too.
+    /// Takes the place of the plan before this one. Keeps the health of endpoints that both have.
     pub(crate) fn follow(&mut self, before: &Self) {
+        self.generation = before.generation.saturating_add(1);
         let before = before.endpoints.as_deref();
         self.endpoints = Endpoints::new(&self.config.endpoints, before);
     }
@@ -117,6 +124,22 @@ impl Plan {
         self.table.plain.map(terms)
     }
 
+    /// Returns the rules of the policies that bound the load. Calls of any route share the limits of their host.
+    pub(crate) fn load_rules(&self) -> LoadRules {
+        fn named<C: Clone>(
+            plan: &Plan,
+            part: impl for<'c> Fn(LoadConfigs<'c>) -> Option<&'c C>,
+        ) -> NamedRules<C> {
+            let part = |row: &Arc<Effective>| part(row.config.load()).cloned();
+            NamedRules::new(plan.generation, plan.table.plain.map(part))
+        }
+        LoadRules {
+            throttle: named(self, |own| own.throttle),
+            concurrency: named(self, |own| own.concurrency),
+            rate_limit: named(self, |own| own.rate_limit),
+        }
+    }
+
     /// Refuses budgets whose terms differ from those of the shared budgets.
     pub(crate) fn check_shared(&self, shared: Budget) -> Result<(), ConfigError> {
         let other = |row: &&Arc<Effective>| {
@@ -140,6 +163,16 @@ impl Plan {
         let why = "a StandardLayer cannot send requests in the background: use a client, or put a StaleLayer above";
         let error = ConfigError::refused("stale.while_revalidate", why);
         Err(within(row.part.as_deref(), error))
+    }
+}
+
+impl Config {
+    /// Returns whether a host is the name of endpoints.
+    fn is_logical(&self, host: &Host) -> bool {
+        match host {
+            Host::Is(host, _) => self.endpoints.iter().any(|(name, _)| **name == **host),
+            _ => false,
+        }
     }
 }
 
@@ -171,8 +204,7 @@ fn parts(config: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
                 why,
             ));
         }
-        if let Host::Is(host, _) = &pattern.host
-            && config.endpoints.iter().any(|(name, _)| **name == **host)
+        if config.is_logical(&pattern.host)
             && let Some(field) = own.other_than_of_the_call()
         {
             let why = "is overruled for a logical name: set it for the hosts of its endpoints";
@@ -234,7 +266,11 @@ fn effective(
         own = own.under(part.config);
         last = Some(part.path.clone());
     }
-    let checked = own.check();
+    let checked = own.check(match route {
+        _ if config.is_logical(host) => Calls::Name,
+        Some(_) => Calls::Route,
+        None => Calls::Host,
+    });
     let timeouts = checked.map_err(|error| within(last.as_deref(), error))?;
     Ok(Arc::new(Effective {
         config: own,

@@ -41,6 +41,8 @@ pub(crate) struct Passed {
     queue: Option<Waiter>,
     /// When the current wait began, or the attempt.
     since: Option<Instant>,
+    /// When the response head came.
+    answered: Option<Instant>,
 }
 
 impl Run {
@@ -139,9 +141,12 @@ impl Run {
     fn open<B>(
         &self,
         (request, is_replayable): (&mut Request<B>, bool),
-        (admission, passed): (Option<Admission>, Option<Box<Passed>>),
+        (admission, mut passed): (Option<Admission>, Option<Box<Passed>>),
         now: Instant,
     ) -> AttemptInFlight {
+        if let Some(passed) = &mut passed {
+            passed.begin();
+        }
         let follows = self.follows(request, is_replayable);
         let attempt = self.policies.attempt.as_ref();
         let begin = |policy| ActiveAttempt::begin(policy, (&self.call, follows), request, now);
@@ -244,12 +249,7 @@ impl Passed {
         if let Some(policy) = &policies.rate_limit
             && self.slot.is_none()
         {
-            let reserved = policy.reserve(subject, left, now);
-            self.slot = reserved.inspect_err(|_| {
-                if let Some(permit) = self.permit.take() {
-                    permit.give_back();
-                }
-            })?;
+            self.slot = policy.reserve(subject, left, now)?;
             return Ok(self.slot.as_ref().is_none_or(|slot| slot.due() <= now));
         }
         Ok(true)
@@ -272,7 +272,7 @@ impl Passed {
         alarm: &mut Alarm<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        let policy = match &mut self.queue {
+        match &mut self.queue {
             Some(queue) => {
                 let turn = match queue.poll(cx) {
                     Poll::Ready(turn) => turn,
@@ -282,26 +282,32 @@ impl Passed {
                     }
                 };
                 self.queue = None;
-                match turn {
-                    Ok(permit) => self.permit = Some(permit),
-                    Err(rejection) => {
-                        return Poll::Ready(Err(concurrency::rejected(rejection)));
-                    }
-                }
-                Policy::Concurrency
+                self.note_wait(call, Policy::Concurrency);
+                self.permit = Some(turn.map_err(concurrency::rejected)?);
             }
             None => {
                 if let Some(slot) = &self.slot {
                     ready!(alarm.poll_until(slot.due(), cx));
                 }
-                Policy::RateLimit
+                self.note_wait(call, Policy::RateLimit);
             }
-        };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Records a wait that is over, also one that ends in a rejection.
+    fn note_wait(&self, call: &Call, policy: Policy) {
         if let Some(since) = self.since {
             let wait = clock::now().saturating_duration_since(since);
             call.note(TimelineEventKind::Queued { policy, wait });
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Records that the attempt begins.
+    pub(crate) fn begin(&mut self) {
+        if let Some(permit) = &mut self.permit {
+            permit.begin();
+        }
     }
 
     /// Handles a success that has no response head.
@@ -310,6 +316,12 @@ impl Passed {
         if let Some(ticket) = self.throttle.take() {
             ticket.accept();
         }
+    }
+
+    /// Records that the response head is here. The body may be received before the attempt is judged: that time says
+    /// nothing about the load of the destination.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.answered = Some(now);
     }
 
     /// Handles the response head of the attempt. The permit is held to the end of the body.
@@ -336,8 +348,10 @@ impl Passed {
         let by_status = failed
             .status
             .is_some_and(|status| is_overload(status, class));
-        if failed.kind == Kind::Timeout || class == Some(FailureClass::Throttled) || by_status {
-            self.learn(true, now);
+        let is_late = failed.kind == Kind::Timeout && self.answered.is_none();
+        let is_overload = is_late || class == Some(FailureClass::Throttled) || by_status;
+        if is_overload || self.answered.is_some() {
+            self.learn(is_overload, now);
         }
         if let Some(ticket) = self.throttle.take() {
             ticket.fail(failed, (class, hint), now);
@@ -346,7 +360,8 @@ impl Passed {
 
     fn learn(&self, is_overload: bool, now: Instant) {
         if let Some((permit, begun)) = self.permit.as_ref().zip(self.since) {
-            permit.learn(begun, is_overload, now);
+            let end = self.answered.unwrap_or(now);
+            permit.learn(end.saturating_duration_since(begun), is_overload, now);
         }
     }
 }

@@ -29,12 +29,15 @@ impl Run {
     /// judged.
     pub(super) fn head<R>(
         &self,
-        (flight, now): (&AttemptInFlight, Instant),
+        (flight, now): (&mut AttemptInFlight, Instant),
         response: &Response<R>,
     ) -> Wanted
     where
         R: Body,
     {
+        if let Some(passed) = &mut flight.passed {
+            passed.answered(now);
+        }
         let attempt = flight.attempt.as_ref();
         if let Some(attempt) = attempt {
             attempt.head(&self.call, response, now);

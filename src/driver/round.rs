@@ -263,7 +263,10 @@ where
             self.take_over(hedge, state.as_mut());
             return self.head(response, now, state);
         }
-        let flight = hedge.as_ref().map_or(&*self.flight, |hedge| &hedge.flight);
+        let flight = match &mut hedge {
+            Some(hedge) => &mut hedge.flight,
+            None => &mut *self.flight,
+        };
         if let Wanted::Whole(most_bytes) = self.run.head((flight, now), &response) {
             self.take_over(hedge, state.as_mut());
             self.receive(response, most_bytes, state);

@@ -49,7 +49,7 @@ pub enum TimelineEventKind {
         /// The number of the try, counted from 1.
         number: u32,
     },
-    /// The call waited for a policy before it was sent.
+    /// The call waited for a policy, until it was sent or rejected.
     Queued {
         /// The concurrency limit or the rate limit.
         policy: Policy,

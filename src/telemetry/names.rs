@@ -292,7 +292,7 @@ pub(crate) const POLICY_WAIT: MetricName = metric(
     "sevenhops.policy.wait.duration",
     ("histogram", "s"),
     of_call!["sevenhops.policy"],
-    "Time that a call waited for a policy before it was sent.",
+    "Time that a call waited for a policy, until it was sent or rejected.",
 );
 
 pub(crate) const STALE: MetricName = metric(

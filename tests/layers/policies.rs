@@ -9,6 +9,8 @@ mod concurrency;
 mod endpoints;
 mod fallbacks;
 mod hints;
+mod load_reload;
+mod load_samples;
 mod presets;
 mod queue;
 mod rate_limit;

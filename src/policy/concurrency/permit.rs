@@ -21,6 +21,8 @@ pub(crate) struct Permit {
     shared: Option<Arc<Shared>>,
     in_flight: u32,
     granted: Instant,
+    /// Whether the attempt has begun.
+    is_used: bool,
 }
 
 impl Permit {
@@ -29,25 +31,24 @@ impl Permit {
             shared: Some(Arc::clone(shared)),
             in_flight,
             granted: now,
+            is_used: false,
         }
     }
 
-    /// Learns from the end of the attempt that began at `begun`.
-    pub(crate) fn learn(&self, begun: Instant, is_overload: bool, now: Instant) {
+    /// Records that the attempt begins. The time for which an unused permit is held says nothing about the attempts.
+    pub(crate) fn begin(&mut self) {
+        self.is_used = true;
+    }
+
+    /// Learns from an attempt whose response head, or whose failure, came after `took`.
+    pub(crate) fn learn(&self, took: Duration, is_overload: bool, now: Instant) {
         if let Some(shared) = &self.shared {
             let sample = Sample {
-                took: now.saturating_duration_since(begun),
+                took,
                 in_flight: self.in_flight,
                 is_overload,
             };
             shared.learn(sample, now);
-        }
-    }
-
-    /// Gives it back unused: the time for which it was held says nothing about the attempts.
-    pub(crate) fn give_back(mut self) {
-        if let Some(shared) = self.shared.take() {
-            shared.give_back(clock::now());
         }
     }
 
@@ -61,7 +62,10 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
             let now = clock::now();
-            shared.release(now.saturating_duration_since(self.granted), now);
+            match self.is_used {
+                true => shared.release(now.saturating_duration_since(self.granted), now),
+                false => shared.give_back(now),
+            }
         }
     }
 }

@@ -8,11 +8,14 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 
 fn terms(limit: u32) -> Terms {
     Terms {
-        rules: Rules {
-            algorithm: Algorithm::Fixed,
-            initial: limit,
-            least: 1,
-            most: 200,
+        rules: Versioned {
+            generation: 0,
+            rules: Rules {
+                algorithm: Algorithm::Fixed,
+                initial: limit,
+                least: 1,
+                most: 200,
+            },
         },
         max_queued: 3,
         longest: MS(1_000),
@@ -29,6 +32,20 @@ fn permit(shared: &Arc<Shared>, terms: &Terms) -> Permit {
         Ok(Admitted::Permit(permit)) => permit,
         other => panic!("{other:?}"),
     }
+}
+
+/// Takes a permit, and begins the attempt.
+fn begun(shared: &Arc<Shared>, terms: &Terms) -> Permit {
+    let mut permit = permit(shared, terms);
+    permit.begin();
+    permit
+}
+
+fn newer(terms: Terms, limit: u32) -> Terms {
+    let mut newer = terms;
+    newer.rules.generation += 1;
+    newer.rules.rules.initial = limit;
+    newer
 }
 
 fn waiter(shared: &Arc<Shared>, terms: &Terms) -> Waiter {
@@ -104,7 +121,7 @@ async fn full_queue_rejects_at_once_or_sheds_a_less_important_call() {
 #[tokio::test(start_paused = true)]
 async fn wait_that_does_not_fit_is_rejected_at_once() {
     let (shared, terms) = (shared(1), terms(1));
-    let held = permit(&shared, &terms);
+    let held = begun(&shared, &terms);
     tokio::time::advance(MS(600)).await;
     drop(held);
     let _held = permit(&shared, &terms);
@@ -123,20 +140,31 @@ async fn larger_limit_serves_the_calls_that_wait() {
     let (shared, small) = (shared(1), terms(1));
     let _held = permit(&shared, &small);
     let mut waiting = waiter(&shared, &small);
-    let _other = permit(&shared, &terms(3));
+    let _other = permit(&shared, &newer(small, 3));
     assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_began_before_a_reload_does_not_bring_the_old_limit_back() {
+    let (shared, old) = (shared(1), terms(1));
+    let new = newer(old, 3);
+    let _permits = [(); 2].map(|()| permit(&shared, &new));
+    let _third = permit(&shared, &old);
+    assert_eq!(shared.counts().0, 3);
+    assert!(shared.try_admit(old.rules, clock::now()).is_err());
+    assert_eq!(shared.counts().0, 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn limit_that_grows_serves_the_calls_that_wait() {
     let mut terms = terms(1);
-    terms.rules.algorithm = Algorithm::Aimd;
+    terms.rules.rules.algorithm = Algorithm::Aimd;
     let shared = Arc::new(Shared::new(terms.rules));
     let held = permit(&shared, &terms);
     let mut waiting = waiter(&shared, &terms);
-    held.learn(clock::now(), true, clock::now());
+    held.learn(MS(10), true, clock::now());
     assert!(poll(&mut waiting).is_pending());
-    held.learn(clock::now(), false, clock::now());
+    held.learn(MS(10), false, clock::now());
     assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(_))));
     assert_eq!(shared.counts().0, 2);
 }
@@ -197,11 +225,11 @@ async fn permit_that_is_taken_at_once_or_not_at_all_does_not_queue() {
 #[tokio::test(start_paused = true)]
 async fn permit_that_was_not_used_does_not_count_for_the_expected_wait() {
     let (shared, terms) = (shared(1), terms(1));
-    let used = permit(&shared, &terms);
+    let used = begun(&shared, &terms);
     tokio::time::advance(MS(2_000)).await;
     drop(used);
     for _ in 0..100 {
-        permit(&shared, &terms).give_back();
+        drop(permit(&shared, &terms));
     }
     assert_eq!(in_flight(&shared), (0, 0));
     let _held = permit(&shared, &terms);

@@ -44,6 +44,9 @@ impl Run<'_> {
                 passed.wait(call).await?;
                 continue;
             }
+            if let Some(passed) = &mut passed {
+                passed.begin();
+            }
             return Ok(OperationPermit {
                 ticket: Some(ticket),
                 judge: *judge,

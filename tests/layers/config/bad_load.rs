@@ -87,6 +87,30 @@ pub(super) const TOGETHER: &[Row] = &[
         r#"{"deadline": "10s", "rate_limit": {"requests": 1, "wait": false, "max_wait": "1s"}}"#,
         "1s is invalid: expected no wait beside rate_limit.wait = false",
     ),
+    (
+        "destinations.\"pay.internal\".hedge",
+        r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
+            "destinations": {"pay.internal": {"deadline": "1s", "hedge": {"delay": "100ms"}}}}"#,
+        "is overruled for a logical name: set it for the hosts of its endpoints",
+    ),
+    (
+        "destinations.\"pay.internal\".throttle",
+        r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
+            "destinations": {"pay.internal": {"deadline": "1s", "throttle": {}}}}"#,
+        "is overruled for a logical name: set it for the hosts of its endpoints",
+    ),
+    (
+        "destinations.\"pay.internal\".concurrency",
+        r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
+            "destinations": {"pay.internal": {"deadline": "1s", "concurrency": {"limit": 2}}}}"#,
+        "is overruled for a logical name: set it for the hosts of its endpoints",
+    ),
+    (
+        "destinations.\"pay.internal\".rate_limit",
+        r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
+            "destinations": {"pay.internal": {"deadline": "1s", "rate_limit": {"requests": 2}}}}"#,
+        "is overruled for a logical name: set it for the hosts of its endpoints",
+    ),
 ];
 
 /// Fields for which every readable value is valid.

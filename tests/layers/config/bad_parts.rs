@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sevenhops::policy::retry::Budget;
 use sevenhops::{
-    CircuitBreakerConfig, ConcurrencyConfig, Config, DestinationConfig, RateLimitConfig,
-    RetryConfig, StandardLayer, TimeoutsConfig,
+    CircuitBreakerConfig, ConcurrencyConfig, Config, DestinationConfig, EndpointConfig,
+    EndpointsConfig, HedgeConfig, RateLimitConfig, RetryConfig, StandardLayer, TimeoutsConfig,
 };
 
 use super::destinations::{config, once};
@@ -101,6 +101,33 @@ fn parts_about_the_load_are_refused_with_the_path_of_the_part() {
         let refused = StandardLayer::from_config(&settings).unwrap_err();
         assert_eq!(refused.to_string(), said);
     }
+}
+
+#[test]
+fn calls_without_limits_of_their_own_may_have_less_time_than_the_waits() {
+    let short = DestinationConfig::new().deadline(SECS(1));
+    let waits = || {
+        let config = config().concurrency(ConcurrencyConfig::new().max_wait(SECS(2)));
+        config.rate_limit(RateLimitConfig::new(10).max_wait(SECS(2)))
+    };
+    for route in ["/v1", "a.test/v1"] {
+        let settings = waits().destination(route, short.clone());
+        assert!(StandardLayer::from_config(&settings).is_ok(), "{route}");
+    }
+    let hedged = waits().hedge(HedgeConfig::new().delay(SECS(1))).endpoints(
+        "pay.internal",
+        EndpointsConfig::new().endpoint(EndpointConfig::new("https://a.test")),
+    );
+    for name in ["pay.internal", "pay.internal/v1"] {
+        let settings = hedged.clone().destination(name, short.clone());
+        assert!(StandardLayer::from_config(&settings).is_ok(), "{name}");
+    }
+    // A hedge is the route's own.
+    let settings = hedged.destination("a.test/v1", short);
+    let refused = StandardLayer::from_config(&settings).unwrap_err();
+    let said =
+        r#"destinations."a.test/v1".hedge.delay: 1s is invalid: expected less than deadline (1s)"#;
+    assert_eq!(refused.to_string(), said);
 }
 
 #[test]

@@ -110,6 +110,8 @@ async fn call_gives_up_after_its_longest_wait() {
         text.contains("no permit was free within 500.0 ms"),
         "{text}"
     );
+    let notes = error.timeline().unwrap().events();
+    assert_eq!(notes[0].kind.to_string(), "waited 500.0 ms for a permit");
     assert_eq!(counts(&layer.concurrency_handle()), (1, 0));
 }
 
