@@ -26,10 +26,15 @@ impl Call {
         self.0.state.overlaps.store(true, Ordering::Release);
     }
 
+    /// Returns whether attempts of this call were in flight at the same time.
+    pub(super) fn overlaps(&self) -> bool {
+        self.0.state.overlaps.load(Ordering::Acquire)
+    }
+
     /// Returns the record of an attempt that began after this number of attempts. Unless attempts overlap, it is the
     /// latest one: an inner layer may have made several.
     pub(crate) fn record_after(&self, attempts: u32) -> Option<Arc<Tracker>> {
-        match self.0.state.overlaps.load(Ordering::Acquire) {
+        match self.overlaps() {
             true => self.record_at(attempts),
             false if self.attempt_count() > attempts => self.last(),
             false => None,
@@ -54,5 +59,37 @@ impl Call {
 impl Drop for HedgeClaim {
     fn drop(&mut self) {
         self.0.0.state.hedges.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+    use crate::telemetry::AttemptSpans;
+    use crate::timeout::Timeouts;
+
+    #[tokio::test(start_paused = true)]
+    async fn caller_that_goes_away_cancels_all_attempts_in_flight() {
+        let mut request = http::Request::get("https://api.test/").body(()).unwrap();
+        let call = Call::begin(&mut request, Duration::from_secs(10));
+        let record = || {
+            let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+            let record = Tracker::new(timeouts, AttemptSpans::default(), clock::now());
+            Arc::new(record)
+        };
+        let records = [record(), record(), record()];
+        for record in &records {
+            call.overlap();
+            call.attempt(Arc::clone(record));
+        }
+        records[1].finish();
+        call.cancel_open();
+        for record in [&records[0], &records[2]] {
+            assert!(record.is_over());
+            assert!(!record.take(), "nothing more is sent");
+        }
     }
 }

@@ -110,8 +110,8 @@ impl Call {
 
     fn close(&self, now: Instant) {
         self.end(now);
-        // An attempt may still run in its own task: it ends here, and nothing more is sent.
-        self.cancel_last();
+        // Attempts may still run in tasks of their own: they end here, and nothing more is sent.
+        self.cancel_open();
         let Some(listeners) = self.0.lifecycle.listeners.get() else {
             return;
         };

@@ -116,11 +116,18 @@ impl Call {
         self.first()
     }
 
-    /// Ends an attempt that runs in its own task, because the caller goes away.
-    pub(super) fn cancel_last(&self) {
-        if let Some(last) = self.last().filter(|last| !last.is_over()) {
-            last.give_up();
-            last.cancel();
+    /// Ends the attempts that run in tasks of their own, because the caller goes away. Unless attempts overlap, only
+    /// the last one can be open.
+    pub(super) fn cancel_open(&self) {
+        let cancel = |open: Arc<Tracker>| {
+            if !open.is_over() {
+                open.give_up();
+                open.cancel();
+            }
+        };
+        match self.overlaps() {
+            true => self.trackers().into_iter().for_each(cancel),
+            false => self.last().into_iter().for_each(cancel),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
-use crate::hop::{Diagnosis, FailureClass, Kind, Policy, TimelineEventKind};
+use crate::hop::{Diagnosis, FailureClass, Kind, NoHedgeReason, Policy, TimelineEventKind};
 use crate::policy::breaker::Admission;
 use crate::policy::concurrency::{self, Admitted, Permit, Waiter};
 use crate::policy::rate_limit::Slot;
@@ -88,18 +88,28 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// Fails with the rejection of a policy, or with the policy for which the hedge would have to wait: nothing was
-    /// sent.
+    /// Fails with the policy that rejected the hedge, or for which it would have to wait. Fails if the hedge would be
+    /// the probe of a half-open circuit. Nothing was sent.
     pub(super) fn admit_beside<B>(
         &mut self,
         request: &mut Request<B>,
         is_replayable: bool,
-    ) -> Result<AttemptInFlight, AttemptFailure> {
+    ) -> Result<AttemptInFlight, NoHedgeReason> {
         let now = clock::now();
+        let rejected = |failure: AttemptFailure| {
+            let policy = failure.rejected_by();
+            policy.map_or(NoHedgeReason::Unready, NoHedgeReason::Rejected)
+        };
         let mut passed = self.policies.bounds_load().then(Box::<Passed>::default);
-        let admission = self.ask_policies(request, passed.as_deref_mut(), now)?;
+        let admission = self.ask_policies(request, passed.as_deref_mut(), now);
+        let admission = admission.map_err(rejected)?;
+        if admission.as_ref().is_some_and(Admission::is_half_open) {
+            // The admission is dropped without a verdict, so the next call is the probe.
+            return Err(NoHedgeReason::HalfOpen);
+        }
         if let Some(passed) = &mut passed {
-            passed.try_enter(&self.policies, Subject::Request(&*request), now)?;
+            let entered = passed.try_enter(&self.policies, Subject::Request(&*request), now);
+            entered.map_err(|error| rejected(error.into()))?;
         }
         Ok(self.open((request, is_replayable), (admission, passed), now))
     }

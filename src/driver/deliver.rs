@@ -20,11 +20,21 @@ impl Run {
     where
         R: Body<Error: Into<BoxError>>,
     {
+        if self.last.is_some() {
+            self.call.stop(Some(reason));
+        }
+        self.deliver_last()
+    }
+
+    /// Delivers the last response or error.
+    pub(super) fn deliver_last<R>(&mut self) -> NextStep<R>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
         let Some(last) = self.last.take() else {
             let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.seen.all);
             return NextStep::Fail(nothing.into());
         };
-        self.call.stop(Some(reason));
         let kept = match *last {
             Last::Failure(failure) => return NextStep::Fail(failure),
             Last::Response(head, kept) => (head, kept),

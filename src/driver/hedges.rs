@@ -7,6 +7,7 @@ use http::{Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::attempt::AttemptInFlight;
+use super::kept::KeptFailure;
 use super::policies::Hedging;
 use super::retry_loop::RetryLoop;
 use super::run::Run;
@@ -17,6 +18,7 @@ use crate::hop::{Effect, FailureClass, NoHedgeReason, Stage, TimelineEventKind, 
 use crate::policy::Classified;
 use crate::policy::hedge::{HedgePolicy, HedgeState, LatestAttempt};
 use crate::policy::retry::{Account, Payment};
+use crate::record::Tracker;
 use crate::retry_after::Hints;
 
 /// The hedges of one leg.
@@ -26,7 +28,7 @@ pub(super) struct Hedges {
     /// The claim to hedge. `None` if another driver of the call has it.
     pub(super) claim: Option<HedgeClaim>,
     /// The account of a driver without retries.
-    account: Option<Account>,
+    pub(super) account: Option<Account>,
     is_joined: bool,
     /// `None` if too few calls were seen.
     pub(super) delay: Option<Duration>,
@@ -39,8 +41,12 @@ pub(super) struct Hedges {
     /// The first attempt in flight, and the latest one: how many had begun before it, and when it began.
     first: Begin,
     latest: Begin,
+    /// How many attempts had begun before the one that ended last.
+    pub(super) ended: u32,
     /// When the server wants the next attempt, as it said to an attempt of this round.
     hint: Option<Instant>,
+    /// The failure of this round that decides if the last attempt in flight sent nothing.
+    pub(super) kept: Option<Box<KeptFailure>>,
 }
 
 impl Hedges {
@@ -74,7 +80,9 @@ impl Hedges {
             in_flight: 0,
             first: (0, now),
             latest: (0, now),
+            ended: 0,
             hint: None,
+            kept: None,
         })
     }
 
@@ -82,6 +90,7 @@ impl Hedges {
     pub(super) fn begin(&mut self, before: u32, now: Instant) {
         (self.first, self.latest) = ((before, now), (before, now));
         (self.in_flight, self.hint) = (1, None);
+        self.kept = None;
     }
 
     /// Returns the longest wait that the server wants, by this attempt or by those beside it.
@@ -97,8 +106,8 @@ impl Hedges {
             self.hint = self.hint.max(Some(clock::after(now, wait)));
         }
         if is_throttled || wait.is_some() {
-            let until = clock::after(now, wait.unwrap_or(THROTTLED));
-            self.state.throttle(until);
+            let wait = wait.unwrap_or(THROTTLED).min(LONGEST_THROTTLE);
+            self.state.throttle(clock::after(now, wait));
         }
     }
 
@@ -110,11 +119,13 @@ impl Hedges {
         }
     }
 
-    /// Returns when the server had the request of an attempt, as far as that is known.
+    /// Returns when the server had the request of the latest attempt, as far as that is known. If that attempt ended
+    /// before a connection took it, it counts from its start: the hedges after it do not wait for it.
     pub(super) fn in_flight(&self, call: &Call) -> LatestAttempt {
         let (before, started) = self.latest;
         let record = call.record_at(before);
-        let tracked = record.filter(|record| record.is_tracked());
+        let is_known = |record: &Arc<Tracker>| record.is_taken() || !record.is_over();
+        let tracked = record.filter(|record| record.is_tracked() && is_known(record));
         let taken = tracked.as_ref().filter(|record| record.is_taken());
         LatestAttempt {
             started,
@@ -188,6 +199,27 @@ impl Run {
         }
     }
 
+    /// Takes back a hedge that a policy below rejected: nothing was sent.
+    pub(super) fn refund_hedge(&mut self, paid: Payment) {
+        if let Some(hedges) = self.hedges.as_deref_mut() {
+            hedges.policy.give_back(&hedges.state);
+            if let Some(account) = hedges.account(self.turn.as_mut()) {
+                account.give_back(paid, clock::now());
+                // All others are counted by now.
+                account.take_back_beside(self.call.attempt_count().saturating_sub(1));
+            }
+        }
+    }
+
+    /// Charges a failure beside others to the budget.
+    pub(super) fn charge_beside(&mut self) {
+        if let Some(hedges) = self.hedges.as_deref_mut()
+            && let Some(account) = hedges.account(self.turn.as_mut())
+        {
+            account.fail();
+        }
+    }
+
     /// Records why a hedge that was due is not sent. None follows in this leg.
     pub(super) fn no_hedge(&mut self, reason: NoHedgeReason) {
         if let Some(hedges) = &mut self.hedges {
@@ -222,21 +254,21 @@ impl Run {
 
     /// Gives up an attempt because another one was faster.
     pub(super) fn lose(&mut self, flight: AttemptInFlight, (before, started): Begin) {
-        let effect = self.call.effect_at(before);
         if let Some(record) = self.call.record_at(before) {
             record.facts(|facts| facts.is_lost = true);
         }
         // It took at least this long. Without such times, the quantile would fall with each hedge.
         self.responded((before, started));
         drop(flight);
-        self.end_beside(effect);
+        // Read after the attempt was given up: until then a connection may take it.
+        self.end_beside(self.call.effect_at(before));
     }
 
     /// Records which attempt ended while others are in flight: that of a hedge, or the first one.
-    pub(super) fn decide_by(&self, hedge: Option<u32>) {
-        let first = self.hedges.as_ref().map(|hedges| hedges.first.0);
-        if let Some(before) = hedge.or(first) {
-            self.call.decide_by(before);
+    pub(super) fn decide_by(&mut self, hedge: Option<u32>) {
+        if let Some(hedges) = &mut self.hedges {
+            hedges.ended = hedge.unwrap_or(hedges.first.0);
+            self.call.decide_by(hedges.ended);
         }
     }
 
@@ -261,11 +293,11 @@ impl Run {
         hedges.policy.record(&hedges.state, took);
     }
 
-    /// Records that the attempt with this payment takes the place of the first one.
-    pub(super) fn take_over(&mut self, begin: Begin, paid: Payment) {
+    /// Records that a hedge takes the place of the first attempt, with its payment unless that was given back.
+    pub(super) fn take_over(&mut self, begin: Begin, paid: Option<Payment>) {
         if let Some(hedges) = self.hedges.as_deref_mut() {
             hedges.first = begin;
-            if let Some(account) = hedges.account(self.turn.as_mut()) {
+            if let Some((account, paid)) = hedges.account(self.turn.as_mut()).zip(paid) {
                 account.take_over(paid);
             }
         }
@@ -285,10 +317,10 @@ impl Run {
             if !is_received || self.policies.attempt.is_none() {
                 self.responded(hedges.first);
             }
-            self.end_alone(false);
+            self.end_alone(Account::succeed);
         } else {
             self.heed_response(response, classified);
-            self.end_alone(true);
+            self.end_alone(|account| account.fail());
         }
     }
 
@@ -309,8 +341,8 @@ impl Run {
         }
     }
 
-    /// Records in a driver without retries that the last attempt in flight ended.
-    pub(super) fn end_alone(&mut self, has_failed: bool) {
+    /// Records in a driver without retries that the last attempt in flight ended. Reports that to its own account.
+    pub(super) fn end_alone(&mut self, report: impl FnOnce(&mut Account)) {
         let hedges = self.hedges.as_deref_mut();
         let hedges = hedges.filter(|_| self.turn.is_none());
         let Some(Hedges {
@@ -322,10 +354,19 @@ impl Run {
             return;
         };
         account.end(&self.call);
-        match (*is_joined, has_failed) {
-            (true, _) => {}
-            (false, true) => account.fail(),
-            (false, false) => account.succeed(),
+        if !*is_joined {
+            report(account);
+        }
+    }
+
+    /// Records in a driver without retries that a policy below rejected the last attempt in flight. It counts only if
+    /// something reached the wire nevertheless. An outer driver with retries finds that out itself.
+    pub(super) fn refuse_alone(&mut self) {
+        let hedges = self.hedges.as_deref_mut();
+        let hedges = hedges.filter(|hedges| self.turn.is_none() && !hedges.is_joined);
+        let account = hedges.and_then(|hedges| hedges.account.as_mut());
+        if account.is_some_and(|account| !account.refused(&self.call)) {
+            self.end_alone(|account| account.fail());
         }
     }
 }
@@ -335,3 +376,5 @@ type Begin = (u32, Instant);
 
 /// A server that throttles without saying for how long.
 const THROTTLED: Duration = Duration::from_secs(1);
+/// One response must not switch off the hedges of all calls for longer. After that, the server may say it again.
+const LONGEST_THROTTLE: Duration = Duration::from_secs(60);

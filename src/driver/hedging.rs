@@ -71,7 +71,8 @@ impl Run {
             }
             None => {
                 let most = self.call.options().most_attempts(u32::MAX);
-                (hedges.sent.saturating_add(1), most)
+                let account = hedges.account.as_ref();
+                (account.map_or(1, |account| account.begun(&self.call)), most)
             }
         }
     }

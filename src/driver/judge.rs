@@ -1,7 +1,7 @@
 //! Handles the end of an attempt: the policies decide the next step.
 
 use http::response::Parts;
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -19,7 +19,8 @@ use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
 use crate::hop::{
-    Diagnosis, Effect, FailureClass, Keyed, Kind, Policy, effect_of_response, is_failure,
+    Diagnosis, Effect, FailureClass, Keyed, Kind, NoRetryReason, Policy, effect_of_response,
+    is_failure,
 };
 use crate::options::Unmet;
 use crate::policy::Classified;
@@ -164,17 +165,16 @@ impl Run {
         may_pass(retry, &self.call, &failed, seen).then_some(failed)
     }
 
-    /// Returns whether a failure may pass: then the attempts beside it go on. A rejection by a policy below sent
-    /// nothing, so they go on, too.
+    /// Returns whether the attempts beside a failed one go on: the failure may pass, or it sent nothing, and so says
+    /// nothing about them.
     pub(super) fn may_pass_failure(
         &self,
         failure: &AttemptFailure,
         class: Option<FailureClass>,
     ) -> bool {
         let failed = failure.diagnosis();
-        let is_rejection = failure.rejected_by().is_some() && failed.effect.is_none();
         let retry = self.policies.retry.as_deref();
-        is_rejection || may_pass(retry, &self.call, &failed, (None, class))
+        failed.effect.is_none() || may_pass(retry, &self.call, &failed, (None, class))
     }
 
     /// Sets a failed response aside, because other attempts are in flight. Returns its body, which is read to its end.
@@ -189,9 +189,12 @@ impl Run {
     {
         let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
         self.record_endpoint(Some(&failed), now);
+        let (head, source) = response.into_parts();
+        self.charge_beside();
+        self.keep(failed, classified.class, Last::Head(head));
         self.end_beside(failed.effect);
         let timeline = Timeline(self.call.clone());
-        let mut body = DriverBody::new(response.into_body(), failed.effect, timeline);
+        let mut body = DriverBody::new(source, failed.effect, timeline);
         body.belongs_to(watched, verdict, passed);
         body
     }
@@ -276,23 +279,9 @@ impl Run {
             by_server: true,
         };
         let headers = Some(&head.headers);
-        let next = self.next_endpoint(judged.effect.max(before), hint, later);
-        let place = next.as_ref().zip(later.saved());
-        let place = place.map(|(next, saved)| self.place_of(next, saved));
-        let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
-        turn.place = place;
-        let decided = turn.decide((&self.call, policy), (judged, hint), |policy| {
-            let saved = later.saved()?;
-            Some(failed(
-                &self.call,
-                (saved, policy),
-                (judged, before),
-                (headers, classified.class),
-            ))
-        });
-        match decided {
+        let seen = (headers, classified.class);
+        match self.ask_retry((judged, before), hint, seen, later)? {
             Ok(due) => {
-                self.fail_over(next.as_ref(), later);
                 // At most half of the time left after the wait, so that the deadline leaves time for the retry.
                 let spare = self.call.deadline().saturating_duration_since(due) / 2;
                 Some(clock::after(clock::now(), DRAIN_TIME.min(spare)))
@@ -302,6 +291,31 @@ impl Run {
                 None
             }
         }
+    }
+
+    /// Asks the retry whether a failed attempt is followed by another one, here or at another endpoint. Returns when;
+    /// `None` if this driver retries nothing.
+    pub(super) fn ask_retry<N: Resend>(
+        &mut self,
+        (own, before): (Diagnosis, Effect),
+        hint: Hint,
+        seen: (Option<&HeaderMap>, Option<FailureClass>),
+        later: &mut N,
+    ) -> Option<Result<Instant, NoRetryReason>> {
+        self.turn.as_ref()?;
+        let next = self.next_endpoint(own.effect.max(before), hint, later);
+        let place = next.as_ref().zip(later.saved());
+        let place = place.map(|(next, saved)| self.place_of(next, saved));
+        let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
+        turn.place = place;
+        let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
+            let saved = later.saved()?;
+            Some(failed(&self.call, (saved, policy), (own, before), seen))
+        });
+        if decided.is_ok() {
+            self.fail_over(next.as_ref(), later);
+        }
+        Some(decided)
     }
 
     /// Keeps the drained part of a response that is retried.
@@ -340,8 +354,15 @@ impl Run {
     {
         let own = failure.diagnosis();
         flight.fail(&failure, class);
-        self.end_alone(true);
         self.record_endpoint(Some(&own), clock::now());
+        if let Some(kept) = self.take_kept(&failure, class) {
+            return self.decide_by_kept(kept, later);
+        }
+        let is_rejected = failure.rejected_by().is_some_and(Policy::is_local);
+        match is_rejected && own.effect.is_none() {
+            true => self.refuse_alone(),
+            false => self.end_alone(|account| account.fail()),
+        }
         let failure = match self.rejected(failure, later) {
             Ok(next) => return next,
             Err(failure) => failure,
@@ -359,29 +380,16 @@ impl Run {
             wait: own_hint.max(of_round),
             by_server: of_round.is_some(),
         };
-        let next = self.next_endpoint(own.effect.max(before), hint, later);
-        let place = next.as_ref().zip(later.saved());
-        let place = place.map(|(next, saved)| self.place_of(next, saved));
-        let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
-        let Some((turn, policy)) = retries else {
-            return NextStep::Fail(failure);
-        };
-        turn.place = place;
-        let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
-            let saved = later.saved()?;
-            let seen = (own, before);
-            Some(failed(&self.call, (saved, policy), seen, (None, class)))
-        });
-        match decided {
-            Ok(_) => {
-                self.fail_over(next.as_ref(), later);
+        match self.ask_retry((own, before), hint, (None, class), later) {
+            Some(Ok(_)) => {
                 self.last = Some(Box::new(Last::Failure(failure)));
                 NextStep::Backoff
             }
-            Err(reason) => {
+            Some(Err(reason)) => {
                 self.call.stop(Some(reason));
                 NextStep::Fail(failure)
             }
+            None => NextStep::Fail(failure),
         }
     }
 }

@@ -21,6 +21,7 @@ mod choice;
 mod classify;
 mod deliver;
 mod drain;
+mod draining;
 mod endpoints;
 mod exchange;
 mod fallback;
@@ -28,6 +29,7 @@ mod future;
 mod hedges;
 mod hedging;
 mod judge;
+mod kept;
 mod later;
 mod legs;
 mod peek;
@@ -61,6 +63,8 @@ pub(crate) use self::refresh::refresh;
 pub(crate) use self::retry_loop::{Hint, RetryLoop};
 pub(crate) use self::scope::Scope;
 
+#[cfg(test)]
+mod hedge_tests;
 #[cfg(test)]
 mod hint_tests;
 #[cfg(test)]

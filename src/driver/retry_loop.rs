@@ -24,6 +24,8 @@ pub(crate) struct RetryLoop {
     has_retried: bool,
     /// The attempts in flight, besides the one that is asked about.
     beside: u32,
+    /// Whether the failure that is decided next is already charged to the budget.
+    is_charged: bool,
     /// Where the next attempt goes, if it is another endpoint.
     pub(super) place: Option<NextPlace>,
 }
@@ -80,6 +82,7 @@ impl RetryLoop {
             previous: None,
             has_retried,
             beside: 0,
+            is_charged: false,
             place: None,
         }
     }
@@ -154,10 +157,17 @@ impl RetryLoop {
         self.account.begin(call);
     }
 
-    /// Records that an attempt ended, sent or provably not sent.
+    /// Records that an attempt ended, sent or provably not sent. Hedges of a layer below count, too.
     pub(crate) fn end(&mut self, call: &Call, is_sent: bool) {
-        self.left.count(is_sent);
         self.account.end(call);
+        for _ in 0..self.account.counted(call).max(1) {
+            self.left.count(is_sent);
+        }
+    }
+
+    /// Records that the failure that is decided next is already charged to the budget.
+    pub(super) fn charged(&mut self) {
+        self.is_charged = true;
     }
 
     /// Records that the call succeeded with its latest attempt.
@@ -193,6 +203,7 @@ impl RetryLoop {
         (diagnosis, hint): (Diagnosis, Hint),
         failed: impl FnOnce(&RetryPolicy) -> Option<FailedAttempt<'a>>,
     ) -> Result<Instant, NoRetryReason> {
+        let is_charged = std::mem::take(&mut self.is_charged);
         if let Some(off) = &self.left.off {
             return Err(off.clone());
         }
@@ -206,7 +217,7 @@ impl RetryLoop {
         let place = self.place.take();
         let hint = place.as_ref().map_or(hint, |place| place.hint);
         let is_untried = place.as_ref().is_some_and(|place| place.is_untried);
-        if !diagnosis.kind.is_refusal() {
+        if !diagnosis.kind.is_refusal() && !is_charged {
             self.account.fail();
         }
         self.left.time = call.deadline().saturating_duration_since(now);

@@ -1,8 +1,8 @@
 //! The attempts in flight beside the first one. Each is in a box.
 //!
-//! The first success wins, and cancels the others. So does a permanent failure. After a transient one the others go
-//! on. If the last attempt in flight fails, the retry decides, as if there had been one attempt with the greatest
-//! effect of all.
+//! The first success wins, and cancels the others. So does a permanent failure of a request that was sent. After a
+//! transient failure the others go on, and after one that sent nothing. If the last attempt in flight fails, the retry
+//! decides, as if there had been one attempt with the greatest effect of all.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,9 +13,8 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::attempt::AttemptInFlight;
-use super::body::DriverBody;
 use super::classify::Wanted;
-use super::drain::{DRAIN_TIME, Drain};
+use super::draining::Drains;
 use super::exchange::{Ended, poll_exchange};
 use super::future::{DriverState, Polling};
 use super::judge::NextStep;
@@ -32,8 +31,7 @@ use crate::policy::retry::Payment;
 /// The attempts in flight beside the first one.
 pub(super) struct Round<F, R> {
     hedges: Vec<Hedge<F>>,
-    /// The rests of failed responses. They are read while other attempts are in flight.
-    drains: Vec<Draining<R>>,
+    drains: Drains<R>,
     /// Whether the first attempt is in flight.
     has_first: bool,
 }
@@ -46,13 +44,8 @@ pub(super) struct Hedge<F> {
     /// How many attempts had begun before it.
     before: u32,
     started: Instant,
-    paid: Payment,
-}
-
-struct Draining<R> {
-    body: Pin<Box<DriverBody<R>>>,
-    drain: Drain,
-    until: Instant,
+    /// `None` once it was given back.
+    paid: Option<Payment>,
 }
 
 /// The attempts beside the first one, if there ever were any in this round.
@@ -68,20 +61,9 @@ impl<F, R> Round<F, R> {
     fn new(first: Hedge<F>) -> Box<Self> {
         Box::new(Self {
             hedges: vec![first],
-            drains: Vec::new(),
+            drains: Drains::new(),
             has_first: true,
         })
-    }
-}
-
-impl<F, R: Body<Error: Into<BoxError>>> Round<F, R> {
-    /// Reads on. A body that takes too long is dropped, and its connection with it.
-    fn poll_drains(&mut self, cx: &mut Context<'_>) {
-        let now = clock::now();
-        self.drains.retain_mut(|draining| {
-            let Draining { body, drain, until } = draining;
-            drain.poll(body.as_mut(), cx).is_pending() && now < *until
-        });
     }
 }
 
@@ -120,7 +102,6 @@ where
         let Some(round) = self.round.as_deref_mut() else {
             return Poll::Pending;
         };
-        round.poll_drains(cx);
         for (at, hedge) in round.hedges.iter_mut().enumerate() {
             let parts = (&hedge.flight, &*self.run);
             let polled = poll_exchange(hedge.inner.as_mut(), parts, &mut self.alarm, cx);
@@ -128,6 +109,7 @@ where
                 return Poll::Ready((round.hedges.remove(at), ended));
             }
         }
+        round.drains.poll(&mut self.alarm, cx);
         Poll::Pending
     }
 
@@ -181,7 +163,7 @@ where
                     inner,
                     before,
                     started,
-                    paid,
+                    paid: Some(paid),
                 });
                 Poll::Ready(Ok(()))
             }
@@ -197,13 +179,7 @@ where
         let request = self.run.again_beside(self.later);
         let mut request = request.ok_or(NoHedgeReason::NotReplayable)?;
         let is_replayable = self.later.is_replayable();
-        let flight = match self.run.admit_beside(&mut request, is_replayable) {
-            Ok(flight) => flight,
-            Err(failure) => {
-                let policy = failure.rejected_by();
-                return Err(policy.map_or(NoHedgeReason::Unready, NoHedgeReason::Rejected));
-            }
-        };
+        let flight = self.run.admit_beside(&mut request, is_replayable)?;
         let inner = flight.within(|| self.later.send(request));
         let inner = inner.ok_or(NoHedgeReason::NotReplayable)?;
         Ok((flight, Box::pin(inner)))
@@ -296,11 +272,7 @@ where
             .run
             .set_aside((flight, now), response, (classified, failed));
         if let Some(round) = self.round.as_deref_mut() {
-            round.drains.push(Draining {
-                drain: Drain::new(body.is_here()),
-                body: Box::pin(body),
-                until: clock::after(now, DRAIN_TIME),
-            });
+            round.drains.push(body, now);
         }
         self.leave(hedge, state)
     }
@@ -312,6 +284,11 @@ where
         mut state: Pin<&mut DriverState<N::Future, R>>,
     ) -> NextStep<R> {
         let class = self.run.class_of_failure(&failure, self.later);
+        let is_refused = failure.rejected_by().is_some() && failure.diagnosis().effect.is_none();
+        let paid = hedge.as_mut().filter(|_| is_refused);
+        if let Some(paid) = paid.and_then(|hedge| hedge.paid.take()) {
+            self.run.refund_hedge(paid);
+        }
         let goes_on =
             self.has_others(hedge.is_some()) && self.run.may_pass_failure(&failure, class);
         if !goes_on {
@@ -326,9 +303,7 @@ where
             None => &mut *self.flight,
         };
         std::mem::take(flight).fail(&failure, class);
-        let failed = failure.diagnosis();
-        self.run.record_endpoint(Some(&failed), clock::now());
-        self.run.end_beside(failed.effect);
+        self.run.fail_beside(failure, class);
         self.leave(hedge, state)
     }
 

@@ -257,8 +257,18 @@ impl SendPlan<'_> {
             }
             last = Some(error);
         }
-        let none = || Error::new(Diagnosis::unsent(Hop::Dns, Kind::NoRecords));
-        Err(last.unwrap_or_else(none))
+        Err(last.unwrap_or_else(|| self.no_address()))
+    }
+
+    /// Returns the error of a request without an address. A hedge has none if those of its session have left DNS: the
+    /// name still has others.
+    fn no_address(&self) -> Error {
+        match self.tracker.facts(|facts| facts.beside.is_some()) {
+            true => {
+                Error::new(Diagnosis::unsent(Hop::Dns, Kind::Other)).because(HEDGE_WITHOUT_ADDRESS)
+            }
+            false => Error::new(Diagnosis::unsent(Hop::Dns, Kind::NoRecords)),
+        }
     }
 
     /// Records whether the session of the request may read older data at this address than before.
@@ -345,6 +355,7 @@ fn may_go_on(tracker: &Tracker) -> bool {
     tracker.open() == Some(Stage::Connect) && !tracker.is_taken()
 }
 
+const HEDGE_WITHOUT_ADDRESS: &str = "the addresses of the session's attempts have left DNS";
 const NOTHING_TO_ASK: &str = "expect: 100-continue must be removed: the request has no body";
 const NOT_KNOWN: &str =
     "HTTP/2 to an http URL needs prior knowledge: call http2_prior_knowledge(true)";

@@ -1,8 +1,10 @@
 //! Tests hedges on real sockets: where they go, and what becomes of the connections.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use sevenhops::dns::{Answer, Resolution, Resolve};
 use sevenhops::hop::{Attempt, Outcome};
 use sevenhops::testing::{BlackHole, CannedResponse, DnsScript, FaultServer, Gate, Reply};
 use sevenhops::{Client, HedgeConfig, Options, Timeline};
@@ -155,6 +157,57 @@ async fn session_stays_on_its_address_and_is_hedged_only_on_request() {
             true => assert_eq!(peers, [peers[0]; 2]),
         }
     }
+}
+
+/// A resolver that gives two addresses once, and then only the second one.
+#[derive(Debug)]
+struct Leaving(Mutex<Vec<IpAddr>>);
+
+impl Resolve for Leaving {
+    fn resolve(&self, _: &str) -> Resolution {
+        let mut left = self.0.lock().unwrap();
+        let answer = Answer::new(left.clone(), Duration::from_secs(60));
+        let next = left.split_off(1);
+        *left = if next.is_empty() { left.clone() } else { next };
+        Resolution::Cached(Ok(answer.unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn session_whose_address_left_dns_goes_on_without_a_hedge() {
+    let net = Net::new().await;
+    let first = at(1, 0).await;
+    let second = at(2, first.addr().port()).await;
+    let addresses = DnsScript::addresses([host(1), host(2)]);
+    net.dns.set("api.test", addresses);
+    let url = url(&first, "http");
+    let of_session = || Options::new().affinity("user-1");
+    let found = net.client().get(&url).options(|_| of_session()).send();
+    let own = peers(found.await.unwrap().timeline().unwrap())[0];
+    let (server, other) = match own == host(1) {
+        true => (&first, host(2)),
+        false => (&second, host(1)),
+    };
+    let gate = Gate::new();
+    server.on_request([Reply::from(named(1).hold(&gate))]);
+    let leaving = Leaving(Mutex::new(vec![own, other]));
+    let config = hedge().same_address(true);
+    let client = net.builder().config(|values| values.hedge(config));
+    let client = client.transport(|transport| transport.resolver(leaving));
+    let client = client.build().unwrap();
+    let call = client.get(&url).options(|_| of_session()).send();
+    let told = async {
+        // The hedge fails, and the call goes on.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        gate.open();
+    };
+    let (response, ()) = tokio::join!(call, told);
+    let timeline = response.unwrap().timeline().cloned().unwrap();
+    let attempts = timeline.attempts();
+    assert_eq!(attempts.len(), 2, "{timeline}");
+    assert!(attempts[1].is_hedge(), "{timeline}");
+    let drawn = timeline.to_string();
+    assert!(!drawn.contains("no records"), "{drawn}");
 }
 
 #[tokio::test]

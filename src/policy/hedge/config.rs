@@ -38,7 +38,7 @@ pub struct HedgeConfig {
     pub(super) same_address: Option<bool>,
 }
 
-/// Trigger a hedge follows the attempt before it.
+/// When a hedge follows the attempt before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Trigger {
     /// After a fixed time.

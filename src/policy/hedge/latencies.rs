@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The latest response times of one destination, and one quantile of them.
 ///
-/// A bucket is at most an eighth wider than its beginning. Trigger the histogram is full, all counts are halved, so older
+/// A bucket is at most an eighth wider than its beginning. When the histogram is full, all counts are halved, so older
 /// times weigh less and less.
 #[derive(Debug)]
 pub(super) struct Latencies {

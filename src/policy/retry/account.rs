@@ -82,6 +82,18 @@ impl Account {
         call.count_attempt(self.before);
     }
 
+    /// Returns how many attempts of this leg have begun. The current one counts, even if nothing has counted it yet.
+    pub(crate) fn begun(&self, call: &Call) -> u32 {
+        let begun = call.attempt_count().max(self.before.saturating_add(1));
+        begun.saturating_sub(call.attempts_before_leg())
+    }
+
+    /// Returns how many attempts of this leg were counted since the current one began: a layer below may send more.
+    pub(crate) fn counted(&self, call: &Call) -> u32 {
+        let before = self.before.max(call.attempts_before_leg());
+        call.attempt_count().saturating_sub(before)
+    }
+
     /// Records that the attempt with this payment is the one that counts.
     pub(crate) fn take_over(&mut self, paid: Payment) {
         self.paid = Some(paid);

@@ -102,6 +102,19 @@ async fn destination_that_throttled_a_call_gets_no_hedge_of_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_response_stops_the_hedges_of_a_destination_for_a_minute_at_most() {
+    let slow = Slow::new([(MILLIS(5), Reply::Later(429, 99_999_999))]);
+    let layer = HedgeLayer::new(after(MILLIS(100))).unwrap();
+    layer.layer(slow.clone()).oneshot(get()).await.unwrap();
+    for (seconds, expected) in [(58, Some("throttled")), (2, None)] {
+        tokio::time::sleep(SECS(seconds)).await;
+        slow.add(SECS(1), Reply::Status(200));
+        let response = layer.layer(slow.clone()).oneshot(get()).await.unwrap();
+        assert_eq!(refusal(response.body().timeline()), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn classifier_says_whether_the_destination_asks_for_fewer_requests() {
     // The requests of the next call: after a response with a hint, and after one without it.
     for (status, class, hinted, plain) in [
@@ -146,6 +159,51 @@ async fn probe_of_a_half_open_circuit_is_not_hedged() {
     let response = service.oneshot(get()).await.unwrap();
     assert_eq!(refusal(response.body().timeline()), Some("half_open"));
     assert_eq!(slow.count(), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedge_is_not_the_probe_of_a_circuit_that_opened_meanwhile() {
+    let slow = Slow::new([(SECS(25), Reply::Status(200))]);
+    for _ in 0..20 {
+        slow.add(MILLIS(5), Reply::Status(500));
+    }
+    let breaker = CircuitBreakerConfig::new()
+        .min_attempts(5)
+        .break_duration(SECS(1));
+    let config = Config::new(SECS(60))
+        .hedge(after(SECS(10)))
+        .circuit_breaker(breaker)
+        .retry(steady().attempts(2));
+    let service = StandardLayer::from_config(&config)
+        .unwrap()
+        .layer(slow.clone());
+    let first = tokio::spawn(service.clone().oneshot(get()));
+    tokio::time::sleep(MILLIS(10)).await;
+    while service.clone().oneshot(get()).await.is_ok() {}
+    slow.clear();
+    let before = slow.count();
+    tokio::time::sleep(SECS(10)).await;
+    assert_eq!(slow.count(), before, "no hedge");
+    // The place of the probe is free.
+    assert_eq!(service.oneshot(get()).await.unwrap().status(), 200);
+    let response = first.await.unwrap().unwrap();
+    assert_eq!(refusal(response.body().timeline()), Some("half_open"));
+    assert_eq!(slow.count(), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_of_separate_layers_count_the_hedges() {
+    for attempts in 2..=4 {
+        let slow = Slow::new(vec![(MILLIS(200), Reply::Status(503)); 9]);
+        let service = ServiceBuilder::new()
+            .layer(DeadlineLayer::new(SECS(60)).unwrap())
+            .layer(RetryLayer::new(steady()).unwrap())
+            .layer(HedgeLayer::new(after(MILLIS(100))).unwrap())
+            .service(slow.clone());
+        let request = with(Method::GET, Options::new().attempts(attempts));
+        assert_eq!(service.oneshot(request).await.unwrap().status(), 503);
+        assert_eq!(slow.count(), attempts as usize);
+    }
 }
 
 #[tokio::test(start_paused = true)]
