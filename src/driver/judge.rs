@@ -280,7 +280,7 @@ impl Run {
         };
         let headers = Some(&head.headers);
         let seen = (headers, classified.class);
-        match self.ask_retry((judged, before), hint, seen, later)? {
+        match self.ask_retry((judged, before), (hint, seen), later)? {
             Ok(due) => {
                 // At most half of the time left after the wait, so that the deadline leaves time for the retry.
                 let spare = self.call.deadline().saturating_duration_since(due) / 2;
@@ -298,8 +298,7 @@ impl Run {
     pub(super) fn ask_retry<N: Resend>(
         &mut self,
         (own, before): (Diagnosis, Effect),
-        hint: Hint,
-        seen: (Option<&HeaderMap>, Option<FailureClass>),
+        (hint, seen): (Hint, (Option<&HeaderMap>, Option<FailureClass>)),
         later: &mut N,
     ) -> Option<Result<Instant, NoRetryReason>> {
         self.turn.as_ref()?;
@@ -380,7 +379,7 @@ impl Run {
             wait: own_hint.max(of_round),
             by_server: of_round.is_some(),
         };
-        match self.ask_retry((own, before), hint, (None, class), later) {
+        match self.ask_retry((own, before), (hint, (None, class)), later) {
             Some(Ok(_)) => {
                 self.last = Some(Box::new(Last::Failure(failure)));
                 NextStep::Backoff

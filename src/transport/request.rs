@@ -37,6 +37,11 @@ pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
             headers.append(name, value.clone());
         }
     }
+    if body.size_hint().exact().is_none() && !headers.contains_key(CONTENT_LENGTH) {
+        // Without it, hyper leaves out the body of a GET or HEAD.
+        let chunked = HeaderValue::from_static("chunked");
+        headers.entry(TRANSFER_ENCODING).or_insert(chunked);
+    }
     let via = routing.via.as_deref();
     let forwards = via.filter(|via| via.speaks == Speaks::Http && !routing.target.is_secure);
     let path = path(&head.uri);

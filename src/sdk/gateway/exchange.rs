@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, HeaderMap, LOCATION};
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as HttpBody;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -31,6 +31,9 @@ impl Exchange {
 
     /// Sends a request to the upstream, and returns the response for the SDK.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<GatewayBody> {
+        if request.method() == Method::CONNECT {
+            return failure::refused(StatusCode::NOT_IMPLEMENTED).map(Either::Left);
+        }
         let uri = match self.urls.upstream(request.uri()) {
             Ok(uri) => uri,
             Err(status) => return failure::refused(status).map(Either::Left),

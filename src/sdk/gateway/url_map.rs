@@ -46,6 +46,10 @@ impl UrlMap {
     /// Returns the status of the response if the target is not below the prefix, or is too long.
     pub(super) fn upstream(&self, target: &Uri) -> Result<Uri, StatusCode> {
         let rest = below(target.path(), &self.prefix).ok_or(StatusCode::NOT_FOUND)?;
+        if !self.base.is_empty() && rest.split('/').any(is_dots) {
+            // The upstream would leave its own path.
+            return Err(StatusCode::BAD_REQUEST);
+        }
         let mut path = format!("{}{rest}", self.base);
         if path.is_empty() {
             path.push('/');
@@ -78,7 +82,7 @@ impl UrlMap {
             // A URL above the path of the upstream is not one of the gateway.
             true => path
                 .strip_prefix(&self.base)
-                .filter(|rest| rest.starts_with('/')),
+                .filter(|rest| rest.is_empty() || rest.starts_with('/')),
             false => None,
         };
         let Some(rest) = rest else {
@@ -96,6 +100,12 @@ impl UrlMap {
             .parse()
             .ok()
     }
+}
+
+/// Returns whether a segment of a path is `.` or `..` (RFC 3986 §5.2.4), also with escaped dots.
+fn is_dots(segment: &str) -> bool {
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    matches!(plain.as_str(), "." | "..")
 }
 
 /// Returns the rest of a path below a prefix. Takes the same time for every wrong prefix of that length.
@@ -149,6 +159,22 @@ mod tests {
     }
 
     #[test]
+    fn dot_segments_do_not_leave_the_path_of_the_upstream() {
+        for rest in ["/../b", "/a/..", "/%2e%2E/b", "/.%2e", "/./a", "/.."] {
+            let target = format!("{PREFIX}{rest}").parse().unwrap();
+            let refused = map("https://api.test/tenants/a").upstream(&target);
+            assert_eq!(refused, Err(StatusCode::BAD_REQUEST), "{rest}");
+        }
+        for rest in ["/..a", "/a..", "/...", "/v1?x=/../b"] {
+            let target = format!("{PREFIX}{rest}").parse().unwrap();
+            assert!(
+                map("https://api.test/tenants/a").upstream(&target).is_ok(),
+                "{rest}"
+            );
+        }
+    }
+
+    #[test]
     fn target_without_the_whole_prefix_is_not_found() {
         for target in [
             "/",
@@ -197,6 +223,8 @@ mod tests {
             ("https://api.test", "/v1/a", "b?c", Some("/v1/b?c")),
             ("https://api.test", "/v1/a", "../b", Some("/b")),
             ("https://api.test/base", "/base/a", "/base/b", Some("/b")),
+            ("https://api.test/base", "/base/a", "/base", Some("")),
+            ("https://api.test/base", "/base/a", "/base?x", Some("?x")),
             ("https://api.test/base/", "/base/a", "b", Some("/b")),
             (
                 "https://api.test",

@@ -162,6 +162,17 @@ async fn upload_without_a_length_is_sent_in_chunks_and_one_with_bytes_has_their_
 }
 
 #[tokio::test]
+async fn body_of_a_get_is_sent_even_if_its_length_is_unknown() {
+    let (net, servers) = both().await;
+    let file = Stored::new("search", br#"{"query":"tenant"}"#);
+    for (server, url) in &servers {
+        let search = net.client().get(url).body(upload(&file.0).1);
+        search.send().await.unwrap();
+        assert_eq!(server.requests()[0].body, r#"{"query":"tenant"}"#);
+    }
+}
+
+#[tokio::test]
 async fn redirect_that_keeps_the_body_creates_it_again() {
     let (net, servers) = both().await;
     let file = Stored::new("redirect", b"hello");
