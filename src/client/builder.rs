@@ -139,7 +139,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps a circuit and a budget for each destination that `key` returns: see
+    /// Keeps a circuit, a budget, a throttle and the limits for each destination that `key` returns. Requests for which
+    /// it returns `None` have no circuit, and are not limited: see
     /// [`StandardLayer::key_by`](crate::StandardLayer::key_by).
     pub fn key_by<F>(mut self, key: F) -> Self
     where

@@ -12,6 +12,7 @@ pub use self::destinations::DestinationConfig;
 use self::destinations::Destinations;
 pub(crate) use self::plan::{Effective, Plan};
 use crate::config_error::ConfigError;
+use crate::driver::LoadConfigs;
 use crate::getters::getters;
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::concurrency::ConcurrencyConfig;
@@ -72,7 +73,8 @@ use crate::timeout::TimeoutsConfig;
 ///
 /// A route has no breaker, budget, throttle or limit of its own: its calls share those of their host. If destinations
 /// have custom names ([`StandardLayer::key_by`](crate::StandardLayer::key_by)), a name that begins like a URL follows
-/// the rules of that host. Other names follow the top of the config.
+/// the rules of that host. Other names follow the top of the config. If the top has no throttle or limit, they follow
+/// the part of the first call after a reload.
 ///
 /// # In a file
 ///
@@ -341,6 +343,15 @@ impl Config {
             stale: own.stale.written_out(),
             ..own.clone()
         })
+    }
+
+    /// Returns the parts that bound the load of destinations.
+    pub(crate) fn load(&self) -> LoadConfigs<'_> {
+        LoadConfigs::new(
+            self.throttle.as_ref(),
+            self.concurrency.as_ref(),
+            self.rate_limit.as_ref(),
+        )
     }
 
     fn without_destinations(&self) -> Self {

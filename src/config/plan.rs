@@ -9,6 +9,8 @@ use super::check::Calls;
 use super::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::{Host, Hosts, Pattern, Table, shown};
+use crate::driver::{LoadConfigs, LoadRules};
+use crate::policy::NamedRules;
 use crate::policy::breaker::CircuitBreakerConfig;
 use crate::policy::breaker::CircuitRules;
 use crate::policy::endpoints::{self, Endpoints};
@@ -23,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) table: Table<Arc<Effective>>,
     /// The endpoints of logical names; `None` if there are none.
     pub(crate) endpoints: Option<Arc<Endpoints>>,
+    /// How many plans there were before this one, in the same stack.
+    generation: u64,
 }
 
 /// The values of one row of the table.
@@ -83,11 +87,13 @@ impl Plan {
             },
             endpoints: Endpoints::new(&config.endpoints, None),
             config: config.clone(),
+            generation: 0,
         })
     }
 
-    /// Keeps the health of endpoints that the plan before this one had, too.
+    /// Takes the place of the plan before this one. Keeps the health of endpoints that both have.
     pub(crate) fn follow(&mut self, before: &Self) {
+        self.generation = before.generation.saturating_add(1);
         let before = before.endpoints.as_deref();
         self.endpoints = Endpoints::new(&self.config.endpoints, before);
     }
@@ -116,6 +122,22 @@ impl Plan {
     pub(crate) fn budgets(&self) -> Hosts<Budget> {
         let terms = |row: &Arc<Effective>| row.config.retry.get_budget();
         self.table.plain.map(terms)
+    }
+
+    /// Returns the rules of the policies that bound the load. Calls of any route share the limits of their host.
+    pub(crate) fn load_rules(&self) -> LoadRules {
+        fn named<C: Clone>(
+            plan: &Plan,
+            part: impl for<'c> Fn(LoadConfigs<'c>) -> Option<&'c C>,
+        ) -> NamedRules<C> {
+            let part = |row: &Arc<Effective>| part(row.config.load()).cloned();
+            NamedRules::new(plan.generation, plan.table.plain.map(part))
+        }
+        LoadRules {
+            throttle: named(self, |own| own.throttle),
+            concurrency: named(self, |own| own.concurrency),
+            rate_limit: named(self, |own| own.rate_limit),
+        }
     }
 
     /// Refuses budgets whose terms differ from those of the shared budgets.

@@ -55,7 +55,7 @@ pub use self::service::{Driver, HttpResponse};
 
 pub(crate) use self::admit::Passed;
 pub(crate) use self::choice::Live;
-pub(crate) use self::policies::{Attempts, Deadline, Hedging, Policies};
+pub(crate) use self::policies::{Attempts, Deadline, Hedging, LoadConfigs, LoadRules, Policies};
 #[cfg(feature = "client")]
 pub(crate) use self::refresh::refresh;
 pub(crate) use self::retry_loop::{Hint, RetryLoop};

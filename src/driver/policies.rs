@@ -14,7 +14,8 @@ use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::throttle::ThrottleConfig;
 use crate::policy::{
-    Classifier, breaker, concurrency, fallback, hedge, rate_limit, retry, stale, throttle,
+    Classifier, NamedRules, breaker, concurrency, fallback, hedge, rate_limit, retry, stale,
+    throttle,
 };
 use crate::telemetry::{Maker, Propagator};
 use crate::timeout::Timeouts;
@@ -55,6 +56,37 @@ pub(crate) struct Policies {
     pub(crate) is_at_wire: bool,
     /// Whether this driver continues a call that it finds. The driver that began the call enforces the deadline.
     pub(crate) joins: bool,
+}
+
+/// The configs of the policies that bound the load of destinations, for one call. A policy that is off has none.
+#[derive(Clone, Copy)]
+pub(crate) struct LoadConfigs<'c> {
+    pub(crate) throttle: Option<&'c ThrottleConfig>,
+    pub(crate) concurrency: Option<&'c ConcurrencyConfig>,
+    pub(crate) rate_limit: Option<&'c RateLimitConfig>,
+}
+
+impl<'c> LoadConfigs<'c> {
+    /// Takes these configs, as far as they are on.
+    pub(crate) fn new(
+        throttle: Option<&'c ThrottleConfig>,
+        concurrency: Option<&'c ConcurrencyConfig>,
+        rate_limit: Option<&'c RateLimitConfig>,
+    ) -> Self {
+        Self {
+            throttle: throttle.filter(|own| own.get_enabled()),
+            concurrency: concurrency.filter(|own| own.get_enabled()),
+            rate_limit: rate_limit.filter(|own| own.get_enabled()),
+        }
+    }
+}
+
+/// The rules of these policies for the destinations that the user's function names.
+#[derive(Default)]
+pub(crate) struct LoadRules {
+    pub(crate) throttle: NamedRules<ThrottleConfig>,
+    pub(crate) concurrency: NamedRules<ConcurrencyConfig>,
+    pub(crate) rate_limit: NamedRules<RateLimitConfig>,
 }
 
 /// The deadline of a whole call, and the observer of its end.
@@ -150,21 +182,15 @@ impl Policies {
         self.classifier.as_ref()
     }
 
-    /// Returns these policies with the load bounded as this config says. A part that is missing is off.
-    pub(crate) fn loaded(
-        self,
-        throttle: Option<&ThrottleConfig>,
-        concurrency: Option<&ConcurrencyConfig>,
-        rate_limit: Option<&RateLimitConfig>,
-    ) -> Self {
-        let throttle = throttle.filter(|config| config.get_enabled());
-        let concurrency = concurrency.filter(|config| config.get_enabled());
-        let rate_limit = rate_limit.filter(|config| config.get_enabled());
+    /// Returns these policies with the load bounded as these configs say.
+    pub(crate) fn loaded(self, own: LoadConfigs<'_>, rules: &LoadRules) -> Self {
+        let throttle = self.throttle.as_ref().zip(own.throttle);
+        let concurrency = self.concurrency.as_ref().zip(own.concurrency);
+        let rate_limit = self.rate_limit.as_ref().zip(own.rate_limit);
         Self {
-            throttle: throttle.and_then(|config| Some(self.throttle.as_ref()?.under(config))),
-            concurrency: concurrency
-                .and_then(|config| Some(self.concurrency.as_ref()?.under(config))),
-            rate_limit: rate_limit.and_then(|config| Some(self.rate_limit.as_ref()?.under(config))),
+            throttle: throttle.map(|(base, own)| base.under(own, &rules.throttle)),
+            concurrency: concurrency.map(|(base, own)| base.under(own, &rules.concurrency)),
+            rate_limit: rate_limit.map(|(base, own)| base.under(own, &rules.rate_limit)),
             ..self
         }
     }

@@ -8,8 +8,8 @@ use crate::callback::{Site, require};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
-use crate::policy::DestinationKey;
 use crate::policy::concurrency::{ConcurrencyConfig, ConcurrencyHandle, Policy};
+use crate::policy::{DestinationKey, NamedRules};
 use crate::replay::SentOnce;
 
 /// Puts a concurrency limit around a service. It bounds how many attempts are in flight to a destination, and lets the
@@ -109,6 +109,7 @@ impl ConcurrencyLayer {
                 limits: ConcurrencyHandle::new(),
                 config: Arc::new(config),
                 key: None,
+                rules: NamedRules::default(),
             },
         })
     }

@@ -53,10 +53,17 @@ use crate::timeout::Timeouts;
 /// | circuits | keep their state and counts, and follow the new thresholds at once |
 /// | an open circuit | keeps its current open time; the next opening has a new one |
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt timeout |
+/// | concurrency limits | follow the first later call to their destination; a fixed limit is set, a learned one stays within the new bounds |
+/// | calls that wait for a permit | keep their place; a larger limit serves them |
+/// | rate limits | follow the first later call; requests that were sent count as many at the new rate |
+/// | calls that wait for a slot | keep it |
+/// | a throttle's window | begins empty if its length changed, with the first later call |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
 /// | stored responses | stay, under the new windows; a smaller store evicts; a config without a store forgets all |
 /// | the health of endpoints | stays, for those that both configs have under one name |
 /// | connections, DNS | stay as they are; new connections of a client use the new timeouts |
+///
+/// A call that began before the reload brings no old limit back: the newest rules hold for all calls.
 ///
 /// # Values that stay
 ///
@@ -230,10 +237,11 @@ impl ConfigHandle {
 
 /// Returns the policies of a service under a config.
 fn policies(base: &Policies, plan: &Plan, store: Option<&Arc<Store>>) -> Table<Arc<Policies>> {
+    let rules = plan.load_rules();
     plan.table.map(|row| {
         Arc::new(Policies {
             endpoints: plan.endpoints.clone(),
-            ..under(base, row, store)
+            ..under(base, row, store).loaded(row.config.load(), &rules)
         })
     })
 }
@@ -278,11 +286,6 @@ fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Polici
         is_at_wire: base.is_at_wire,
         joins: base.joins,
     }
-    .loaded(
-        config.throttle.as_ref(),
-        config.concurrency.as_ref(),
-        config.rate_limit.as_ref(),
-    )
 }
 
 impl fmt::Debug for ConfigHandle {

@@ -1,10 +1,10 @@
 //! The policies of a stack that bound the load of a destination. The config switches them on and has their values.
 
 use crate::driver::Policies;
-use crate::policy::DestinationKey;
 use crate::policy::concurrency::{self, ConcurrencyConfig, ConcurrencyHandle};
 use crate::policy::rate_limit::{self, RateLimit, RateLimitConfig};
 use crate::policy::throttle::{self, ThrottleConfig, ThrottleHandle};
+use crate::policy::{DestinationKey, NamedRules};
 use crate::retry_after::Hints;
 
 /// The throttle, the concurrency limit and the rate limit of a stack: their state for each destination.
@@ -22,17 +22,20 @@ impl Load {
                 throttle: ThrottleHandle::new(),
                 config: ThrottleConfig::new().into(),
                 key: None,
+                rules: NamedRules::default(),
                 hints: Hints::default(),
             },
             concurrency: concurrency::Policy {
                 limits: ConcurrencyHandle::new(),
                 config: ConcurrencyConfig::new().into(),
                 key: None,
+                rules: NamedRules::default(),
             },
             rate_limit: rate_limit::Policy {
                 limit: RateLimit::new(),
                 config: RateLimitConfig::default().into(),
                 key: None,
+                rules: NamedRules::default(),
             },
         }
     }

@@ -8,8 +8,8 @@ use crate::callback::{Site, require};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
-use crate::policy::DestinationKey;
 use crate::policy::rate_limit::{Policy, RateLimit, RateLimitConfig};
+use crate::policy::{DestinationKey, NamedRules};
 use crate::replay::SentOnce;
 
 /// Puts a rate limit around a service. It sends no more requests to a destination than the rate allows. The others
@@ -62,7 +62,8 @@ use crate::replay::SentOnce;
 ///
 /// # Trade-offs
 ///
-/// Slots are given in the order of the calls, without priorities. The buckets are those of this process: several
+/// Slots are given in the order of the calls, without priorities. A slot that a call leaves is for the next new call:
+/// those that wait keep theirs. The buckets are those of this process: several
 /// processes with one quota need a share each.
 ///
 /// With [`server_informed`](RateLimitConfig::server_informed), the bucket follows `RateLimit`, or
@@ -77,7 +78,7 @@ use crate::replay::SentOnce;
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped during the wait, the next call gets its slot. A slot that was due is used up.
+/// If the future is dropped during the wait, the next new call gets its slot. A slot that was due is used up.
 #[derive(Clone)]
 pub struct RateLimitLayer {
     policy: Policy,
@@ -97,6 +98,7 @@ impl RateLimitLayer {
                 limit: RateLimit::new(),
                 config: Arc::new(config),
                 key: None,
+                rules: NamedRules::default(),
             },
         })
     }

@@ -12,7 +12,7 @@ use crate::driver::{Driver, Now, Policies};
 use crate::hop::FailureClass;
 use crate::policy::retry::Failure;
 use crate::policy::throttle::{Policy, ThrottleConfig, ThrottleHandle};
-use crate::policy::{Classifier, DestinationKey};
+use crate::policy::{Classifier, DestinationKey, NamedRules};
 use crate::retry_after::{Hints, ResponseHead};
 
 /// Puts a throttle around a service. While a destination rejects many requests as overload, it rejects a part of them
@@ -120,6 +120,7 @@ impl ThrottleLayer {
                 throttle: ThrottleHandle::new(),
                 config: Arc::new(config),
                 key: None,
+                rules: NamedRules::default(),
                 hints: Hints::default(),
             },
             classifier: None,

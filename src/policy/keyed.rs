@@ -28,23 +28,26 @@ impl<B> Clone for Subject<'_, B> {
 
 impl<B> Copy for Subject<'_, B> {}
 
-/// Returns the state of a subject's destination, or of the destination that the user's function names. `None` if the
-/// function names none.
+/// The state of a destination, and its rules; `None` if the destination has no name.
+pub(crate) type Found<T, R> = Option<(Arc<T>, R)>;
+
+/// Returns the state of a subject's destination, or of the destination that the user's function names, and its rules.
+/// `None` if the function names none. `rules` receives the name that the function gave.
 ///
 /// # Errors
 ///
 /// Fails if the user's function panics.
-pub(crate) fn state_of<T: Entry, B>(
+pub(crate) fn state_of<T: Entry, R: Copy, B>(
     (registry, key): (&Registry<T>, Option<&DestinationKey>),
     subject: Subject<'_, B>,
     now: Instant,
-    new: impl FnOnce() -> T,
-) -> Result<Option<Arc<T>>, Error> {
+    (rules, new): (impl FnOnce(Option<&Destination>) -> R, impl FnOnce(R) -> T),
+) -> Result<Found<T, R>, Error> {
     let named = match (subject, key) {
         (Subject::Request(request), None) => {
             let origin = Origin::of_request(request.uri());
             if let Some(known) = registry.get(&origin, now) {
-                return Ok(Some(known));
+                return Ok(Some((known, rules(None))));
             }
             Some(origin.to_destination())
         }
@@ -55,7 +58,10 @@ pub(crate) fn state_of<T: Entry, B>(
         (Subject::Destination(destination), _) => Some(destination.clone()),
     };
     Ok(named.map(|destination| {
+        let is_named = matches!(subject, Subject::Request(_)) && key.is_some();
+        let rules = rules(Some(&destination).filter(|_| is_named));
         let known = registry.find(&destination, now);
-        known.unwrap_or_else(|| registry.get_or_keep(destination, new(), now))
+        let state = known.unwrap_or_else(|| registry.get_or_keep(destination, new(rules), now));
+        (state, rules)
     }))
 }

@@ -7,6 +7,7 @@
 mod classify;
 mod keyed;
 mod latest;
+mod rules;
 
 pub mod breaker;
 pub mod concurrency;
@@ -23,3 +24,4 @@ pub mod throttle;
 pub(crate) use self::classify::{Classified, Classifier, Failure, is_overload};
 pub(crate) use self::keyed::{DestinationKey, Subject};
 pub(crate) use self::latest::follow_latest;
+pub(crate) use self::rules::{NamedRules, Versioned};

@@ -9,6 +9,7 @@ mod concurrency;
 mod endpoints;
 mod fallbacks;
 mod hints;
+mod load_reload;
 mod load_samples;
 mod presets;
 mod queue;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ConcurrencyConfig;
+use super::decide::Rules;
 use super::permit::{Permit, Rejection};
 use super::state::{Shared, Terms};
 use crate::clock;
@@ -16,7 +17,8 @@ use crate::hop::{Diagnosis, Kind};
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
 use crate::options::Priority;
-use crate::policy::{DestinationKey, Subject, keyed};
+use crate::policy::keyed::Found;
+use crate::policy::{DestinationKey, NamedRules, Subject, Versioned, keyed};
 use crate::registry::Registry;
 
 pub(crate) use super::state::Admitted;
@@ -92,13 +94,19 @@ pub(crate) struct Policy {
     pub(crate) limits: ConcurrencyHandle,
     pub(crate) config: Arc<ConcurrencyConfig>,
     pub(crate) key: Option<DestinationKey>,
+    pub(crate) rules: NamedRules<ConcurrencyConfig>,
 }
 
 impl Policy {
     /// Returns the same policy under another config.
-    pub(crate) fn under(&self, config: &ConcurrencyConfig) -> Self {
+    pub(crate) fn under(
+        &self,
+        config: &ConcurrencyConfig,
+        rules: &NamedRules<ConcurrencyConfig>,
+    ) -> Self {
         Self {
             config: Arc::new(config.clone()),
+            rules: rules.clone(),
             ..self.clone()
         }
     }
@@ -114,14 +122,16 @@ impl Policy {
         (priority, left): (Priority, Duration),
         now: Instant,
     ) -> Result<Option<Admitted>, Error> {
-        if !self.config.get_enabled() {
+        let Some((shared, rules)) = self.state_of(subject, now)? else {
             return Ok(None);
-        }
-        let terms = self.terms(priority, left);
-        let registry = (&*self.limits.0, self.key.as_ref());
-        let shared = keyed::state_of(registry, subject, now, || Shared::new(terms.rules))?;
-        let admitted = shared.map(|shared| shared.admit(&terms, now));
-        admitted.transpose().map_err(rejected)
+        };
+        let terms = Terms {
+            rules,
+            max_queued: self.config.get_max_queued(),
+            longest: self.config.longest(left),
+            priority,
+        };
+        shared.admit(&terms, now).map(Some).map_err(rejected)
     }
 
     /// Returns a permit that is free now; `None` if no limit holds for the request. It does not queue.
@@ -134,23 +144,23 @@ impl Policy {
         subject: Subject<'_, B>,
         now: Instant,
     ) -> Result<Option<Permit>, Error> {
+        let Some((shared, rules)) = self.state_of(subject, now)? else {
+            return Ok(None);
+        };
+        shared.try_admit(rules, now).map(Some).map_err(rejected)
+    }
+
+    fn state_of<B>(
+        &self,
+        subject: Subject<'_, B>,
+        now: Instant,
+    ) -> Result<Found<Shared, Versioned<Rules>>, Error> {
         if !self.config.get_enabled() {
             return Ok(None);
         }
-        let rules = self.config.rules();
         let registry = (&*self.limits.0, self.key.as_ref());
-        let shared = keyed::state_of(registry, subject, now, || Shared::new(rules))?;
-        let permit = shared.map(|shared| shared.try_admit(rules, now));
-        permit.transpose().map_err(rejected)
-    }
-
-    fn terms(&self, priority: Priority, left: Duration) -> Terms {
-        Terms {
-            rules: self.config.rules(),
-            max_queued: self.config.get_max_queued(),
-            longest: self.config.longest(left),
-            priority,
-        }
+        let rules = |name: Option<&_>| self.rules.of(name, &*self.config, ConcurrencyConfig::rules);
+        keyed::state_of(registry, subject, now, (rules, Shared::new))
     }
 }
 

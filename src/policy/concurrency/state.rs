@@ -10,6 +10,7 @@ use super::decide::{Estimate, Rules, Sample};
 use super::permit::{Granted, Permit, Rejection, Waiter};
 use super::queue::{Queue, expected_wait};
 use crate::options::Priority;
+use crate::policy::Versioned;
 use crate::registry::Entry;
 
 /// The permits of a destination, shared between threads.
@@ -18,7 +19,7 @@ pub(super) struct Shared(Mutex<Gate>);
 
 #[derive(Debug)]
 struct Gate {
-    rules: Rules,
+    rules: Versioned<Rules>,
     estimate: Estimate,
     in_flight: u32,
     /// How long a permit is held, on average; in seconds.
@@ -32,7 +33,7 @@ pub(super) type Turn = oneshot::Sender<Result<Permit, Rejection>>;
 /// The terms on which a call asks for a permit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    pub(super) rules: Rules,
+    pub(super) rules: Versioned<Rules>,
     pub(super) max_queued: u32,
     /// How long the call may wait.
     pub(super) longest: Duration,
@@ -47,9 +48,9 @@ pub(crate) enum Admitted {
 }
 
 impl Shared {
-    pub(super) fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Versioned<Rules>) -> Self {
         Self(Mutex::new(Gate {
-            estimate: Estimate::new(&rules),
+            estimate: Estimate::new(&rules.rules),
             rules,
             in_flight: 0,
             hold: None,
@@ -80,7 +81,7 @@ impl Shared {
     /// Returns a permit if one is free.
     pub(super) fn try_admit(
         self: &Arc<Self>,
-        rules: Rules,
+        rules: Versioned<Rules>,
         now: Instant,
     ) -> Result<Permit, Rejection> {
         let mut gate = self.gate_under(rules, now);
@@ -111,7 +112,7 @@ impl Shared {
     /// Learns from the end of an attempt.
     pub(super) fn learn(self: &Arc<Self>, sample: Sample, now: Instant) {
         let mut gate = self.gate();
-        let (before, rules) = (gate.estimate.limit(), gate.rules);
+        let (before, rules) = (gate.estimate.limit(), gate.rules.rules);
         gate.estimate.learn(&rules, sample);
         let has_more = gate.estimate.limit() > before;
         drop(gate);
@@ -155,12 +156,11 @@ impl Shared {
         }
     }
 
-    /// Returns the gate under these rules.
-    fn gate_under(self: &Arc<Self>, rules: Rules, now: Instant) -> MutexGuard<'_, Gate> {
+    /// Returns the gate under these rules, or under newer ones.
+    fn gate_under(self: &Arc<Self>, rules: Versioned<Rules>, now: Instant) -> MutexGuard<'_, Gate> {
         let mut gate = self.gate();
-        if gate.rules != rules {
-            gate.rules = rules;
-            gate.estimate.follow(&rules);
+        if gate.rules.follow(rules).is_some() {
+            gate.estimate.follow(&rules.rules);
             drop(gate);
             // There may be more permits now, for calls that came before this one.
             self.serve(now);

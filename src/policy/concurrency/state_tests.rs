@@ -8,11 +8,14 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 
 fn terms(limit: u32) -> Terms {
     Terms {
-        rules: Rules {
-            algorithm: Algorithm::Fixed,
-            initial: limit,
-            least: 1,
-            most: 200,
+        rules: Versioned {
+            generation: 0,
+            rules: Rules {
+                algorithm: Algorithm::Fixed,
+                initial: limit,
+                least: 1,
+                most: 200,
+            },
         },
         max_queued: 3,
         longest: MS(1_000),
@@ -36,6 +39,13 @@ fn begun(shared: &Arc<Shared>, terms: &Terms) -> Permit {
     let mut permit = permit(shared, terms);
     permit.begin();
     permit
+}
+
+fn newer(terms: Terms, limit: u32) -> Terms {
+    let mut newer = terms;
+    newer.rules.generation += 1;
+    newer.rules.rules.initial = limit;
+    newer
 }
 
 fn waiter(shared: &Arc<Shared>, terms: &Terms) -> Waiter {
@@ -130,14 +140,25 @@ async fn larger_limit_serves_the_calls_that_wait() {
     let (shared, small) = (shared(1), terms(1));
     let _held = permit(&shared, &small);
     let mut waiting = waiter(&shared, &small);
-    let _other = permit(&shared, &terms(3));
+    let _other = permit(&shared, &newer(small, 3));
     assert!(matches!(poll(&mut waiting), Poll::Ready(Ok(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_began_before_a_reload_does_not_bring_the_old_limit_back() {
+    let (shared, old) = (shared(1), terms(1));
+    let new = newer(old, 3);
+    let _permits = [(); 2].map(|()| permit(&shared, &new));
+    let _third = permit(&shared, &old);
+    assert_eq!(shared.counts().0, 3);
+    assert!(shared.try_admit(old.rules, clock::now()).is_err());
+    assert_eq!(shared.counts().0, 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn limit_that_grows_serves_the_calls_that_wait() {
     let mut terms = terms(1);
-    terms.rules.algorithm = Algorithm::Aimd;
+    terms.rules.rules.algorithm = Algorithm::Aimd;
     let shared = Arc::new(Shared::new(terms.rules));
     let held = permit(&shared, &terms);
     let mut waiting = waiter(&shared, &terms);

@@ -19,7 +19,7 @@ pub(super) struct Rate {
 
 impl Rate {
     /// How long before its regular time a request may come.
-    fn tolerance(&self) -> Duration {
+    pub(super) fn tolerance(&self) -> Duration {
         self.interval.saturating_mul(self.burst - 1)
     }
 }
@@ -52,6 +52,20 @@ pub(super) fn reserve(
         due: after(now, wait),
         full_at: after(full_at, rate.interval),
     })
+}
+
+/// Returns when the last slot of the queue is due, if there is one.
+pub(super) fn last_due(full_at: Instant, rate: &Rate) -> Option<Instant> {
+    let ahead = rate.tolerance().saturating_add(rate.interval);
+    full_at.checked_sub(ahead)
+}
+
+/// Returns when a bucket will be full under another rate, if it needs as many requests as before for that.
+pub(super) fn rescaled(full_at: Instant, (before, rate): (&Rate, &Rate), now: Instant) -> Instant {
+    let ahead = full_at.saturating_duration_since(now).as_nanos();
+    let scaled = ahead.saturating_mul(rate.interval.as_nanos()) / before.interval.as_nanos().max(1);
+    let scaled = u64::try_from(scaled).unwrap_or(u64::MAX);
+    after(now, Duration::from_nanos(scaled))
 }
 
 /// Returns when the bucket will be full if the server says how many requests are left. The server can only make it
@@ -136,6 +150,27 @@ mod tests {
         };
         let reserved = reserve(now, &slow, now, Duration::ZERO).unwrap();
         assert_eq!(reserved.due, now);
+    }
+
+    #[test]
+    fn another_rate_keeps_the_number_of_requests_that_are_missing() {
+        let (now, hour) = (clock::now(), Duration::from_secs(3_600));
+        let slow = Rate {
+            interval: hour / 100,
+            burst: 100,
+        };
+        assert_eq!(rescaled(now + hour, (&slow, &TEN), now), now + MS(10_000));
+        assert_eq!(rescaled(now + MS(10_000), (&TEN, &slow), now), now + hour);
+        assert_eq!(rescaled(now - hour, (&slow, &TEN), now), now);
+        let slowest = Rate {
+            interval: Duration::from_secs(86_400),
+            ..slow
+        };
+        let fastest = Rate {
+            interval: Duration::from_nanos(1),
+            ..slow
+        };
+        assert!(rescaled(now + hour, (&fastest, &slowest), now) > now + hour);
     }
 
     #[test]

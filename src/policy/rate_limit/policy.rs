@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::RateLimitConfig;
+use super::decide::Rate;
 use super::state::{Shared, Slot};
 use crate::clock;
 use crate::error::{Error, ReasonText};
 use crate::hop::{Diagnosis, Kind, short};
-use crate::policy::{DestinationKey, Subject, keyed};
+use crate::policy::{DestinationKey, NamedRules, Subject, Versioned, keyed};
 use crate::registry::Registry;
 
 /// The buckets of all destinations. Clones share them.
@@ -30,13 +31,19 @@ pub(crate) struct Policy {
     pub(crate) limit: RateLimit,
     pub(crate) config: Arc<RateLimitConfig>,
     pub(crate) key: Option<DestinationKey>,
+    pub(crate) rules: NamedRules<RateLimitConfig>,
 }
 
 impl Policy {
     /// Returns the same policy under another config.
-    pub(crate) fn under(&self, config: &RateLimitConfig) -> Self {
+    pub(crate) fn under(
+        &self,
+        config: &RateLimitConfig,
+        rules: &NamedRules<RateLimitConfig>,
+    ) -> Self {
         Self {
             config: Arc::new(config.clone()),
+            rules: rules.clone(),
             ..self.clone()
         }
     }
@@ -52,29 +59,28 @@ impl Policy {
         left: Duration,
         now: Instant,
     ) -> Result<Option<Slot>, Error> {
-        if !self.config.get_enabled() {
+        let Some(own) = self.config.rate() else {
             return Ok(None);
-        }
+        };
         let registry = (&*self.limit.0, self.key.as_ref());
-        let shared = keyed::state_of(registry, subject, now, || Shared::new(now))?;
-        match shared {
-            Some(shared) => self.reserve_in(shared, left, now),
+        let rate = |config: &RateLimitConfig| config.rate().unwrap_or(own);
+        let rules = |name: Option<&_>| self.rules.of(name, &*self.config, rate);
+        let new = |rate| Shared::new(rate, now);
+        match keyed::state_of(registry, subject, now, (rules, new))? {
+            Some(found) => self.reserve_in(found, left, now).map(Some),
             None => Ok(None),
         }
     }
 
     fn reserve_in(
         &self,
-        shared: Arc<Shared>,
+        (shared, rate): (Arc<Shared>, Versioned<Rate>),
         left: Duration,
         now: Instant,
-    ) -> Result<Option<Slot>, Error> {
-        let Some(rate) = self.config.rate() else {
-            return Ok(None);
-        };
+    ) -> Result<Slot, Error> {
         let longest = self.config.longest(left);
         let slot = shared.reserve(rate, now, (longest, self.config.get_server_informed()));
-        slot.map(Some).map_err(|wait| {
+        slot.map_err(|wait| {
             let diagnosis = Diagnosis::refusal(Kind::RateLimit);
             let error = Error::refused(crate::hop::Policy::RateLimit, diagnosis);
             let reason = NoSlot { wait, longest }.to_string();

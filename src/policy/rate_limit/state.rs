@@ -1,14 +1,16 @@
 //! The bucket of a destination.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use super::decide::{Rate, Reserved, informed, reserve};
+use super::decide::{Rate, Reserved, informed, last_due, rescaled, reserve};
 use super::quota::{Quota, quota};
 use crate::clock;
+use crate::policy::Versioned;
 use crate::registry::Entry;
 
 /// The bucket of a destination, shared between threads.
@@ -17,17 +19,25 @@ pub(super) struct Shared(Mutex<Bucket>);
 
 #[derive(Debug)]
 struct Bucket {
+    rate: Versioned<Rate>,
+    /// How often the rate has changed.
+    changes: u32,
     /// When it will be full again.
     full_at: Instant,
-    /// It is not full earlier, by the word of the server.
+    /// Nothing may be sent earlier, by the word of the server.
     not_before: Instant,
+    /// The slots that were given back before they were due, except for the last ones of the queue.
+    freed: BTreeSet<Instant>,
 }
 
 impl Shared {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(rate: Versioned<Rate>, now: Instant) -> Self {
         Self(Mutex::new(Bucket {
+            rate,
+            changes: 0,
             full_at: now,
             not_before: now,
+            freed: BTreeSet::new(),
         }))
     }
 
@@ -38,17 +48,18 @@ impl Shared {
     /// Fails with the time until the next slot.
     pub(super) fn reserve(
         self: Arc<Self>,
-        rate: Rate,
+        rate: Versioned<Rate>,
         now: Instant,
         (longest, is_informed): (Duration, bool),
     ) -> Result<Slot, Duration> {
         let mut bucket = self.bucket();
-        let Reserved { due, full_at } = reserve(bucket.full_at, &rate, now, longest)?;
-        bucket.full_at = full_at;
+        bucket.follow(rate, now);
+        let due = bucket.take(now, longest)?;
+        let changes = bucket.changes;
         drop(bucket);
         Ok(Slot {
             shared: self,
-            rate,
+            changes,
             due,
             is_informed,
         })
@@ -56,6 +67,51 @@ impl Shared {
 
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bucket {
+    /// Follows a newer rate: as many requests as before have to pass until it is full. The slots of calls that wait
+    /// stay as they are.
+    fn follow(&mut self, rate: Versioned<Rate>, now: Instant) {
+        let Some(before) = self.rate.follow(rate) else {
+            return;
+        };
+        let rate = &self.rate.rules;
+        let not_before = clock::after(self.not_before, rate.tolerance());
+        self.full_at = rescaled(self.full_at, (&before, rate), now).max(not_before);
+        self.changes = self.changes.wrapping_add(1);
+        self.freed.clear();
+    }
+
+    /// Takes the first slot. All that were given back are earlier than the next one of the queue.
+    fn take(&mut self, now: Instant, longest: Duration) -> Result<Instant, Duration> {
+        self.freed = self.freed.split_off(&now);
+        let freed = self.freed.range(self.not_before.max(now)..).next().copied();
+        if let Some(due) = freed {
+            let wait = due.saturating_duration_since(now);
+            if wait > longest {
+                return Err(wait);
+            }
+            self.freed.remove(&due);
+            return Ok(due);
+        }
+        let Reserved { due, full_at } = reserve(self.full_at, &self.rate.rules, now, longest)?;
+        self.full_at = full_at;
+        Ok(due)
+    }
+
+    /// Takes a slot back that is not due yet. If it was the last one, the queue becomes shorter.
+    fn give_back(&mut self, due: Instant, now: Instant) {
+        self.freed.insert(due);
+        let rate = &self.rate.rules;
+        let earliest = self.not_before.max(now);
+        while let Some(last) = last_due(self.full_at, rate)
+            && last >= earliest
+            && self.freed.remove(&last)
+        {
+            self.full_at -= rate.interval;
+        }
     }
 }
 
@@ -70,7 +126,8 @@ impl Entry for Shared {
 #[derive(Debug)]
 pub(crate) struct Slot {
     shared: Arc<Shared>,
-    rate: Rate,
+    /// How often the rate had changed before.
+    changes: u32,
     due: Instant,
     /// Whether the bucket follows the word of the server.
     is_informed: bool,
@@ -93,98 +150,27 @@ impl Slot {
 
     fn informed(&self, quota: Quota, now: Instant) {
         let mut bucket = self.shared.bucket();
-        bucket.full_at = informed(bucket.full_at, &self.rate, quota, now);
-        bucket.not_before = bucket.full_at;
+        bucket.full_at = informed(bucket.full_at, &bucket.rate.rules, quota, now);
+        if quota.left == 0 {
+            bucket.not_before = bucket.not_before.max(clock::after(now, quota.reset));
+        }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // A slot that is not due yet lies in a queue without gaps, so all later slots move up by one interval. After
-        // its time the bucket may have been full meanwhile: then the slot is lost, and the rate still holds.
-        if clock::now() < self.due {
+        // After its time the bucket may have been full meanwhile: then the slot is lost, and the rate still holds. So is
+        // a slot of another rate: it lies between those of the current one.
+        let now = clock::now();
+        if now < self.due {
             let mut bucket = self.shared.bucket();
-            let earlier = bucket.full_at.checked_sub(self.rate.interval);
-            bucket.full_at = earlier.unwrap_or(bucket.full_at).max(bucket.not_before);
+            if bucket.changes == self.changes {
+                bucket.give_back(self.due, now);
+            }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: fn(u64) -> Duration = Duration::from_millis;
-    const EVEN: Rate = Rate {
-        interval: Duration::from_millis(100),
-        burst: 1,
-    };
-
-    fn take(shared: &Arc<Shared>, now: Instant) -> Slot {
-        Arc::clone(shared)
-            .reserve(EVEN, now, (Duration::MAX, false))
-            .unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn slot_of_a_call_that_is_gone_is_given_to_the_next_one() {
-        let now = clock::now();
-        let shared = Arc::new(Shared::new(now));
-        let slots = [(); 3].map(|()| take(&shared, now));
-        assert_eq!(
-            slots.each_ref().map(|slot| slot.due() - now),
-            [MS(0), MS(100), MS(200)]
-        );
-        let [sent, gone, kept] = slots;
-        drop(sent);
-        assert_eq!(
-            take(&shared, now).due() - now,
-            MS(300),
-            "a slot that is due is used"
-        );
-        drop(gone);
-        let next = take(&shared, now);
-        assert_eq!(next.due() - now, MS(200));
-        drop(kept);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn bucket_is_kept_until_it_is_full() {
-        let now = clock::now();
-        let shared = Arc::new(Shared::new(now));
-        drop(take(&shared, now));
-        assert!(shared.is_pinned(now + MS(99)));
-        assert!(!shared.is_pinned(now + MS(100)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn word_of_the_server_outlasts_a_slot_that_is_given_back() {
-        let now = clock::now();
-        let shared = Arc::new(Shared::new(now));
-        let (sent, gone) = (take(&shared, now), take(&shared, now));
-        let quota = Quota {
-            left: 0,
-            reset: MS(5_000),
-        };
-        sent.informed(quota, now);
-        drop(gone);
-        assert_eq!(take(&shared, now).due() - now, MS(5_000));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn steady_flood_gets_the_burst_and_the_rate() {
-        let start = clock::now();
-        let shared = Arc::new(Shared::new(start));
-        let rate = Rate {
-            interval: MS(100),
-            burst: 10,
-        };
-        let ask = |at: u64| {
-            Arc::clone(&shared)
-                .reserve(rate, start + MS(at), (MS(0), false))
-                .ok()
-        };
-        let sent: Vec<_> = (0..10_000).filter_map(ask).collect();
-        assert_eq!(sent.len(), 10 + 99);
-    }
-}
+#[path = "state_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::decide::Rules;
 use crate::config_error::{ConfigError, expected};
 use crate::getters::getters;
 
@@ -101,6 +102,13 @@ impl ThrottleConfig {
             enabled: Some(self.get_enabled()),
             multiplier: Some(self.get_multiplier()),
             window: Some(self.get_window()),
+        }
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            multiplier: self.get_multiplier(),
+            window: self.get_window(),
         }
     }
 

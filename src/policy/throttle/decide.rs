@@ -1,9 +1,18 @@
 //! The probability of a rejection, and the meaning of a response: pure.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::hop::FailureClass;
 use crate::policy::is_overload;
+
+/// The rules of a throttle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rules {
+    pub(super) multiplier: f64,
+    pub(super) window: Duration,
+}
 
 /// Returns the probability with which an attempt is rejected: max(0, (requests − K · accepts) / (requests + 1)).
 #[expect(

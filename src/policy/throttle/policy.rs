@@ -17,7 +17,7 @@ use crate::hop::{Diagnosis, FailureClass, Kind};
 use crate::luck::luck;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
-use crate::policy::{DestinationKey, Subject, keyed};
+use crate::policy::{DestinationKey, NamedRules, Subject, keyed};
 use crate::registry::Registry;
 use crate::retry_after::Hints;
 
@@ -76,14 +76,20 @@ pub(crate) struct Policy {
     pub(crate) throttle: ThrottleHandle,
     pub(crate) config: Arc<ThrottleConfig>,
     pub(crate) key: Option<DestinationKey>,
+    pub(crate) rules: NamedRules<ThrottleConfig>,
     pub(crate) hints: Hints,
 }
 
 impl Policy {
     /// Returns the same policy under another config.
-    pub(crate) fn under(&self, config: &ThrottleConfig) -> Self {
+    pub(crate) fn under(
+        &self,
+        config: &ThrottleConfig,
+        rules: &NamedRules<ThrottleConfig>,
+    ) -> Self {
         Self {
             config: Arc::new(config.clone()),
+            rules: rules.clone(),
             ..self.clone()
         }
     }
@@ -102,17 +108,15 @@ impl Policy {
             return Ok(None);
         }
         let registry = (&*self.throttle.0, self.key.as_ref());
-        let shared = keyed::state_of(registry, subject, now, || Shared::new(now))?;
-        shared.map(|shared| self.admit_to(shared, now)).transpose()
-    }
-
-    fn admit_to(&self, shared: Arc<Shared>, now: Instant) -> Result<Ticket, Error> {
-        let permit = shared.admit(&self.config, now, luck);
-        let permit = permit.map_err(rejected)?;
-        Ok(Ticket {
+        let rules = |name: Option<&_>| self.rules.of(name, &*self.config, ThrottleConfig::rules);
+        let new = |rules| Shared::new(rules, now);
+        let found = keyed::state_of(registry, subject, now, (rules, new))?;
+        let admit = |(shared, rules): (Arc<Shared>, _)| shared.admit(rules, now, luck);
+        let permit = found.map(admit).transpose().map_err(rejected)?;
+        Ok(permit.map(|permit| Ticket {
             permit,
             hints: self.hints.clone(),
-        })
+        }))
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ThrottleConfig;
-use super::decide::{Spread, probability};
+use super::decide::{Rules, Spread, probability};
 use crate::clock;
+use crate::policy::Versioned;
 use crate::registry::Entry;
 
 /// The window of a destination, shared between threads.
@@ -17,13 +17,13 @@ pub(super) struct Shared(Mutex<Window>);
 /// A sliding window in slices.
 #[derive(Debug)]
 struct Window {
+    rules: Versioned<Rules>,
     slices: [Counts; SLICES],
     /// The sum of the slices.
     all: Counts,
     /// The number of the current slice, counted from `epoch`.
     current: u64,
     epoch: Instant,
-    slice: Duration,
     /// The server asked not to send before this instant.
     retry_at: Option<Instant>,
     spread: Spread,
@@ -53,13 +53,13 @@ pub(super) struct Rejection {
 }
 
 impl Shared {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(rules: Versioned<Rules>, now: Instant) -> Self {
         Self(Mutex::new(Window {
+            rules,
             slices: [Counts::default(); SLICES],
             all: Counts::default(),
             current: 0,
             epoch: now,
-            slice: Duration::ZERO,
             retry_at: None,
             spread: Spread::default(),
         }))
@@ -69,14 +69,16 @@ impl Shared {
     /// attempts.
     pub(super) fn admit(
         self: Arc<Self>,
-        config: &ThrottleConfig,
+        rules: Versioned<Rules>,
         now: Instant,
         luck: impl FnOnce() -> f64,
     ) -> Result<Permit, Rejection> {
         let mut window = self.window();
-        window.advance(config.get_window(), now);
+        window.follow(rules, now);
+        window.advance(now);
         let counts = window.all;
-        let probability = probability(counts.requests, counts.accepts, config.get_multiplier());
+        let multiplier = window.rules.rules.multiplier;
+        let probability = probability(counts.requests, counts.accepts, multiplier);
         window.count(|counts| counts.requests += 1);
         if probability > 0.0 && window.spread.rejects(probability, luck()) {
             let left = |at: Instant| at.saturating_duration_since(now);
@@ -110,14 +112,18 @@ impl Entry for Shared {
 }
 
 impl Window {
-    /// Moves to the slice of `now`. A window of another length begins empty.
-    fn advance(&mut self, length: Duration, now: Instant) {
-        let slice = length / SLICES_IN_WINDOW;
-        if slice != self.slice {
+    /// Follows newer rules. A window of another length begins empty.
+    fn follow(&mut self, rules: Versioned<Rules>, now: Instant) {
+        let before = self.rules.follow(rules);
+        if before.is_some_and(|before| before.window != rules.rules.window) {
             (self.slices, self.all) = ([Counts::default(); SLICES], Counts::default());
-            (self.slice, self.epoch, self.current) = (slice, now, 0);
-            return;
+            (self.epoch, self.current) = (now, 0);
         }
+    }
+
+    /// Moves to the slice of `now`.
+    fn advance(&mut self, now: Instant) {
+        let slice = self.rules.rules.window / SLICES_IN_WINDOW;
         let since = now.saturating_duration_since(self.epoch);
         let current = clock::nanos_of(since) / clock::nanos_of(slice).max(1);
         // After more slices than there are, each one is cleared once.
@@ -193,12 +199,21 @@ mod tests {
     const LUCKY: fn() -> f64 = || f64::INFINITY;
     const UNLUCKY: fn() -> f64 = || 0.0;
 
-    fn config() -> ThrottleConfig {
-        ThrottleConfig::new()
+    /// The rules of the config with this generation, with a window of this length.
+    fn rules(generation: u64, secs: u64) -> Versioned<Rules> {
+        let rules = Rules {
+            multiplier: 2.0,
+            window: SECS(secs),
+        };
+        Versioned { generation, rules }
+    }
+
+    fn shared(now: Instant) -> Arc<Shared> {
+        Arc::new(Shared::new(rules(0, 120), now))
     }
 
     fn admit(shared: &Arc<Shared>, now: Instant, luck: fn() -> f64) -> Result<Permit, Rejection> {
-        Arc::clone(shared).admit(&config(), now, luck)
+        Arc::clone(shared).admit(rules(0, 120), now, luck)
     }
 
     fn counts(requests: u64, accepts: u64) -> Counts {
@@ -208,7 +223,7 @@ mod tests {
     #[test]
     fn attempt_counts_before_it_is_sent_and_once_it_was_accepted() {
         let now = clock::now();
-        let shared = Arc::new(Shared::new(now));
+        let shared = shared(now);
         let permit = admit(&shared, now, UNLUCKY).unwrap();
         assert_eq!(shared.counts(), counts(1, 0));
         let rejected = admit(&shared, now, UNLUCKY).unwrap_err();
@@ -223,7 +238,7 @@ mod tests {
     #[test]
     fn dropped_attempt_does_not_count() {
         let now = clock::now();
-        let shared = Arc::new(Shared::new(now));
+        let shared = shared(now);
         drop(admit(&shared, now, LUCKY).unwrap());
         assert_eq!(shared.counts(), counts(0, 0));
         let permit = admit(&shared, now, LUCKY).unwrap();
@@ -238,7 +253,7 @@ mod tests {
     #[test]
     fn attempts_leave_the_window_by_slices() {
         let start = clock::now();
-        let shared = Arc::new(Shared::new(start));
+        let shared = shared(start);
         for second in [0, 5, 15, 70] {
             let permit = admit(&shared, start + SECS(second), LUCKY).unwrap();
             permit.overloaded(None);
@@ -254,18 +269,32 @@ mod tests {
     #[test]
     fn window_of_another_length_begins_empty_and_ignores_old_permits() {
         let now = clock::now();
-        let shared = Arc::new(Shared::new(now));
+        let shared = shared(now);
         let old = admit(&shared, now, LUCKY).unwrap();
-        let shorter = config().window(SECS(10));
-        drop(Arc::clone(&shared).admit(&shorter, now, LUCKY).unwrap());
+        let shorter = rules(1, 10);
+        drop(Arc::clone(&shared).admit(shorter, now, LUCKY).unwrap());
         old.accept();
         assert_eq!(shared.counts(), counts(0, 0));
     }
 
     #[test]
+    fn call_that_began_before_a_reload_does_not_bring_the_old_window_back() {
+        let now = clock::now();
+        let shared = shared(now);
+        let count = |rules| {
+            let permit = Arc::clone(&shared).admit(rules, now, LUCKY).unwrap();
+            permit.accept();
+        };
+        count(rules(1, 10));
+        count(rules(0, 120));
+        count(rules(1, 10));
+        assert_eq!(shared.counts(), counts(3, 3));
+    }
+
+    #[test]
     fn rejection_says_when_the_server_asked_to_return() {
         let now = clock::now();
-        let shared = Arc::new(Shared::new(now));
+        let shared = shared(now);
         let permit = admit(&shared, now, LUCKY).unwrap();
         permit.overloaded(Some(now + SECS(7)));
         let after = |second| {

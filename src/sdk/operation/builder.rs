@@ -9,7 +9,7 @@ use crate::callback::Site;
 use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
-use crate::driver;
+use crate::driver::{self, LoadConfigs, LoadRules};
 use crate::error::Error;
 use crate::idempotency_key::IdempotencyKey;
 use crate::layer::Load;
@@ -180,11 +180,13 @@ impl Operation {
         let timeouts = config.check()?;
         let breaker = CircuitBreakerHandle::new(&timeouts, &config.circuit_breaker);
         let judge = config.circuit_breaker.judge(&timeouts);
-        let load = Load::new().add_to(driver::Policies::default()).loaded(
+        let own = LoadConfigs::new(
             config.throttle.as_ref(),
             config.concurrency.as_ref(),
             config.rate_limit.as_ref(),
         );
+        let load = Load::new().add_to(driver::Policies::default());
+        let load = load.loaded(own, &LoadRules::default());
         Ok(Self {
             policies: Arc::new(OperationPolicies {
                 timeouts: Arc::new(timeouts),
