@@ -28,8 +28,8 @@ impl<B> Clone for Subject<'_, B> {
 
 impl<B> Copy for Subject<'_, B> {}
 
-/// The state of a destination and its rules; `None` if the user's function names no destination.
-pub(crate) type StateAndRules<T, R> = Option<(Arc<T>, R)>;
+/// The state of a destination, and its rules; `None` if the destination has no name.
+pub(crate) type Found<T, R> = Option<(Arc<T>, R)>;
 
 /// Returns the state of a subject's destination, or of the destination that the user's function names, and its rules.
 /// `None` if the function names none. `rules` receives the name that the function gave.
@@ -42,7 +42,7 @@ pub(crate) fn state_of<T: Entry, R: Copy, B>(
     subject: Subject<'_, B>,
     now: Instant,
     (rules, new): (impl FnOnce(Option<&Destination>) -> R, impl FnOnce(R) -> T),
-) -> Result<StateAndRules<T, R>, Error> {
+) -> Result<Found<T, R>, Error> {
     let named = match (subject, key) {
         (Subject::Request(request), None) => {
             let origin = Origin::of_request(request.uri());

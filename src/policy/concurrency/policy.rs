@@ -17,8 +17,8 @@ use crate::hop::{Diagnosis, Kind};
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
 use crate::options::Priority;
-use crate::policy::keyed::{self, StateAndRules};
-use crate::policy::{DestinationKey, NamedRules, Subject, Versioned};
+use crate::policy::keyed::Found;
+use crate::policy::{DestinationKey, NamedRules, Subject, Versioned, keyed};
 use crate::registry::Registry;
 
 pub(crate) use super::state::Admitted;
@@ -154,7 +154,7 @@ impl Policy {
         &self,
         subject: Subject<'_, B>,
         now: Instant,
-    ) -> Result<StateAndRules<Shared, Versioned<Rules>>, Error> {
+    ) -> Result<Found<Shared, Versioned<Rules>>, Error> {
         if !self.config.get_enabled() {
             return Ok(None);
         }
