@@ -67,6 +67,9 @@ impl SeenEffects {
     }
 }
 
+/// The headers of a failed response, and what the user's classifier says of the failure.
+type SeenByClassifier<'a> = (Option<&'a HeaderMap>, Option<FailureClass>);
+
 impl Run {
     /// Handles a response. Returns the next step.
     pub(super) fn on_response<N, R>(
@@ -298,7 +301,7 @@ impl Run {
     pub(super) fn ask_retry<N: Resend>(
         &mut self,
         (own, before): (Diagnosis, Effect),
-        (hint, seen): (Hint, (Option<&HeaderMap>, Option<FailureClass>)),
+        (hint, seen): (Hint, SeenByClassifier<'_>),
         later: &mut N,
     ) -> Option<Result<Instant, NoRetryReason>> {
         self.turn.as_ref()?;

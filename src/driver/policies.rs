@@ -91,37 +91,6 @@ pub(crate) struct LoadRules {
     pub(crate) rate_limit: NamedRules<RateLimitConfig>,
 }
 
-/// The configs of the policies that bound the load of destinations, for one call. A policy that is off has none.
-#[derive(Clone, Copy)]
-pub(crate) struct LoadConfigs<'c> {
-    pub(crate) throttle: Option<&'c ThrottleConfig>,
-    pub(crate) concurrency: Option<&'c ConcurrencyConfig>,
-    pub(crate) rate_limit: Option<&'c RateLimitConfig>,
-}
-
-impl<'c> LoadConfigs<'c> {
-    /// Takes these configs, as far as they are on.
-    pub(crate) fn new(
-        throttle: Option<&'c ThrottleConfig>,
-        concurrency: Option<&'c ConcurrencyConfig>,
-        rate_limit: Option<&'c RateLimitConfig>,
-    ) -> Self {
-        Self {
-            throttle: throttle.filter(|own| own.get_enabled()),
-            concurrency: concurrency.filter(|own| own.get_enabled()),
-            rate_limit: rate_limit.filter(|own| own.get_enabled()),
-        }
-    }
-}
-
-/// The rules of these policies for the destinations that the user's function names.
-#[derive(Default)]
-pub(crate) struct LoadRules {
-    pub(crate) throttle: NamedRules<ThrottleConfig>,
-    pub(crate) concurrency: NamedRules<ConcurrencyConfig>,
-    pub(crate) rate_limit: NamedRules<RateLimitConfig>,
-}
-
 /// The deadline of a whole call, and the observer of its end.
 #[derive(Clone)]
 pub(crate) struct Deadline {
