@@ -65,6 +65,9 @@ impl SeenEffects {
     }
 }
 
+/// The headers of a failed response, and the class of the user's classifier.
+type SeenFailure<'a> = (Option<&'a HeaderMap>, Option<FailureClass>);
+
 impl Run {
     /// Handles a response. Returns the next step.
     pub(super) fn on_response<N, R>(
@@ -264,7 +267,7 @@ impl Run {
         };
         let headers = Some(&head.headers);
         let seen = (headers, classified.class);
-        match self.ask_retry((judged, before), hint, seen, later)? {
+        match self.ask_retry((judged, before), (hint, seen), later)? {
             Ok(due) => {
                 // At most half of the time left after the wait, so that the deadline leaves time for the retry.
                 let spare = self.call.deadline().saturating_duration_since(due) / 2;
@@ -282,8 +285,7 @@ impl Run {
     pub(super) fn ask_retry<N: Resend>(
         &mut self,
         (own, before): (Diagnosis, Effect),
-        hint: Hint,
-        seen: (Option<&HeaderMap>, Option<FailureClass>),
+        (hint, seen): (Hint, SeenFailure<'_>),
         later: &mut N,
     ) -> Option<Result<Instant, NoRetryReason>> {
         self.turn.as_ref()?;
@@ -364,7 +366,7 @@ impl Run {
             wait: own_hint.max(of_round),
             by_server: of_round.is_some(),
         };
-        match self.ask_retry((own, before), hint, (None, class), later) {
+        match self.ask_retry((own, before), (hint, (None, class)), later) {
             Some(Ok(_)) => {
                 self.last = Some(Box::new(Last::Failure(failure)));
                 NextStep::Backoff

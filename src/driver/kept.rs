@@ -103,7 +103,7 @@ impl Run {
         };
         let before = self.seen.attempt(Effect::unsent());
         let seen = (headers, class);
-        let decided = self.ask_retry((failed, before), hint, seen, later);
+        let decided = self.ask_retry((failed, before), (hint, seen), later);
         self.last = Some(Box::new(last));
         match decided {
             Some(Ok(_)) => NextStep::Backoff,
