@@ -67,8 +67,8 @@ impl SeenEffects {
     }
 }
 
-/// The headers of a failed response, and what the user's classifier says of the failure.
-type SeenByClassifier<'a> = (Option<&'a HeaderMap>, Option<FailureClass>);
+/// The headers of a failed response, and the class of the user's classifier.
+type SeenFailure<'a> = (Option<&'a HeaderMap>, Option<FailureClass>);
 
 impl Run {
     /// Handles a response. Returns the next step.
@@ -301,7 +301,7 @@ impl Run {
     pub(super) fn ask_retry<N: Resend>(
         &mut self,
         (own, before): (Diagnosis, Effect),
-        (hint, seen): (Hint, SeenByClassifier<'_>),
+        (hint, seen): (Hint, SeenFailure<'_>),
         later: &mut N,
     ) -> Option<Result<Instant, NoRetryReason>> {
         self.turn.as_ref()?;

@@ -62,8 +62,8 @@ use crate::replay::{FnCloner, TraitCloner};
 /// - neither the attempts, nor the retry budget, nor 5 % of the calls (with a quantile) are spent,
 /// - the destination does not throttle, and its circuit is not half-open.
 ///
-/// The first success is the response, and cancels the other attempts. So does a permanent failure. After a transient
-/// failure the other attempts go on. If all fail, the retry decides, with the greatest effect of all.
+/// The first success is the response, and cancels the other attempts. So does a permanent failure of a request that was
+/// sent. After other failures the other attempts go on. If all fail, the retry decides, with the greatest effect of all.
 ///
 /// Until a connection has the request, nothing is hedged: the transport itself tries another address meanwhile. All
 /// attempts of a call carry the same idempotency key.
