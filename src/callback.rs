@@ -95,6 +95,11 @@ fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
 }
 
 #[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(Panicked: super::Panicked("RetryLayer::retry_if"));
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

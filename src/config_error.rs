@@ -90,7 +90,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "{path}: {value} is invalid: expected {expected}")
             }
             ConfigProblem::Refused { why } => write!(f, "{path}: {why}"),
-            ConfigProblem::Failed { .. } => write!(f, "{path} cannot be used"),
+            ConfigProblem::Failed { source } => write!(f, "{path} cannot be used: {source}"),
         }
     }
 }

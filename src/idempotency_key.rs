@@ -62,13 +62,13 @@ impl IdempotencyKey {
         let fits = (1..=MOST_CHARACTERS).contains(&value.len());
         if !fits {
             return Err(InvalidIdempotencyKey(
-                "key: its length is not 1 to 255 characters",
+                "idempotency key: expected 1 to 255 characters",
             ));
         }
         let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
         if !value.bytes().all(plain) {
             return Err(InvalidIdempotencyKey(
-                "key: a character is not visible ASCII, or is \" or \\",
+                "idempotency key: expected visible ASCII characters without \" and \\",
             ));
         }
         Ok(Self {
@@ -109,15 +109,17 @@ impl IdempotencyKey {
     ) -> Result<Self, InvalidIdempotencyKey> {
         if operation.is_empty() || identity.is_empty() {
             return Err(InvalidIdempotencyKey(
-                "derived key: operation or identity is empty",
+                "idempotency key: operation and identity must not be empty",
             ));
         }
         if remembered_for.is_zero() {
-            return Err(InvalidIdempotencyKey("derived key: remembered_for is zero"));
+            return Err(InvalidIdempotencyKey(
+                "idempotency key: remembered_for must be more than 0s",
+            ));
         }
         let Some(expires_at) = made_at.checked_add(remembered_for) else {
             return Err(InvalidIdempotencyKey(
-                "derived key: made_at + remembered_for never comes",
+                "idempotency key: made_at + remembered_for is out of range of the system clock",
             ));
         };
         // The length distinguishes ("ab", "c") from ("a", "bc").

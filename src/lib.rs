@@ -107,6 +107,8 @@ pub mod hop;
 mod idempotency_key;
 pub mod layer;
 mod luck;
+#[cfg(test)]
+mod messages_tests;
 #[cfg(feature = "otel")]
 mod metrics;
 mod options;

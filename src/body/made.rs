@@ -134,8 +134,13 @@ impl Made {
 
 impl fmt::Display for AlreadyFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it failed before")
+        f.write_str("the function failed in an earlier attempt")
     }
 }
 
 impl std::error::Error for AlreadyFailed {}
+
+#[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(AlreadyFailed: super::AlreadyFailed);
+}

@@ -132,6 +132,11 @@ impl fmt::Display for NotJson {
 impl std::error::Error for NotJson {}
 
 #[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(NotJson: super::json::<u8>(b"{").unwrap_err(), super::json::<u8>(b"]").unwrap_err(), super::json::<u8>(b"\"a\"").unwrap_err());
+}
+
+#[cfg(test)]
 mod tests {
     use http::HeaderValue;
 

@@ -344,7 +344,7 @@ impl Response {
         span.in_scope(|| decode::json(&bytes)).map_err(|cause| {
             let error = failed(Kind::Malformed, &timeline);
             mark(&span, &error.diagnosis());
-            error.because(cause)
+            error.because(ReasonText::new(cause.to_string()))
         })
     }
 }

@@ -140,6 +140,11 @@ impl fmt::Display for NoValidator {
 }
 
 #[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(NoValidator: super::NoValidator::Status(http::StatusCode::NOT_FOUND), super::NoValidator::Missing, super::NoValidator::Weak, super::NoValidator::Malformed);
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

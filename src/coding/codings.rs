@@ -92,6 +92,11 @@ const REGISTERED: [&str; 8] = [
 const UNKNOWN: &str = "an unknown coding";
 
 #[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(Unsupported: super::Unsupported(super::UNKNOWN), super::Unsupported("compress"), super::Unsupported("a chain of more than 4 codings"));
+}
+
+#[cfg(test)]
 mod tests {
     use super::Coding::{Brotli, Deflate, Gzip};
     use super::*;

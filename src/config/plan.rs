@@ -207,7 +207,7 @@ fn parts(config: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
         if config.is_logical(&pattern.host)
             && let Some(field) = own.other_than_of_the_call()
         {
-            let why = "is overruled for a logical name: set it for the hosts of its endpoints";
+            let why = "it is overruled for a logical name: set it for the hosts of its endpoints";
             return Err(ConfigError::refused(format!("{path}.{field}"), why));
         }
         if pattern.route.is_some() {

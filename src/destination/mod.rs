@@ -116,7 +116,7 @@ impl fmt::Display for InvalidDestination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "destination of {:?} is not scheme, host and port, as in https://api.test",
+            "destination: {:?} is invalid: expected scheme, host and port, as in https://api.test:8443",
             self.0
         )
     }

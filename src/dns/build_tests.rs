@@ -165,7 +165,7 @@ fn hosts_file_at_a_path_is_honored_and_has_to_be_there() {
     let error = missing.build().unwrap_err().to_string();
     assert_eq!(
         error,
-        "resolver.hosts_file /nonexistent/hosts cannot be used"
+        "resolver.hosts_file /nonexistent/hosts cannot be used: No such file or directory (os error 2)"
     );
 }
 

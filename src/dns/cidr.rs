@@ -15,7 +15,7 @@ use std::str::FromStr;
 /// assert!(range.contains("10.1.2.3".parse().unwrap()));
 ///
 /// let refused = "10.0.0.1/8".parse::<Cidr>().unwrap_err();
-/// assert_eq!(refused.to_string(), "\"10.0.0.1/8\" has bits set after its prefix: \"10.0.0.0/8\" has none");
+/// assert_eq!(refused.to_string(), "\"10.0.0.1/8\" is invalid: expected no bits after the prefix, as in \"10.0.0.0/8\"");
 /// # Ok::<(), sevenhops::dns::InvalidCidr>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,15 +137,21 @@ impl fmt::Display for InvalidCidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = &self.text;
         match self.why {
-            CidrProblem::Address => write!(f, "{text:?} does not begin with an address"),
+            CidrProblem::Address => write!(
+                f,
+                "{text:?} is invalid: expected an address with a prefix length, as in 10.0.0.0/8"
+            ),
             CidrProblem::Prefix(most) => {
-                write!(f, "{text:?} has no prefix length from 0 to {most}")
+                write!(
+                    f,
+                    "{text:?} is invalid: expected a prefix length from 0 to {most}"
+                )
             }
             CidrProblem::Bits(range) => {
                 let range = range.to_string();
                 write!(
                     f,
-                    "{text:?} has bits set after its prefix: {range:?} has none"
+                    "{text:?} is invalid: expected no bits after the prefix, as in {range:?}"
                 )
             }
         }
@@ -200,14 +206,14 @@ mod tests {
     #[test]
     fn invalid_range_is_named() {
         for (text, why) in [
-            ("", "does not begin with an address"),
-            ("10.0.0/8", "does not begin with an address"),
-            ("010.0.0.0/8", "does not begin with an address"),
+            ("", "expected an address"),
+            ("10.0.0/8", "expected an address"),
+            ("010.0.0.0/8", "expected an address"),
             ("10.0.0.0/33", "from 0 to 32"),
             ("10.0.0.0/+8", "from 0 to 32"),
             ("10.0.0.0/", "from 0 to 32"),
             ("fd00::/129", "from 0 to 128"),
-            ("10.1.0.0/8", "\"10.0.0.0/8\" has none"),
+            ("10.1.0.0/8", "as in \"10.0.0.0/8\""),
         ] {
             let error = text.parse::<Cidr>().unwrap_err().to_string();
             assert!(

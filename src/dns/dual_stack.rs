@@ -211,3 +211,8 @@ const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// How long servers may be silent before an old result is used (RFC 8767 §5); half of the timeout, if that is less.
 const PATIENCE: Duration = Duration::from_millis(1_800);
+
+#[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(Abandoned: super::Abandoned);
+}

@@ -131,3 +131,8 @@ const RESEND: Duration = Duration::from_millis(333);
 const DATAGRAM: usize = 4_096;
 /// The length of the id at the beginning of a message.
 const ID: usize = 2;
+
+#[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(NotAResponse: super::NotAResponse);
+}

@@ -165,6 +165,18 @@ impl AddressDenied {
             DenialReason::Denied(_) => None,
         }
     }
+
+    /// Returns the address and why it is refused.
+    pub(crate) fn reason(&self) -> String {
+        match self.why {
+            DenialReason::Denied(range) => {
+                format!("{} is in {range}, which is denied", self.address)
+            }
+            DenialReason::Special(range) => {
+                format!("{} is not public: {range}", self.address)
+            }
+        }
+    }
 }
 
 impl fmt::Display for AddressDenied {
@@ -178,6 +190,14 @@ impl fmt::Display for AddressDenied {
 }
 
 impl std::error::Error for AddressDenied {}
+
+#[cfg(test)]
+mod messages {
+    use super::AddressFilter;
+
+    crate::messages_tests::list!(AddressDenied: AddressFilter::public_only().check("10.0.0.1".parse().unwrap()).unwrap_err(),
+        AddressFilter::new().deny("10.0.0.0/8".parse().unwrap()).check("10.0.0.1".parse().unwrap()).unwrap_err());
+}
 
 #[cfg(test)]
 #[path = "filter_tests.rs"]

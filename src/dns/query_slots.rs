@@ -251,6 +251,11 @@ const WAITING: usize = 4_096;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(Dropped: super::Dropped);
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -361,6 +361,11 @@ impl std::fmt::Display for NoRuntime {
 impl std::error::Error for NoRuntime {}
 
 #[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(NoRuntime: super::NoRuntime);
+}
+
+#[cfg(test)]
 #[path = "resolver_tests.rs"]
 mod tests;
 

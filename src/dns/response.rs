@@ -202,5 +202,15 @@ impl std::error::Error for Unusable {}
 const ALIASES: usize = 16;
 
 #[cfg(test)]
+mod messages {
+    use hickory_resolver::proto::op::ResponseCode;
+
+    use super::Unusable;
+
+    crate::messages_tests::list!(Negative: super::Negative(ResponseCode::NXDomain), super::Negative(ResponseCode::NoError));
+    crate::messages_tests::list!(Unusable: Unusable::Code(ResponseCode::ServFail), Unusable::OtherQuestion, Unusable::LongChain, Unusable::Referral, Unusable::Empty);
+}
+
+#[cfg(test)]
 #[path = "response_tests.rs"]
 mod tests;

@@ -148,3 +148,17 @@ pub(crate) const HOSTS: &str = if cfg!(windows) {
 } else {
     "/etc/hosts"
 };
+
+#[cfg(test)]
+mod messages {
+    use super::NoServer;
+
+    crate::messages_tests::list!(NoServer: NoServer {
+        path: "/etc/resolv.conf".into(),
+        cause: None,
+    },
+    NoServer {
+        path: "/etc/resolv.conf".into(),
+        cause: Some(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound))),
+    });
+}

@@ -146,3 +146,17 @@ impl fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+#[cfg(test)]
+mod messages {
+    fn refused(after: usize, repeats: bool) -> super::Refused {
+        super::Refused {
+            status: http::StatusCode::FOUND,
+            to: "http://api.test/a".to_owned(),
+            after,
+            repeats,
+        }
+    }
+
+    crate::messages_tests::list!(Refused: refused(0, false), refused(1, false), refused(3, false), refused(1, true));
+}

@@ -165,10 +165,15 @@ impl fmt::Display for NotKept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "only the beginning of a response is kept while it is retried: {} KiB",
+            "the body was cut after {} KiB: only that much of a response is kept while it is retried",
             DRAIN_BYTES >> 10
         )
     }
 }
 
 impl std::error::Error for NotKept {}
+
+#[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(NotKept: super::NotKept);
+}

@@ -321,6 +321,10 @@ impl fmt::Display for Error {
         if let Some(status) = diagnosis.status {
             write!(f, ", status {}", status.as_u16())?;
         }
+        // The breaker's cause has counts, hops and kinds only.
+        if let (Some(Policy::Breaker), Some(cause)) = (rejected_by, source) {
+            write!(f, ": {cause}")?;
+        }
         let causes = self.source().into_iter().flat_map(chain);
         if let Some(reason) = reason(causes, diagnosis.kind) {
             write!(f, ": {reason}")?;

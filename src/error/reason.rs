@@ -42,6 +42,8 @@ pub(super) fn reason<'e>(
                 peer(cause)
             }
             #[cfg(feature = "client")]
+            Kind::Filtered => filtered(cause),
+            #[cfg(feature = "client")]
             Kind::ProxyRefused => proxy(cause),
             _ => None,
         }
@@ -88,6 +90,13 @@ fn peer(cause: &(dyn StdError + 'static)) -> Option<Cow<'static, str>> {
     return tls::alert_by_message(&cause.to_string());
     #[cfg(not(feature = "client"))]
     None
+}
+
+/// Returns the address that the filter refused, and why.
+#[cfg(feature = "client")]
+fn filtered(cause: &(dyn StdError + 'static)) -> Option<Cow<'static, str>> {
+    let denied = cause.downcast_ref::<crate::dns::AddressDenied>()?;
+    Some(denied.reason().into())
 }
 
 /// Returns why a proxy refused a tunnel. The text of its `Proxy-Status` stays in the cause.

@@ -57,3 +57,8 @@ impl fmt::Display for Withheld {
 }
 
 impl StdError for Withheld {}
+
+#[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(Withheld: super::Withheld);
+}

@@ -122,8 +122,9 @@ impl fmt::Display for TimelineEventKind {
                 write!(f, "fallback, in place of: {}", FailureText(*instead_of))
             }
             Self::Chaos { fault, delay } => {
-                write!(f, "chaos: {fault}, on purpose")?;
-                delay.map_or(Ok(()), |delay| write!(f, ", for {}", short(delay)))
+                write!(f, "chaos: {fault}")?;
+                delay.map_or(Ok(()), |delay| write!(f, " by {}", short(delay)))?;
+                f.write_str(", on purpose")
             }
         }
     }
@@ -253,6 +254,7 @@ impl fmt::Display for NoRetryReason {
             ),
             Self::ServiceNotReady => f.write_str("the service below was not ready"),
             Self::BodyNotReplayable => f.write_str("the body was taken and cannot be sent again"),
+            Self::AttemptsExhausted { made: 1 } => f.write_str("the only attempt is spent"),
             Self::AttemptsExhausted { made } => write!(f, "all {made} attempts are spent"),
             Self::BudgetExhausted => f.write_str("the retry budget of the destination is empty"),
             Self::DeadlineTooClose { wait, left } => write!(
@@ -267,9 +269,11 @@ impl fmt::Display for NoRetryReason {
                 short(*hint),
                 short(*most)
             ),
-            Self::ServerOptOut => f.write_str("the server asks for no retry"),
+            Self::ServerOptOut => f.write_str("the server asks not to retry"),
             Self::Disabled => f.write_str("retries are switched off"),
-            Self::OtherDestination => f.write_str("retries are meant for other destinations"),
+            Self::OtherDestination => {
+                f.write_str("retries are configured for other destinations only")
+            }
             Self::RetriedUpstream => f.write_str("the caller retries"),
             Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
         }

@@ -138,3 +138,8 @@ impl StdError for InjectedFault {
 }
 
 const CONNECT_LIMIT: TimeoutElapsed = TimeoutElapsed(TimeoutKind::Connect);
+
+#[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(InjectedFault: super::InjectedFault(super::Fault::Silence));
+}

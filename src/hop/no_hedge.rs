@@ -84,10 +84,10 @@ impl fmt::Display for NoHedgeReason {
         match self {
             Self::Unsafe { method, keyed } => {
                 let why = match keyed {
-                    true => "the destination is not known to honor idempotency keys",
-                    false => "no idempotency key",
+                    true => ", and the destination is not known to honor idempotency keys",
+                    false => " without an idempotency key",
                 };
-                write!(f, "{method} and {why}")
+                write!(f, "{method}{why}")
             }
             Self::KeyExpires { left } => write!(
                 f,
@@ -95,6 +95,7 @@ impl fmt::Display for NoHedgeReason {
                 short(*left)
             ),
             Self::NotReplayable => f.write_str("the body cannot be sent again"),
+            Self::AttemptsSpent { sent: 1 } => f.write_str("the only attempt is spent"),
             Self::AttemptsSpent { sent } => write!(f, "all {sent} attempts are spent"),
             Self::Throttled => f.write_str("the destination asks for fewer requests"),
             Self::HalfOpen => f.write_str("the circuit is half-open"),
@@ -105,7 +106,9 @@ impl fmt::Display for NoHedgeReason {
             Self::Unready => f.write_str("the service below was not ready"),
             Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
             Self::SwitchedOff => f.write_str("retries are switched off"),
-            Self::OtherDestination => f.write_str("retries are meant for other destinations"),
+            Self::OtherDestination => {
+                f.write_str("retries are configured for other destinations only")
+            }
             Self::ByCaller => f.write_str("the caller retries or hedges"),
         }
     }

@@ -123,7 +123,7 @@ impl StaleLayer {
     pub fn new(config: StaleConfig) -> Result<Self, ConfigError> {
         config.check()?;
         let Some(most_bytes) = config.get_store_bytes() else {
-            let why = "is missing: a StaleLayer needs a store";
+            let why = "it is missing: a StaleLayer needs a store";
             return Err(ConfigError::refused("stale.store_bytes", why));
         };
         let store = Arc::new(Store::new(most_bytes, clock::now()));

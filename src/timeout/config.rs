@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// The limits that a user set. The others are derived from the deadline.
+/// The timeouts that a user set. The others are derived from the deadline.
 ///
 /// These are plain values. They are checked once, by [`Timeouts::from_config`](super::Timeouts::from_config) or when a
-/// client is built. In the config of a destination, a limit that is not set is that of the config around it.
+/// client is built. In the config of a destination, a timeout that is not set is that of the config around it.
 ///
 /// # Example
 ///
@@ -129,7 +129,7 @@ impl TimeoutsConfig {
         body_idle, get_body_idle;
     }
 
-    /// Returns these limits. A missing one is taken from the config around this one.
+    /// Returns these timeouts. A missing one is taken from the config around this one.
     pub(crate) fn over(self, around: &Self) -> Self {
         Self {
             attempt: self.attempt.or(around.attempt),

@@ -1,24 +1,24 @@
 use std::fmt;
 
-/// The limit that expired.
+/// The timeout that expired, or the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
     /// The deadline of the whole call.
     Deadline,
-    /// The limit of one attempt.
+    /// The timeout of one attempt.
     Attempt,
-    /// The limit of a DNS lookup.
+    /// The timeout of a DNS lookup.
     Dns,
-    /// The limit of a TCP connect.
+    /// The timeout of a TCP connect, over all addresses.
     Connect,
-    /// The limit of a TLS handshake.
+    /// The timeout of a TLS handshake.
     Tls,
-    /// The limit without progress while sending.
+    /// The timeout without progress while the request is sent.
     Send,
-    /// The limit from the last request byte to the response head.
+    /// The timeout from the last request byte to the response head.
     FirstByte,
-    /// The limit without a byte of the response body.
+    /// The timeout without a byte of the response body.
     BodyIdle,
 }
 

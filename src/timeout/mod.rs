@@ -1,7 +1,7 @@
 //! The [`Timeouts`] of a call, and the [`TimeoutKind`] that names the one that expired.
 //!
-//! A *timeout* is a duration, never zero and never endless. A *deadline* is the timeout of the whole call; once the call
-//! has begun, it is an instant.
+//! A *timeout* is a duration that ends a wait. It is never zero and never endless. A *deadline* is that of the whole
+//! call: it is set as a duration, and is an instant once the call has begun.
 
 mod config;
 mod kind;

@@ -4,7 +4,7 @@ use super::config::{ATTEMPT, TimeoutsConfig};
 use super::{LONGEST, TimeoutKind, check_deadline};
 use crate::config_error::{ConfigError, expected};
 
-/// All limits of a call. Each is finite, and each is derived from the deadline unless it was set.
+/// All timeouts of a call. Each is finite, and each is derived from the deadline unless it was set.
 ///
 /// # Example
 ///
@@ -26,7 +26,7 @@ use crate::config_error::{ConfigError, expected};
 ///
 /// D is the deadline of the config, A the attempt timeout.
 ///
-/// | limit | default | counts |
+/// | timeout | default | counts |
 /// |---|---|---|
 /// | attempt | D / 2 while another attempt may follow | one try without progress, to the response head (to the last byte for whole-body calls) |
 /// | dns | min(2 s, A / 2) | one lookup that is not answered from the cache |
@@ -41,7 +41,7 @@ use crate::config_error::{ConfigError, expected};
 /// of the whole time, or half of the time left if that is less. The attempt gets the rest, at most half of the whole
 /// time. If no other attempt may follow, the attempt gets all of the time left. "May follow" depends on
 /// fixed facts: switches, the number of attempts, whether a retry is permitted, whether the body can be sent again. The
-/// other derived limits follow the attempt timeout.
+/// other derived timeouts follow the attempt timeout.
 /// An attempt timeout that was set counts from the start of the attempt, even while bytes move, and is the same for
 /// all attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// Derives every limit from the deadline of the whole call.
+    /// Derives every timeout from the deadline of the whole call.
     ///
     /// # Errors
     ///
@@ -74,12 +74,12 @@ impl Timeouts {
         Self::derive(LONGEST, TimeoutsConfig::new())
     }
 
-    /// Derives the limits that `settings` do not set from the deadline.
+    /// Derives the timeouts that `settings` do not set from the deadline.
     ///
     /// # Errors
     ///
-    /// Fails if a limit is zero or longer than a day, if the attempt timeout is longer than the deadline, or if a hop's
-    /// limit is longer than the attempt timeout. The error names both.
+    /// Fails if a timeout is zero or longer than a day, or if the attempt timeout is longer than the deadline. Also
+    /// fails if a hop's timeout is longer than the attempt timeout. The error names both.
     pub fn from_config(deadline: Duration, settings: TimeoutsConfig) -> Result<Self, ConfigError> {
         check_deadline("deadline", deadline)?;
         for (path, value) in settings.named() {
@@ -92,7 +92,7 @@ impl Timeouts {
         Ok(timeouts)
     }
 
-    /// Returns the limits of one attempt with this time left of the call's whole time. Limits that were set do not
+    /// Returns the timeouts of one attempt with this time left of the call's whole time. Timeouts that were set do not
     /// change, because the time left ends the attempt before them.
     pub(crate) fn for_attempt(
         &self,
@@ -182,7 +182,7 @@ impl Timeouts {
         self.configured_attempt
     }
 
-    /// Returns whether the limit of a hop was set explicitly and is not shortened.
+    /// Returns whether the timeout of a hop was set explicitly and is not shortened.
     pub(crate) fn is_explicit(&self, which: TimeoutKind) -> bool {
         let (set, timeout) = match which {
             TimeoutKind::Deadline | TimeoutKind::Attempt => return false,
@@ -196,11 +196,11 @@ impl Timeouts {
         set == Some(timeout)
     }
 
-    /// Returns the limit for the response head, counted from the moment at which the last byte of a body of `body_len`
-    /// bytes was handed over.
+    /// Returns the timeout for the response head. It counts from the moment at which the last byte of a body of
+    /// `body_len` bytes was handed over.
     ///
     /// "Handed over" does not mean "on the wire": the kernel buffers about 4 MiB before the peer has read any byte. So
-    /// the limit grows by up to one send timeout, in proportion to the buffered bytes.
+    /// the timeout grows by up to one send timeout, in proportion to the buffered bytes.
     pub(crate) fn first_byte_after(&self, body_len: u64) -> Duration {
         let buffered = body_len.min(KERNEL_BUFFER_BYTES);
         let share = f64::from(u32::try_from(buffered).unwrap_or(u32::MAX))

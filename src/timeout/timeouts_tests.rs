@@ -128,7 +128,7 @@ fn attempt_leaves_a_quarter_of_the_deadline_or_half_of_the_time_left() {
 }
 
 #[test]
-fn attempt_limit_that_was_set_holds_for_every_attempt() {
+fn attempt_timeout_that_was_set_holds_for_every_attempt() {
     let set = TimeoutsConfig::new().attempt(MS(3_000));
     let timeouts = Timeouts::from_config(MS(10_000), set).unwrap();
     for may_follow in [true, false] {
@@ -142,7 +142,7 @@ fn attempt_limit_that_was_set_holds_for_every_attempt() {
 }
 
 #[test]
-fn first_byte_limit_grows_with_what_the_kernel_may_hold() {
+fn first_byte_timeout_grows_with_what_the_kernel_may_hold() {
     let timeouts = Timeouts::new(MS(10_000)).unwrap();
     assert_eq!(timeouts.first_byte_after(0), MS(5_000));
     assert_eq!(timeouts.first_byte_after(2 << 20), MS(5_000 + 1_250));

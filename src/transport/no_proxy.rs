@@ -217,5 +217,10 @@ impl fmt::Display for Unreadable {
 const MAPPED_PREFIX: u8 = 96;
 
 #[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(Unreadable: super::Unreadable::new("user:secret@10.0.0.0/99"));
+}
+
+#[cfg(test)]
 #[path = "no_proxy_tests.rs"]
 mod tests;

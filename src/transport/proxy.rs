@@ -168,10 +168,10 @@ impl Via {
             // Schemes other than http have no well-known port.
             let _ = url.set_port(Some(port));
         }
-        let dial = match url.host().ok_or_else(|| bad("the url has no host"))? {
+        let dial = match url.host().ok_or_else(|| bad("the URL has no host"))? {
             // The URL standard leaves the host of other schemes as it is written.
             Host::Domain(name) => read_host(name)
-                .map_err(|_| bad("the url's host is neither a name nor an address"))?,
+                .map_err(|_| bad("the URL's host is neither a name nor an address"))?,
             Host::Ipv4(address) => Dial::Address(address.into()),
             Host::Ipv6(address) => Dial::Address(address.into()),
         };
@@ -260,6 +260,11 @@ impl fmt::Display for Unfit {
 }
 
 impl std::error::Error for Unfit {}
+
+#[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(Unfit: super::Unfit("the URL has no host"));
+}
 
 #[cfg(test)]
 #[path = "proxy_tests.rs"]

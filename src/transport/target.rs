@@ -145,7 +145,7 @@ pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
     let dial = host(url)?;
     let port = url
         .port_or_known_default()
-        .ok_or_else(|| Error::invalid().because(ReasonText::new("the url has no port")))?;
+        .ok_or_else(|| Error::invalid().because(ReasonText::new("the URL has no port")))?;
     Ok((dial, port))
 }
 
@@ -157,7 +157,7 @@ pub(super) fn host(url: &Url) -> Result<Dial, Error> {
         Some(Host::Domain(name)) => read_host(name),
         Some(Host::Ipv4(address)) => Ok(Dial::Address(address.into())),
         Some(Host::Ipv6(address)) => Ok(Dial::Address(address.into())),
-        None => Err(Error::invalid().because(ReasonText::new("the url has no host"))),
+        None => Err(Error::invalid().because(ReasonText::new("the URL has no host"))),
     }
 }
 

@@ -67,6 +67,7 @@ impl fmt::Display for RejectionCause {
                     None => write!(f, "of them: {kind}"),
                 }
             }
+            OpeningReason::InARow { failed: 1 } => f.write_str("the last attempt failed"),
             OpeningReason::InARow { failed } => write!(f, "{failed} attempts in a row failed"),
             OpeningReason::Slow { slow, attempts } => {
                 write!(f, "{slow} of {attempts} attempts were slow")
@@ -85,4 +86,39 @@ impl StdError for RejectionCause {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.last.as_ref().map(|last| last as _)
     }
+}
+
+#[cfg(test)]
+mod messages {
+    use super::OpeningReason::{Failed, InARow, Isolated, Probe, Probes, Slow, SlowProbe};
+    use super::{FailureSite, OpeningReason, RejectionCause};
+    use crate::hop::{Hop, Kind};
+
+    const AT: FailureSite = FailureSite {
+        hop: Some(Hop::Connect),
+        kind: Kind::Refused,
+    };
+    const NOWHERE: FailureSite = FailureSite { hop: None, ..AT };
+
+    fn of(why: OpeningReason) -> RejectionCause {
+        RejectionCause { why, last: None }
+    }
+
+    crate::messages_tests::list!(RejectionCause: of(Failed {
+            failed: 12,
+            attempts: 20,
+            worst: (9, AT),
+        }),
+        of(Failed {
+            failed: 12,
+            attempts: 20,
+            worst: (9, NOWHERE),
+        }),
+        of(InARow { failed: 1 }),
+        of(InARow { failed: 3 }),
+        of(Slow { slow: 12, attempts: 20 }),
+        of(Probes { failed: 1, probes: 2 }),
+        of(Probe),
+        of(SlowProbe),
+        of(Isolated));
 }

@@ -145,6 +145,10 @@ pub(crate) enum Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Full {
+                in_flight,
+                queued: 0,
+            } => write!(f, "{in_flight} in flight, and there is no queue"),
             Self::Full { in_flight, queued } => {
                 write!(
                     f,
@@ -163,4 +167,24 @@ impl fmt::Display for Rejection {
             }
         }
     }
+}
+
+#[cfg(test)]
+mod messages {
+    const MS: fn(u64) -> std::time::Duration = std::time::Duration::from_millis;
+
+    crate::messages_tests::list!(Rejection: super::Rejection::Full {
+            in_flight: 10,
+            queued: 0,
+        },
+        super::Rejection::Full {
+            in_flight: 10,
+            queued: 5,
+        },
+        super::Rejection::TooLong {
+            expected: MS(250),
+            longest: MS(100),
+        },
+        super::Rejection::Shed,
+        super::Rejection::TimedOut { longest: MS(100) });
 }

@@ -214,7 +214,8 @@ impl EndpointConfig {
         });
         // The text is not shown: it may hold credentials.
         url.ok_or_else(|| {
-            let why = "a URL like https://eu.pay.test/v1 is expected, without userinfo, query and fragment";
+            let why =
+                "expected a URL like https://eu.pay.test/v1, without userinfo, query and fragment";
             ConfigError::refused(format!("{path}.url"), why)
         })
     }
@@ -228,7 +229,7 @@ pub(crate) fn check(all: &[(String, EndpointsConfig)]) -> Result<(), ConfigError
         let is_name = |uri: &Uri| uri.host() == Some(name) && uri.port().is_none();
         let is_name = name.parse::<Uri>().is_ok_and(|uri| is_name(&uri));
         if !is_name || name.to_ascii_lowercase() != *name {
-            let why = "a host in lower case is expected, without a port: pay.internal";
+            let why = "expected a host in lower case without a port, as in pay.internal";
             return Err(ConfigError::refused(path, why));
         }
         if !known.insert(name) {
@@ -275,10 +276,10 @@ mod tests {
     fn bad_endpoints_are_refused_by_name() {
         for (urls, why) in [
             (&[][..], ": 0 is invalid: expected 1..=16 endpoints"),
-            (&["ftp://a.test"], ".0.url: a URL like"),
-            (&["https://u:secret@a.test"], ".0.url: a URL like"),
-            (&["https://a.test?b"], ".0.url: a URL like"),
-            (&["a.test"], ".0.url: a URL like"),
+            (&["ftp://a.test"], ".0.url: expected a URL like"),
+            (&["https://u:secret@a.test"], ".0.url: expected a URL like"),
+            (&["https://a.test?b"], ".0.url: expected a URL like"),
+            (&["a.test"], ".0.url: expected a URL like"),
             (&["https://a.test", "http://b.test"], ".1.url: the endp"),
             (
                 &["https://a.test", "https://A.test:443/x"],
@@ -301,7 +302,7 @@ mod tests {
     fn bad_names_are_refused() {
         for name in ["Pay", "pay:80", "https://pay", "", "pay/v1"] {
             let error = refused(name, to(&["https://a.test"]));
-            let expected = format!("endpoints.{name:?}: a host in lower case");
+            let expected = format!("endpoints.{name:?}: expected a host in lower case");
             assert!(error.starts_with(&expected), "{error}");
         }
         let twice = ["https://a.test", "https://b.test"].map(|url| ("pay".to_owned(), to(&[url])));

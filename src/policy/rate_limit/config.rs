@@ -169,7 +169,7 @@ impl RateLimitConfig {
     /// one.
     pub(crate) fn check(&self, deadline: Option<Duration>) -> Result<(), ConfigError> {
         let Some(requests) = self.requests else {
-            let why = "is missing: set how many requests are sent in each rate_limit.per";
+            let why = "it is missing: set how many requests are sent in each rate_limit.per";
             return Err(ConfigError::refused(REQUESTS, why));
         };
         expected::count(REQUESTS, requests, 1..=u32::MAX)?;
@@ -239,7 +239,7 @@ mod tests {
         for (bad, expected) in [
             (
                 RateLimitConfig::default(),
-                "rate_limit.requests: is missing: set how many requests are sent in each rate_limit.per",
+                "rate_limit.requests: it is missing: set how many requests are sent in each rate_limit.per",
             ),
             (
                 ten().requests(0),

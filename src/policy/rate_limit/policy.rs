@@ -112,3 +112,17 @@ impl fmt::Display for NoSlot {
         }
     }
 }
+
+#[cfg(test)]
+mod messages {
+    const MS: fn(u64) -> std::time::Duration = std::time::Duration::from_millis;
+
+    crate::messages_tests::list!(NoSlot: super::NoSlot {
+        wait: MS(250),
+        longest: MS(0),
+    },
+    super::NoSlot {
+        wait: MS(250),
+        longest: MS(100),
+    });
+}

@@ -182,7 +182,7 @@ impl StaleConfig {
         };
         Err(ConfigError::refused(
             path,
-            "needs a store: set stale.store_bytes",
+            "it needs a store: set stale.store_bytes",
         ))
     }
 }
@@ -218,7 +218,7 @@ mod tests {
     fn window_without_a_store_is_refused_by_name() {
         let minute = Duration::from_secs(60);
         let stale = StaleConfig::new().consistency(Consistency::StaleFor(minute));
-        let why = "needs a store: set stale.store_bytes";
+        let why = "it needs a store: set stale.store_bytes";
         assert_eq!(
             refused(stale.clone()),
             format!("stale.consistency.stale_for: {why}")

@@ -21,7 +21,10 @@ async fn upstream_that_cannot_be_a_base_is_refused_without_its_secrets() {
         assert!(!format!("{error:?}").contains("pw"));
     }
     let error = gateway(&client(), "/v1").unwrap_err();
-    assert_eq!(error.to_string(), "gateway.upstream cannot be used");
+    assert_eq!(
+        error.to_string(),
+        "gateway.upstream cannot be used: relative URL without a base"
+    );
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, "relative URL without a base");
 }

@@ -279,3 +279,8 @@ impl std::error::Error for NoRoots {
         Some(&*self.0)
     }
 }
+
+#[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(NoRoots: super::NoRoots(std::sync::Arc::new(crate::config_error::ConfigError::refused("tls", "none"))));
+}

@@ -100,3 +100,8 @@ pub(super) const OTHER_SCHEME: &str = "its scheme is not http or https";
 #[cfg(all(test, feature = "hyper-util"))]
 #[path = "judge_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod messages {
+    crate::messages_tests::list!(Unseen: super::Unseen("the connector does not show its destination"), super::Unseen("its host is an address in an unusual spelling"));
+}

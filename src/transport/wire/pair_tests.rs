@@ -87,3 +87,5 @@ pub(super) async fn settle() {
 }
 
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(50);
+
+crate::messages_tests::list!(GivenUp: super::lane::GivenUp);

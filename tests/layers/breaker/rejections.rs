@@ -33,9 +33,9 @@ async fn rejection_within_a_call_names_the_call_and_no_secret() {
     let refused = call.oneshot(get()).await.unwrap_err();
     let told = refused.to_string();
     assert!(
-        told.starts_with(
-            "GET https://api.test/v1 rejected by the breaker: circuit open; 0 attempts, no effect; retry after 5."
-        ),
+        told.starts_with("GET https://api.test/v1 rejected by the breaker: circuit open: ")
+            && told.contains(" attempts failed, ")
+            && told.contains("; 0 attempts, no effect; retry after 5."),
         "{told}"
     );
     assert!(!format!("{refused:?}").contains("canary"));

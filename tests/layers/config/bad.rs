@@ -270,7 +270,7 @@ pub(super) const TOGETHER: &[Row] = &[
         "destinations.\"pay.internal\".retry",
         r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
             "destinations": {"pay.internal": {"deadline": "1s", "retry": {"attempts": 2}}}}"#,
-        "is overruled for a logical name: set it for the hosts of its endpoints",
+        "it is overruled for a logical name: set it for the hosts of its endpoints",
     ),
     (
         "stale.body_bytes",
@@ -280,12 +280,12 @@ pub(super) const TOGETHER: &[Row] = &[
     (
         "stale.shared",
         r#"{"deadline": "2s", "stale": {"shared": true}}"#,
-        "needs a store: set stale.store_bytes",
+        "it needs a store: set stale.store_bytes",
     ),
     (
         "stale.consistency.stale_for",
         r#"{"deadline": "2s", "stale": {"consistency": {"stale_for": "5s"}}}"#,
-        "needs a store: set stale.store_bytes",
+        "it needs a store: set stale.store_bytes",
     ),
     (
         "stale.while_revalidate",

@@ -65,7 +65,7 @@ pub(super) const TOGETHER: &[Row] = &[
     (
         "rate_limit.requests",
         r#"{"deadline": "10s", "rate_limit": {}}"#,
-        "is missing: set how many requests are sent in each rate_limit.per",
+        "it is missing: set how many requests are sent in each rate_limit.per",
     ),
     (
         "rate_limit.per",

@@ -41,14 +41,14 @@ fn with(method: Method, options: Options) -> Request<Full<Bytes>> {
 async fn post_without_an_honored_key_is_never_hedged() {
     let (sent, timeline) = call(&config(), request(Method::POST)).await;
     assert_eq!(sent, 1);
-    let reason = "not hedged: POST and the destination is not known to honor idempotency keys";
+    let reason = "not hedged: POST, and the destination is not known to honor idempotency keys";
     assert_eq!(events(&timeline), [reason]);
     let no_keys = IdempotencyConfig::new().generate_keys(false);
     let (sent, timeline) = call(&config().idempotency(no_keys), request(Method::POST)).await;
     assert_eq!(sent, 1);
     assert_eq!(
         events(&timeline),
-        ["not hedged: POST and no idempotency key"]
+        ["not hedged: POST without an idempotency key"]
     );
     let honored = IdempotencyConfig::new().honored_by_all(true);
     let (sent, _) = call(&config().idempotency(honored), request(Method::POST)).await;

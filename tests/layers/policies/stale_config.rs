@@ -56,11 +56,11 @@ fn contradictions_are_refused_by_name() {
     let plain = || Config::new(SECS(10));
     assert_eq!(
         refused(plain().stale(window())),
-        "stale.consistency.stale_for: needs a store: set stale.store_bytes"
+        "stale.consistency.stale_for: it needs a store: set stale.store_bytes"
     );
     assert_eq!(
         refused(plain().destination("a.test", DestinationConfig::new().stale(window()))),
-        "destinations.\"a.test\".stale.consistency.stale_for: needs a store: set stale.store_bytes"
+        "destinations.\"a.test\".stale.consistency.stale_for: it needs a store: set stale.store_bytes"
     );
     let store = || StaleConfig::new().store_bytes(1 << 20);
     assert_eq!(

@@ -188,6 +188,6 @@ fn layer_needs_a_store() {
     let refused = StaleLayer::new(StaleConfig::new()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "stale.store_bytes: is missing: a StaleLayer needs a store"
+        "stale.store_bytes: it is missing: a StaleLayer needs a store"
     );
 }

@@ -1,0 +1,74 @@
+//! The sentences of types that only their own module can make.
+//!
+//! A module lists them with `list!(NotKept: super::NotKept)` in its tests. The trait carries them here.
+
+/// A type's name, and its sentences.
+pub(crate) trait Sentences {
+    fn sentences() -> Vec<String>;
+}
+
+macro_rules! list {
+    ($name:ident: $($value:expr),+ $(,)?) => {
+        impl $crate::messages_tests::Sentences for $crate::messages_tests::of::$name {
+            fn sentences() -> Vec<String> {
+                vec![$($value.to_string()),+]
+            }
+        }
+    };
+}
+
+pub(crate) use list;
+
+macro_rules! names {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            #[derive(Debug)]
+            pub(crate) struct $name;
+        )+
+
+        #[cfg(all(
+            feature = "client",
+            feature = "cookies",
+            feature = "encrypted-dns",
+            feature = "gateway",
+            feature = "har",
+            feature = "hyper-util",
+            feature = "otel",
+            feature = "reqwest",
+            feature = "reqwest-middleware",
+            feature = "serde",
+            feature = "testing"
+        ))]
+        pub(super) fn sections() -> Vec<super::Section> {
+            vec![$((stringify!($name), $name::sentences())),+]
+        }
+    };
+}
+
+names!(
+    Abandoned,
+    AddressDenied,
+    AlreadyFailed,
+    Dropped,
+    GivenUp,
+    InjectedFault,
+    Negative,
+    NoRoots,
+    NoRuntime,
+    NoServer,
+    NoSlot,
+    NoValidator,
+    NotAResponse,
+    NotJson,
+    NotKept,
+    Panicked,
+    Refused,
+    Rejection,
+    RejectionCause,
+    Unfit,
+    Unreadable,
+    Unseen,
+    Unsupported,
+    Unusable,
+    Withheld,
+);
