@@ -26,6 +26,19 @@ mod record {
 }
 
 #[cfg(test)]
+mod messages_tests {
+    /// The library checks these sentences.
+    macro_rules! list {
+        ($of:ident: $($sentence:expr),* $(,)?) => {
+            fn listed() -> Vec<$of> {
+                vec![$($sentence),*]
+            }
+        };
+    }
+    pub(crate) use list;
+}
+
+#[cfg(test)]
 #[path = "loom/attempts.rs"]
 mod attempts;
 

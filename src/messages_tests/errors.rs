@@ -97,11 +97,6 @@ fn because(hop: Hop, kind: Kind, cause: impl StdError + Send + Sync + 'static) -
 }
 
 fn reasons() -> Vec<String> {
-    use rustls::{
-        AlertDescription, CertificateError, Error as Tls, InvalidMessage, PeerIncompatible,
-        PeerMisbehaved,
-    };
-
     let private = crate::dns::AddressFilter::public_only().check([10, 0, 0, 1].into());
     let mut sentences = vec![
         because(Hop::Dns, Kind::Filtered, private.unwrap_err()),
@@ -127,7 +122,17 @@ fn reasons() -> Vec<String> {
             crate::hop::HeadRefused(h2::Reason::PROTOCOL_ERROR.into()),
         ),
     ];
-    for (kind, error) in [
+    sentences.extend(tls_reasons());
+    sentences
+}
+
+fn tls_reasons() -> impl Iterator<Item = String> {
+    use rustls::{
+        AlertDescription, CertificateError, Error as Tls, InvalidMessage, PeerIncompatible,
+        PeerMisbehaved,
+    };
+
+    let failures = [
         (
             Kind::Alert,
             Tls::AlertReceived(AlertDescription::HandshakeFailure),
@@ -184,10 +189,9 @@ fn reasons() -> Vec<String> {
             Kind::CertificateInvalid,
             CertificateError::InvalidPurpose.into(),
         ),
-    ] {
-        sentences.push(because(Hop::Tls, kind, error));
-    }
-    sentences
+    ];
+    let sentence = |(kind, error)| because(Hop::Tls, kind, error);
+    failures.into_iter().map(sentence)
 }
 
 fn invalid() -> Vec<String> {
