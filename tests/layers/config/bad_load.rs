@@ -91,25 +91,25 @@ pub(super) const TOGETHER: &[Row] = &[
         "destinations.\"pay.internal\".hedge",
         r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
             "destinations": {"pay.internal": {"deadline": "1s", "hedge": {"delay": "100ms"}}}}"#,
-        "is overruled for a logical name: set it for the hosts of its endpoints",
+        "it is overruled for a logical name: set it for the hosts of its endpoints",
     ),
     (
         "destinations.\"pay.internal\".throttle",
         r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
             "destinations": {"pay.internal": {"deadline": "1s", "throttle": {}}}}"#,
-        "is overruled for a logical name: set it for the hosts of its endpoints",
+        "it is overruled for a logical name: set it for the hosts of its endpoints",
     ),
     (
         "destinations.\"pay.internal\".concurrency",
         r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
             "destinations": {"pay.internal": {"deadline": "1s", "concurrency": {"limit": 2}}}}"#,
-        "is overruled for a logical name: set it for the hosts of its endpoints",
+        "it is overruled for a logical name: set it for the hosts of its endpoints",
     ),
     (
         "destinations.\"pay.internal\".rate_limit",
         r#"{"deadline": "2s", "endpoints": {"pay.internal": {"urls": [{"url": "https://a.test"}]}},
             "destinations": {"pay.internal": {"deadline": "1s", "rate_limit": {"requests": 2}}}}"#,
-        "is overruled for a logical name: set it for the hosts of its endpoints",
+        "it is overruled for a logical name: set it for the hosts of its endpoints",
     ),
 ];
 
