@@ -56,7 +56,7 @@ fn json(ended: &Ended) -> Value {
 
 #[tokio::test]
 async fn each_stage_has_its_times_over_all_calls() {
-    for (keeps_alive, connections) in [(false, 5), (true, 1)] {
+    for keeps_alive in [false, true] {
         let server = FaultServer::start().await.unwrap();
         let url = server.url("/ready?key=secret");
         let mut arguments = vec![url.as_str(), "-n", "5", "--json"];
@@ -65,10 +65,10 @@ async fn each_stage_has_its_times_over_all_calls() {
             return;
         };
         assert_eq!(ended.status, 0, "{}", ended.errors);
-        assert_eq!(
-            (server.requests_seen(), server.connections()),
-            (5, connections)
-        );
+        assert_eq!(server.requests_seen(), 5);
+        // A call that begins before the connection of the one before it is idle opens another one.
+        let connections = server.connections();
+        assert_eq!(connections < 5, keeps_alive, "{connections}");
         let report = json(&ended);
         assert_eq!(
             (&report["calls"], &report["failed"]),
