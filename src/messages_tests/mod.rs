@@ -4,77 +4,9 @@
 //! has the texts of all sources. `UPDATE_MESSAGES=1 cargo test --all-features --lib messages` writes the file anew:
 //! read what changed as the user who gets it.
 
-#[cfg(all(
-    feature = "client",
-    feature = "cookies",
-    feature = "encrypted-dns",
-    feature = "gateway",
-    feature = "har",
-    feature = "hyper-util",
-    feature = "otel",
-    feature = "reqwest",
-    feature = "reqwest-middleware",
-    feature = "serde",
-    feature = "testing"
-))]
-mod causes;
-#[cfg(all(
-    feature = "client",
-    feature = "cookies",
-    feature = "encrypted-dns",
-    feature = "gateway",
-    feature = "har",
-    feature = "hyper-util",
-    feature = "otel",
-    feature = "reqwest",
-    feature = "reqwest-middleware",
-    feature = "serde",
-    feature = "testing"
-))]
-mod configs;
-#[cfg(all(
-    feature = "client",
-    feature = "cookies",
-    feature = "encrypted-dns",
-    feature = "gateway",
-    feature = "har",
-    feature = "hyper-util",
-    feature = "otel",
-    feature = "reqwest",
-    feature = "reqwest-middleware",
-    feature = "serde",
-    feature = "testing"
-))]
-mod document;
-#[cfg(all(
-    feature = "client",
-    feature = "cookies",
-    feature = "encrypted-dns",
-    feature = "gateway",
-    feature = "har",
-    feature = "hyper-util",
-    feature = "otel",
-    feature = "reqwest",
-    feature = "reqwest-middleware",
-    feature = "serde",
-    feature = "testing"
-))]
-mod errors;
-#[cfg(all(
-    feature = "client",
-    feature = "cookies",
-    feature = "encrypted-dns",
-    feature = "gateway",
-    feature = "har",
-    feature = "hyper-util",
-    feature = "otel",
-    feature = "reqwest",
-    feature = "reqwest-middleware",
-    feature = "serde",
-    feature = "testing"
-))]
-mod events;
+#[macro_use]
 pub(crate) mod of;
+// With fewer features, some of the sentences do not exist.
 #[cfg(all(
     feature = "client",
     feature = "cookies",
@@ -88,23 +20,6 @@ pub(crate) mod of;
     feature = "serde",
     feature = "testing"
 ))]
-mod printed;
-#[cfg(all(
-    feature = "client",
-    feature = "cookies",
-    feature = "encrypted-dns",
-    feature = "gateway",
-    feature = "har",
-    feature = "hyper-util",
-    feature = "otel",
-    feature = "reqwest",
-    feature = "reqwest-middleware",
-    feature = "serde",
-    feature = "testing"
-))]
-mod sources;
+mod whole;
 
 pub(crate) use self::of::{Sentences, list};
-
-/// A heading and its sentences.
-type Section = (&'static str, Vec<String>);

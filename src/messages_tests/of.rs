@@ -19,56 +19,46 @@ macro_rules! list {
 
 pub(crate) use list;
 
-macro_rules! names {
+/// Passes the names of all these types to a macro.
+macro_rules! with_names {
+    ($then:ident) => {
+        $then!(
+            Abandoned,
+            AddressDenied,
+            AlreadyFailed,
+            Dropped,
+            GivenUp,
+            InjectedFault,
+            Negative,
+            NoRoots,
+            NoRuntime,
+            NoServer,
+            NoSlot,
+            NoValidator,
+            NotAResponse,
+            NotJson,
+            NotKept,
+            Panicked,
+            Refused,
+            Rejection,
+            RejectionCause,
+            Unfit,
+            Unreadable,
+            Unseen,
+            Unsupported,
+            Unusable,
+            Withheld,
+        );
+    };
+}
+
+macro_rules! declare {
     ($($name:ident),+ $(,)?) => {
         $(
             #[derive(Debug)]
             pub(crate) struct $name;
         )+
-
-        #[cfg(all(
-            feature = "client",
-            feature = "cookies",
-            feature = "encrypted-dns",
-            feature = "gateway",
-            feature = "har",
-            feature = "hyper-util",
-            feature = "otel",
-            feature = "reqwest",
-            feature = "reqwest-middleware",
-            feature = "serde",
-            feature = "testing"
-        ))]
-        pub(super) fn sections() -> Vec<super::Section> {
-            vec![$((stringify!($name), $name::sentences())),+]
-        }
     };
 }
 
-names!(
-    Abandoned,
-    AddressDenied,
-    AlreadyFailed,
-    Dropped,
-    GivenUp,
-    InjectedFault,
-    Negative,
-    NoRoots,
-    NoRuntime,
-    NoServer,
-    NoSlot,
-    NoValidator,
-    NotAResponse,
-    NotJson,
-    NotKept,
-    Panicked,
-    Refused,
-    Rejection,
-    RejectionCause,
-    Unfit,
-    Unreadable,
-    Unseen,
-    Unsupported,
-    Unusable,
-    Withheld,
-);
+with_names!(declare);

@@ -5,14 +5,14 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::sources::Source;
-use super::{Section, causes, configs, errors, events, of, printed};
+use super::{Section, causes, configs, errors, events, of_modules, printed};
 
 fn sections() -> Vec<Section> {
     let parts = [
         errors::sections(),
         events::sections(),
         causes::sections(),
-        of::sections(),
+        of_modules(),
         configs::sections(),
         printed::sections(),
     ];

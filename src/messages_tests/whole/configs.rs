@@ -20,14 +20,14 @@ use crate::{Client, Config, ConfigError, Timeouts};
     dead_code,
     reason = "other tests need the rest"
 )]
-#[path = "../../tests/layers/config/bad.rs"]
+#[path = "../../../tests/layers/config/bad.rs"]
 mod bad;
 #[allow(
     clippy::allow_attributes,
     dead_code,
     reason = "other tests need the rest"
 )]
-#[path = "../../tests/layers/config/bad_load.rs"]
+#[path = "../../../tests/layers/config/bad_load.rs"]
 mod bad_load;
 
 pub(super) fn sections() -> Vec<Section> {
