@@ -1,5 +1,7 @@
 //! The standard stack: all policies of a call, in the order of [`Policies`].
 
+mod setters;
+
 #[cfg(feature = "reqwest-middleware")]
 use std::fmt;
 use std::sync::Arc;
@@ -7,37 +9,21 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Response, Uri};
 use tower_layer::Layer;
 
 use super::{
     AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, DeadlineService, HedgeLayer,
     IdempotencyLayer, Load, RedirectLayer, RetryLayer,
 };
-#[cfg(feature = "client")]
-use crate::call::Observer;
-use crate::callback::{Site, ask, require};
 use crate::config::{Config, Plan};
 use crate::config_error::ConfigError;
-use crate::destination::Destination;
 #[cfg(feature = "reqwest-middleware")]
 use crate::driver::Live;
 use crate::driver::{Again, Driver, Policies};
-use crate::error::Error;
-use crate::hop::FailureClass;
-#[cfg(feature = "otel")]
-use crate::metrics::Metrics;
-use crate::policy::breaker::{CircuitBreakerHandle, CircuitEvent};
+use crate::policy::breaker::CircuitBreakerHandle;
 use crate::policy::hedge::HedgeConfig;
-use crate::policy::retry::{Budgets, Failure};
-use crate::policy::{DestinationKey, concurrency, fallback, throttle};
+use crate::policy::{concurrency, fallback, throttle};
 use crate::replay::{FnCloner, TraitCloner};
-use crate::retry_after::{Hints, ResponseHead};
-use crate::telemetry::Propagator;
-#[cfg(feature = "otel")]
-use crate::telemetry::otel::Spans;
-use crate::timeline::Timeline;
 
 /// Applies all policies of a call, in their order, to any transport.
 ///
@@ -190,167 +176,6 @@ impl<C> StandardLayer<C> {
     #[must_use]
     pub fn concurrency_handle(&self) -> concurrency::ConcurrencyHandle {
         self.load.concurrency()
-    }
-
-    /// Calls this function at the end of every call: see [`DeadlineLayer::on_complete`].
-    #[must_use]
-    pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        self.call = self.call.on_complete(observe);
-        self
-    }
-
-    /// Calls this observer at the end of every call, in place of earlier ones.
-    #[cfg(feature = "client")]
-    pub(crate) fn observed_by(mut self, observer: Option<Observer>) -> Self {
-        self.call = self.call.observed_by(observer);
-        self
-    }
-
-    /// Answers a failed call with the response of this function: see [`FallbackLayer`](crate::FallbackLayer). A later
-    /// function replaces an earlier one.
-    #[must_use]
-    pub fn fallback<F, W>(mut self, fallback: F) -> Self
-    where
-        F: Fn(&Error) -> W + Send + Sync + 'static,
-        W: Future<Output = Option<Response<Bytes>>> + Send + 'static,
-    {
-        let name = "StandardLayer::fallback";
-        self.fallback = Some(fallback::Policy::new(name, fallback));
-        self
-    }
-
-    /// Sends the trace context in the headers of each attempt: see [`AttemptLayer::trace_propagator`].
-    #[must_use]
-    pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
-        self.attempt = self.attempt.trace_propagator(propagator);
-        self
-    }
-
-    /// Creates the spans of every call with the OpenTelemetry API, and none with `tracing`: see [`Spans`].
-    #[cfg(feature = "otel")]
-    #[must_use]
-    pub fn spans(mut self, spans: &Spans) -> Self {
-        self.call = self.call.spans(spans);
-        self
-    }
-
-    /// Records every call in these metrics, together with the circuits, budgets and limits of this stack.
-    #[cfg(feature = "otel")]
-    #[must_use]
-    pub fn metrics(self, metrics: &Metrics) -> Self {
-        self.watch(metrics);
-        let metrics = metrics.clone();
-        self.on_complete(move |timeline| metrics.record(timeline))
-    }
-
-    #[cfg(feature = "otel")]
-    pub(crate) fn watch(&self, metrics: &Metrics) {
-        let gauges = metrics.gauges();
-        let breaker = self.breaker.breaker_handle();
-        gauges.circuits.watch(breaker.look());
-        let metrics = metrics.clone();
-        breaker.observe(Arc::new(move |event| {
-            metrics.count_circuit(event.destination(), event.kind().as_str());
-        }));
-        gauges.budgets.watch(self.retry.look());
-        self.load.add_to(Policies::default()).watch_load(gauges);
-    }
-
-    /// Sets a function that classifies failures before the built-in rules do, for all policies: see
-    /// [`RetryLayer::classify`](crate::RetryLayer::classify).
-    #[must_use]
-    pub fn classify<F>(mut self, classify: F) -> Self
-    where
-        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
-    {
-        self.retry = self.retry.classify(classify);
-        self
-    }
-
-    /// Sets a function like [`classify`](Self::classify) that also classifies each 2xx response: see
-    /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
-    #[must_use]
-    pub fn classify_all<F>(mut self, classify: F) -> Self
-    where
-        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
-    {
-        self.retry = self.retry.classify_all(classify);
-        self
-    }
-}
-
-impl<C> StandardLayer<C> {
-    /// Keeps a circuit, a budget, a throttle and the limits for each destination that `key` returns: a tenant, a shard, a
-    /// route. Requests for which it returns `None` have no circuit, use the budget of their URL's destination, and are
-    /// not limited: no throttle, no concurrency limit, no rate limit. If `key` panics, the call fails at encode.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use sevenhops::{Destination, StandardLayer};
-    ///
-    /// let by_tenant = StandardLayer::new(Duration::from_secs(10))?.key_by(|_method, uri, headers| {
-    ///     let tenant = headers.get("x-tenant")?.to_str().ok()?;
-    ///     Some(Destination::named(format!("{}#{tenant}", Destination::of(uri)?)))
-    /// });
-    /// # drop(by_tenant); Ok::<(), sevenhops::ConfigError>(())
-    /// ```
-    #[must_use]
-    pub fn key_by<F>(mut self, key: F) -> Self
-    where
-        F: Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
-    {
-        let site = Site::new("StandardLayer::key_by");
-        let key: DestinationKey = Arc::new(move |method: &_, uri: &_, headers: &_| {
-            require(&site, || key(method, uri, headers))
-        });
-        self.retry = self.retry.keyed(Arc::clone(&key));
-        self.load.keyed(&key);
-        self.breaker = self.breaker.keyed(key);
-        self
-    }
-
-    /// Returns the retry budgets, to read and to share them: see [`Budgets`].
-    #[must_use]
-    pub fn budgets(&self) -> Budgets {
-        self.retry.budgets()
-    }
-
-    /// Uses the budgets of other clients, and shares them.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the config has its own budget on other terms.
-    pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
-        self.config.share(budgets)?;
-        self.retry = self.retry.on(budgets.clone());
-        self.hedge = self.hedge.share_budgets(budgets);
-        Ok(self)
-    }
-
-    /// Calls this function at each event of a circuit: see
-    /// [`CircuitBreakerLayer::on_event`](crate::CircuitBreakerLayer::on_event).
-    #[must_use]
-    pub fn on_breaker_event(
-        mut self,
-        observe: impl Fn(&CircuitEvent) + Send + Sync + 'static,
-    ) -> Self {
-        self.breaker = self.breaker.on_event(observe);
-        self
-    }
-
-    /// Sets a function that reads from a response when to retry, before the common headers are read: see
-    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
-    #[must_use]
-    pub fn hint<F>(mut self, hint: F) -> Self
-    where
-        F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
-    {
-        let site = Site::new("StandardLayer::hint");
-        let hints = Hints::by(move |head| ask(&site, || hint(head)));
-        self.retry = self.retry.hints(hints.clone());
-        self.load.hints(hints.clone());
-        self.breaker = self.breaker.hints(hints);
-        self
     }
 }
 
