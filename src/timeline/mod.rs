@@ -5,6 +5,7 @@ mod attempt;
 mod har;
 #[cfg(feature = "serde")]
 mod serialize;
+mod stage;
 mod waterfall;
 
 use std::fmt;
@@ -18,9 +19,10 @@ use crate::callback::{self, Site};
 use crate::clock;
 use crate::hop::{Effect, Explanation, NoRetryReason, Outcome, TimelineEvent, TimelineEventKind};
 
-pub use self::attempt::{Attempt, StageOutcome, StageTiming};
+pub use self::attempt::Attempt;
 #[cfg(feature = "har")]
 pub use self::har::Har;
+pub use self::stage::{StageOutcome, StageTiming};
 pub use self::waterfall::Waterfall;
 
 #[cfg(feature = "har")]

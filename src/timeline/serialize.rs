@@ -9,7 +9,8 @@ use http::Method;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::Timeline;
-use super::attempt::{Attempt, StageOutcome, StageTiming};
+use super::attempt::Attempt;
+use super::stage::{StageOutcome, StageTiming};
 use crate::clock;
 use crate::hop::{
     Effect, Hop, Kind, NoRetryReason, Outcome, ProxyStatus, ServerReport, ServerTiming, Stage,

@@ -6,7 +6,8 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::Timeline;
-use super::attempt::{Attempt, StageOutcome, StageTiming};
+use super::attempt::Attempt;
+use super::stage::{StageOutcome, StageTiming};
 use crate::hop::{Outcome, ServerReport, Stage, TimelineEvent, short};
 
 /// A drawing of a timeline, at most 80 columns wide.
