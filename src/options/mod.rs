@@ -2,6 +2,8 @@
 
 mod demand;
 mod inherit;
+#[cfg(test)]
+mod merge_tests;
 mod priority;
 #[cfg(test)]
 mod table_tests;

@@ -384,3 +384,7 @@ mod tests;
 #[cfg(test)]
 #[path = "span_tests.rs"]
 mod span_tests;
+
+#[cfg(test)]
+#[path = "tracker_proof_tests.rs"]
+mod proof_tests;

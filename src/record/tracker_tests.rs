@@ -7,18 +7,17 @@ use http::StatusCode;
 
 use super::*;
 use crate::call::Call;
-use crate::hop::{Effect, Hop, Keyed};
-use crate::record::effect_of;
+use crate::hop::{Effect, Hop};
 use crate::record::stages::StageRecord;
 use crate::timeline::{Attempt, StageOutcome};
-use crate::timeout::{TimeoutKind, Timeouts};
+use crate::timeout::Timeouts;
 
-fn tracker() -> Tracker {
+pub(super) fn tracker() -> Tracker {
     let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     Tracker::new(timeouts, AttemptSpans::default(), clock::now())
 }
 
-fn here() -> Option<SocketAddr> {
+pub(super) fn here() -> Option<SocketAddr> {
     Some(([127, 0, 0, 1], 80).into())
 }
 
@@ -30,7 +29,7 @@ fn addresses(tracker: &Tracker) -> Vec<Option<SocketAddr>> {
     connects.map(|record| record.address).collect()
 }
 
-fn entered(tracker: &Tracker) -> Vec<Stage> {
+pub(super) fn entered(tracker: &Tracker) -> Vec<Stage> {
     let stages = tracker.read().stages;
     stages.iter().map(|record| record.stage).collect()
 }
@@ -319,7 +318,7 @@ fn wait_fails_by_the_status_whatever_happens_to_the_body() {
     }
 }
 
-fn ends(tracker: &Tracker) -> Vec<(Stage, Option<End>)> {
+pub(super) fn ends(tracker: &Tracker) -> Vec<(Stage, Option<End>)> {
     let stages = tracker.read().stages;
     let end = |record: &StageRecord| record.ended.map(|(_, end)| end);
     stages
@@ -337,101 +336,4 @@ fn wait_of_a_service_above_the_transport_is_over_when_the_request_is_queued() {
     assert_eq!(tracker.open(), Some(Stage::Send));
     let wait = (Stage::Wait, Some(End::Left));
     assert_eq!(ends(&tracker), [wait, (Stage::Send, None)]);
-}
-
-#[test]
-fn transport_that_is_dropped_proves_nothing_for_what_comes_after_it() {
-    let tracker = tracker();
-    tracker.begin();
-    tracker.connecting(here());
-    tracker.abandon();
-    assert_eq!(
-        effect_of(&tracker),
-        Effect::None,
-        "the service has not continued"
-    );
-    tracker.waiting(clock::now());
-    assert_eq!(effect_of(&tracker), Effect::Possible);
-    let left = (Stage::Connect, Some(End::Abandoned));
-    assert_eq!(ends(&tracker), [left, (Stage::Wait, None)]);
-}
-
-#[test]
-fn response_of_another_client_does_not_undo_what_was_taken_before() {
-    let tracker = tracker();
-    tracker.begin();
-    tracker.queued();
-    assert!(tracker.take());
-    tracker.hand_back(Kind::Closed);
-    let headers = http::HeaderMap::new();
-    let not_found = Diagnosis::status(StatusCode::NOT_FOUND, &headers, Keyed::No);
-    assert_eq!(
-        not_found.map(|judged| judged.effect),
-        Some(Effect::Declined)
-    );
-    tracker.head(StatusCode::NOT_FOUND, not_found, clock::now());
-    assert_eq!(effect_of(&tracker), Effect::Possible);
-}
-
-#[test]
-fn failed_stage_is_reported_as_failed_whatever_comes_next() {
-    let next: [fn(&Tracker); 3] = [
-        Tracker::begin,
-        |tracker| tracker.waiting(clock::now()),
-        |tracker| tracker.head(StatusCode::OK, None, clock::now()),
-    ];
-    for goes_on in next {
-        let tracker = tracker();
-        tracker.begin();
-        tracker.enter(Stage::Dns);
-        tracker.hand_back(Kind::NotFound);
-        goes_on(&tracker);
-        let failed = (Stage::Dns, Some(End::Failed(Kind::NotFound)));
-        assert_eq!(ends(&tracker)[0], failed);
-        assert_ne!(tracker.open(), Some(Stage::Dns));
-    }
-}
-
-#[test]
-fn send_that_expired_is_named_send_even_if_the_last_byte_went_out_meanwhile() {
-    let tracker = tracker();
-    tracker.begin();
-    tracker.queued();
-    tracker.take();
-    tracker.sent_all();
-    let expired = Diagnosis::timeout_kind(Some(&tracker), TimeoutKind::Send);
-    assert_eq!(expired.hop, Some(Hop::Send));
-}
-
-#[test]
-fn proof_of_one_transport_does_not_undo_what_another_has_sent() {
-    let tracker = tracker();
-    tracker.begin();
-    tracker.pooled();
-    assert!(tracker.take());
-    // A service above the transport has its response, and sends another request in the same attempt.
-    tracker.begin();
-    tracker.pooled();
-    assert!(tracker.take());
-    tracker.untake();
-    assert!(tracker.is_taken(), "the first one went out");
-}
-
-#[test]
-fn request_that_was_not_sent_is_sent_as_if_it_had_never_been_taken() {
-    let tracker = tracker();
-    tracker.begin();
-    tracker.pooled();
-    assert!(tracker.take());
-    tracker.sent_all();
-    assert_eq!(tracker.open(), Some(Stage::Wait));
-    tracker.untake();
-    assert!(!tracker.is_taken());
-    tracker.wait_for_connection();
-    assert_eq!(tracker.open(), Some(Stage::Connect));
-    tracker.pooled();
-    assert_eq!(tracker.open(), Some(Stage::Send));
-    assert!(tracker.take());
-    tracker.sent_all();
-    assert_eq!(tracker.open(), Some(Stage::Wait));
 }

@@ -29,7 +29,8 @@ use crate::telemetry::otel::Spans;
 use crate::timeline::Timeline;
 
 impl<C> StandardLayer<C> {
-    /// Calls this function at the end of every call: see [`DeadlineLayer::on_complete`].
+    /// Calls this function at the end of every call: see
+    /// [`DeadlineLayer::on_complete`](crate::DeadlineLayer::on_complete).
     #[must_use]
     pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         self.call = self.call.on_complete(observe);
@@ -56,7 +57,8 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Sends the trace context in the headers of each attempt: see [`AttemptLayer::trace_propagator`].
+    /// Sends the trace context in the headers of each attempt: see
+    /// [`AttemptLayer::trace_propagator`](crate::AttemptLayer::trace_propagator).
     #[must_use]
     pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
         self.attempt = self.attempt.trace_propagator(propagator);

@@ -1,15 +1,15 @@
 //! Tests `ClientWithMiddleware`: the stack over this crate's transport, and over the client's own connections.
 
+mod chain;
+
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
-use http::Extensions;
 use http_body_util::{BodyExt, Full};
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use sevenhops::{
     Client, Effect, Hop, IdempotencyKey, Kind, Options, StandardLayer, hop::Stage, sdk,
     testing::Reply,
@@ -69,10 +69,7 @@ impl reqwest::dns::Resolve for Theirs {
     }
 }
 
-async fn call(
-    client: &ClientWithMiddleware,
-    url: &str,
-) -> std::result::Result<(u16, String), BoxError> {
+async fn call(client: &ClientWithMiddleware, url: &str) -> Result<(u16, String), BoxError> {
     let response = client.get(format!("{url}/v1/charges")).send().await?;
     let status = response.status().as_u16();
     Ok((status, response.text().await?))
@@ -325,70 +322,6 @@ async fn dns_changes_reach_our_pool_and_not_the_clients_own() {
     moved.dns.move_to(2);
     call(&client, &base(&moved.before)).await.unwrap();
     assert_eq!(moved.seen(), (2, 0));
-}
-
-#[tokio::test]
-async fn options_apply_in_every_stack_of_a_chain() {
-    let world = World::new().await;
-    let policies = || StandardLayer::from_config(&world.settings()).unwrap();
-    let client = ClientBuilder::new(foreign(&world))
-        .with(policies())
-        .with(policies())
-        .build();
-    let key = Options::new().idempotency_key(IdempotencyKey::new("order-4711").unwrap());
-    let once = key.clone().attempts(1);
-    for (options, sent) in [(Options::new(), 1), (key, 2), (once, 1)] {
-        let server = world.server().await;
-        server.on_request((0..9).map(|_| Reply::CloseAfterRequest));
-        let post = client.post(base(&server)).body("amount=100");
-        let _ = post.with_extension(options).send().await;
-        let keys = keys(&server);
-        assert_eq!(keys.len(), sent, "{keys:?}");
-        assert!(keys[0].is_some() && keys.iter().all(|key| *key == keys[0]));
-    }
-}
-
-type Going<'a> = Pin<Box<dyn Future<Output = Result<reqwest::Response>> + Send + 'a>>;
-
-/// Counts the attempts that pass.
-#[derive(Clone, Copy, Default)]
-struct Passed(u32);
-
-fn counting<'a>(
-    request: reqwest::Request,
-    extensions: &'a mut Extensions,
-    next: Next<'a>,
-) -> Going<'a> {
-    extensions.get_or_insert_default::<Passed>().0 += 1;
-    next.run(request, extensions)
-}
-
-/// Reports the counted number in a header.
-fn telling<'a>(
-    request: reqwest::Request,
-    extensions: &'a mut Extensions,
-    next: Next<'a>,
-) -> Going<'a> {
-    Box::pin(async move {
-        let mut response = next.run(request, extensions).await?;
-        let passed = extensions.get::<Passed>().copied().unwrap_or_default();
-        response.headers_mut().insert("x-passed", passed.0.into());
-        Ok(response)
-    })
-}
-
-#[tokio::test]
-async fn middleware_on_both_sides_of_the_stack_still_share_extensions() {
-    let world = World::new().await;
-    let server = world.server().await;
-    server.on_request([Reply::CloseAfterRequest]);
-    let policies = StandardLayer::from_config(&world.settings()).unwrap();
-    let client = ClientBuilder::new(foreign(&world))
-        .with(telling)
-        .with(policies)
-        .with(counting);
-    let response = client.build().get(base(&server)).send().await.unwrap();
-    assert_eq!(response.headers()["x-passed"], "2");
 }
 
 #[tokio::test]

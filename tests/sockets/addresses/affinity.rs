@@ -11,7 +11,7 @@ use sevenhops::{
 
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::tests::{at, host, peer, url};
+use super::{at, host, peer, url};
 use crate::net::Net;
 
 /// Three replicas of one service, and their names' server.

@@ -1,0 +1,168 @@
+//! Layers around each call.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use sevenhops::client::InnerService;
+use sevenhops::testing::TimelineRecorder;
+use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Reply};
+use sevenhops::{Body, Consistency, Effect, RetryConfig, StaleConfig, Timeline};
+use tower::{layer::layer_fn, service_fn};
+
+use super::{UNAVAILABLE, count, once_more};
+use crate::net::{Net, url};
+
+#[tokio::test]
+async fn call_layer_may_answer_without_a_request_or_send_several() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let cached = layer_fn(|_inner: InnerService| {
+        service_fn(async |_request: Request<Body>| {
+            Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::from_static(
+                b"cached",
+            ))))
+        })
+    });
+    let client = net.builder().call_layer(cached).build().unwrap();
+    let response = client.get(url(&server, "http")).send().await.unwrap();
+    assert_eq!(response.timeline().map(Timeline::attempt_count), Some(0));
+    assert_eq!(response.bytes().await.unwrap(), "cached");
+    assert_eq!(server.requests_seen(), 0);
+
+    let client = net
+        .builder()
+        .call_layer(once_more(StatusCode::UNAUTHORIZED))
+        .build()
+        .unwrap();
+    let expired = Reply::from(CannedResponse::new(StatusCode::UNAUTHORIZED));
+    server.on_request([expired, CannedResponse::new(StatusCode::CREATED).into()]);
+    let response = client
+        .post(url(&server, "http"))
+        .body("charge")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let timeline = response.timeline().unwrap();
+    assert_eq!(
+        (timeline.attempt_count(), timeline.effect()),
+        (2, Effect::Done)
+    );
+    let seen = server.requests();
+    assert_eq!(
+        seen[0].headers["idempotency-key"],
+        seen[1].headers["idempotency-key"]
+    );
+}
+
+#[tokio::test]
+async fn policies_hold_below_call_layers() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let once = RetryConfig::new().attempts(1);
+    let client = net
+        .builder()
+        .config(|config| config.retry(once))
+        .call_layer(count(&calls))
+        .build()
+        .unwrap();
+    server.on_request([CannedResponse::new(UNAVAILABLE).into()]);
+    let error = client
+        .get(url(&server, "http"))
+        .fetch_bytes()
+        .await
+        .unwrap_err();
+    assert_eq!(error.status(), Some(UNAVAILABLE));
+    assert_eq!(
+        (
+            server.requests_seen(),
+            error.timeline().unwrap().attempt_count()
+        ),
+        (1, 1)
+    );
+
+    // The whole body is received inside the attempt, so a body that breaks off is retried.
+    let client = net
+        .builder()
+        .call_layer(count(&calls))
+        .attempt_layer(count(&calls));
+    let client = client.build().unwrap();
+    let sent = bytes::Bytes::from_static(b"half");
+    server.on_request([Reply::TruncateBody { declared: 11, sent }]);
+    let body = client
+        .get(url(&server, "http"))
+        .fetch_bytes()
+        .await
+        .unwrap();
+    assert_eq!(body, r#"{"ok":true}"#);
+
+    // A redirect is followed, and the layer sees both requests.
+    net.dns
+        .set("other.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
+    let there = format!("http://other.test:{}/", server.addr().port());
+    let moved = CannedResponse::new(StatusCode::FOUND).header("location", &there);
+    server.on_request([moved.into()]);
+    calls.store(0, Ordering::Relaxed);
+    let response = client.get(url(&server, "http")).send().await.unwrap();
+    assert_eq!(response.uri().host(), Some("other.test"));
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn stale_response_stands_in_below_call_layers() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let stale = StaleConfig::new()
+        .store_bytes(1 << 20)
+        .consistency(Consistency::StaleFor(Duration::from_secs(60)));
+    let client = net
+        .builder()
+        .config(|config| config.stale(stale))
+        .call_layer(count(&calls))
+        .build()
+        .unwrap();
+    let fresh = CannedResponse::json(r#"{"a":1}"#).header("cache-control", "max-age=0");
+    server.on_request([fresh.into()]);
+    let first = client
+        .get(url(&server, "http"))
+        .fetch_bytes()
+        .await
+        .unwrap();
+    server.default_reply(CannedResponse::new(UNAVAILABLE));
+    let response = client.get(url(&server, "http")).send().await.unwrap();
+    assert!(response.is_stale());
+    assert_eq!(response.bytes().await.unwrap(), first);
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn dropped_call_drops_the_request_below_its_layers() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let recorder = TimelineRecorder::new();
+    let builder = net.builder().on_complete(recorder.listener());
+    let client = builder
+        .call_layer(count(&calls))
+        .attempt_layer(count(&calls))
+        .build()
+        .unwrap();
+    server.on_request([Reply::Silent]);
+    let call = client.request(Method::GET, url(&server, "http")).send();
+    tokio::select! {
+        _ = call => panic!("no response comes"),
+        _ = server.wait_until(|seen| seen.requests == 1) => {}
+    }
+    let timelines = recorder.wait_for(1).await;
+    assert_eq!(
+        timelines[0].outcome(),
+        Some(sevenhops::hop::Outcome::Cancelled)
+    );
+    server.wait_until(|seen| seen.open_connections == 0).await;
+}
