@@ -1,4 +1,4 @@
-//! What the record proves after a transport failed, was dropped, or took nothing.
+//! Checks what the record proves after a transport failed, was dropped, or took nothing.
 
 use http::StatusCode;
 
