@@ -18,7 +18,9 @@ use crate::call::{Call, Follows};
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{AttemptFailure, View};
-use crate::hop::{Diagnosis, FailureClass, Keyed, ServerReport, effect_of_response};
+use crate::hop::{
+    Diagnosis, FailureClass, Keyed, ServerReport, effect_of_response, ends_in_trailers,
+};
 use crate::policy::Classified;
 use crate::policy::breaker::{Admission, PendingVerdict};
 use crate::propagation;
@@ -223,6 +225,9 @@ impl ActiveAttempt {
             let effect = effect_of_response(status, response.headers(), self.is_safe);
             self.tracker
                 .facts(|facts| facts.is_declined = effect.is_declined());
+        }
+        if status.is_success() && ends_in_trailers(response.headers()) {
+            self.tracker.facts(|facts| facts.awaits_trailers = true);
         }
         let version = || self.tracker.facts(|facts| facts.version);
         self.tracker.spans().answered(status, version);

@@ -28,6 +28,8 @@ pub(crate) struct Facts {
 
     /// Whether the attempt belongs to an operation and succeeded.
     pub(crate) is_done: bool,
+    /// Whether only the trailers of the response can say that the request was processed: gRPC's code 0.
+    pub(crate) awaits_trailers: bool,
     /// Whether the head of the response, which is not a failure, declined the request: a redirect.
     pub(crate) is_declined: bool,
     /// The age of the connection that was used.
