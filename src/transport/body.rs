@@ -82,6 +82,7 @@ where
             hint,
             inner: Some(SyncWrapper::new(Held::Whole(body))),
             rest: Bytes::new(),
+            sent: 0,
             done: false,
             seen: AtomicBool::new(false),
             safe: self.safe,
@@ -125,6 +126,8 @@ pub struct RequestBody<B> {
     hint: SizeHint,
     /// The rest of a frame that was too large to be handed over in one step.
     rest: Bytes,
+    /// The bytes that were handed over. An attempt may have more than one request.
+    sent: u64,
     empty: bool,
     done: bool,
     seen: AtomicBool,
@@ -191,10 +194,11 @@ where
         }
         let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
         this.tracker.sent(piece.len());
+        this.sent += piece.len() as u64;
         if this.rest.is_empty() && this.at_end() {
             this.done = true;
             this.is_whole();
-        } else if this.announced == Some(this.tracker.sent_bytes()) {
+        } else if this.announced == Some(this.sent) {
             // The message is complete; hyper does not poll for more than the announced length.
             this.is_whole();
         }
