@@ -92,11 +92,18 @@ impl Call {
             .is_some_and(|key| headers.contains_key(&key.name))
     }
 
+    /// Returns whether the server may have forgotten the key of a request. An earlier process may have used the key.
+    pub(crate) fn is_key_expired(&self, headers: &HeaderMap) -> bool {
+        self.key_left(headers) == Some(Duration::ZERO)
+    }
+
     /// Returns how long the server will remember the key of a request, if that is known.
     pub(crate) fn key_left(&self, headers: &HeaderMap) -> Option<Duration> {
-        let key = self.key().filter(|key| headers.contains_key(&key.name))?;
-        let left = key.expires_at?.duration_since(clock::wall());
-        Some(left.unwrap_or(Duration::ZERO))
+        let key = self.key()?;
+        let expires_at = key.expires_at?;
+        let left = || expires_at.duration_since(clock::wall());
+        let is_sent = headers.contains_key(&key.name);
+        is_sent.then(|| left().unwrap_or(Duration::ZERO))
     }
 }
 

@@ -79,6 +79,9 @@ impl Run {
             }
             passed = Some(waiting);
         }
+        if let Some(turn) = &mut self.turn {
+            turn.begin();
+        }
         let flight = self.open((request, is_replayable), (admission, passed), now);
         Ok(Entry::Go(flight))
     }
@@ -136,6 +139,11 @@ impl Run {
             && let Some(unmet) = self.call.unmet(request, true)
         {
             return Err(Error::from(unmet).into());
+        }
+        if self.call.is_key_expired(request.headers()) {
+            // The request has waited, or it is a retry.
+            let expired = Error::refused(Policy::Idempotency, Diagnosis::key_expired());
+            return Err(expired.of(&self.call).into());
         }
         if let Some(passed) = passed {
             passed.throttle(&self.policies, Subject::Request(request), now)?;

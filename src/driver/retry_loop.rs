@@ -152,9 +152,14 @@ impl RetryLoop {
         self.due
     }
 
-    /// Records that a retry begins.
-    pub(crate) fn begin(&mut self, call: &Call) {
-        self.account.begin(call);
+    /// Records that a retry asks the policies. Until it begins, dropping it gives its payment back.
+    pub(crate) fn prepare(&mut self, call: &Call) {
+        self.account.prepare(call);
+    }
+
+    /// Records that the policies admitted an attempt.
+    pub(crate) fn begin(&mut self) {
+        self.account.begin();
     }
 
     /// Records that an attempt ended, sent or provably not sent. Hedges of a layer below count, too.

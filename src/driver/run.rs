@@ -76,7 +76,10 @@ impl Run {
     pub(super) fn of<B>((policies, elsewhere): Chosen, request: &mut Request<B>) -> Self {
         let joins = policies.joins && Call::of(request.extensions()).is_some();
         let Some(deadline) = policies.deadline.as_ref().filter(|_| !joins) else {
-            return Self::join(policies, request);
+            return Self {
+                elsewhere,
+                ..Self::join(policies, request)
+            };
         };
         let call = match policies.shares_call() {
             true => Call::begin(request, deadline.limit),
@@ -296,7 +299,7 @@ impl Run {
     pub(super) fn again<N: Resend>(&mut self, later: &mut N) -> Option<Request<N::Body>> {
         let request = self.again_beside(later)?;
         if let Some(turn) = self.turn.as_mut().filter(|_| self.last.is_some()) {
-            turn.begin(&self.call);
+            turn.prepare(&self.call);
         }
         Some(request)
     }

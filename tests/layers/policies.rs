@@ -21,3 +21,4 @@ mod stale_bodies;
 mod stale_config;
 mod stale_layer;
 mod throttle;
+mod waits;

@@ -23,7 +23,7 @@ use crate::mock::{Mock, Step, optional, request, status};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-fn api() -> Destination {
+pub(super) fn api() -> Destination {
     "https://api.test".parse().unwrap()
 }
 
