@@ -1,7 +1,7 @@
 //! The fate of a request or a connection, drawn from the seed, the caller and the number of the try.
 //!
-//! The clock and the order of arrival play no part: the same seed gives order 17 the same bad luck at its second
-//! try, however the tasks were scheduled.
+//! The clock and the order of arrival play no part. The same seed gives order 17 the same bad luck at its second try,
+//! however the tasks are scheduled.
 
 use fastrand::Rng;
 

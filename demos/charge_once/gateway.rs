@@ -1,5 +1,5 @@
-//! A gateway between the client and the service: if its connection to the service breaks, it sends the
-//! request a second time, whether or not the first copy was processed.
+//! A gateway between the client and the service. If its connection to the service breaks, it sends the request a second
+//! time, even if the first copy was processed.
 //!
 //! RFC 9110 §9.2.2 forbids this for a POST. Gateways do it all the same, and the client cannot see it.
 

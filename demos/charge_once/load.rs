@@ -179,7 +179,7 @@ pub(crate) const CHARGES: u32 = 1_000;
 /// Enough to meet in the pool, few enough for two cores.
 const CALLERS: usize = 32;
 const ATTEMPT: Duration = Duration::from_millis(400);
-/// Enough that a call ends with a response, and not with bad luck: a closed port refuses several connects, and a key in
-/// use several requests.
+/// Enough for each call to get a response in the end. A closed port refuses several connects in a row, and a key in use
+/// refuses several requests.
 const ATTEMPTS: u32 = 25;
 const BACKOFF: Duration = Duration::from_millis(20);

@@ -13,15 +13,15 @@
 //! loses the response. The client cannot tell this from a request that was never processed: a client that simply tries
 //! again charges twice (`--naive` does, by the hundred).
 //!
-//! If the service honors keys, the client retries until it has its response, and gets the charge that was made
-//! already. If not, it does not retry after a failure that may have had an effect, and says so: "effect possible". In
-//! both modes the client's beliefs are held against the books: a success is a charge, "no effect" and "effect
-//! declined" are none, and no order is charged twice.
+//! If the service honors keys, the client retries until it has its response, and gets the charge that was made already.
+//! If not, it does not retry after a failure that may have had an effect, and says so: "effect possible". In both modes
+//! the program compares the client's results with the books. A success is a charge, "no effect" and "effect declined"
+//! are not. No order is charged twice.
 //!
-//! With `--gateway`, a gateway stands between the two. If its connection to the service breaks, it sends the
-//! charge a second time. The service refuses a second charge of an order with 409, 400 or 403, and this is what
-//! the client gets for a charge that was made. The client never says "no effect" of it: a 409 is "effect
-//! possible", a 400 or 403 "effect declined". "Declined" is the word of the party that responded, not a proof.
+//! With `--gateway`, a gateway stands between the two. If its connection to the service breaks, it sends the charge a
+//! second time. The service refuses a second charge of an order with 409, 400 or 403. The client gets this refusal
+//! although the charge was made. The client never reports "no effect" then: a 409 is "effect possible", a 400 or 403
+//! "effect declined". "Declined" is the word of the party that responded, not a proof.
 //!
 //! One card in twenty-five is declined, for good: "effect declined", the client says, unless an earlier
 //! attempt of the same call had no response. The 402 does not undo the effect of that one.

@@ -118,8 +118,8 @@ fn named(case: Case) -> String {
     format!("{}, new {}", case.mode.as_str(), case.dark.as_str())
 }
 
-/// The refresh is a query on loopback, a millisecond; the rest is for what is begun and not yet counted
-/// (the servers are looked at every 40 ms), and for a machine with more to do than this.
+/// The refresh is a query on loopback and takes a millisecond. The rest is for requests that have begun and are not
+/// counted yet, because the servers are read every 40 ms. It also allows for a busy machine.
 const LATEST: Duration = TTL.saturating_add(Duration::from_millis(250));
 /// Calls that begin at the end arrive later.
 const FOREVER: Duration = Duration::from_secs(60);

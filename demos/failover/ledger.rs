@@ -66,8 +66,8 @@ impl Ledger {
 }
 
 impl Books {
-    /// When something was last sent to `address`, of what was begun between the two times: by the server's
-    /// count or by the client's word, whichever is later.
+    /// Returns when the last request that began between the two times went to `address`. Of the server's count and the
+    /// client's report, the later one holds.
     pub(crate) fn last_to(&self, address: IpAddr, from: Duration, until: Duration) -> Duration {
         let arrived = self.arrived.iter().map(|(at, to, _)| (*at, *to));
         let sent = arrived.chain(self.attempts.iter().copied());

@@ -9,18 +9,17 @@
 //!
 //! - **Phase 1**: the record moves from the old to the new, and the old one goes on answering. Nothing
 //!   fails, so only the TTL can tell a client that the server was replaced.
-//! - **Phase 2**: the record moves back, and in the same instant the one that is left goes dark: its port
-//!   refuses, or swallows, or it takes requests and never answers. Whatever was looked up just before is
-//!   wrong for two more seconds.
+//! - **Phase 2**: the record moves back, and in the same instant the server that is left goes dark. Its port refuses
+//!   connections or drops packets, or the server takes requests and never responds. An address that was looked up just
+//!   before is wrong for two more seconds.
 //!
-//! That is done over plain HTTP/1.1, HTTP/1.1 in TLS and HTTP/2 in TLS, all at once, with a server, a name
-//! and a client of its own for each. The tables count by the second: the requests that arrived at each
-//! server, by the servers' own count, and the calls begun that failed.
+//! All of this runs over plain HTTP/1.1, over HTTP/1.1 in TLS and over HTTP/2 in TLS at once. Each has its own servers,
+//! name and client. The tables count by the second: the requests that arrived at each server, by the servers' own
+//! count, and the calls begun that failed.
 //!
-//! Both clients look names up in the same name server and honor the TTL when they look; both have 5 s for a
-//! call. reqwest makes no second attempt, as it comes. It is made anew between the phases, as by a
-//! deployment: the first one never leaves the old server, so that the new one going dark would be nothing to
-//! it.
+//! Both clients look names up in the same name server and honor the TTL when they look. Both have 5 s for a call. With
+//! its defaults, reqwest makes no second attempt. A new reqwest client is created between the phases, as by a
+//! deployment. The first one never leaves the old server, so it would not notice that the new server goes dark.
 //!
 //! The claims on this client are checked below the tables. The program fails if one of them is wrong.
 

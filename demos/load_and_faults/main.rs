@@ -17,8 +17,9 @@
 //! - **overload**: the service has the capacity for a third of the calls. It says 503 to the others, and each rejection
 //!   costs it half of the work of a response.
 //!
-//! The policies are a timeout with retries; to it are added the retry budget; and to both the breaker, the concurrency
-//! limit, the hedge, the throttle, or all of these but the throttle ("full").
+//! The first policy is a timeout with retries. The second one adds the retry budget. Each of the others adds one more
+//! policy to these: the breaker, the concurrency limit, the hedge or the throttle. "full" has all of them except the
+//! throttle.
 //!
 //! Each line of the table is one run. "p99" is that of all calls, good or not. "requests" are those at the service, for
 //! each call. "wasted" is the share of them that gave no call its response.

@@ -1,4 +1,4 @@
-//! A user changes a name, reads it, and sees the old one: with three replicas, and a write that reaches the others
+//! A user changes a name, reads it, and sees the old one. There are three replicas, and a write reaches the others
 //! after 46 ms.
 //!
 //! ```text

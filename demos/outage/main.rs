@@ -5,10 +5,10 @@
 //! cargo run -p sevenhops-demos --bin outage
 //! ```
 //!
-//! A thousand calls a second go to one service, whatever becomes of the ones before. It is well for five seconds; then
-//! it fails 0, 30 or 50 % of its requests for 20 s, or all of them for a minute, or throttles for 20 s: it takes a
-//! third of the calls, and says 503 to the others. Then it is well again. Everything is in memory and the clock is
-//! virtual: it takes seconds, and comes out the same each time.
+//! A thousand calls a second go to one service, whether or not the earlier ones have ended. The service is well for
+//! five seconds. Then it fails 0, 30 or 50 % of its requests for 20 s, or all of them for a minute. Or it throttles for
+//! 20 s: it takes a third of the calls, and responds 503 to the others. Then it is well again. Everything is in memory
+//! and the clock is virtual. So the demo takes seconds, and its result is the same each time.
 //!
 //! Each line of the table is one run. Of the time in which the service fails it says:
 //!

@@ -5,10 +5,10 @@
 //! cargo run -p sevenhops-demos --bin redelivered -- --random   # the control: a fresh key for each delivery
 //! ```
 //!
-//! The queue hands the job to a worker, a process of its own. The worker charges the customer; the
-//! payments service does so, and before its response is out the worker is killed (SIGKILL: no destructor,
-//! no farewell, nothing written down). The job was not acknowledged, so the queue hands it to another
-//! process, which knows nothing of the first.
+//! The queue hands the job to a worker, a process of its own. The worker asks the payments service to charge the
+//! customer, and the service does so. Before its response is out, the worker is killed with SIGKILL: no destructor
+//! runs, and nothing is written down. The job was not acknowledged, so the queue hands it to another process, which
+//! knows nothing of the first.
 //!
 //! A key that follows from the order (UUID v5) is the same in both, and the second gets the charge that
 //! the first one made. A fresh one (UUID v4) is another in each, and the customer pays twice: `--random`

@@ -4,16 +4,17 @@
 //! cargo run -p sevenhops-demos --bin root_cause
 //! ```
 //!
-//! Five processes: web asks orders, orders asks payments, payments asks ledger, ledger asks archive, and archive asks
-//! a server beyond. Five times, each time with another fault there: a name that cannot be looked up, a closed port, an
-//! expired certificate, silence, and a response that breaks off. To web these are all the same: a 502 from orders.
+//! Five processes: web asks orders, orders asks payments, payments asks ledger, ledger asks archive, and archive asks a
+//! server beyond. This runs five times, each time with another fault of that server. Its name cannot be looked up, its
+//! port is closed, its certificate has expired, it is silent, or its response breaks off. For web all of these look the
+//! same: a 502 from orders.
 //!
-//! Each process exports its own spans over OTLP/HTTP. From the bytes that arrive, and nothing else, this puts
-//! the five trees together and names the service and the hop at which it all began. It exits with a failure if
-//! one of the five is wrong.
+//! Each process exports its own spans over OTLP/HTTP. From the bytes that arrive and nothing else, this program builds
+//! the five trees. It names the service and the hop at which the failure began. It exits with a failure if one of the
+//! five is wrong.
 //!
-//! Each service has a shorter deadline than its caller. With equal deadlines, web would give up on orders at the moment
-//! at which archive gives up on the silent server, and the reason would be lost.
+//! Each service has a shorter deadline than its caller. With equal deadlines, web would give up on orders when archive
+//! gives up on the silent server. The reason would be lost.
 
 mod fault;
 #[path = "../traced/process.rs"]

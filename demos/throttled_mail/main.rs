@@ -6,11 +6,11 @@
 //! cargo run -p sevenhops-demos --bin throttled_mail -- --seed 7   # the same luck again
 //! ```
 //!
-//! The API lets twenty mails through at once, then twenty a second. It refuses all others with a 429, which says when
-//! to come back in one of three ways: `Retry-After` in seconds, `Retry-After` as a date, or `RateLimit` alone. These
-//! are safe to retry: nothing was sent. But it loses one response in five after the mail went out: it closes the
-//! connection, or its gateway says 504. A few connections are closed before that. The client cannot tell the two
-//! apart. Its idempotency key does not help, because the API does not know the header: a retry is a second mail.
+//! The API lets twenty mails through at once, then twenty a second. It refuses all others with a 429. Each says when to
+//! come back, in one of three ways: `Retry-After` in seconds, `Retry-After` as a date, or `RateLimit` alone. These are
+//! safe to retry: nothing was sent. But it loses one response in five after the mail went out: it closes the
+//! connection, or its gateway says 504. A few connections are closed before that. The client cannot tell the two apart.
+//! Its idempotency key does not help, because the API does not know the header: a retry is a second mail.
 //!
 //! So the client retries throttled calls, at the time that the API asks for, until the deadline. It does not retry a
 //! call that may have had an effect, and says so: "effect possible". Only these are then looked up in the API's log,

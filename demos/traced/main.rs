@@ -4,10 +4,10 @@
 //! cargo run -p sevenhops-demos --bin traced [-- --export http://127.0.0.1:4318/v1/traces] [--har calls.har]
 //! ```
 //!
-//! Each process exports its own spans over OTLP/HTTP. From the bytes that arrive, and nothing else, this
-//! puts the tree together and names the hop at which the innermost call failed. It exits with a failure if
-//! that cannot be told. With `--export` the spans go to a collector of yours instead; with `--har` the calls
-//! of all three are written into one file for the network panel of a browser.
+//! Each process exports its own spans over OTLP/HTTP. From the bytes that arrive, and nothing else, this puts the tree
+//! together and names the hop at which the innermost call failed. It exits with a failure if that cannot be told. With
+//! `--export` the spans go to a collector of yours instead. With `--har` the calls of all three are written into one
+//! file, for the network panel of a browser.
 
 mod process;
 mod receiver;

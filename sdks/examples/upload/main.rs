@@ -1,5 +1,5 @@
-//! An upload to an S3-compatible bucket whose connection breaks: reset while the body goes out, closed
-//! before the response, stalled in the middle of a part.
+//! An upload to an S3-compatible bucket whose connection breaks. It is reset while the body goes out, closed before the
+//! response, or stalled in the middle of a part.
 //!
 //! ```text
 //! cargo run -p sevenhops-sdks --example upload

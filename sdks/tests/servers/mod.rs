@@ -1,5 +1,5 @@
-//! Real servers of the test's own, on loopback ports and in directories of their own, which can be
-//! killed and started again; and a path to them that loses a response.
+//! Real servers of the test's own, on loopback ports and in directories of their own. They can be killed and started
+//! again. Also a path to them that loses a response.
 #![allow(
     clippy::allow_attributes,
     dead_code,

@@ -68,8 +68,8 @@ impl<T> Queue<T> {
         Some(Queued { id, shed })
     }
 
-    /// Removes the call that is served next: of the most important ones the first that came, or under overload the
-    /// last one, because the first may be about to give up.
+    /// Removes the call that is served next. Of the most important calls, it is the one that came first. Under overload
+    /// it is the one that came last, because the first may be about to give up.
     pub(super) fn pop(&mut self, now: Instant) -> Option<T> {
         let is_overload = self.is_overload(now);
         let line = self.lines.iter_mut().rev().find(|line| !line.is_empty())?;

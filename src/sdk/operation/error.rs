@@ -81,9 +81,10 @@ impl OperationError {
     ///
     /// If the error shows nothing and the last call in the attempt failed, the effect is that of the calls in the
     /// attempt. It is not "none" then: that needs an error of this crate in the chain. Otherwise the effect is unknown
-    /// if the chain holds no such error, or if the attempt does not know that call because it was made in another task.
-    /// The effects of other calls of this crate in the same attempt are included. Use this only if the work does
-    /// nothing besides these requests, one after another: the error does not cover other work.
+    /// if the chain holds no such error. It is also unknown if the attempt does not know the failed call, because the
+    /// call was made in another task. The effects of other calls of this crate in the same attempt are included. Use
+    /// this only if the work does nothing besides these requests, one after another: the error does not cover other
+    /// work.
     pub fn from_error(error: impl Into<BoxError>) -> Self {
         Self::new(EffectClaim::FromError, error)
     }
