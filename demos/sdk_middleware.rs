@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     );
     assert_eq!(server.requests_seen(), 1);
 
-    // With the caller's own key it is sent again, and the server recognizes it.
+    // With the caller's own key the request is sent again, and the server recognizes it.
     server.on_request([Reply::CloseAfterRequest]);
     let key = IdempotencyKey::new("order-4711")?;
     let answered = charge(&client, &url, Options::new().idempotency_key(key)).await?;

@@ -12,7 +12,7 @@ pub(crate) struct Claim {
     pub(crate) holds: bool,
 }
 
-/// Everything that is claimed.
+/// All claims.
 pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
     vec![
         traffic_moved(reports),
@@ -22,7 +22,7 @@ pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
     ]
 }
 
-/// Otherwise the rest would hold of a client that sends nothing.
+/// Otherwise the other claims would be true for a client that sends nothing.
 fn traffic_moved(reports: &[Report]) -> Claim {
     let full = |report: &Report| {
         let arrived = |at, from, until| report.books.arrived_at(at, from, until);
@@ -88,7 +88,7 @@ fn no_call_fails(reports: &[Report]) -> Claim {
     }
 }
 
-/// Not a judgement: were it otherwise, the first phase would show nothing.
+/// This is not a criticism. If it were otherwise, the first phase would show nothing.
 fn reqwest_stays(reports: &[Report]) -> Claim {
     let (from, until) = (MOVES + LATEST, MOVES_BACK - LATEST);
     let arrived = |at| {

@@ -1,10 +1,10 @@
-//! How much of a deadline retries use, from 10 ms to a minute.
+//! How much of a deadline retries use, for deadlines from 10 ms to a minute.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin short_deadlines
 //! ```
 //!
-//! The clock is virtual, the service too. The first attempt of each call hangs, fails at once, or gets its response
+//! The clock and the service are virtual. The first attempt of each call hangs, fails at once, or gets its response
 //! after a share of the deadline. All later attempts get it after that share. The breaker is off, the budget unlimited.
 //!
 //! Each cell shows how many of a thousand calls were saved. Beside it stands the number for an earlier version of the
@@ -42,14 +42,14 @@ enum First {
 struct Cell {
     deadline: Duration,
     first: First,
-    /// How long an attempt takes that is answered.
+    /// How long an attempt that gets its response takes.
     takes: Duration,
 }
 
 struct Outcome {
     /// In calls of a thousand.
     saved: u32,
-    /// Of the deadline, by a saved call.
+    /// The share of the deadline that a saved call used.
     used: f64,
 }
 
@@ -198,7 +198,7 @@ const DEADLINES: [u64; 9] = [10, 20, 50, 100, 300, 1_000, 3_000, 10_000, 60_000]
 const CALLS: u32 = 400;
 /// Figures are in calls of a thousand.
 const ALL: u32 = 1_000;
-/// The earlier version drew its waits, too: what chance may change in a thousand calls.
+/// The difference that chance may make in a thousand calls: the earlier version drew its waits, too.
 const CHANCE: u32 = 60;
 const EARLIER: &str = include_str!("earlier.txt");
 /// The default.
