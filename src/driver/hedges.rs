@@ -1,4 +1,4 @@
-//! The hedges of one leg: their payments, and what the attempts leave behind that did not win. No polling.
+//! The hedges of one leg: their payments, and the facts that lost attempts leave behind. No polling.
 
 use std::sync::Arc;
 use std::time::Duration;

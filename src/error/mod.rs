@@ -160,8 +160,8 @@ impl Error {
     /// Returns whether it is proved that the request had no effect. Then it is safe to send it again without asking the
     /// server.
     ///
-    /// True for [`Effect::None`] alone. [`Effect::Declined`] is the word of the responding party: a proxy
-    /// may have forwarded the request before it declined a copy of it.
+    /// True for [`Effect::None`] alone. [`Effect::Declined`] is a claim of the responding party: a proxy may have
+    /// forwarded the request before it declined a copy of it.
     #[must_use]
     pub fn had_no_effect(&self) -> bool {
         self.effect().is_none()

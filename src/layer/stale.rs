@@ -70,9 +70,9 @@ use crate::policy::stale::{Policy, StaleConfig, Store};
 ///
 /// # Reports
 ///
-/// The response has an `Age` header and a [`Staleness`](crate::policy::stale::Staleness) in its extensions. The timeline
-/// and the span have the age and the failure. The histogram `sevenhops.stale.age` is the window of inconsistency, as
-/// measured. The attempts keep their hops and effects.
+/// The response has an `Age` header and a [`Staleness`](crate::policy::stale::Staleness) in its extensions. The
+/// timeline and the span have the age and the failure. The histogram `sevenhops.stale.age` measures the window of
+/// inconsistency. The attempts keep their hops and effects.
 ///
 /// # Trade-offs
 ///

@@ -68,9 +68,9 @@ use crate::retry_after::{Hints, ResponseHead};
 /// crate. A rejection costs such a service almost as much as a response. The service then has more capacity for the
 /// requests that it accepts. In the demo `load_and_faults` ("overload") almost no call succeeds without it.
 ///
-/// Leave it off for a service with a quota of your own, such as a public API: there a rejection costs the server
-/// nothing. A [rate limit](crate::RateLimitLayer) uses the quota better. A server that accepts a fixed rate still
-/// gives no fewer responses with the throttle than without it, if it allows for a burst.
+/// Leave it off for a service that gives you a quota, such as a public API: there a rejection costs the server nothing.
+/// A [rate limit](crate::RateLimitLayer) uses the quota better. A server that accepts a fixed rate still gives no fewer
+/// responses with the throttle than without it, if it allows for a burst.
 ///
 /// # Defaults
 ///

@@ -97,7 +97,7 @@ impl<T> Queue<T> {
         self.lines[first..].iter().map(VecDeque::len).sum()
     }
 
-    /// Returns whether the queue does not empty any more.
+    /// Returns whether the queue has not been empty for too long.
     fn is_overload(&self, now: Instant) -> bool {
         let since = self.filled_since;
         since.is_some_and(|since| now.saturating_duration_since(since) >= STANDING)

@@ -46,7 +46,7 @@ async fn connection(stream: TcpStream, exchange: Arc<Exchange>) {
         .await;
 }
 
-/// As many calls as one process has in flight to one vendor, and more.
+/// More calls than one process has in flight to one vendor.
 const MOST_CONNECTIONS: usize = 1_024;
 /// Longer than the idle timeouts of clients' pools (90 s is common). If the gateway closed an idle connection first, a
 /// request could be lost.

@@ -75,9 +75,9 @@ use crate::timeout::Timeouts;
 /// # When it retries
 ///
 /// The work returns what happened. `Ok` is done. [`OperationError::not_sent`] provably did not happen,
-/// [`OperationError::declined`] did not happen by the server's word, and [`OperationError::unknown`] may have happened.
-/// Every other error counts as unknown, and so does an attempt that ran out of time. Unsent and declined work is
-/// retried. Unknown work is retried in two cases:
+/// [`OperationError::declined`] did not happen according to the server, and [`OperationError::unknown`] may have
+/// happened. Every other error counts as unknown, and so does an attempt that ran out of time. Unsent and declined work
+/// is retried. Unknown work is retried in two cases:
 ///
 /// - the operation is [`idempotent`](Self::idempotent);
 /// - the attempt called [`OperationAttempt::idempotency_key`], and the server honors the key. The server is assumed to

@@ -61,7 +61,7 @@ impl OperationError {
         Self::new(EffectClaim::By(Effect::None), error)
     }
 
-    /// Creates a failure that the responding party declined: this is its word, not a proof. The failure is transient
+    /// Creates a failure that the responding party declined: this is a claim, not a proof. The failure is transient
     /// unless [`permanent`](Self::permanent) is called. A transient one is retried like a throttled request.
     pub fn declined(error: impl Into<BoxError>) -> Self {
         Self::new(EffectClaim::By(Effect::Declined), error)
