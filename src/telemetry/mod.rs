@@ -1,3 +1,5 @@
+//! Spans, events, metrics and trace propagation, with the names of OpenTelemetry.
+//!
 #![doc = include_str!("../../docs/telemetry.md")]
 
 mod attempt;

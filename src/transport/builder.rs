@@ -242,7 +242,8 @@ impl TransportBuilder {
         let resolver = match self.resolver {
             Some(resolver) => resolver,
             None => Arc::new(
-                Resolver::from_system().map_err(|error| ConfigError::failed("resolver", error))?,
+                Resolver::from_system()
+                    .map_err(|error| ConfigError::failed("transport.resolver", error))?,
             ),
         };
         let tls = match self.tls {
@@ -280,15 +281,15 @@ impl Parts {
         if self.proxy_filters || !self.filter.is_on() || !self.proxies.is_some() {
             return Ok(());
         }
-        Err(ConfigError::refused("filter and proxy", UNFILTERED))
+        Err(ConfigError::refused("transport.filter", UNFILTERED))
     }
 
     /// Refuses parts that need an address, if there is none.
     fn refuse_addresses(&self, has_resolver: bool) -> Result<(), ConfigError> {
         let parts = [
-            ("resolver", has_resolver),
-            ("filter", self.filter.is_on()),
-            ("proxy", self.proxies.is_some()),
+            ("transport.resolver", has_resolver),
+            ("transport.filter", self.filter.is_on()),
+            ("transport.proxy", self.proxies.is_some()),
         ];
         let set = parts.into_iter().find(|(_, is_set)| *is_set);
         match set.filter(|_| self.options.unix_socket.is_some()) {

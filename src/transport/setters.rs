@@ -311,9 +311,12 @@ mod tests {
                 |b| b.tcp_keepalive(SEC(1), SEC(1), 1),
                 "transport.tcp_keepalive",
             ),
-            (|b| b.resolver(StaticResolver::new()), "resolver"),
-            (|b| b.filter(AddressFilter::public_only()), "filter"),
-            (|b| b.proxy("http://127.0.0.1:9"), "proxy"),
+            (|b| b.resolver(StaticResolver::new()), "transport.resolver"),
+            (
+                |b| b.filter(AddressFilter::public_only()),
+                "transport.filter",
+            ),
+            (|b| b.proxy("http://127.0.0.1:9"), "transport.proxy"),
             (
                 |b| b.unix_socket(""),
                 "transport.unix_socket: \"\" is invalid",

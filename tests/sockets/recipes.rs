@@ -15,7 +15,7 @@ use sevenhops::{Body, Effect, Timeline};
 use tower::layer::layer_fn;
 use tower::{Service, ServiceExt, service_fn};
 
-use self::refresh::{Tokens, authorized};
+use self::refresh::{Tokens, client_with};
 use self::sign::Signer;
 use crate::net::{Net, url};
 
@@ -54,17 +54,13 @@ async fn each_attempt_is_logged_with_its_number() {
 
 /// Returns a client that sends a token to `api.test` only.
 fn with_token(net: &Net, tokens: &FaultServer) -> sevenhops::Client {
-    let tokens = Arc::new(Tokens {
+    let tokens = Tokens {
         client: net.client(),
         url: url(tokens, "http"),
         host: "api.test",
         current: tokio::sync::Mutex::new(None),
-    });
-    let layer = layer_fn(move |inner: InnerService| {
-        let tokens = Arc::clone(&tokens);
-        service_fn(move |request| authorized(inner.clone(), Arc::clone(&tokens), request))
-    });
-    net.builder().attempt_layer(layer).build().unwrap()
+    };
+    client_with(tokens, net.builder()).unwrap()
 }
 
 fn tokens(server: &FaultServer) -> Vec<Option<HeaderValue>> {
