@@ -216,8 +216,7 @@ impl RequestBuilder {
     /// Fails like [`send`](Self::send). Every status other than 2xx is also an error. If a redirect was not followed,
     /// the error says why. A GET or HEAD with `If-None-Match` or `If-Modified-Since` may get a 304, without a body.
     /// [`Error::body`] has the beginning of such a failure's body. The call also fails if the body is longer than the
-    /// body limit, or if it has a coding that the client cannot decode: only [`send`](Self::send) returns encoded
-    /// bytes.
+    /// body limit, or has a coding that the client cannot decode. Only [`send`](Self::send) returns encoded bytes.
     pub async fn fetch_bytes(self) -> Result<Bytes, Error> {
         self.fetch().await?.bytes().await
     }

@@ -277,8 +277,8 @@ impl Response {
         Ok(None)
     }
 
-    /// Calls `observe` with each piece of the body that is read: with the bytes read so far, and the length of the body
-    /// if it is known. Both count the decoded body. A panic of `observe` is ignored.
+    /// Calls `observe` after each piece of the body that is read. The arguments are the bytes read so far, and the
+    /// length of the body if it is known. Both count the decoded body. A panic of `observe` is ignored.
     ///
     /// # Example
     ///

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A range of addresses in CIDR notation: `10.0.0.0/8`, `fd00::/8`; an address alone is a range of one.
+/// A range of addresses in CIDR notation, such as `10.0.0.0/8` or `fd00::/8`. An address alone is a range of one.
 ///
 /// # Example
 ///

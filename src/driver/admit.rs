@@ -86,8 +86,8 @@ impl Run {
         Ok(Entry::Go(flight))
     }
 
-    /// Asks the policies whether a hedge may be sent now, and opens the record of its attempt. A hedge does not wait,
-    /// and takes no place in a queue: the call would be slower than without it, and so would other calls.
+    /// Asks the policies whether a hedge may be sent now, and opens the record of its attempt. A hedge does not wait
+    /// and takes no place in a queue. Otherwise it would slow down its own call and others.
     ///
     /// # Errors
     ///

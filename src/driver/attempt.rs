@@ -66,8 +66,8 @@ impl AttemptInFlight {
         self.attempt.as_ref().map(|attempt| &attempt.tracker)
     }
 
-    /// Handles a response. Returns the verdict that waits for the end of the body, and what follows the body: the
-    /// record, and the permit of the concurrency limit.
+    /// Handles a response. Returns the verdict that waits for the end of the body. Also returns the record and the
+    /// permit of the concurrency limit, which are kept until then.
     pub(super) fn deliver<R: Body>(
         &mut self,
         response: &Response<BodySource<R>>,

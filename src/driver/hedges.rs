@@ -1,4 +1,4 @@
-//! The hedges of one leg: their payments, and what the attempts leave behind that did not win. No polling.
+//! The hedges of one leg: their payments, and the facts that lost attempts leave behind. No polling.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,8 @@ pub(super) struct Hedges {
     pub(super) is_over: bool,
     /// How many attempts are in flight.
     pub(super) in_flight: u32,
-    /// The first attempt in flight, and the latest one: how many had begun before it, and when it began.
+    /// The first attempt in flight and the latest one. Each has the number of attempts that had begun before it, and
+    /// the time when it began.
     first: Begin,
     latest: Begin,
     /// How many attempts had begun before the one that ended last.

@@ -112,8 +112,8 @@ impl RetryLoop {
         self.account.count(call);
     }
 
-    /// Returns which attempts may follow the next one, by the facts that do not change in between: switches, counts,
-    /// and whether a retry is permitted after a sent attempt. `None` if this driver retries nothing.
+    /// Returns which attempts may follow the next one. Only facts that do not change in between decide: switches,
+    /// counts, and whether a sent request may be sent again. Returns `None` if this driver retries nothing.
     pub(crate) fn follows(&self, may_send_twice: bool) -> Option<Follows> {
         if self.left.off.is_some() {
             return None;

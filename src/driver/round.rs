@@ -185,7 +185,7 @@ where
         Ok((flight, Box::pin(inner)))
     }
 
-    /// Adds a hedge to those in flight. None of them is cut short any more to make room for an attempt that cannot
+    /// Adds a hedge to those in flight. From now on, none of them is cut short to leave time for an attempt that cannot
     /// follow.
     fn join(&mut self, hedge: Hedge<N::Future>) {
         match self.round.as_deref_mut() {

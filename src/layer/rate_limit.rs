@@ -67,8 +67,8 @@ use crate::replay::SentOnce;
 /// processes with one quota need a share each.
 ///
 /// With [`server_informed`](RateLimitConfig::server_informed), the bucket follows `RateLimit`, or
-/// `x-ratelimit-remaining` and `x-ratelimit-reset`. A server can only lower the limit. Its word comes with a response,
-/// so requests that were sent meanwhile may be too many.
+/// `x-ratelimit-remaining` and `x-ratelimit-reset`. A server can only lower the limit. It says so in a response, so
+/// requests that were sent meanwhile may be too many.
 ///
 /// # How people get it wrong
 ///

@@ -117,7 +117,7 @@ type Piece = Result<Frame<Bytes>, BoxError>;
 
 /// The request body as hyper sees it. It reports when it is taken and sent, and fails once its attempt was given up.
 // Over a foreign connection (`Wire::Foreign`), hyper asks whether the caller is gone, then calls `is_end_stream`, then
-// encodes the head: that call is where the request is *taken*. Over HTTP/2 the head may wait for a stream after that,
+// encodes the head. In `is_end_stream` the request is *taken*. Over HTTP/2 the head may wait for a stream after that,
 // and then goes out without another check. So an empty body of a method that is not safe does not report its end in
 // advance. This crate then decides when the stream ends. A request that was given up while it waited is reset, not
 // completed.
@@ -234,8 +234,8 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// Returns whether this body has to end the message itself, because hyper would count it as complete with its head:
-    /// the body is empty, or should be.
+    /// Returns whether this body has to end the message itself. The body is empty, or should be, so hyper would count
+    /// the message as complete with its head.
     #[cfg(feature = "hyper-util")]
     pub(super) fn has_no_length_of_its_own(&self) -> bool {
         self.hides_its_length() || self.empty && !self.safe

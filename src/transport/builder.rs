@@ -102,8 +102,8 @@ impl TransportBuilder {
     /// Sets the TLS configuration: roots, client certificate, versions. Its session store is replaced: each
     /// destination has one of its own. If ALPN is not set, the client offers HTTP/2 and HTTP/1.1.
     ///
-    /// A client certificate is shown to servers that the caller's own URLs name. Where a redirect leads to another
-    /// origin, it is not shown, and neither is it shown to a proxy.
+    /// A client certificate is shown to servers that the caller's own URLs name. It is not shown to another origin that
+    /// a redirect leads to, nor to a proxy.
     pub fn tls(mut self, config: ClientConfig) -> Self {
         self.tls = Some(config);
         self

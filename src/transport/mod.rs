@@ -101,9 +101,9 @@ use crate::timeout::Timeouts;
 ///   blames the service.
 ///
 /// A body that the server refuses is not sent: with `Expect: 100-continue` the body goes out when the server asks for
-/// it, or after 1 s without a response (at most half of the send timeout; RFC 9110 §10.1.1). If the response comes
-/// first, the body is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails
-/// at encode.
+/// it (RFC 9110 §10.1.1). It also goes out after 1 s without a response, or after half of the send timeout if that is
+/// less. If the response comes first, the body is not sent, and an HTTP/1 connection ends with that response. Without a
+/// body, such a request fails at encode.
 ///
 /// # Reports
 ///
@@ -180,8 +180,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// Fails if a proxy in the environment has an invalid URL (the error names the variable, not its value), or if an
-    /// entry of `NO_PROXY` is unreadable. Without roots or name servers, only the calls that need them fail.
+    /// Fails if a proxy in the environment has an invalid URL. The error names the variable, not its value. Also fails
+    /// if an entry of `NO_PROXY` is unreadable. Without roots or name servers, only the calls that need them fail.
     pub fn new(timeouts: Timeouts) -> Result<Self, ConfigError> {
         Self::builder(timeouts).build()
     }

@@ -117,9 +117,9 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Keeps a circuit, a budget, a throttle and the limits for each destination that `key` returns: a tenant, a shard, a
-    /// route. Requests for which it returns `None` have no circuit, use the budget of their URL's destination, and are
-    /// not limited: no throttle, no concurrency limit, no rate limit. If `key` panics, the call fails at encode.
+    /// Keeps a circuit, a budget, a throttle and the limits for each destination that `key` returns: a tenant, a shard,
+    /// a route. Requests for which it returns `None` have no circuit and no limits: no throttle, no concurrency limit,
+    /// no rate limit. They use the budget of their URL's destination. If `key` panics, the call fails at encode.
     ///
     /// ```
     /// use std::time::Duration;

@@ -183,7 +183,7 @@ fn no_hedge() -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
 }
 
-/// docs/errors.md has all of them, and a test holds it against the code. Here are the form and the effects.
+/// docs/errors.md has all of them, and a test compares it with the code. Here are the form and the effects.
 fn explanations() -> Vec<String> {
     let of_call = Effect::Possible;
     let first = Explanation::of_rejection(Kind::CircuitOpen, Effect::None);

@@ -332,8 +332,9 @@ impl Circuit {
         leases + self.health.heap_bytes()
     }
 
-    /// Returns whether the circuit must be kept. An isolated one always is. An open one, a half-open one and a ramp are
-    /// kept until `grace` after the end of the open time, of the last lease or of the ramp.
+    /// Returns whether the circuit must be kept. An isolated one always is. An open one is kept until `grace` after its
+    /// open time. A half-open one is kept until `grace` after it began, and after its last lease. A ramp is kept until
+    /// `grace` after its end.
     pub(crate) fn is_needed(&self, now: Instant, grace: Duration) -> bool {
         match &self.phase {
             Phase::Closed => false,

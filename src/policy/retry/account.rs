@@ -157,7 +157,8 @@ impl Account {
         let now = clock::now();
         match self.paid.take() {
             Some(paid) => self.budget.give_back(paid, now),
-            // The call sent nothing either, so its deposit goes back. Else an open circuit would save up for a burst.
+            // The call sent nothing either, so its deposit goes back. Otherwise an open circuit would save up for a
+            // burst.
             None => self.budget.take_back(now),
         }
         self.is_begun = false;

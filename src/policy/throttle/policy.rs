@@ -170,7 +170,7 @@ impl Ticket {
                 let verdict = judge(status, (class, true), hint.is_some());
                 self.settle(verdict, (hint, now));
             }
-            // The work of an operation knows no status. A hint is its way to say so.
+            // The work of an operation has no status. It reports an overload by a hint.
             None if class == Some(FailureClass::Throttled)
                 || hint.is_some() && failed.hop.is_none() && !failed.kind.is_refusal() =>
             {
