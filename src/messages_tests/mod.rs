@@ -6,8 +6,9 @@
 
 #[macro_use]
 pub(crate) mod of;
-// With fewer features, some of the sentences do not exist.
+// With fewer features, some of the sentences do not exist. Some contain a text of the operating system.
 #[cfg(all(
+    unix,
     feature = "client",
     feature = "cookies",
     feature = "encrypted-dns",
