@@ -151,8 +151,8 @@ impl Error {
     }
 }
 
-/// Returns the effect of a request at the edge of a driver: the effect that its responses and failures show, or that of
-/// the log if it is greater. After a redirect, effect done of the GET does not prove that the POST was done. Only the
+/// Returns the effect of a request at the edge of a driver: the greatest one that its responses, its failures and the
+/// log show. After a redirect, effect done of the GET does not prove that the POST was done. Only the
 /// log knows the method of each attempt.
 fn effect_at_edge(own: Effect, log: Effect, is_redirected: bool) -> Effect {
     match is_redirected {
