@@ -23,6 +23,10 @@ impl Response {
     /// # Errors
     ///
     /// Fails like [`bytes`](Self::bytes), and at decode if the body has a coding that the client cannot decode.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: the part of the body that was received is lost.
     pub async fn text(self) -> Result<String, Error> {
         self.text_or(UTF_8).await
     }

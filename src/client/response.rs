@@ -285,9 +285,12 @@ impl Response {
     /// ```no_run
     /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
     /// let response = client.get("https://files.test/backup.tar").send().await?;
-    /// let response = response.on_progress(|read, total| println!("{read} of {total:?} bytes"));
-    /// let backup = response.bytes().await?;
-    /// # drop(backup); Ok(()) }
+    /// let mut response = response.on_progress(|read, total| println!("{read} of {total:?} bytes"));
+    /// while let Some(piece) = response.chunk().await? {
+    ///     # drop(piece);
+    ///     // write it to a file
+    /// }
+    /// # Ok(()) }
     /// ```
     #[must_use]
     pub fn on_progress(
@@ -309,6 +312,10 @@ impl Response {
     /// # Errors
     ///
     /// Fails like [`chunk`](Self::chunk), and if the body is longer than the body limit.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: the part of the body that was received is lost.
     pub async fn bytes(mut self) -> Result<Bytes, Error> {
         let mut whole = BytesMut::new();
         while let Some(piece) = self.chunk().await? {
@@ -333,6 +340,10 @@ impl Response {
     /// # Errors
     ///
     /// Fails like [`text`](Self::text). A body that is not the expected JSON fails at decode.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: the part of the body that was received is lost.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let response = self.decoded()?;
         let timeline = response.timeline.clone();

@@ -213,8 +213,8 @@ impl Error {
     }
 
     /// Returns the time after which to retry. It comes from the server (`Retry-After`, RFC 9110 §10.2.3, or
-    /// `RateLimit`) or from the breaker, which stays open until then. After a failed lookup, it is the time for which
-    /// the failure stays in the cache (RFC 9520).
+    /// `RateLimit`), the breaker, the rate limit or the throttle. After a failed lookup, it is the time for which the
+    /// failure stays in the cache (RFC 9520).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         // A caller's hint function may have read a hint that the headers do not hold.
@@ -226,7 +226,7 @@ impl Error {
             })
     }
 
-    /// Returns the number of attempts.
+    /// Returns the number of attempts, including those that were not sent.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.call.as_ref().map_or(0, Timeline::attempt_count)
