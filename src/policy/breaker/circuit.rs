@@ -65,12 +65,18 @@ impl Circuit {
     }
 
     /// Applies new rules. An open circuit keeps its current open time. The next open time follows the new rules. If
-    /// the window changes, it begins empty.
+    /// the window changes, it begins empty. If the recovery changes, a half-open circuit begins its probes anew: the
+    /// results of earlier ones have no meaning under the new rules.
     pub(crate) fn follow(&mut self, rules: CircuitRules, now: Instant) {
         if rules.window != self.rules.window {
             self.health.look_back(rules.window, now);
         }
+        let is_recovering = matches!(self.phase, Phase::HalfOpen { .. });
+        let probes_anew = is_recovering && rules.recovery != self.rules.recovery;
         self.rules = rules;
+        if probes_anew {
+            self.half_open(now);
+        }
     }
 
     /// Requests a permit for one attempt at `now`.
