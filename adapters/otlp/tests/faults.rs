@@ -1,7 +1,7 @@
 //! The real exporter over a collector on loopback that fails.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -14,6 +14,7 @@ use sevenhops::hop::Outcome;
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply, TimelineRecorder};
 use sevenhops::{Client, Effect};
 use sevenhops_otlp::OtlpHttpClient;
+use tokio::time::Instant;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 /// Exports one span from a thread without a runtime.

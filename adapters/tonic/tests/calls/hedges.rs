@@ -30,7 +30,7 @@ fn idempotent(deadline: Duration) -> Channel {
 }
 
 fn short() -> Duration {
-    Duration::from_millis(400)
+    secs(2)
 }
 
 /// Returns why the call was not hedged.
