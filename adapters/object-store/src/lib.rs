@@ -74,8 +74,18 @@ impl StackConnector {
 
 impl HttpConnector for StackConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let usual = ClientOptions::default();
-        let is_set = |key: &&_| options.get_config_value(key) != usual.get_config_value(key);
+        // The second is for the store's own metadata clients.
+        let connect = Duration::from_secs(1);
+        let usual = [
+            ClientOptions::new(),
+            ClientOptions::new().with_connect_timeout(connect),
+        ];
+        let is_set = |key: &&_| {
+            let value = options.get_config_value(key);
+            usual
+                .iter()
+                .all(|usual| usual.get_config_value(key) != value)
+        };
         if let Some(key) = NOT_USED.iter().find(is_set) {
             let refused = format!("the client option {key:?} is not used: set it on the stack");
             let source = refused.into();
