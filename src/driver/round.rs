@@ -3,6 +3,9 @@
 //! The first success wins, and cancels the others. So does a permanent failure of a request that was sent. After a
 //! transient failure the others go on, and after one that sent nothing. If the last attempt in flight fails, the retry
 //! decides, as if there had been one attempt with the greatest effect of all.
+//!
+//! If the body is received inside the attempt, the first 2xx with a body wins before its trailers are known. One without
+//! a body is judged by its head: a gRPC server fails that way ("Trailers-Only").
 
 use std::future::Future;
 use std::pin::Pin;
@@ -243,7 +246,11 @@ where
             Some(hedge) => &mut hedge.flight,
             None => &mut *self.flight,
         };
-        if let Wanted::Whole(most_bytes) = self.run.head((flight, now), &response) {
+        let wanted = self.run.head((flight, now), &response);
+        let is_whole = response.body().is_end_stream();
+        if let Wanted::Whole(most_bytes) = wanted
+            && !is_whole
+        {
             self.take_over(hedge, state.as_mut());
             self.receive(response, most_bytes, state);
             return NextStep::Again;
@@ -259,6 +266,9 @@ where
         let failed = self.run.may_pass_response(&response, classified);
         let Some(failed) = failed else {
             self.take_over(hedge, state);
+            if let Wanted::Whole(_) = wanted {
+                self.run.first_responded();
+            }
             return self
                 .run
                 .answered_as((self.flight, now), (response, classified), self.later);

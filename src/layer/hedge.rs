@@ -83,7 +83,8 @@ use crate::replay::{FnCloner, TraitCloner};
 ///
 /// More requests: at most one for twenty calls with a quantile. A service whose slow requests are slow everywhere gains
 /// nothing. Each call keeps a copy of the request's head. While several attempts are in flight, a classifier does not
-/// see the body of a failure.
+/// see the body of a failure. If the body is received inside the attempt, the first 2xx with a body wins, even if its
+/// trailers report a failure.
 ///
 /// # How people get it wrong
 ///

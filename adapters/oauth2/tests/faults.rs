@@ -1,6 +1,6 @@
 //! oauth2's own flows over a server on loopback that fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -11,6 +11,7 @@ use oauth2::{
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
 use sevenhops::{Effect, Error, Hop};
 use sevenhops_oauth2::OauthHttpClient;
+use tokio::time::Instant;
 
 const TOKEN: &str = r#"{"access_token":"canary","token_type":"bearer"}"#;
 

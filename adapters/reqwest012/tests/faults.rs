@@ -1,7 +1,7 @@
 //! A client of reqwest 0.12 over a server on loopback that fails.
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sevenhops::dns::StaticResolver;
@@ -10,6 +10,7 @@ use sevenhops::testing::{
 };
 use sevenhops::{Effect, Hop, Timeouts, sdk};
 use sevenhops_reqwest012::{builder_with, client};
+use tokio::time::Instant;
 
 fn judge(error: &(dyn Error + 'static)) -> (Option<Hop>, Effect) {
     let found = sdk::classify_error(error);

@@ -1,6 +1,6 @@
 //! async-stripe's own request types over a server on loopback that fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -12,6 +12,7 @@ use stripe_client_core::{IdempotencyKey, RequestStrategy, SharedConfigBuilder, S
 use stripe_core::charge::{CreateCharge, RetrieveCharge};
 use stripe_shared::{ApiErrorsCode, Charge};
 use stripe_types::Currency;
+use tokio::time::Instant;
 
 const SECRET: &str = "sk_test_canary";
 const CHARGE: &str = r#"{"object":"charge","id":"ch_1","amount":2000,"amount_captured":2000,"amount_refunded":0,
