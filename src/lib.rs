@@ -65,6 +65,7 @@
 //! | `encrypted-dns` | DNS queries over TLS and HTTPS |
 //! | `har` | timelines as HTTP archives, for the network panel of a browser |
 //! | `otel` | OpenTelemetry: spans, propagation, links, metrics |
+//! | `redis` | a rate limit that processes share: [`policy::rate_limit::SharedRateLimit`] over Redis |
 //! | `serde` | [`Config`] from a file, timelines as data |
 //! | `gateway` | a server inside the process, for SDKs that accept nothing but a base URL: [`sdk::gateway`](fn@sdk::gateway) |
 //! | `reqwest-middleware`, `hyper-util` | the stack below SDKs that accept those: see [`sdk`] |
@@ -129,6 +130,8 @@ mod record;
 #[cfg(feature = "client")]
 pub mod recorder;
 mod redact;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod registry;
 mod replay;
 mod retry_after;

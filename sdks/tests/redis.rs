@@ -1,7 +1,11 @@
-//! An operation around a real Redis.
+//! An operation around a real Redis, and a rate limit that two clients share over it.
 
 #[cfg(test)]
 mod servers;
+
+#[cfg(test)]
+#[path = "redis/shared_rate_limit.rs"]
+mod shared_rate_limit;
 
 #[cfg(test)]
 mod tests {

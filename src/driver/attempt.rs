@@ -8,8 +8,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::admit::Passed;
 use super::alarm::Alarm;
+use super::passed::Passed;
 use super::policies::Attempts;
 use super::source::BodySource;
 use super::timeouts::{self, Progress, due, look_again};

@@ -11,8 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::admit::Passed;
 use super::attempt::Watched;
+use super::passed::Passed;
 use super::scope::Scope;
 use super::source::BodySource;
 use crate::box_error::BoxError;

@@ -17,6 +17,7 @@ use crate::destination::Origin;
 use crate::hop::{Effect, FailureClass, NoHedgeReason, Stage, TimelineEventKind, is_failure};
 use crate::policy::Classified;
 use crate::policy::hedge::{HedgePolicy, HedgeState, LatestAttempt};
+use crate::policy::rate_limit::Asking;
 use crate::policy::retry::{Account, Payment};
 use crate::record::Tracker;
 use crate::retry_after::Hints;
@@ -48,6 +49,8 @@ pub(super) struct Hedges {
     hint: Option<Instant>,
     /// The failure of this round that decides if the last attempt in flight sent nothing.
     pub(super) kept: Option<Box<KeptFailure>>,
+    /// The question to the store of the rate limit, for the hedge that is due.
+    pub(super) asking: Option<Box<Asking>>,
 }
 
 impl Hedges {
@@ -84,6 +87,7 @@ impl Hedges {
             ended: 0,
             hint: None,
             kept: None,
+            asking: None,
         })
     }
 
@@ -91,7 +95,7 @@ impl Hedges {
     pub(super) fn begin(&mut self, before: u32, now: Instant) {
         (self.first, self.latest) = ((before, now), (before, now));
         (self.in_flight, self.hint) = (1, None);
-        self.kept = None;
+        (self.kept, self.asking) = (None, None);
     }
 
     /// Returns the longest wait that the server wants, by this attempt or by those beside it.

@@ -29,6 +29,7 @@ use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::hop::NoHedgeReason;
 use crate::policy::hedge::Due;
+use crate::policy::rate_limit::Slot;
 use crate::policy::retry::Payment;
 
 /// The attempts in flight beside the first one.
@@ -147,12 +148,19 @@ where
         if ready!(self.later.poll_ready(cx)).is_err() {
             return Poll::Ready(Err(NoHedgeReason::Unready));
         }
+        let slot = self
+            .run
+            .poll_slot_of_hedge(self.later.saved(), &mut self.alarm, cx);
+        let slot = match ready!(slot) {
+            Ok(slot) => slot,
+            Err(reason) => return Poll::Ready(Err(reason)),
+        };
         let paid = match self.run.pay_for_hedge() {
             Ok(paid) => paid,
             Err(reason) => return Poll::Ready(Err(reason)),
         };
         let before = self.run.prepare_hedge();
-        match self.fly() {
+        match self.fly(slot) {
             Ok((flight, inner)) => {
                 let started = self.run.begin_hedge(before);
                 if let Some(record) = self.run.call.record_at(before) {
@@ -178,11 +186,11 @@ where
     }
 
     /// Sends the kept request once more, if the policies admit it.
-    fn fly(&mut self) -> Result<Begun<N::Future>, NoHedgeReason> {
+    fn fly(&mut self, slot: Option<Slot>) -> Result<Begun<N::Future>, NoHedgeReason> {
         let request = self.run.again_beside(self.later);
         let mut request = request.ok_or(NoHedgeReason::NotReplayable)?;
         let is_replayable = self.later.is_replayable();
-        let flight = self.run.admit_beside(&mut request, is_replayable)?;
+        let flight = self.run.admit_beside((&mut request, slot), is_replayable)?;
         let inner = flight.within(|| self.later.send(request));
         let inner = inner.ok_or(NoHedgeReason::NotReplayable)?;
         Ok((flight, Box::pin(inner)))

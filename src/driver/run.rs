@@ -6,7 +6,7 @@ use http::response::Parts;
 use http::{Request, Uri};
 use tokio::time::Instant;
 
-use super::admit::{Entry, Passed};
+use super::admit::Entry;
 use super::attempt::AttemptInFlight;
 use super::choice::{Chosen, Elsewhere, of_leg};
 use super::drain::DrainedBody;
@@ -14,6 +14,7 @@ use super::hedges::Hedges;
 use super::judge::SeenEffects;
 use super::later::Resend;
 use super::legs::Legs;
+use super::passed::Passed;
 use super::policies::Policies;
 use super::recent::{DestinationState, Head};
 use super::retry_loop::RetryLoop;

@@ -16,6 +16,7 @@ pub(crate) mod of;
     feature = "har",
     feature = "hyper-util",
     feature = "otel",
+    feature = "redis",
     feature = "reqwest",
     feature = "reqwest-middleware",
     feature = "serde",

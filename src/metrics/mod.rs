@@ -132,6 +132,7 @@ impl Metrics {
             | TimelineEventKind::FailedOver { .. }
             | TimelineEventKind::Replayed
             | TimelineEventKind::CallerRetry { .. }
+            | TimelineEventKind::LocalShare
             | TimelineEventKind::Chaos { .. } => {}
         }
     }

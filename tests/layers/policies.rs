@@ -16,6 +16,7 @@ mod queue;
 mod rate_limit;
 mod retries;
 mod served;
+mod shared_rate_limit;
 mod stale;
 mod stale_bodies;
 mod stale_config;

@@ -109,7 +109,7 @@ impl Policy {
         }
         let registry = (&*self.throttle.0, self.key.as_ref());
         let rules = |name: Option<&_>| self.rules.of(name, &*self.config, ThrottleConfig::rules);
-        let new = |rules| Shared::new(rules, now);
+        let new = |_: &_, rules| Shared::new(rules, now);
         let found = keyed::state_of(registry, subject, now, (rules, new))?;
         let admit = |(shared, rules): (Arc<Shared>, _)| shared.admit(rules, now, luck);
         let permit = found.map(admit).transpose().map_err(rejected)?;

@@ -16,6 +16,7 @@ use crate::layer::Load;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerHandle, Judge};
+use crate::policy::rate_limit::SharedRateLimit;
 use crate::policy::retry::RetryPolicy;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
@@ -149,6 +150,7 @@ pub struct Operation {
 }
 
 /// The state that the clones of an operation share.
+#[derive(Clone)]
 pub(super) struct OperationPolicies {
     pub(super) timeouts: Arc<Timeouts>,
     pub(super) policy: Arc<RetryPolicy>,
@@ -242,6 +244,21 @@ impl Operation {
     pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
         self.honors_idempotency_keys = Some(yes);
         self
+    }
+
+    /// Shares the rate limit with other processes, by a store: see [`SharedRateLimit`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the config has no rate limit.
+    pub fn share_rate_limit(mut self, limit: &SharedRateLimit) -> Result<Self, ConfigError> {
+        let policies = Arc::make_mut(&mut self.policies);
+        let Some(rate_limit) = &mut policies.load.rate_limit else {
+            let why = "it is missing: a store shares the limit of the config";
+            return Err(ConfigError::refused("rate_limit", why));
+        };
+        rate_limit.share(limit);
+        Ok(self)
     }
 
     /// Sets a function that is called at the end of every run: see
