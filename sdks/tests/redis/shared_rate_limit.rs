@@ -168,11 +168,9 @@ async fn closed_connection_and_forgotten_script_are_noticed_by_no_call() {
     assert_eq!(call(&process).await, Sent::ByStore);
     run(server.port(), &["SCRIPT", "FLUSH"]).await;
     assert_eq!(call(&process).await, Sent::ByStore);
-    run(
-        server.port(),
-        &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
-    )
-    .await;
+    let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+    let killed = run(server.port(), &kill).await;
+    assert_eq!(killed, Value::Int(1), "one connection is kept");
     assert_eq!(call(&process).await, Sent::ByStore);
 }
 
