@@ -158,6 +158,18 @@ impl Run {
         })
     }
 
+    /// Checks that a hedge can be paid for now. Spends nothing.
+    pub(super) fn check_payment(&mut self) -> Result<(), NoHedgeReason> {
+        let paid = self.pay_for_hedge()?;
+        if let Some(hedges) = self.hedges.as_deref_mut() {
+            hedges.policy.give_back(&hedges.state);
+            if let Some(account) = hedges.account(self.turn.as_mut()) {
+                account.give_back(paid, clock::now());
+            }
+        }
+        Ok(())
+    }
+
     /// Prepares a hedge that was paid. Returns how many attempts have begun before it.
     pub(super) fn prepare_hedge(&mut self) -> u32 {
         self.call.overlap();
@@ -229,6 +241,7 @@ impl Run {
     pub(super) fn no_hedge(&mut self, reason: NoHedgeReason) {
         if let Some(hedges) = &mut self.hedges {
             hedges.is_over = true;
+            hedges.asking = None;
             self.call.note(TimelineEventKind::NotHedged(reason));
         }
     }

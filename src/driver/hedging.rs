@@ -69,7 +69,8 @@ impl Run {
     }
 
     /// Ready with a slot for the hedge that is due, if a store shares the rate limit. The store is asked before the hedge
-    /// is paid for. Without a store there is nothing to wait for.
+    /// is paid for, and only if it can be: a slot of a store is not given back. Without a store there is nothing to wait
+    /// for.
     pub(super) fn poll_slot_of_hedge<B>(
         &mut self,
         saved: Option<&mut Saved<B>>,
@@ -77,11 +78,19 @@ impl Run {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Slot>, NoHedgeReason>> {
         let policy = self.policies.rate_limit.as_ref();
-        let Some(policy) = policy.filter(|policy| policy.shared.is_some()) else {
+        if policy.is_none_or(|policy| policy.shared.is_none()) {
             return Poll::Ready(Ok(None));
-        };
-        let parts = self.hedges.as_deref_mut().zip(saved);
-        let Some((hedges, saved)) = parts else {
+        }
+        let is_asking = self
+            .hedges
+            .as_ref()
+            .is_some_and(|hedges| hedges.asking.is_some());
+        if !is_asking && let Err(reason) = self.check_payment() {
+            return Poll::Ready(Err(reason));
+        }
+        let policy = self.policies.rate_limit.as_ref();
+        let parts = self.hedges.as_deref_mut().zip(saved).zip(policy);
+        let Some(((hedges, saved), policy)) = parts else {
             return Poll::Ready(Err(NoHedgeReason::NotReplayable));
         };
         let rejected = |_: Error| NoHedgeReason::Rejected(Policy::RateLimit);
@@ -98,14 +107,16 @@ impl Run {
         let Some(asking) = &mut hedges.asking else {
             return Poll::Ready(Ok(None));
         };
-        let slot = loop {
-            if let Poll::Ready(slot) = asking.poll(|| self.call.span(), cx) {
-                break slot;
-            }
-            // The timer may be ready earlier, for the attempts in flight.
-            ready!(alarm.poll_at(asking.until(), cx));
-            if asking.until() <= clock::now() {
-                break asking.expired(|| self.call.span());
+        let slot = match asking.poll(|| self.call.span(), cx) {
+            Poll::Ready(slot) => slot,
+            Poll::Pending => {
+                ready!(alarm.poll_at(asking.until(), cx));
+                if clock::now() < asking.until() {
+                    // The timer was that of an attempt in flight: the next poll looks at those first.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                asking.expired(|| self.call.span())
             }
         };
         hedges.asking = None;

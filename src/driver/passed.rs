@@ -15,7 +15,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::hop::{Diagnosis, FailureClass, Kind, Policy, TimelineEventKind};
 use crate::policy::concurrency::{self, Admitted, Permit, Waiter};
-use crate::policy::rate_limit::{Asking, Place, Slot, Waits};
+use crate::policy::rate_limit::{Asking, Place, Slot, Waits, rejected};
 use crate::policy::{Classified, Subject, is_overload, throttle};
 
 /// The parts that an attempt holds of the policies for the load of its destination.
@@ -91,8 +91,11 @@ impl Passed {
             self.permit = policy.try_admit(subject, now)?;
         }
         let never = (Duration::ZERO, Waits::Never, now);
-        self.reserve(policies, (subject, call), never)?;
-        Ok(())
+        match self.reserve(policies, (subject, call), never)? {
+            true => Ok(()),
+            // The user's function has named another bucket than before, and its store was not asked.
+            false => Err(rejected(Duration::ZERO, (Duration::ZERO, false))),
+        }
     }
 
     /// Reserves a slot, once for each attempt. Returns whether it is due.

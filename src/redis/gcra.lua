@@ -1,5 +1,6 @@
 -- GCRA: reserves a slot of a bucket. All times are in microseconds, on the clock of the server.
--- KEYS[1]: the bucket. Its value is the time at which it is full again, and it expires then.
+-- KEYS[1]: the bucket. Its value is the time at which it is full again, and the time between two slots until then. It
+-- expires when it is full.
 -- ARGV: the time between two slots; how long before its regular time a request may come; the longest wait.
 -- Returns whether the slot is reserved, and the time until it is due, or until the next one is free.
 local time = redis.call('TIME')
@@ -8,17 +9,18 @@ local interval, tolerance, longest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonum
 local full_at = now
 local kept = redis.call('GET', KEYS[1])
 if kept then
-  full_at = tonumber(kept)
-  if not full_at then
+  local at, before = string.match(kept, '^(%d+) (%d+)$')
+  if not at then
     return redis.error_reply('ERR the key of a bucket has another value')
   end
-  full_at = math.max(full_at, now)
+  -- After a change of the rate, the same number of slots is missing.
+  full_at = now + math.max(tonumber(at) - now, 0) / tonumber(before) * interval
 end
-local wait = math.max(full_at - tolerance - now, 0)
+local wait = math.ceil(math.max(full_at - tolerance - now, 0))
 if wait > longest then
   return {0, wait}
 end
 full_at = full_at + interval
 local left = math.ceil((full_at - now) / 1000)
-redis.call('SET', KEYS[1], string.format('%.0f', full_at), 'PX', string.format('%.0f', left))
+redis.call('SET', KEYS[1], string.format('%.0f %.0f', full_at, interval), 'PX', string.format('%.0f', left))
 return {1, wait}

@@ -2,13 +2,16 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Script};
+use ::redis::{AsyncConnectionConfig, Client, RedisResult, Script};
+use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::clock;
 use crate::config_error::ConfigError;
 use crate::policy::rate_limit::{RateLimitStore, SlotDecision, SlotRequest, StoreFuture};
 
@@ -61,12 +64,17 @@ use crate::policy::rate_limit::{RateLimitStore, SlotDecision, SlotRequest, Store
 /// - A Redis in another region: each attempt waits for the round trip.
 /// - A Redis with an eviction policy such as `allkeys-lru`, and too little memory: an evicted bucket is full again.
 pub struct RedisStore {
-    client: Client,
-    config: AsyncConnectionConfig,
+    shared: Arc<Connections>,
     script: Script,
     prefix: Box<str>,
+}
+
+/// The one connection of a store, and the way to make it.
+struct Connections {
+    client: Client,
+    config: AsyncConnectionConfig,
     kept: Mutex<Kept>,
-    /// Held while a call makes the connection, so that the others wait for that one.
+    /// Held while the connection is made, so that other calls wait for that one.
     connecting: tokio::sync::Mutex<()>,
 }
 
@@ -94,12 +102,14 @@ impl RedisStore {
         // Calls bound the time of each response, and of the connect.
         let config = config.set_response_timeout(None);
         Ok(Self {
-            client,
-            config: config.set_connection_timeout(Some(LONGEST_CONNECT)),
+            shared: Arc::new(Connections {
+                client,
+                config: config.set_connection_timeout(Some(LONGEST_CONNECT)),
+                kept: Mutex::default(),
+                connecting: tokio::sync::Mutex::default(),
+            }),
             script: Script::new(GCRA),
             prefix: PREFIX.into(),
-            kept: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
         })
     }
 
@@ -129,9 +139,9 @@ impl RedisStore {
             script.arg(number);
         }
         let ended = script.invoke_async(&mut lease.connection).await;
-        lease.is_usable = !ended
-            .as_ref()
-            .is_err_and(RedisError::is_unrecoverable_error);
+        // An error may mean that this server is no longer the right one, for example a replica after a failover.
+        lease.has_ended = true;
+        lease.is_usable = ended.is_ok();
         ended
     }
 
@@ -141,38 +151,48 @@ impl RedisStore {
         format!("{}{}", self.prefix, hash.simple())
     }
 
-    /// Returns the connection, and whether it is new.
+    /// Returns the connection, and whether it is new. A task makes it: a call that is no longer polled would otherwise
+    /// stop all others.
     async fn lease(&self) -> RedisResult<(Lease<'_>, bool)> {
-        if let Some(lease) = self.known() {
+        if let Some(lease) = self.shared.known() {
             return Ok((lease, false));
         }
-        let _turn = self.connecting.lock().await;
-        if let Some(lease) = self.known() {
-            return Ok((lease, true));
+        let making = tokio::spawn(Connections::make(Arc::clone(&self.shared)));
+        making.await.map_err(io::Error::other)??;
+        match self.shared.known() {
+            Some(lease) => Ok((lease, true)),
+            None => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
         }
-        let connection = self
+    }
+}
+
+impl Connections {
+    /// Makes the connection, unless there is one.
+    async fn make(shared: Arc<Self>) -> RedisResult<()> {
+        let _turn = shared.connecting.lock().await;
+        if shared.kept().connection.is_some() {
+            return Ok(());
+        }
+        let connecting = shared
             .client
-            .get_multiplexed_async_connection_with_config(&self.config)
-            .await?;
-        let mut kept = self.kept();
+            .get_multiplexed_async_connection_with_config(&shared.config);
+        let connection = connecting.await?;
+        let mut kept = shared.kept();
         kept.number += 1;
-        kept.connection = Some(connection.clone());
-        Ok((self.lease_of(connection, kept.number), true))
+        kept.connection = Some(connection);
+        Ok(())
     }
 
     fn known(&self) -> Option<Lease<'_>> {
         let kept = self.kept();
-        let connection = kept.connection.clone()?;
-        Some(self.lease_of(connection, kept.number))
-    }
-
-    fn lease_of(&self, connection: MultiplexedConnection, number: u64) -> Lease<'_> {
-        Lease {
-            store: self,
-            connection,
-            number,
+        Some(Lease {
+            shared: self,
+            connection: kept.connection.clone()?,
+            number: kept.number,
+            since: clock::now(),
+            has_ended: false,
             is_usable: false,
-        }
+        })
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -195,19 +215,24 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-/// A use of the connection. If it ends without a response, the connection is not used again. Redis may be gone without
-/// a trace, and then each further call would wait for its timeout.
+/// A use of the connection. After an error, or a long time without a response, the connection is not used again. Redis may
+/// be gone without a trace, and then each further call would wait for its timeout. A call that is dropped early says
+/// nothing about the connection.
 struct Lease<'s> {
-    store: &'s RedisStore,
+    shared: &'s Connections,
     connection: MultiplexedConnection,
     number: u64,
+    since: Instant,
+    /// Whether there was a response or an error.
+    has_ended: bool,
     is_usable: bool,
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let mut kept = self.store.kept();
-        if !self.is_usable && kept.number == self.number {
+        let is_silent = || self.since.elapsed() >= SILENT;
+        let mut kept = self.shared.kept();
+        if !self.is_usable && (self.has_ended || is_silent()) && kept.number == self.number {
             kept.connection = None;
         }
     }
@@ -258,6 +283,8 @@ const PREFIX: &str = "sevenhops:rate:";
 const NAMESPACE: Uuid = Uuid::from_u128(0x2d2f_9a43_6c1b_4b0e_9f57_7a0c_41d8_e6b2);
 /// Lua's numbers are exact up to here. As a time it is 142 years.
 const LARGEST: u64 = 1 << 52;
+/// Several round trips within a data center. A connection without a response for that long may be dead.
+const SILENT: Duration = Duration::from_millis(5);
 /// A call waits for less. This ends a connect after its call.
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 

@@ -168,9 +168,7 @@ async fn closed_connection_and_forgotten_script_are_noticed_by_no_call() {
     assert_eq!(call(&process).await, Sent::ByStore);
     run(server.port(), &["SCRIPT", "FLUSH"]).await;
     assert_eq!(call(&process).await, Sent::ByStore);
-    let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
-    let killed = run(server.port(), &kill).await;
-    assert_eq!(killed, Value::Int(1), "one connection is kept");
+    assert_eq!(kept(server.port()).await, Value::Int(1));
     assert_eq!(call(&process).await, Sent::ByStore);
 }
 
@@ -217,4 +215,62 @@ async fn server_that_is_not_a_redis_is_a_store_that_is_away() {
     });
     let process = process(port, eight());
     assert_eq!(calls(&process, 2).await, [Sent::ByLocalShare; 2]);
+}
+
+/// The connections that the processes of the test keep, all of which are closed by that.
+async fn kept(port: u16) -> Value {
+    let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+    run(port, &kill).await
+}
+
+#[tokio::test]
+async fn rate_that_is_raised_holds_at_once() {
+    let Some(server) = Server::redis() else {
+        return;
+    };
+    let slow = process(server.port(), eight());
+    assert_eq!(count(&calls(&slow, 9).await, Sent::ByStore), 8);
+    let fast = process(server.port(), RateLimitConfig::new(1_000).wait(false));
+    assert_eq!(call(&fast).await, Sent::ByStore);
+}
+
+#[tokio::test]
+async fn connection_to_a_replica_is_not_used_again() {
+    let Some(server) = Server::redis() else {
+        return;
+    };
+    let process = process(server.port(), eight());
+    assert_eq!(call(&process).await, Sent::ByStore);
+    run(server.port(), &["REPLICAOF", "127.0.0.1", "1"]).await;
+    assert_eq!(call(&process).await, Sent::ByLocalShare);
+    assert_eq!(kept(server.port()).await, Value::Int(0));
+}
+
+#[tokio::test]
+async fn call_that_is_dropped_early_leaves_the_connection_alone() {
+    let Some(server) = Server::redis() else {
+        return;
+    };
+    let process = process(server.port(), eight());
+    assert_eq!(call(&process).await, Sent::ByStore);
+    let before = accepted(server.port()).await;
+    // However busy the machine is, the call is dropped at once.
+    tokio::time::pause();
+    let dropped = tokio::time::timeout(Duration::ZERO, call(&process));
+    assert!(dropped.await.is_err());
+    tokio::time::resume();
+    assert_eq!(call(&process).await, Sent::ByStore);
+    assert_eq!(accepted(server.port()).await, before + 1);
+}
+
+/// Returns how many connections the server has accepted, this one included.
+async fn accepted(port: u16) -> u32 {
+    let text = match run(port, &["INFO", "stats"]).await {
+        Value::BulkString(text) => String::from_utf8(text).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let accepted = text
+        .lines()
+        .find_map(|line| line.strip_prefix("total_connections_received:"));
+    accepted.unwrap().parse().unwrap()
 }

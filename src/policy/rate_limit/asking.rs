@@ -104,12 +104,17 @@ impl Asking {
         Poll::Ready(self.settle(response, span))
     }
 
-    /// Ends the wait because the store did not respond in time.
+    /// Ends the wait because the store did not respond in time. The slot is one of the local share.
     ///
     /// # Errors
     ///
     /// Fails with the rejection of the local share.
     pub(crate) fn expired(&self, span: impl FnOnce() -> Span) -> Result<Slot, Error> {
+        if self.timeout < self.limit.config().get_timeout() {
+            // The call has little time left. That says nothing about the store.
+            let bucket = Arc::clone(&self.bucket);
+            return self.patience.reserve(bucket, self.share, clock::now());
+        }
         self.settle(Err(StoreFailure::Late(self.timeout)), span)
     }
 

@@ -13,7 +13,7 @@ mod store;
 
 pub(crate) use self::asking::Asking;
 pub use self::config::RateLimitConfig;
-pub(crate) use self::policy::{Place, Policy, RateLimit, Waits};
+pub(crate) use self::policy::{Place, Policy, RateLimit, Waits, rejected};
 pub use self::shared::{SharedRateLimit, SharedRateLimitConfig};
 pub(crate) use self::state::Slot;
 pub use self::store::{RateLimitStore, SlotDecision, SlotRequest, StoreFuture};

@@ -207,7 +207,7 @@ fn reserve_in(
 }
 
 /// Returns the error of a request without a slot.
-pub(super) fn rejected(wait: Duration, (longest, is_share): (Duration, bool)) -> Error {
+pub(crate) fn rejected(wait: Duration, (longest, is_share): (Duration, bool)) -> Error {
     let diagnosis = Diagnosis::refusal(Kind::RateLimit);
     let error = Error::refused(crate::hop::Policy::RateLimit, diagnosis);
     let reason = NoSlot {

@@ -14,8 +14,10 @@ use sevenhops::policy::rate_limit::{
 };
 use sevenhops::{
     Config, Destination, Effect, Error, HedgeConfig, Operation, OperationError, Options, Policy,
-    RateLimitLayer, RetryConfig, StandardLayer, hop::TimelineEventKind,
-    policy::breaker::CircuitState, sdk::operation::OperationConfig,
+    RateLimitLayer, RetryConfig, StandardLayer,
+    hop::TimelineEventKind,
+    policy::{breaker::CircuitState, retry::Budget},
+    sdk::operation::OperationConfig,
 };
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
@@ -195,6 +197,10 @@ async fn call_waits_for_the_store_for_half_of_its_time_at_most() {
     let short = optional(Method::GET, Options::new().deadline(MS(60)));
     layer.layer(mock.clone()).oneshot(short).await.unwrap();
     assert_eq!(mock.asked()[0].at - start, MS(30));
+    // That says nothing about the store: the next call asks it.
+    let rows = send(&layer, &mock).await.unwrap();
+    assert_eq!(rows, ["waited 0 µs for the rate limit"]);
+    assert_eq!(store.count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,6 +334,26 @@ async fn hedge_of_a_store_that_hangs_has_the_local_share() {
     let (at, rows) = hedged(&store).await;
     assert_eq!(at, [MS(0), MS(200)]);
     assert_eq!(rows[1..], [LOCAL, "hedged after 200.0 ms"]);
+}
+
+/// A slot of a store is not given back.
+#[tokio::test(start_paused = true)]
+async fn store_is_not_asked_for_a_hedge_that_cannot_be_paid_for() {
+    let store = Store::new([]);
+    let hedge = HedgeConfig::new().delay(MS(100)).same_address(true);
+    let poor = RetryConfig::new().budget(Budget::reserve_with_costs(1, 1, 1));
+    let settings = Config::new(MS(10_000)).retry(poor).rate_limit(ten());
+    let layer = StandardLayer::from_config(&settings.hedge(hedge)).unwrap();
+    let layer = layer.share_rate_limit(&store.shared());
+    let mock = Mock::new([Step::Hang, Step::Hang, Step::AnswerAfter(MS(500))]);
+    // The hedge of the first call has the only token.
+    let mut first = pin!(send(&layer, &mock));
+    let hedged = tokio::time::timeout(MS(200), first.as_mut());
+    assert!(hedged.await.is_err());
+    assert_eq!((mock.count(), store.count()), (2, 2));
+    let rows = send(&layer, &mock).await.unwrap();
+    assert_eq!(store.count(), 3, "{rows:?}");
+    assert!(rows[1].starts_with("not hedged: "), "{rows:?}");
 }
 
 #[tokio::test(start_paused = true)]
