@@ -148,7 +148,7 @@ async fn deadline_ends_a_silent_call() {
         .await
         .unwrap_err();
     assert_eq!(judge(&error), (Some(Hop::Server), Effect::Possible));
-    assert!(begun.elapsed() < secs(3) && server.requests_seen() == 1);
+    assert!(begun.elapsed() < secs(10) && server.requests_seen() == 1);
 }
 
 #[tokio::test]

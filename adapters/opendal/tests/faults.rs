@@ -118,5 +118,5 @@ async fn deadline_ends_a_silent_read() {
         .await
         .unwrap_err();
     assert_eq!(judge(&error).0, Some(Hop::Server));
-    assert!(begun.elapsed() < secs(3));
+    assert!(begun.elapsed() < secs(10));
 }

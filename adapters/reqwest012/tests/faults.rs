@@ -110,7 +110,7 @@ async fn deadline_ends_a_silent_request() {
     let begun = Instant::now();
     let client = client(Duration::from_millis(300)).unwrap();
     let error = client.post(server.url("/")).send().await.unwrap_err();
-    assert!(error.is_timeout() && begun.elapsed() < secs(3));
+    assert!(error.is_timeout() && begun.elapsed() < secs(10));
     assert_eq!(judge(&error).1, Effect::Possible);
 }
 

@@ -191,7 +191,7 @@ async fn deadline_ends_a_silent_call() {
     let failed = charge(&client(server.url("/"), Duration::from_millis(300)))
         .await
         .unwrap_err();
-    assert!(begun.elapsed() < secs(2));
+    assert!(begun.elapsed() < secs(10));
     assert_eq!(
         (failed.effect(), failed.call().unwrap().kind()),
         (Effect::Possible, Kind::Timeout)
@@ -211,7 +211,7 @@ async fn deadline_ends_a_silent_call() {
         kinds.contains(&failed.call().unwrap().timeout_kind()),
         "{failed}"
     );
-    assert!(begun.elapsed() < secs(4));
+    assert!(begun.elapsed() < secs(10));
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn timeout_of_a_request_is_its_deadline() {
     request.set_timeout(Duration::from_millis(300));
     let begun = Instant::now();
     let status = client.check(request).await.unwrap_err();
-    assert!(begun.elapsed() >= Duration::from_millis(250) && begun.elapsed() < secs(3));
+    assert!(begun.elapsed() >= Duration::from_millis(250) && begun.elapsed() < secs(10));
     assert_eq!(
         (status.code(), error(&status).effect()),
         (Code::DeadlineExceeded, Effect::Possible)
