@@ -200,7 +200,7 @@ mod tests {
             ("64:ff9b::/96", "64:ff9b::ffff:ffff", "64:ff9b::1:0:0"),
             ("::ffff:169.254.0.0/112", "169.254.169.254", "169.255.0.0"),
             ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.2"),
-            ("::ffff:0:0/96", "8.8.8.8", "::"),
+            ("::ffff:0:0/96", "192.0.2.1", "::"),
         ] {
             let cidr: Cidr = range.parse().unwrap();
             assert!(cidr.contains(inside.parse().unwrap()), "{range}");
