@@ -138,4 +138,28 @@ mod tests {
             assert_eq!(seen, below, "{case}");
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn key_is_expired_only_if_the_request_carries_it_and_its_time_is_over() {
+        let name = HeaderName::from_static("idempotency-key");
+        let later = clock::wall() + Duration::from_secs(60);
+        let past = SystemTime::UNIX_EPOCH;
+        for (expires_at, is_expired) in [(None, false), (Some(later), false), (Some(past), true)] {
+            let mut request = http::Request::post("https://api.test/").body(()).unwrap();
+            let call = Call::begin(&mut request, Duration::from_secs(10));
+            call.mark_key(KeyMark {
+                name: name.clone(),
+                value: None,
+                given: true,
+                is_license: true,
+                vouched: true,
+                made: false,
+                expires_at,
+            });
+            assert!(!call.is_key_expired(request.headers()));
+            let key = HeaderValue::from_static("k-1");
+            request.headers_mut().insert(name.clone(), key);
+            assert_eq!(call.is_key_expired(request.headers()), is_expired);
+        }
+    }
 }

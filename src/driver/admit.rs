@@ -129,7 +129,7 @@ impl Run {
             return Err(Error::from(unmet).into());
         }
         if self.call.is_key_expired(request.headers()) {
-            // The request has waited, or it is a retry.
+            // An earlier process may have used the key. A wait before the attempt may have been too long for it.
             let expired = Error::refused(Policy::Idempotency, Diagnosis::key_expired());
             return Err(expired.of(&self.call).into());
         }
