@@ -1,8 +1,8 @@
 //! Measures many destinations: the memory of an idle one, and the cost of a call among them.
 //!
 //! ```text
-//! cargo bench --bench destinations                  # 1,000, 10,000 and 100,000 destinations
-//! cargo bench --bench destinations -- 1000 50000
+//! cargo bench -p sevenhops-benches --bench destinations                  # 1,000, 10,000 and 100,000 destinations
+//! cargo bench -p sevenhops-benches --bench destinations -- 1000 50000
 //! ```
 //!
 //! The destinations are addresses of 127.0.0.0/8, so none of them is looked up. Each is called once, then once again.
