@@ -73,8 +73,10 @@ impl Call {
                 let mut values = request.headers().get_all(name).iter();
                 values.next().is_some_and(|value| !value.is_empty()) && values.next().is_none()
             };
-            self.options().unmet(&Wire {
-                key: self.key().map(|mark| carries(&mark.name)),
+            let options = self.options();
+            let demanded = self.key().filter(|_| options.key.is_some());
+            options.unmet(&Wire {
+                key: demanded.map(|mark| carries(&mark.name)),
                 is_led_away: self.is_led_away(),
                 is_call: true,
                 is_attempt,

@@ -83,7 +83,7 @@ where
     }
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
-    if asks(&head.headers) && (body.is_end_stream() || length == Some(0)) {
+    if (body.is_end_stream() || length == Some(0)) && asks(&head.headers) {
         return Err(Error::invalid().because(ReasonText::new(NOTHING_TO_ASK)));
     }
     let now = clock::now();

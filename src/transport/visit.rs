@@ -204,7 +204,8 @@ impl SendPlan<'_> {
         B::Error: Into<BoxError>,
     {
         let is_empty = body.is_empty();
-        let wait = patience(&self.head.headers, self.tracker.timeouts().send());
+        let wait = || patience(&self.head.headers, self.tracker.timeouts().send());
+        let wait = (!is_empty).then(wait).flatten();
         let form = Form {
             head: self.head,
             routing: &self.destination.routing,

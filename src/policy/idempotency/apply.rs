@@ -23,23 +23,24 @@ impl IdempotencyConfig {
         // The caller's own key takes precedence over one that an outer stack generated.
         let earlier = call.key();
         let earlier = earlier.filter(|mark| mark.given || options.key.is_none());
-        if earlier.is_none()
-            && options.key.is_none()
-            && !needs_key(request.method())
-            && !self.may_bring(request.headers())
-        {
+        let may_bring = earlier.is_some() || self.may_bring(request.headers());
+        if !may_bring && options.key.is_none() && !needs_key(request.method()) {
             return None;
         }
         let name = match earlier {
             Some(mark) => Cow::Borrowed(&mark.name),
-            None => self.name_in(request.headers()),
+            None if may_bring => self.name_in(request.headers()),
+            None => Cow::Borrowed(self.get_header()),
         };
         // A statement about the server holds for keys as this config writes them.
         let is_known =
             earlier.is_none_or(|mark| mark.is_written_as(self.get_header(), self.get_quoted()));
         let honors = || self.honors(request.uri()).filter(|_| is_known);
         let method = request.method().clone();
-        let (brought, sound) = brought(request.headers(), &name);
+        let (brought, sound) = match may_bring {
+            true => brought(request.headers(), &name),
+            false => (false, false),
+        };
         let asked = KeyRequest {
             method: &method,
             brought,
