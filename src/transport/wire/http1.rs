@@ -54,7 +54,7 @@ pub(crate) trait Home: Send + Sync + 'static {
     /// Takes an idle connection. Returns false if the pool does not keep it.
     fn rest(&self, connection: &Arc<Http1>) -> bool;
 
-    /// Removes a connection that has been idle for too long. Returns false if it is in use.
+    /// Removes a connection that has ended, or has been idle for too long. Returns false if it is in use.
     fn expire(&self, connection: &Arc<Http1>) -> bool;
 }
 
@@ -334,7 +334,14 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, hold: T) {
     let _hold = hold;
     let mut driven = driven;
     // Dropped first, if this is dropped: the connection is then marked as ended before hyper reports it.
-    let task = Task(&connection.life);
+    let task = Task {
+        life: &connection.life,
+        leave_pool: || {
+            if let Some(home) = connection.home.upgrade() {
+                home.expire(&connection);
+            }
+        },
+    };
     let mut alarm = pin!(sleep_until(connection.life.idle_until()));
     std::future::poll_fn(|cx| {
         if Pin::new(&mut driven).poll(cx).is_ready() {
@@ -361,9 +368,6 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, hold: T) {
     })
     .await;
     task.ended(ConnectionEnd::Over);
-    if let Some(home) = connection.home.upgrade() {
-        home.expire(&connection);
-    }
 }
 
 /// The interval at which a connection in use is checked.
