@@ -194,6 +194,29 @@ proptest! {
     }
 }
 
+#[test]
+fn refused_certificate_of_a_second_request_says_nothing_about_the_first() {
+    let journey = Journey {
+        tracked: true,
+        reached: Reached::Own,
+        taken: true,
+        sent: true,
+        head: None,
+        tls: Some("1.3"),
+        ticket: Some(false),
+        via: None,
+    };
+    for error in alert(116) {
+        let tracker = journey.tracker();
+        assert_eq!(diagnose(&tracker, &*error).effect, Effect::None, "{error}");
+        tracker.begin();
+        journey.setup(&tracker);
+        assert!(tracker.take());
+        let second = diagnose(&tracker, &*error);
+        assert_eq!(second.effect, Effect::Possible, "{error}");
+    }
+}
+
 /// The parts of an error. Each case builds a new error, because errors cannot be cloned.
 #[derive(Clone, Debug)]
 enum Cause {

@@ -114,7 +114,7 @@ pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> D
     }
     diagnosis.timeout_kind = evidence.timeout_kind;
     let is_handed_back = evidence.unprocessed && is_before_head(tracker);
-    if is_handed_back || is_handshake {
+    if (is_handed_back || is_handshake) && !tracker.may_have_sent_another() {
         diagnosis.effect = Effect::None;
     }
     diagnosis

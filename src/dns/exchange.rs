@@ -24,10 +24,10 @@ pub(crate) async fn over_udp(
 ) -> Result<Message, LookupFailure> {
     let bytes = encode(query)?;
     let received = datagram(server, &bytes).await.map_err(unreachable)?;
-    let response = decode(&received, query)?;
-    match response.metadata.truncation {
+    // Before it is decoded: a server may cut the response inside a record (RFC 2181 §9).
+    match is_truncated(&received) {
         true => over_tcp(server, query).await,
-        false => Ok(response),
+        false => decode(&received, query),
     }
 }
 
@@ -105,6 +105,11 @@ fn decode(bytes: &[u8], query: &Message) -> Result<Message, LookupFailure> {
     Ok(response)
 }
 
+/// Returns whether the header says that the response was truncated (RFC 1035 §4.1.1).
+fn is_truncated(message: &[u8]) -> bool {
+    message.len() >= HEADER && message[ID] & (RESPONSE | TRUNCATED) == RESPONSE | TRUNCATED
+}
+
 fn garbled(cause: impl std::error::Error + Send + Sync + 'static) -> LookupFailure {
     LookupFailure::because(DnsErrorReason::Protocol, cause)
 }
@@ -131,6 +136,15 @@ const RESEND: Duration = Duration::from_millis(333);
 const DATAGRAM: usize = 4_096;
 /// The length of the id at the beginning of a message.
 const ID: usize = 2;
+/// The length of the header of a message.
+const HEADER: usize = 12;
+/// The flags in the byte after the id.
+const RESPONSE: u8 = 0x80;
+const TRUNCATED: u8 = 0x02;
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;
 
 #[cfg(test)]
 mod messages {

@@ -138,6 +138,13 @@ impl Error {
         self
     }
 
+    /// Returns the same failure with an effect of at least `Possible`.
+    #[cfg(feature = "client")]
+    pub(crate) fn unproved(self) -> Self {
+        let effect = self.effect().unproved();
+        self.with_effect(effect)
+    }
+
     /// Returns the hop at which the call failed. `None` if a policy rejected the call before any hop, or if no client
     /// observed a hop in an operation.
     #[must_use]

@@ -87,6 +87,46 @@ fn proof_of_one_transport_does_not_undo_what_another_has_sent() {
 }
 
 #[test]
+fn transport_that_begins_after_another_has_sent_cannot_prove_the_whole_attempt() {
+    type Sends = fn(&Tracker);
+    let takes: Sends = |tracker| {
+        tracker.begin();
+        tracker.pooled();
+        assert!(tracker.take());
+    };
+    let fails: Sends = |tracker| {
+        tracker.begin();
+        tracker.connecting(here());
+        tracker.hand_back(Kind::Refused);
+    };
+    let has_failed: Sends = |tracker| {
+        tracker.begin();
+        tracker.pooled();
+        assert!(tracker.take());
+        tracker.hand_back(Kind::Closed);
+        // The service pauses before it continues.
+        tracker.waiting(clock::now());
+    };
+    let begins_beside: Sends = |tracker| {
+        tracker.begin();
+        tracker.pooled();
+    };
+    let cases: [(&[Sends], bool); 6] = [
+        (&[takes], false),
+        (&[fails], false),
+        (&[fails, fails], false),
+        (&[takes, takes], true),
+        (&[has_failed, takes], true),
+        (&[begins_beside, takes], true),
+    ];
+    for (at, (steps, expected)) in cases.into_iter().enumerate() {
+        let tracker = tracker();
+        steps.iter().for_each(|step| step(&tracker));
+        assert_eq!(tracker.may_have_sent_another(), expected, "case {at}");
+    }
+}
+
+#[test]
 fn request_that_was_not_sent_is_sent_as_if_it_had_never_been_taken() {
     let tracker = tracker();
     tracker.begin();

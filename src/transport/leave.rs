@@ -20,10 +20,17 @@ impl<'a> Leaving<'a> {
     /// The transport has ended.
     pub(super) fn ended<T>(mut self, sent: Result<T, Error>) -> Result<T, Error> {
         let tracker = self.0.take();
-        sent.inspect_err(|error| {
-            if let Some(tracker) = tracker {
-                tracker.hand_back(error.kind());
-            }
+        sent.map_err(|error| {
+            let Some(tracker) = tracker else {
+                return error;
+            };
+            // Not every error was diagnosed from the record.
+            let error = match tracker.may_have_sent_another() {
+                true => error.unproved(),
+                false => error,
+            };
+            tracker.hand_back(error.kind());
+            error
         })
     }
 }
@@ -57,10 +64,7 @@ pub(super) fn alone(timeouts: &Timeouts) -> Arc<Tracker> {
 /// taken. If it was taken after the diagnosis, it may have been processed.
 pub(super) fn settled(error: Error, tracker: &Tracker, taken: bool) -> Error {
     match tracker.give_up() && !taken {
-        true => {
-            let effect = error.effect().unproved();
-            error.with_effect(effect)
-        }
+        true => error.unproved(),
         false => error,
     }
 }

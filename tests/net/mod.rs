@@ -38,7 +38,12 @@ impl Net {
 
     /// Starts a server that uses HTTP/2 over TLS.
     pub(crate) async fn http2(&self) -> FaultServer {
-        let identity = self.authority.issue(&["api.test"]).unwrap();
+        self.http2_of(&["api.test"]).await
+    }
+
+    /// Does the same for a server with these names.
+    pub(crate) async fn http2_of(&self, names: &[&str]) -> FaultServer {
+        let identity = self.authority.issue(names).unwrap();
         let server = FaultServer::builder().tls(identity).http2();
         server.start().await.unwrap()
     }

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use http::header::CONTENT_LENGTH;
 use http_body_util::BodyDataStream;
 use opendal_core::{Buffer, ErrorKind, HttpBody, HttpTransport};
 use sevenhops::{
@@ -67,12 +66,12 @@ impl HttpTransport for StackTransport {
             Response::from(status).error_for_status().map_err(failed)?;
             response = http::Response::from_parts(head, body);
         }
-        let length = response.headers().get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         Ok(response.map(|body| {
             let pieces = BodyDataStream::new(body);
             let pieces = pieces.map(|piece| piece.map(Buffer::from).map_err(failed));
-            HttpBody::new(Box::pin(pieces), length)
+            // The transport checks the end of the body. The length of a response to HEAD, or of a 304, is not that of
+            // its body.
+            HttpBody::new(Box::pin(pieces), None)
         }))
     }
 }

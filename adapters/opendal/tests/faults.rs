@@ -92,6 +92,20 @@ async fn status_that_the_service_knows_stays_its_own_error() {
 }
 
 #[tokio::test]
+async fn length_of_a_response_without_a_body_is_not_expected_of_it() {
+    let server = server().await;
+    let operator = operator(&server.url(""), secs(10));
+    let found = operator.stat("object").await.unwrap();
+    assert_eq!(found.content_length(), 6);
+
+    let unmodified = CannedResponse::new(StatusCode::NOT_MODIFIED).header("content-length", "6");
+    server.on_request([unmodified.into()]);
+    let read = operator.read_with("object").if_none_match("\"1\"");
+    let error = read.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConditionNotMatch, "{error:?}");
+}
+
+#[tokio::test]
 async fn refused_connection_has_no_effect() {
     let closed = ClosedPort::new().unwrap();
     let error = read(&format!("http://{}", closed.addr()), secs(1))

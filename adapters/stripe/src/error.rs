@@ -9,7 +9,7 @@ use stripe_shared::ApiErrors;
 pub enum StripeError {
     /// No response came, or its body broke off.
     Call(Error),
-    /// Stripe responded with an error, which the second field explains if it could be read.
+    /// The response has a status other than 2xx. The second field is Stripe's explanation, if it could be read.
     Response(Error, Option<Box<ApiErrors>>),
     /// Stripe did what was asked, but its response could not be read.
     Decode(String),
@@ -18,8 +18,9 @@ pub enum StripeError {
 }
 
 impl StripeError {
-    pub(crate) fn responded(status: Error, body: &[u8]) -> Self {
-        let body = std::str::from_utf8(body).ok();
+    pub(crate) fn responded(status: Error) -> Self {
+        let body = status.body();
+        let body = body.and_then(|body| std::str::from_utf8(body).ok());
         let read =
             body.and_then(|body| miniserde::json::from_str::<stripe_shared::Error>(body).ok());
         Self::Response(status, read.map(|read| read.error))
@@ -30,6 +31,7 @@ impl StripeError {
     pub fn effect(&self) -> Effect {
         match self {
             Self::Call(error) | Self::Response(error, _) => error.effect(),
+            // Only the body of a 2xx is decoded, and no redirect led to it.
             Self::Decode(_) => Effect::Done,
             Self::Config(_) => Effect::None,
         }

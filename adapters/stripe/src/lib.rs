@@ -79,6 +79,8 @@ impl Client {
     fn options(&self, config: &ConfigOverride) -> Result<Options, StripeError> {
         let options = Options::new()
             .honors_idempotency_keys(true)
+            // Stripe does not redirect. The response of another URL would say nothing about the charge.
+            .follow_redirects(false)
             .whole_body(MOST_BODY_BYTES);
         let strategy = config.request_strategy.as_ref();
         let options = match strategy.or(self.strategy.as_ref()) {
@@ -124,19 +126,12 @@ impl StripeClient for Client {
             headers.insert(CONTENT_TYPE, FORM);
             call = call.body(form);
         }
-        let response = call
-            .headers(headers)
-            .send()
-            .await
-            .map_err(StripeError::Call)?;
-        match response.error_for_status_ref().err() {
-            None => response.bytes().await.map_err(StripeError::Call),
-            // The body of the error says why. If it does not come, the status is still known.
-            Some(status) => Err(StripeError::responded(
-                status,
-                &response.bytes().await.unwrap_or_default(),
-            )),
-        }
+        // Every status other than 2xx is an error.
+        let fetched = call.headers(headers).fetch_bytes().await;
+        fetched.map_err(|error| match error.status() {
+            Some(_) => StripeError::responded(error),
+            None => StripeError::Call(error),
+        })
     }
 }
 

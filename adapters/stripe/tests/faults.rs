@@ -184,6 +184,26 @@ async fn broken_body_is_retried_and_a_malformed_one_is_done() {
 }
 
 #[tokio::test]
+async fn response_that_is_not_a_2xx_does_not_prove_the_charge() {
+    let server = server().await;
+    let page = || CannedResponse::new(StatusCode::OK).body("<html>moved</html>");
+    let found = CannedResponse::new(StatusCode::FOUND).header("location", "/login");
+    let moved = CannedResponse::new(StatusCode::MOVED_PERMANENTLY);
+    let unmodified = CannedResponse::new(StatusCode::NOT_MODIFIED);
+    for (count, reply) in (1..).zip([found, moved, unmodified]) {
+        let client = client(server.url("/"), secs(10));
+        server.on_request([reply.into()]);
+        server.default_reply(page());
+        let failed = charge(&client).await.unwrap_err();
+        assert_eq!(failed.effect(), Effect::Possible, "{failed}");
+        assert!(matches!(failed, StripeError::Response(..)), "{failed}");
+        let call = failed.call().unwrap();
+        assert!(call.status().unwrap().is_redirection(), "{failed}");
+        assert_eq!(server.requests_seen(), count, "no redirect is followed");
+    }
+}
+
+#[tokio::test]
 async fn deadline_ends_a_silent_call() {
     let server = server().await;
     server.default_reply(Reply::Silent);

@@ -69,6 +69,14 @@ impl Tracker {
         self.marks.has(TAKEN)
     }
 
+    /// Returns whether another request of this attempt may have been sent: a service has called a transport of this
+    /// crate before. A proof of the transport that has the request now says nothing about that one.
+    pub(crate) fn may_have_sent_another(&self) -> bool {
+        let store = self.store();
+        let is_taken = store.state(&self.marks) & TAKEN != 0;
+        store.facts.was_taken || store.facts.is_shared && is_taken
+    }
+
     /// Returns whether `stage` was ever entered.
     #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
     pub(crate) fn has_entered(&self, stage: Stage) -> bool {

@@ -170,7 +170,8 @@ impl Pool {
         let lease = connection.lease(now);
         // Calls that dialed at the same time have made several. One is enough, until it is known to be full.
         let is_needed = inside.http2.iter().all(|other| other.is_full());
-        if is_needed && !inside.is_closed {
+        // Checked under the lock: a connection that ends from now on is removed by its task.
+        if is_needed && !inside.is_closed && !connection.life.is_over() {
             inside.http2.push(Arc::clone(connection));
         } else {
             drop(inside);
@@ -235,7 +236,8 @@ impl Home for Pool {
     fn rest(&self, connection: &Arc<Http1>) -> bool {
         {
             let mut inside = self.inside();
-            if inside.is_closed {
+            // Checked under the lock: a connection that ends from now on is removed by its task.
+            if inside.is_closed || connection.life.is_over() {
                 return false;
             }
             inside.idle.push(Arc::clone(connection));
@@ -267,6 +269,11 @@ impl Watcher for Pool {
         if self.is_in_the_way() {
             self.close_idlest(clock::now());
         }
+    }
+
+    fn ended(&self, connection: &Arc<Http2>) {
+        let mut inside = self.inside();
+        inside.http2.retain(|other| !Arc::ptr_eq(other, connection));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -35,9 +35,12 @@ pub(crate) struct Http1 {
     pub(crate) lane: Arc<Lane>,
     /// `None` once it is closed.
     sender: Mutex<Sender>,
-    /// Whether the server closes it after this response.
+    /// Whether it is closed after this response.
     is_spent: AtomicBool,
+    /// Whether the head of the response was read ([`Head`]).
+    head: AtomicU8,
     task: OnceLock<AbortHandle>,
+    home: Weak<dyn Home>,
 }
 
 #[derive(Debug)]
@@ -51,7 +54,7 @@ pub(crate) trait Home: Send + Sync + 'static {
     /// Takes an idle connection. Returns false if the pool does not keep it.
     fn rest(&self, connection: &Arc<Http1>) -> bool;
 
-    /// Removes a connection that has been idle for too long. Returns false if it is in use.
+    /// Removes a connection that has ended, or has been idle for too long. Returns false if it is in use.
     fn expire(&self, connection: &Arc<Http1>) -> bool;
 }
 
@@ -71,6 +74,16 @@ enum Use {
     Leased,
     /// A request was handed to hyper. The connection is idle again once hyper wants the next one.
     Sent,
+}
+
+/// Whether the call has read the head of its response. Until then it is not known whether the connection can be used
+/// again, even if the whole response has come.
+#[repr(u8)]
+enum Head {
+    Unread,
+    /// The whole response has come first, so the call returns the connection to the pool.
+    Awaited,
+    Read,
 }
 
 impl Http1 {
@@ -93,9 +106,11 @@ impl Http1 {
             lane,
             sender: Mutex::new(sender),
             is_spent: AtomicBool::new(false),
+            head: AtomicU8::new(Head::Unread as u8),
             task: OnceLock::new(),
+            home: attachment.home,
         });
-        let task = tokio::spawn(drive(driven, Arc::clone(&connection), attachment));
+        let task = tokio::spawn(drive(driven, Arc::clone(&connection), attachment.hold));
         let _ = connection.task.set(task.abort_handle());
         Ok(connection)
     }
@@ -154,7 +169,7 @@ impl Http1 {
 
     /// Sends a request. The future waits for the head of the response, which it returns with the number of the request.
     pub(crate) fn exchange<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         request: Request<SendBody>,
         is_whole: bool,
         tracker: &'a Arc<Tracker>,
@@ -166,6 +181,7 @@ impl Http1 {
         let sending = {
             let mut sender = self.sender();
             sender.use_ = Use::Sent;
+            self.head.store(Head::Unread as u8, Ordering::Release);
             let requests = sender.requests.as_mut();
             requests.map(|requests| requests.try_send_request(request))
         };
@@ -175,7 +191,7 @@ impl Http1 {
         })?;
         Ok(Exchange {
             sending,
-            leaving: Leaving(Some((&self.lane, number))),
+            leaving: Leaving(Some((self, number))),
             connection: self,
             number,
             tracker,
@@ -223,12 +239,28 @@ impl Http1 {
         }
     }
 
-    /// Returns the connection to its pool if its response is over.
-    fn settle(self: &Arc<Self>, home: &Weak<dyn Home>) {
+    /// Records that nothing more of the head decides whether the connection can be used again.
+    fn head_read(self: &Arc<Self>) {
+        let before = self.head.swap(Head::Read as u8, Ordering::AcqRel);
+        if before == Head::Awaited as u8 {
+            self.settle();
+        }
+    }
+
+    /// Returns whether the head was read. If not, the call returns the connection to the pool.
+    fn is_head_read(&self) -> bool {
+        let (unread, awaited) = (Head::Unread as u8, Head::Awaited as u8);
+        let before =
+            (self.head).compare_exchange(unread, awaited, Ordering::AcqRel, Ordering::Acquire);
+        before == Err(Head::Read as u8)
+    }
+
+    /// Returns the connection to its pool if its response is over and the head was read.
+    fn settle(self: &Arc<Self>) {
         {
             let mut sender = self.sender();
             let is_ready = sender.requests.as_ref().is_some_and(SendRequest::is_ready);
-            if sender.use_ != Use::Sent || !is_ready {
+            if sender.use_ != Use::Sent || !is_ready || !self.is_head_read() {
                 return;
             }
             sender.use_ = Use::Idle;
@@ -239,7 +271,7 @@ impl Http1 {
         }
         let now = clock::now();
         self.life.rest(now);
-        if self.life.is_old(now) || !home.upgrade().is_some_and(|home| home.rest(self)) {
+        if self.life.is_old(now) || !self.home.upgrade().is_some_and(|home| home.rest(self)) {
             self.close();
         }
     }
@@ -256,7 +288,7 @@ pin_project! {
         sending: F,
         // If this is dropped before the response, nothing more of the request is sent.
         leaving: Leaving<'a>,
-        connection: &'a Http1,
+        connection: &'a Arc<Http1>,
         number: u64,
         tracker: &'a Tracker,
     }
@@ -275,6 +307,7 @@ impl<F: Future<Output = Sent>> Future for Exchange<'_, F> {
             Ok(response) => {
                 this.leaving.0 = None;
                 let response = this.connection.read_head(response);
+                this.connection.head_read();
                 response.map(|response| (response, *this.number))
             }
             Err(failed) => Err(this.connection.failed(failed.into_error(), this.tracker)),
@@ -282,34 +315,44 @@ impl<F: Future<Output = Sent>> Future for Exchange<'_, F> {
     }
 }
 
-/// Shuts the lane of a request whose call is dropped before the response.
-struct Leaving<'a>(Option<(&'a Lane, u64)>);
+/// Shuts the lane of a request whose call is dropped before the response. If the response has come, the connection is
+/// closed, because its head was not read.
+struct Leaving<'a>(Option<(&'a Arc<Http1>, u64)>);
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        if let Some((lane, number)) = self.0 {
-            lane.abandon(number);
+        if let Some((connection, number)) = self.0 {
+            connection.lane.abandon(number);
+            connection.is_spent.store(true, Ordering::Release);
+            connection.head_read();
         }
     }
 }
 
 /// Drives a connection to its end.
-async fn drive<T>(driven: Driven, connection: Arc<Http1>, attachment: Attachment<dyn Home, T>) {
-    let Attachment { home, hold: _hold } = attachment;
+async fn drive<T>(driven: Driven, connection: Arc<Http1>, hold: T) {
+    let _hold = hold;
     let mut driven = driven;
     // Dropped first, if this is dropped: the connection is then marked as ended before hyper reports it.
-    let task = Task(&connection.life);
+    let task = Task {
+        life: &connection.life,
+        leave_pool: || {
+            if let Some(home) = connection.home.upgrade() {
+                home.expire(&connection);
+            }
+        },
+    };
     let mut alarm = pin!(sleep_until(connection.life.idle_until()));
     std::future::poll_fn(|cx| {
         if Pin::new(&mut driven).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        connection.settle(&home);
+        connection.settle();
         while alarm.as_mut().poll(cx).is_ready() {
             let now = clock::now();
             let until = connection.life.idle_until();
-            let is_over =
-                now >= until && home.upgrade().is_none_or(|home| home.expire(&connection));
+            let home = || connection.home.upgrade();
+            let is_over = now >= until && home().is_none_or(|home| home.expire(&connection));
             if is_over {
                 connection.close();
             }
@@ -325,9 +368,6 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, attachment: Attachment
     })
     .await;
     task.ended(ConnectionEnd::Over);
-    if let Some(home) = home.upgrade() {
-        home.expire(&connection);
-    }
 }
 
 /// The interval at which a connection in use is checked.

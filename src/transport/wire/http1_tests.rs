@@ -88,6 +88,54 @@ async fn request_that_the_server_has_read_is_not_called_unsent() {
     }
 }
 
+/// The states of a call when the whole response has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caller {
+    Waits,
+    IsGone,
+}
+
+#[tokio::test]
+async fn connection_is_idle_only_after_its_call_has_read_the_head() {
+    const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n10";
+    const MISFRAMED: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\
+        content-length: 2\r\n\r\n0\r\n\r\n";
+    for (response, caller, kept) in [
+        (WHOLE, Caller::Waits, 1),
+        (MISFRAMED, Caller::Waits, 0),
+        (WHOLE, Caller::IsGone, 0),
+        (MISFRAMED, Caller::IsGone, 0),
+    ] {
+        let (connection, mut pair, rests) = open(None).await;
+        let tracker = tracker();
+        let sending = connection.exchange(post("/"), true, &tracker).unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n10") {
+            request.push(pair.server.read_u8().await.unwrap());
+        }
+        pair.server.write_all(response).await.unwrap();
+        // The connection's task reads the whole response, and the call is not polled.
+        while connection.life.socket.look() != Sight::Quiet {
+            tokio::task::yield_now().await;
+        }
+        settle().await;
+        assert_eq!(rests.0.load(Ordering::Acquire), 0, "{caller:?}");
+        let is_read = match caller {
+            Caller::Waits => sending.await.is_ok(),
+            Caller::IsGone => {
+                drop(sending);
+                false
+            }
+        };
+        settle().await;
+        assert_eq!(usize::from(is_read), kept, "{caller:?}");
+        assert_eq!(rests.0.load(Ordering::Acquire), kept, "{caller:?}");
+        if kept == 0 {
+            assert_eq!(pair.server.read(&mut [0]).await.unwrap(), 0, "it is closed");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn bytes_that_go_out_are_a_sign_of_life() {
     let (connection, mut pair, _) = open(None).await;

@@ -130,9 +130,13 @@ impl StreamLease {
 /// The head of a response, and the rest of the request's body.
 type Answered = Result<(Response<RecvStream>, Rest), ExchangeError>;
 
-/// Is notified when the number of free streams of a connection changes.
+/// The pool that keeps connections. Their tasks report to it.
 pub(crate) trait Watcher: Send + Sync + 'static {
+    /// Records that the number of free streams of a connection has changed.
     fn changed(&self);
+
+    /// Removes a connection that has ended.
+    fn ended(&self, connection: &Arc<Http2>);
 }
 
 impl Http2 {
@@ -315,7 +319,15 @@ async fn drive<T>(
     let mut driven = driven;
     let mut watch = Monitor::new(pings, driven.ping_pong());
     // Dropped first, if this is dropped: the connection is then marked as ended before h2 reports it.
-    let task = Task(&connection.life);
+    let task = Task {
+        life: &connection.life,
+        leave_pool: || {
+            connection.close();
+            if let Some(home) = connection.home.upgrade() {
+                home.ended(&connection);
+            }
+        },
+    };
     let mut alarm = pin!(sleep_until(connection.life.idle_until()));
     let fate = poll_fn(|cx| {
         connection.is_polled(cx);
@@ -341,6 +353,7 @@ async fn drive<T>(
     // Now its streams see the end, and the pool is notified that no stream is free.
     connection.close();
     drop(driven);
+    drop(task);
     if let Some(home) = connection.home.upgrade() {
         home.changed();
     }

@@ -159,20 +159,24 @@ pub(crate) enum ConnectionEnd {
     Orphaned,
 }
 
-/// Marks a connection whose task is dropped with its runtime.
-pub(super) struct Task<'a>(pub(super) &'a Life);
+/// The task of a connection. When it is over, or is dropped with its runtime, the connection leaves its pool.
+pub(super) struct Task<'a, F: Fn()> {
+    pub(super) life: &'a Life,
+    pub(super) leave_pool: F,
+}
 
-impl Task<'_> {
+impl<F: Fn()> Task<'_, F> {
     pub(super) fn ended(&self, how: ConnectionEnd) {
-        self.0.end(how);
+        self.life.end(how);
     }
 }
 
-impl Drop for Task<'_> {
+impl<F: Fn()> Drop for Task<'_, F> {
     fn drop(&mut self) {
-        self.0.end(ConnectionEnd::Orphaned);
-        // The pool and the body of its last response may still have the connection for a while.
-        self.0.socket.close();
+        self.life.end(ConnectionEnd::Orphaned);
+        // The body of its last response may still have the connection for a while.
+        self.life.socket.close();
+        (self.leave_pool)();
     }
 }
 

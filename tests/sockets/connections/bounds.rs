@@ -7,7 +7,7 @@ use http::StatusCode;
 use sevenhops::{
     Client, ClientBuilder, TimeoutsConfig,
     hop::{Attempt, Stage},
-    testing::{CannedResponse, ConnFault, FaultServer, Gate},
+    testing::{CannedResponse, ConnFault, DnsScript, FaultServer, Gate, Reply},
 };
 
 use tokio::task::JoinSet;
@@ -233,7 +233,7 @@ async fn queued_call_does_not_count_against_its_address() {
     let there = ([127, 0, 0, 2], server.addr().port()).into();
     let other = other.address(there).start().await.unwrap();
     let both = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
-    let both = sevenhops::testing::DnsScript::addresses(both);
+    let both = DnsScript::addresses(both);
     net.dns.set("api.test", both);
     let gate = Gate::new();
     for server in [&server, &other] {
@@ -288,4 +288,26 @@ async fn streams_beyond_the_limit_are_on_a_second_connection() {
     first.join_all().await;
     second.join_all().await;
     assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn connection_that_the_server_has_closed_is_not_closed_in_place_of_others() {
+    let hosts = ["api.test", "one.test", "two.test", "three.test"];
+    let net = Net::new().await;
+    let server = net.http2_of(&hosts).await;
+    let builder = net.builder();
+    let builder = builder.transport(|transport| transport.max_connections(2));
+    let client = builder.build().unwrap();
+    server.on_request([Reply::AnswerThenClose(CannedResponse::default())]);
+    for host in hosts {
+        let machine = DnsScript::addresses([[127, 0, 0, 1].into()]);
+        net.dns.set(host, machine);
+        let url = url(&server, "https").replace(hosts[0], host);
+        let response = client.get(url).send().await.unwrap();
+        response.bytes().await.unwrap();
+        if host == hosts[0] {
+            server.wait_until(|stats| stats.open_connections == 0).await;
+        }
+    }
+    assert_eq!(server.connections(), hosts.len());
 }

@@ -6,13 +6,16 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use sevenhops::{
     Blame, Client, Effect, Error, Kind, Timeouts, Transport,
-    testing::{CannedResponse, FaultServer, Gate, Reply},
+    testing::{CannedResponse, DnsScript, FaultServer, Gate, Reply},
 };
 
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
 use crate::net::{Net, url};
+
+/// The names of the server.
+const HOSTS: [&str; 4] = ["api.test", "one.test", "two.test", "three.test"];
 
 struct World {
     /// Runs the servers.
@@ -29,8 +32,12 @@ impl World {
         let home = home.worker_threads(1).enable_all().build().unwrap();
         let (net, server) = home.block_on(async {
             let net = Net::new().await;
+            let machine = DnsScript::addresses([[127, 0, 0, 1].into()]);
+            for host in HOSTS {
+                net.dns.set(host, machine.clone());
+            }
             let server = match http2 {
-                true => net.http2().await,
+                true => net.http2_of(&HOSTS).await,
                 false => FaultServer::start().await.unwrap(),
             };
             (net, server)
@@ -170,5 +177,27 @@ fn request_without_its_runtime_ends_as_a_local_failure() {
         let again = post(transport, world.url.clone());
         assert_eq!(second.block_on(again).unwrap(), StatusCode::OK);
         assert_eq!(world.server.connections(), 2);
+    }
+}
+
+#[test]
+fn connections_of_a_runtime_that_is_gone_are_not_closed_in_place_of_others() {
+    for http2 in [false, true] {
+        let world = World::new(http2);
+        let builder = world.net.builder();
+        let builder = builder.transport(|transport| transport.max_connections(2));
+        let client = builder.build().unwrap();
+        let get = async |host: &str| {
+            let url = world.url.replace(HOSTS[0], host);
+            let response = client.get(url).send().await.unwrap();
+            response.bytes().await.unwrap();
+        };
+        let (first, second) = (runtime(), runtime());
+        first.block_on(get(HOSTS[0]));
+        drop(first);
+        for host in &HOSTS[1..] {
+            second.block_on(get(host));
+        }
+        assert_eq!(world.server.connections(), HOSTS.len());
     }
 }
