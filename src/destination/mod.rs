@@ -6,7 +6,7 @@ mod table;
 use std::fmt::{self, Write};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::str::FromStr;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::Uri;
 
@@ -129,6 +129,8 @@ impl std::error::Error for InvalidDestination {}
 pub(crate) struct Origin {
     text: Text,
     hash: u64,
+    /// Made once, so that all registries keep the same text.
+    destination: OnceLock<Destination>,
 }
 
 impl Origin {
@@ -185,11 +187,16 @@ impl Origin {
 
     fn by(text: Text) -> Self {
         let hash = key_hash(text.as_bytes());
-        Self { text, hash }
+        Self {
+            text,
+            hash,
+            destination: OnceLock::new(),
+        }
     }
 
     pub(crate) fn to_destination(&self) -> Destination {
-        Destination(String::from_utf8_lossy(self.text.as_bytes()).into())
+        let text = || String::from_utf8_lossy(self.text.as_bytes()).into();
+        self.destination.get_or_init(|| Destination(text())).clone()
     }
 
     pub(crate) const fn key_hash(&self) -> u64 {
