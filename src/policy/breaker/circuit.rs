@@ -34,7 +34,7 @@ pub(crate) struct Circuit {
     /// Incremented by every transition, so that a verdict from before it is recognized as stale.
     generation: u64,
     health: Health,
-    /// `None` if the circuit was never opened. Boxed, because most circuits are not.
+    /// `None` if the circuit is closed and was not opened since. Boxed, because most circuits are closed.
     outage: Option<Box<Outage>>,
 }
 
@@ -310,9 +310,7 @@ impl Circuit {
 
     /// Closes the circuit and clears its history.
     pub(crate) fn close(&mut self) {
-        if let Some(outage) = &mut self.outage {
-            outage.openings = 0;
-        }
+        self.outage = None;
         self.enter(Phase::Closed);
     }
 
