@@ -1,5 +1,5 @@
-//! Measures the cost of each policy in a successful call: the time over a leaf in memory, minus that of the same call
-//! without the policy.
+//! Measures the cost of each policy in a successful call over a service in memory. The cost is the time of the call,
+//! minus the time of the same call without the policy.
 //!
 //! It prints a table of allocations per call, then the times, then the cost of each line beyond the line that it
 //! extends. Policies need a `Call` in the request, and create one if there is none. So each is measured inside a

@@ -4,7 +4,7 @@
 //! cargo run -p sevenhops-demos --bin lost_message
 //! ```
 //!
-//! The broker loses a response after it has taken the message, and then it is gone. A published message must be there
+//! The broker loses a response after it has taken the message, and then it is down. A published message must be there
 //! once. If the effect is unknown, the error says so. While the broker is down, callers do not wait for it.
 
 use std::collections::HashSet;
@@ -34,7 +34,7 @@ async fn main() -> Result<ExitCode> {
     // One for the broker; clones share its circuit and its budget.
     let operation = Operation::from_config("broker", settings)?;
 
-    // The broker knows a key that it has seen: what was lost is published again.
+    // The broker recognizes a key that it has seen, so the message is published again after the lost response.
     let publish = operation
         .clone()
         .name("publish")
@@ -43,7 +43,7 @@ async fn main() -> Result<ExitCode> {
     let paid = publish.run(|attempt| send(broker.address, Some(attempt), "paid"));
     let paid = paid.await;
 
-    // Without a key it is not: it might be the second copy.
+    // Without a key it is not published again: this might be a second copy.
     let blind = operation.name("publish without a key");
     broker.lose_an_answer();
     let lost = blind.run(|_| send(broker.address, None, "shipped")).await;
@@ -82,7 +82,7 @@ async fn main() -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!all)))
 }
 
-/// Stands for an SDK: a connection, a line there, a line back.
+/// Stands for an SDK: it connects, sends a line and reads a line.
 async fn send(
     broker: SocketAddr,
     attempt: Option<OperationAttempt>,
@@ -96,7 +96,7 @@ async fn send(
     let key = attempt
         .as_ref()
         .map_or("-", |attempt| attempt.idempotency_key().as_str());
-    // From here on a plain error is a maybe.
+    // From here on, the effect of a plain error is unknown.
     let line = format!("{key} {message}\n");
     stream.write_all(line.as_bytes()).await?;
     let mut answer = String::new();
@@ -139,7 +139,7 @@ impl Broker {
         let shared = Arc::clone(&books);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // One after another: it is a small one.
+                // This small broker serves one connection after another.
                 let _ = serve(stream, &shared).await;
             }
         });

@@ -1,4 +1,4 @@
-//! hyper-util's own client, before and after: a DNS record moves, and only the client with our pool layer
+//! hyper-util's own client, without and with our pool layer. A DNS record moves, and only the client with the layer
 //! follows it.
 //!
 //! ```text
@@ -60,7 +60,7 @@ async fn main() -> Result<()> {
         .collect()
         .await?;
     dns.set("api.test", leads_to(new.addr().ip()));
-    // Until the record has ended and was asked for again.
+    // Until the record has expired and was looked up again.
     let moved = tokio::time::timeout(deadline, async {
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         while new.requests_seen() == 0 {

@@ -1,5 +1,5 @@
-//! A client that others extend, with the stack at the end of its chain: it charges once although the first
-//! answer is lost, and what its errors say is found again.
+//! A client of an SDK with middleware, with the stack at the end of its chain. It charges once although the first
+//! response is lost. The facts of an error are found again in the SDK's error.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin sdk_middleware
@@ -41,7 +41,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         .with(stack)
         .build();
 
-    // The response is lost, and the server is not known to honor keys: perhaps charged, and so not charged again.
+    // The response is lost, and the server is not known to honor keys. The charge may have been made, so it is not
+    // retried.
     server.on_request([Reply::CloseAfterRequest]);
     let lost = charge(&client, &url, Options::new()).await;
     let error = lost.err().ok_or("the response was lost")?;
@@ -53,7 +54,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     );
     assert_eq!(server.requests_seen(), 1);
 
-    // With the caller's own key it is sent again, and the server recognizes it.
+    // With the caller's own key the request is sent again, and the server recognizes it.
     server.on_request([Reply::CloseAfterRequest]);
     let key = IdempotencyKey::new("order-4711")?;
     let answered = charge(&client, &url, Options::new().idempotency_key(key)).await?;

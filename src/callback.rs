@@ -8,7 +8,7 @@
 //! | required | fails the action that needs the callback | [`require`] |
 //!
 //! Each callback is wrapped where it is stored; docs/callbacks.md lists them all. The first panic of a callback is
-//! logged, without its message: the message may hold secrets, and the panic hook of the process has shown it.
+//! logged without its message. The message may hold secrets, and the panic hook of the process has already shown it.
 
 use std::error::Error;
 use std::fmt;

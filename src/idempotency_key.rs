@@ -90,8 +90,8 @@ impl IdempotencyKey {
 
     /// Derives a key from an operation and its subject: UUID version 5 (RFC 9562 §5.5).
     ///
-    /// The key is the same in every process and at any time. So `identity` has to name one business event (an order,
-    /// not a customer), and be unique across all accounts that share one account with the server.
+    /// The key is the same in every process and at any time. So `identity` has to name one business event: an order,
+    /// not a customer. It has to be unique among all accounts of yours that share one account with the server.
     ///
     /// `made_at` is the time of the event: no request with this key was sent before. From then on the server remembers
     /// the key for `remembered_for`. After that, a call with the key is rejected, because the server can no longer

@@ -11,14 +11,18 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use sevenhops::Client;
+//! use sevenhops::{Client, Effect};
 //!
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::builder(Duration::from_secs(10)).build()?; // no client without a deadline
 //! match client.post("https://api.test/v1/charges").form(&[("amount", "100")]).fetch_bytes().await {
 //!     Ok(charge) => println!("charged: {} bytes", charge.len()),
-//!     Err(error) if error.had_no_effect() => println!("not charged: {error}"),
-//!     Err(error) => println!("perhaps charged: {error}"),
+//!     Err(error) => match error.effect() {
+//!         Effect::None => println!("not charged, try again: {error}"),
+//!         Effect::Declined => println!("not charged, says the service: {error}"),
+//!         Effect::Possible => println!("perhaps charged, look it up: {error}"),
+//!         Effect::Done => println!("charged, only the response was lost: {error}"),
+//!     },
 //! }
 //! # Ok(()) }
 //! ```
@@ -61,10 +65,16 @@
 //! | `encrypted-dns` | DNS queries over TLS and HTTPS |
 //! | `har` | timelines as HTTP archives, for the network panel of a browser |
 //! | `otel` | OpenTelemetry: spans, propagation, links, metrics |
+//! | `redis` | a rate limit that processes share: [`policy::rate_limit::SharedRateLimit`] over Redis |
 //! | `serde` | [`Config`] from a file, timelines as data |
 //! | `gateway` | a server inside the process, for SDKs that accept nothing but a base URL: [`sdk::gateway`](fn@sdk::gateway) |
 //! | `reqwest-middleware`, `hyper-util` | the stack below SDKs that accept those: see [`sdk`] |
 //! | `testing` | the test kit: a fault server, a scripted name server, assertions and a guide |
+//!
+//! # Read on
+//!
+//! The [guide](https://github.com/sevenhops/sevenhops/blob/main/docs/guide.md) explains timeouts, retries and configs.
+//! [`Error::explain`] says what a failure means, and what to do. [`sdk`] shows how to wrap SDKs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "client"),
@@ -120,6 +130,8 @@ mod record;
 #[cfg(feature = "client")]
 pub mod recorder;
 mod redact;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod registry;
 mod replay;
 mod retry_after;

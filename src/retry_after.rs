@@ -257,3 +257,7 @@ static FIELDS: [Field; 4] = [
 #[cfg(test)]
 #[path = "retry_after_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "retry_after_order_tests.rs"]
+mod order_tests;

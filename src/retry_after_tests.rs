@@ -3,16 +3,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::header::{AGE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use proptest::prelude::*;
 
-use super::{AZURE_RETRY_AFTER_MS, Hints, RATE_LIMIT, RETRY_AFTER_MS, hint, should_retry};
+use super::{RATE_LIMIT, hint, should_retry};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 /// Returns 2019-06-03T11:00:00Z.
-fn noon() -> SystemTime {
+pub(super) fn noon() -> SystemTime {
     UNIX_EPOCH + SECS(1_559_559_600)
 }
 
-fn headers(lines: &[(&HeaderName, &[u8])]) -> HeaderMap {
+pub(super) fn headers(lines: &[(&HeaderName, &[u8])]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         headers.append(*name, HeaderValue::from_bytes(value).unwrap());
@@ -357,50 +357,4 @@ fn date_is_compared_with_the_clock_of_the_server() {
         (&DATE, b"Mon, 03 Jun 2019 10:00:00 GMT"),
     ]);
     assert_eq!(hint(&late, noon), Some(SECS(7)), "seconds need no clock");
-}
-
-#[test]
-fn milliseconds_are_read_and_win_over_seconds() {
-    let millis = |value: &str| hint(&headers(&[(&RETRY_AFTER_MS, value.as_bytes())]), noon);
-    for (value, expected) in [
-        ("1500", Some(1_500)),
-        (" 0\t", Some(0)),
-        ("12.0", Some(12)),
-        ("12.25", Some(13)),
-        ("-1", None),
-        ("+1", None),
-        ("", None),
-        ("1.", None),
-        (".5", None),
-        ("1e3", None),
-        ("soon", None),
-    ] {
-        assert_eq!(
-            millis(value),
-            expected.map(Duration::from_millis),
-            "{value:?}"
-        );
-    }
-    let most = Some(Duration::from_millis(u64::MAX));
-    assert_eq!(millis(&"9".repeat(40)), most);
-    let all: [(&HeaderName, &[u8]); 4] = [
-        (&RATE_LIMIT, br#""a";r=0;t=30"#),
-        (&RETRY_AFTER, b"20"),
-        (&AZURE_RETRY_AFTER_MS, b"1700"),
-        (&RETRY_AFTER_MS, b"1500"),
-    ];
-    let read = |count: usize| hint(&headers(&all[..count]), noon).unwrap().as_millis();
-    assert_eq!([1, 2, 3, 4].map(read), [30_000, 20_000, 1_700, 1_500]);
-}
-
-#[test]
-fn callers_own_function_comes_first() {
-    let hints = Hints::by(|head| {
-        let own = head.headers().get("x-backoff")?.to_str().ok()?;
-        (head.status() == 420).then(|| SECS(own.parse().unwrap()))
-    });
-    let backoff = HeaderName::from_static("x-backoff");
-    let both = headers(&[(&RETRY_AFTER, b"7"), (&backoff, b"3")]);
-    let read = |status: u16| hints.read(status.try_into().unwrap(), &both, noon);
-    assert_eq!((read(420), read(429)), (Some(SECS(3)), Some(SECS(7))));
 }

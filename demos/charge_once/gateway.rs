@@ -1,7 +1,7 @@
-//! A gateway between the client and the service: if its connection to the service breaks, it sends the
-//! request a second time, whether or not the first copy was processed.
+//! A gateway between the client and the service. If its connection to the service breaks, it sends the request a second
+//! time, even if the first copy was processed.
 //!
-//! RFC 9110 §9.2.2 forbids this for a POST. Gateways do it all the same, and the client cannot see it.
+//! RFC 9110 §9.2.2 forbids this for a POST. Gateways do it nevertheless, and the client cannot see it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -89,7 +89,7 @@ async fn listen(
     Ok(())
 }
 
-/// Relays one request after another. An error is a client that left.
+/// Relays one request after another. Fails when the client has left.
 async fn relay(mut client: TcpStream, (upstream, counts): Upstream) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut unread = BytesMut::new();
@@ -128,7 +128,7 @@ async fn send(upstream: SocketAddr, request: &[u8]) -> io::Result<Bytes> {
     response.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Connects, as soon as the service listens: nothing was sent, so it does no harm to try again.
+/// Connects as soon as the service listens. Nothing was sent, so it does no harm to try again.
 async fn connect(upstream: SocketAddr) -> TcpStream {
     loop {
         match TcpStream::connect(upstream).await {
@@ -150,7 +150,7 @@ async fn message(from: &mut TcpStream, unread: &mut BytesMut) -> io::Result<Opti
     }
 }
 
-/// Shorter than the client waits for one attempt: the client hears of it.
+/// Shorter than the client waits for one attempt, so the client gets the 504.
 const TIMEOUT: Duration = Duration::from_millis(300);
 const CONNECT_AGAIN: Duration = Duration::from_millis(5);
 const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 -\r\ncontent-length: 0\r\n\r\n";

@@ -1,5 +1,4 @@
-//! The books of the payments service: what was charged, by order and by key. The truth that the
-//! client's beliefs are held against.
+//! The books of the payments service: the charges, by order and by key. The client's results are compared with them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +13,7 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// Whether the card covers it. Declined is declined: nothing is charged, by any try.
+    /// Whether the card covers it. If not, no try charges anything.
     fn is_covered(&self) -> bool {
         !self.order.is_multiple_of(EVERY_DECLINED)
     }
@@ -107,7 +106,7 @@ impl Ledger {
         }
     }
 
-    /// A request has arrived; returns for which time its order was asked for, counted from 0.
+    /// Counts a request. Returns how many requests for its order came before it.
     pub(crate) fn arrive(&self, charge: &Charge, key: Option<&str>) -> u32 {
         let mut book = self.book();
         book.counts.arrived += 1;
@@ -117,7 +116,7 @@ impl Ledger {
         visits.count - 1
     }
 
-    /// Whether the charge is to be made now. The key is taken in the same breath.
+    /// Returns whether the charge is to be made now. The key is taken in the same step.
     pub(crate) fn begin(&self, charge: &Charge, key: Option<&str>) -> Word {
         let mut book = self.book();
         let key = key.filter(|_| self.repeats == Repeats::Keyed);
@@ -174,18 +173,18 @@ impl Ledger {
         self.book().counts
     }
 
-    /// The charges that were made for an order.
+    /// Returns the charges that were made for an order.
     pub(crate) fn charges(&self, order: u32) -> Vec<String> {
         self.book().charges.get(&order).cloned().unwrap_or_default()
     }
 
-    /// How many orders were charged more than once.
+    /// Returns how many orders were charged more than once.
     pub(crate) fn charged_twice(&self) -> usize {
         let book = self.book();
         book.charges.values().filter(|ids| ids.len() > 1).count()
     }
 
-    /// How many orders came with more than one key.
+    /// Returns how many orders came with more than one key.
     pub(crate) fn with_many_keys(&self) -> usize {
         let book = self.book();
         book.visits.values().filter(|v| v.keys.len() > 1).count()
@@ -196,5 +195,5 @@ impl Ledger {
     }
 }
 
-/// One card in so many is declined: by the word of the service, it is not charged.
+/// One card in this number is declined: the service says that it is not charged.
 const EVERY_DECLINED: u32 = 25;

@@ -1,4 +1,4 @@
-//! A thousand charges, and what the client believes of each.
+//! A thousand charges, and the client's result of each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,7 +28,7 @@ pub(crate) struct Belief {
 pub(crate) enum Outcome {
     /// By this charge.
     Charged(String),
-    /// With this effect, if the client can tell; and its sentence.
+    /// The effect, if the client can tell, and the sentence of the error.
     Failed(Option<Effect>, String),
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum Outcome {
 #[derive(Clone)]
 pub(crate) enum Caller {
     Ours(Box<Client>),
-    /// The control: sends again whatever failed, as many do.
+    /// The control: it sends every failed request again, as many clients do.
     Naive(reqwest::Client),
 }
 
@@ -54,10 +54,10 @@ impl Caller {
         }
         let tls = TestCa::new()?.client_config();
         let client = Client::builder(Duration::from_secs(5))
-            // Short, so that silence costs little. Longer than any answer that comes at all.
+            // Short, so that silence costs little. Longer than any response takes.
             .config(|config| config.timeouts(TimeoutsConfig::new().attempt(ATTEMPT)))
-            // Two requests in five go wrong here, without end, which no service does. The demo is about keys and
-            // effects: nothing else may decide whether a charge is retried.
+            // Two requests in five go wrong here all the time, which no real service does. The demo is about keys and
+            // effects, so nothing else may decide whether a charge is retried.
             .config(|config| {
                 config.retry(
                     RetryConfig::new()
@@ -66,13 +66,13 @@ impl Caller {
                         .budget(Budget::unlimited()),
                 )
             })
-            // It judges every attempt as ever, and refuses none.
+            // It judges every attempt as usual, and rejects none.
             .config(|config| {
                 config
                     .circuit_breaker(CircuitBreakerConfig::new().observe_only(true))
                     .idempotency(keys)
             })
-            // Neither is asked for an address on plain HTTP, and the system may have none.
+            // Neither is used here: there is no lookup and no TLS. The system may have none.
             .transport(|transport| transport.resolver(dns::StaticResolver::new()).tls(tls))
             .build()?;
         Ok(Self::Ours(Box::new(client)))
@@ -94,7 +94,7 @@ impl Caller {
                 match request.fetch_json::<Receipt>().await {
                     Ok(receipt) => Outcome::Charged(receipt.id),
                     Err(error) => {
-                        // Whichever of the two says "none" is held against the books.
+                        // If either of the two says "none", this is compared with the books.
                         let effect = match error.had_no_effect() {
                             true => Effect::None,
                             false => error.effect(),
@@ -108,7 +108,7 @@ impl Caller {
     }
 }
 
-/// Pays one order, and another amount with the same key; whether the service refused the second as the
+/// Pays one order, then another amount with the same key. Returns whether the service refused the second request as the
 /// caller's mistake.
 pub(crate) async fn reuse_key(client: &Client, origin: &str) -> Result<bool> {
     let mut second = None;
@@ -176,10 +176,10 @@ pub(crate) async fn run(caller: &Caller, origin: &str) -> Result<Vec<Belief>> {
 }
 
 pub(crate) const CHARGES: u32 = 1_000;
-/// Enough to meet in the pool, few enough for two cores.
+/// Enough for the callers to share the pool, few enough for two cores.
 const CALLERS: usize = 32;
 const ATTEMPT: Duration = Duration::from_millis(400);
-/// Enough that a call ends with a response, and not with bad luck: a closed port refuses several connects, and a key in
-/// use several requests.
+/// Enough for each call to get a response in the end. A closed port refuses several connects in a row, and a key in use
+/// refuses several requests.
 const ATTEMPTS: u32 = 25;
 const BACKOFF: Duration = Duration::from_millis(20);

@@ -8,23 +8,23 @@
 //! cargo run -p sevenhops-demos --bin charge_once -- --seed 7          # the same luck again
 //! ```
 //!
-//! A payments service of its own makes the charges and keeps the books. It resets connections, is not there for a
-//! moment, says 503, keeps silent, or takes longer than its client waits. In one case of five it does the work and
-//! loses the response. The client cannot tell this from a request that was never processed: a client that simply tries
-//! again charges twice (`--naive` does, by the hundred).
+//! A payments service in this program makes the charges and keeps the books. It resets connections, is not there for a
+//! moment, responds 503, keeps silent, or takes longer than its client waits. In one case of five it does the work and
+//! loses the response. The client cannot tell this from a request that was never processed. A client that simply tries
+//! again charges twice: with `--naive` this happens hundreds of times.
 //!
-//! If the service honors keys, the client retries until it has its response, and gets the charge that was made
-//! already. If not, it does not retry after a failure that may have had an effect, and says so: "effect possible". In
-//! both modes the client's beliefs are held against the books: a success is a charge, "no effect" and "effect
-//! declined" are none, and no order is charged twice.
+//! If the service honors keys, the client retries until it has its response, and gets the charge that was made already.
+//! If not, the client does not retry a failure that may have had an effect. It reports "effect possible". In both modes
+//! the program compares the client's results with the books. A success is a charge, "no effect" and "effect declined"
+//! are not. No order is charged twice.
 //!
-//! With `--gateway`, a gateway stands between the two. If its connection to the service breaks, it sends the
-//! charge a second time. The service refuses a second charge of an order with 409, 400 or 403, and this is what
-//! the client gets for a charge that was made. The client never says "no effect" of it: a 409 is "effect
-//! possible", a 400 or 403 "effect declined". "Declined" is the word of the party that responded, not a proof.
+//! With `--gateway`, a gateway stands between the two. If its connection to the service breaks, it sends the charge a
+//! second time. The service refuses a second charge of an order with 409, 400 or 403. The client gets this refusal
+//! although the charge was made. The client never reports "no effect" then: a 409 is "effect possible", a 400 or 403
+//! "effect declined". "Declined" is a claim of the party that responded, not a proof.
 //!
-//! One card in twenty-five is declined, for good: "effect declined", the client says, unless an earlier
-//! attempt of the same call had no response. The 402 does not undo the effect of that one.
+//! One card in twenty-five is always declined. The client then reports "effect declined", unless an earlier attempt of
+//! the same call had no response. The 402 does not undo the effect of that attempt.
 
 mod fate;
 mod gateway;
@@ -97,7 +97,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Option<(Mode, u64)> {
             return None;
         }
     }
-    // Short enough to be typed again.
+    // Short enough to type again.
     let luck = || fastrand::u64(..1_000_000);
     Some((mode.unwrap_or(Mode::Keyed), seed.unwrap_or_else(luck)))
 }
@@ -128,7 +128,7 @@ async fn experiment(mode: Mode, seed: u64) -> Result<ExitCode> {
         }
         Caller::Ours(_) | Caller::Naive(_) => None,
     };
-    // The client's connections go with it. Only then can nothing be charged any more.
+    // The client's connections end with it. Only after that, nothing more can be charged.
     drop(caller);
     if let Some(gateway) = gateway {
         report::print_gateway(&*gateway.close().await?);

@@ -1,4 +1,4 @@
-//! The server's books against the client's beliefs.
+//! Compares the server's books with the client's results.
 
 use std::sync::atomic::Ordering;
 
@@ -21,7 +21,7 @@ impl Claim {
     }
 }
 
-/// How many charges the client believes this of, and what the books say of them.
+/// How many charges have this result for the client, and what the books say about them.
 #[derive(Clone, Copy, Default)]
 struct Line {
     charged: usize,

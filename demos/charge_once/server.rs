@@ -1,5 +1,4 @@
-//! The payments service: HTTP/1.1 on a loopback socket, and every way to let a client down that
-//! [`Fate`] and [`Door`] know of.
+//! The payments service: HTTP/1.1 on a loopback socket. It fails in every way that [`Fate`] and [`Door`] list.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,7 +22,7 @@ pub(crate) struct Server {
     ledger: Arc<Ledger>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<io::Result<()>>,
-    /// Bound and never listened on: keeps the port ours while the door is shut.
+    /// Bound, but never listens. It keeps the port for us while the door is shut.
     _port: TcpSocket,
 }
 
@@ -55,8 +54,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Stops, and gives the books out when nothing is being worked on any more: what a client gave
-    /// up may still be charged.
+    /// Stops, and returns the books when no work is left. A request that its client gave up may still be charged.
     pub(crate) async fn close(self) -> Result<Arc<Ledger>> {
         let _ = self.stop.send(());
         timeout(PATIENCE, self.task)
@@ -116,7 +114,7 @@ async fn listen(
     Ok(())
 }
 
-/// Takes one request after the other. An error is a client that has left.
+/// Takes one request after the other. Fails when the client has left.
 async fn serve(tcp: TcpStream, desk: Desk) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let mut conversation = Conversation {
@@ -156,7 +154,7 @@ async fn serve(tcp: TcpStream, desk: Desk) -> io::Result<()> {
     Ok(())
 }
 
-/// Does what is asked for, or says why not.
+/// Does the work of a request, or responds why not.
 async fn work(Request { charge, key }: &Request, fate: Fate, ledger: &Ledger) -> Answer {
     match ledger.begin(charge, key.as_deref()) {
         Word::Begin => {
@@ -188,7 +186,7 @@ struct Request {
 struct Answer {
     status: u16,
     body: String,
-    /// Whether it tells of money that has just moved, or of money that moved before.
+    /// Whether the response is about a charge that was made just now, or about an earlier one.
     first: bool,
     replayed: bool,
 }
@@ -227,7 +225,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    /// The next request to its last byte; none if the client has left.
+    /// Reads the next request to its last byte. Returns `None` if the client has left.
     async fn request(&mut self) -> io::Result<Option<Request>> {
         loop {
             if let Some(request) = self.parse()? {
@@ -249,7 +247,7 @@ impl Conversation {
         Ok(Some(Request { charge, key }))
     }
 
-    /// Lets the response go out, or not; returns whether the conversation goes on.
+    /// Sends the response, or does not. Returns whether the connection goes on.
     async fn deliver(&mut self, answer: &Answer, fate: Fate, ledger: &Ledger) -> io::Result<bool> {
         let told = u32::from(answer.first);
         match fate {
@@ -284,7 +282,7 @@ impl Conversation {
     }
 }
 
-/// Returns the head of the next message, and where its body is, once it has come whole.
+/// Returns the head of the next message and the place of its body, when the whole message has come.
 pub(crate) fn measure(unread: &[u8]) -> Option<(String, Range<usize>)> {
     let end = unread.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&unread[..end]).into_owned();
@@ -309,8 +307,8 @@ fn reset(tcp: TcpStream) {
 const BACKLOG: u32 = 256;
 /// Long enough for several callers to be refused.
 const SHUT: Duration = Duration::from_millis(30);
-/// Longer than the client waits for one attempt, shorter than it waits in all: its next attempt
-/// finds the key still in use.
+/// Longer than the client waits for one attempt, and shorter than it waits in all. So its next attempt finds the key
+/// still in use.
 const SLOW: Duration = Duration::from_millis(600);
 /// Requests in progress when the last caller is done end long before this.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

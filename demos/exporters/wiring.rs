@@ -1,4 +1,4 @@
-//! The wiring: one meter provider with two readers. Copy this into a program of yours.
+//! The wiring: one meter provider with two readers. Copy this into your program.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,7 +32,7 @@ impl Exporters {
     pub(crate) fn install(otlp: &str) -> Outcome<Self> {
         let registry = Registry::new();
         let scraped = opentelemetry_prometheus::exporter().with_registry(registry.clone());
-        // This demo speaks plain HTTP. A program of yours needs no TLS config here if reqwest has a provider.
+        // This demo uses plain HTTP. Your program needs no TLS config here if reqwest has a provider.
         let plain = reqwest::blocking::Client::builder()
             .no_proxy()
             .tls_backend_preconfigured(TestCa::new()?.client_config())

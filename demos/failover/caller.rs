@@ -12,7 +12,7 @@ use sevenhops::{
 use crate::Result;
 use crate::stage::Net;
 
-/// The two that are compared.
+/// The two clients that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who {
     Ours,
@@ -39,7 +39,7 @@ pub(crate) enum Caller {
 
 /// The outcome of a call.
 pub(crate) struct Called {
-    /// Its attempts, as far as they are told: when each began, from the beginning of the call, and to whom.
+    /// Its attempts, as far as they are known: the time since the begin of the call, and the address.
     pub(crate) attempts: Vec<(Duration, IpAddr)>,
     /// Why it failed, if it did.
     pub(crate) failure: Option<String>,
@@ -118,7 +118,7 @@ async fn plain(client: &reqwest::Client, url: &str) -> Called {
     }
 }
 
-/// Lets reqwest ask the scripted name server, too: it could not find the name otherwise.
+/// Lets reqwest ask the scripted name server, too. Otherwise it could not find the name.
 struct Asking(Resolver);
 
 impl reqwest::dns::Resolve for Asking {

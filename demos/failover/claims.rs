@@ -12,7 +12,7 @@ pub(crate) struct Claim {
     pub(crate) holds: bool,
 }
 
-/// Everything that is claimed.
+/// All claims.
 pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
     vec![
         traffic_moved(reports),
@@ -22,7 +22,7 @@ pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
     ]
 }
 
-/// Otherwise the rest would hold of a client that sends nothing.
+/// Otherwise the other claims would be true for a client that sends nothing.
 fn traffic_moved(reports: &[Report]) -> Claim {
     let full = |report: &Report| {
         let arrived = |at, from, until| report.books.arrived_at(at, from, until);
@@ -88,7 +88,7 @@ fn no_call_fails(reports: &[Report]) -> Claim {
     }
 }
 
-/// Not a judgement: were it otherwise, the first phase would show nothing.
+/// This is not a criticism. If it were otherwise, the first phase would show nothing.
 fn reqwest_stays(reports: &[Report]) -> Claim {
     let (from, until) = (MOVES + LATEST, MOVES_BACK - LATEST);
     let arrived = |at| {
@@ -118,8 +118,8 @@ fn named(case: Case) -> String {
     format!("{}, new {}", case.mode.as_str(), case.dark.as_str())
 }
 
-/// The refresh is a query on loopback, a millisecond; the rest is for what is begun and not yet counted
-/// (the servers are looked at every 40 ms), and for a machine with more to do than this.
+/// The refresh is a query on loopback and takes a millisecond. The rest is for requests that have begun and are not
+/// counted yet, because the servers are read every 40 ms. It also allows for a busy machine.
 const LATEST: Duration = TTL.saturating_add(Duration::from_millis(250));
 /// Calls that begin at the end arrive later.
 const FOREVER: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::caller::Called;
 
-/// Kept while a run goes on.
+/// The books that are kept during a run.
 pub(crate) struct Ledger {
     began: Instant,
     books: Mutex<Books>,
@@ -17,11 +17,11 @@ pub(crate) struct Ledger {
 /// The events.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Books {
-    /// Requests that arrived, by the server's own count: when, where, how many.
+    /// The requests that arrived, by the servers' own count: the time, the address and the number.
     pub(crate) arrived: Vec<(Duration, IpAddr, usize)>,
-    /// Attempts, as the client tells: when they were begun, and to whom. Some of them arrived nowhere.
+    /// The attempts that the client reports: the time when each began, and the address. Some of them did not arrive.
     pub(crate) attempts: Vec<(Duration, IpAddr)>,
-    /// Calls that failed: when they were begun, and why.
+    /// The calls that failed: the time when each began, and the reason.
     pub(crate) failed: Vec<(Duration, String)>,
     pub(crate) calls: usize,
 }
@@ -66,8 +66,8 @@ impl Ledger {
 }
 
 impl Books {
-    /// When something was last sent to `address`, of what was begun between the two times: by the server's
-    /// count or by the client's word, whichever is later.
+    /// Returns when the last request that began between the two times went to `address`. Of the server's count and the
+    /// client's report, the later one holds.
     pub(crate) fn last_to(&self, address: IpAddr, from: Duration, until: Duration) -> Duration {
         let arrived = self.arrived.iter().map(|(at, to, _)| (*at, *to));
         let sent = arrived.chain(self.attempts.iter().copied());

@@ -1,26 +1,25 @@
-//! A name moves from one server to another, and who notices when: this client beside plain reqwest.
+//! A name moves from one server to another. The demo shows when this client notices it, and when plain reqwest does.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin failover
 //! ```
 //!
-//! Twenty-five requests a second, begun whether or not the ones before have ended, go over kept-alive
-//! connections to a name whose TTL is 2 s. The *old* server is 127.0.0.1, the *new* one 127.0.0.2.
+//! Twenty-five requests a second begin, whether or not the earlier ones have ended. They go over kept-alive connections
+//! to a name whose TTL is 2 s. The *old* server is 127.0.0.1, the *new* one 127.0.0.2.
 //!
-//! - **Phase 1**: the record moves from the old to the new, and the old one goes on answering. Nothing
-//!   fails, so only the TTL can tell a client that the server was replaced.
-//! - **Phase 2**: the record moves back, and in the same instant the one that is left goes dark: its port
-//!   refuses, or swallows, or it takes requests and never answers. Whatever was looked up just before is
-//!   wrong for two more seconds.
+//! - **Phase 1**: the record moves from the old server to the new one, and the old one still responds. Nothing fails,
+//!   so only the TTL can tell a client that the server was replaced.
+//! - **Phase 2**: the record moves back, and in the same instant the server that is left goes dark. Its port refuses
+//!   connections or drops packets, or the server takes requests and never responds. An address that was looked up just
+//!   before is wrong for two more seconds.
 //!
-//! That is done over plain HTTP/1.1, HTTP/1.1 in TLS and HTTP/2 in TLS, all at once, with a server, a name
-//! and a client of its own for each. The tables count by the second: the requests that arrived at each
-//! server, by the servers' own count, and the calls begun that failed.
+//! All of this runs over plain HTTP/1.1, over HTTP/1.1 in TLS and over HTTP/2 in TLS at once. Each has its own servers,
+//! name and client. For each second, the tables count the requests that arrived at each server. They also count the
+//! calls that began in this second and failed.
 //!
-//! Both clients look names up in the same name server and honor the TTL when they look; both have 5 s for a
-//! call. reqwest makes no second attempt, as it comes. It is made anew between the phases, as by a
-//! deployment: the first one never leaves the old server, so that the new one going dark would be nothing to
-//! it.
+//! Both clients look names up in the same name server and honor the TTL when they look. Both have 5 s for a call. With
+//! its defaults, reqwest makes no second attempt. A new reqwest client is created between the phases, as by a
+//! deployment. The first one never leaves the old server, so it would not notice that the new server goes dark.
 //!
 //! The claims on this client are checked below the tables. The program fails if one of them is wrong.
 
@@ -60,7 +59,7 @@ async fn main() -> Result<ExitCode> {
     })
 }
 
-/// All runs, side by side; in the order of the tables.
+/// Makes all runs at the same time. Returns them in the order of the tables.
 async fn run_all() -> Result<Vec<Report>> {
     let net = Arc::new(Net::new().await?);
     let mut runs = JoinSet::new();

@@ -54,9 +54,9 @@ impl Mode {
 pub(crate) enum Dark {
     /// Its connections are closed, and its port refuses.
     Refuses,
-    /// Its connections are closed, and its port swallows connects.
+    /// Its connections are closed, and its port drops connects.
     Swallows,
-    /// It takes connections and requests, and never answers.
+    /// It takes connections and requests, and never responds.
     Silent,
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn run(case: Case, net: Arc<Net>) -> Result<Report> {
         if let Some((_, act)) = acts.next_if(|(at, _)| *at <= ledger.now()) {
             match act {
                 Act::Move => net.dns.set(&stage.name, says(NEW)),
-                // Ours stays what it is.
+                // This client is kept.
                 Act::Deploy if case.who == Who::Ours => {}
                 Act::Deploy => caller = Caller::new(case.who, &net)?,
                 Act::MoveBack => {
@@ -157,7 +157,7 @@ impl Stage {
         })
     }
 
-    /// Takes down what has arrived since.
+    /// Notes the requests that have arrived since then.
     fn count(&mut self, ledger: &Ledger) {
         for (server, counted) in self.servers.iter().zip(&mut self.counted) {
             let seen = server.requests_seen();
@@ -166,7 +166,7 @@ impl Stage {
         }
     }
 
-    /// Lets the new server go dark. On the side: traffic does not wait for it.
+    /// Lets the new server go dark. This runs in the background, so traffic does not wait for it.
     fn darken(&mut self, dark: Dark) {
         if dark == Dark::Silent {
             let new = self.servers.last();
@@ -186,7 +186,7 @@ impl Stage {
         });
     }
 
-    /// Fails if the darkness was none.
+    /// Fails if the server did not go dark.
     async fn clear(self) -> Result<()> {
         if let Some(darkness) = self.darkness {
             darkness.await??;
@@ -230,9 +230,9 @@ pub(crate) const TTL: Duration = Duration::from_secs(TTL_SECS as u64);
 const EVERY: Duration = Duration::from_millis(40);
 /// Long enough for the first DNS answer to have been refreshed.
 pub(crate) const MOVES: Duration = Duration::from_secs(3);
-/// TTL and refresh are over: a client that stays with the old server does so for good. This is one second before the
-/// record moves back, so that a DNS answer of this moment is valid for one more second.
+/// TTL and refresh are over, so a client that still uses the old server will never leave it. The record moves back one
+/// second later. So a DNS answer of this moment is valid for one second too long.
 const DEPLOYS: Duration = Duration::from_secs(8);
 pub(crate) const MOVES_BACK: Duration = Duration::from_secs(9);
-/// Longer than a call may take, so that those begun at the worst moment end while there is traffic.
+/// Longer than a call may take, so that calls that begin at the worst moment end while there is traffic.
 pub(crate) const ENDS: Duration = Duration::from_secs(15);

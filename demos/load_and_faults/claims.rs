@@ -68,7 +68,7 @@ pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
     claims
 }
 
-/// All policies together are not worse than the best of them by more than two hundredths.
+/// All policies together are at most two hundredths worse than the best single one.
 fn full_is_no_worse(reports: &[Report]) -> Claim {
     let short = Trouble::ALL.map(|trouble| {
         let of = |is_wanted: fn(Stack) -> bool| {

@@ -4,24 +4,25 @@
 //! cargo run -p sevenhops-demos --bin load_and_faults
 //! ```
 //!
-//! A hundred calls a second go to one service for 40 s. Each has a second. The clock is virtual, the service is in
-//! memory, and each run comes out the same every time.
+//! A hundred calls a second go to one service for 40 s. Each has a deadline of a second. The clock is virtual and the
+//! service is in memory, so each run has the same result every time.
 //!
 //! - **slow node**: one node of fifty takes a second instead of 20 ms.
-//! - **503 burst**: the service says 503 to all requests for two seconds.
-//! - **black hole**: one node of ten swallows its requests.
+//! - **503 burst**: the service responds 503 to all requests for two seconds.
+//! - **black hole**: one node of ten drops its requests.
 //! - **all 500**: the service fails all requests.
-//! - **big spike**: for two seconds there are ten times the calls, twice of what the service can do. It keeps requests
-//!   in a queue, and works on them after their callers have left.
-//! - **rate limit**: the service accepts a third of the calls. It says 429 to the others, which costs it nothing.
-//! - **overload**: the service has the capacity for a third of the calls. It says 503 to the others, and each rejection
-//!   costs it half of the work of a response.
+//! - **big spike**: for two seconds there are ten times the calls, twice as many as the service can process. It keeps
+//!   requests in a queue, and works on them after their callers have left.
+//! - **rate limit**: the service accepts a third of the calls. It responds 429 to the others, which costs it nothing.
+//! - **overload**: the service has the capacity for a third of the calls. It responds 503 to the others, and each
+//!   rejection costs it half of the work of a response.
 //!
-//! The policies are a timeout with retries; to it are added the retry budget; and to both the breaker, the concurrency
-//! limit, the hedge, the throttle, or all of these but the throttle ("full").
+//! The first policy is a timeout with retries. The second one adds the retry budget. Each of the others adds one more
+//! policy to these: the breaker, the concurrency limit, the hedge or the throttle. "full" has all of them except the
+//! throttle.
 //!
-//! Each line of the table is one run. "p99" is that of all calls, good or not. "requests" are those at the service, for
-//! each call. "wasted" is the share of them that gave no call its response.
+//! Each line of the table is one run. "p99" covers all calls, successful or not. "requests" counts the requests at the
+//! service for each call. "wasted" is the share of requests whose response no call used.
 //!
 //! The claims are checked below the table. The program fails if one of them is wrong.
 

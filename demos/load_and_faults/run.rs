@@ -26,7 +26,7 @@ pub(crate) struct Report {
     pub(crate) p99: Duration,
     /// Requests at the service, for each call.
     pub(crate) requests: f64,
-    /// The share of the requests that gave no call its response.
+    /// The share of the requests whose response no call used.
     pub(crate) wasted: f64,
 }
 
@@ -35,7 +35,7 @@ type Ended = Arc<Mutex<Vec<(Duration, bool)>>>;
 
 /// Runs on a clock of its own, which jumps to the next timer as soon as all tasks wait.
 pub(crate) fn run(stack: Stack, trouble: Trouble) -> Result<Report> {
-    // The policies draw their luck from this thread's.
+    // The policies draw their random numbers from this thread's generator.
     fastrand::seed(SEED);
     let clock = Builder::new_current_thread()
         .enable_time()
@@ -104,7 +104,7 @@ where
         let body = response.into_body().collect().await;
         (is_good && body.is_ok()).then_some(())
     };
-    // Without middleware, the caller still leaves.
+    // Without middleware, the caller still gives up.
     let is_good = timeout(DEADLINE, answered)
         .await
         .is_ok_and(|good| good.is_some());

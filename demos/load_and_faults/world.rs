@@ -72,7 +72,7 @@ impl Trouble {
         }
     }
 
-    /// Returns how many calls are made at once, this long after the beginning.
+    /// Returns how many calls are made at once, this long after the start.
     pub(crate) fn calls(self, since: Duration) -> u32 {
         match self == Self::BigSpike && is_in_trouble(since) {
             true => SPIKE,
@@ -176,7 +176,7 @@ const WORK: Duration = Duration::from_millis(2);
 /// It accepts a request each 30 ms, and a burst of ten.
 const ACCEPTED_EVERY: Duration = Duration::from_millis(30);
 const BURST: Duration = Duration::from_millis(300);
-/// A service with the capacity for a response each 30 ms rejects what would wait for longer than this.
+/// A service that has the capacity for a response each 30 ms rejects requests that would wait for longer than this.
 const ROOM: Duration = Duration::from_millis(100);
 const RESPONSE: Duration = Duration::from_millis(30);
 const REJECTION: Duration = Duration::from_millis(15);

@@ -1,12 +1,12 @@
-//! A user changes a name, reads it, and sees the old one: with three replicas, and a write that reaches the others
+//! A user changes a name, reads it, and sees the old one. There are three replicas, and a write reaches the others
 //! after 46 ms.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin old_name
 //! ```
 //!
-//! Six sessions at a time write a name and then read it every few milliseconds, for 100 ms. A read went backwards if
-//! it shows an older name than a read or write of the same session before it. There are three runs:
+//! Six sessions at a time write a name and then read it every few milliseconds, for 100 ms. A read went backwards if it
+//! shows an older name than an earlier read or write of the same session. There are three runs:
 //!
 //! - **without affinity**: each call goes to the address with the fewest requests in flight.
 //! - **with affinity**: `affinity(session)` keeps the calls of a session on one address.
@@ -43,7 +43,7 @@ struct Counts {
     reads: u32,
     failed: u32,
     backwards: u32,
-    /// Reads that went backwards, with no word of it in any timeline since the newest name was seen.
+    /// Reads that went backwards, although no timeline said so since the newest name was seen.
     untold: u32,
     /// Calls whose timeline says that reads may go back in time.
     told: u32,

@@ -21,7 +21,7 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 pub(crate) enum Trouble {
     /// It fails this share of its requests.
     Fails(f64),
-    /// It takes a third of the calls that are made, and says 503 without a hint to all above that.
+    /// It takes a third of the calls that are made, and responds 503 without a hint to all others.
     Throttles,
 }
 
@@ -34,7 +34,7 @@ impl Trouble {
     }
 }
 
-/// Answers after a few milliseconds; fails requests while it is failing.
+/// Responds after a few milliseconds. Fails requests while it is failing.
 pub(crate) struct Backend {
     ledger: Arc<Ledger>,
     trouble: Trouble,
@@ -55,7 +55,7 @@ impl Backend {
 
     pub(crate) async fn answer(self: Arc<Self>, _request: Ask) -> Result<Answer, Infallible> {
         let (takes, luck) = self.draw();
-        // Whether it is failing as the request comes, not as it is answered.
+        // Whether it is failing when the request comes, not when the response goes out.
         let fails = self.ledger.is_failing()
             && match self.trouble {
                 Trouble::Fails(share) => luck < share,
@@ -87,5 +87,5 @@ impl Backend {
     }
 }
 
-/// The same runs each time.
+/// The runs are the same each time.
 pub(crate) const SEED: u64 = 7;

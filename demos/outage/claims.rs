@@ -15,7 +15,7 @@ pub(crate) struct Claim {
     pub(crate) holds: bool,
 }
 
-/// Everything that is claimed.
+/// All claims.
 pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
     vec![
         nothing_is_wasted(reports),
@@ -122,7 +122,7 @@ fn full_within_one_open_time(reports: &[Report]) -> Claim {
         reports.iter().filter(breaker)
     };
     let in_time = |report: &Report| {
-        // One slot for the probe's answer, and one because slots are counted whole.
+        // One slot for the probe's response, and one because only whole slots are counted.
         report.full_again <= report.open_time.unwrap_or_default() + SLOT * 2
     };
     let total = of(reports, Policies::RetryBudgetBreaker, Trouble::Fails(1.0));

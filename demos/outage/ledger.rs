@@ -24,7 +24,7 @@ struct Counts {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Slot {
-    /// Calls that were made, and those of them that came to a good end.
+    /// Calls that were made, and those of them that succeeded.
     pub(crate) calls: u32,
     pub(crate) succeeded: u32,
     /// Requests that reached the service, and those of them that it failed.
@@ -54,7 +54,7 @@ impl Slot {
 }
 
 impl Ledger {
-    /// Of a run in which the service is well for a while and then fails for so long.
+    /// Creates the counts of a run in which the service is well for a while and then fails for this time.
     pub(crate) fn new(failing_for: Duration) -> Self {
         Self {
             start: Instant::now(),
@@ -77,19 +77,19 @@ impl Ledger {
         self.failing.end
     }
 
-    /// A call is made; returns when, to be told of its good end.
+    /// Counts a call. Returns its time, which is passed again if the call succeeds.
     pub(crate) fn called(&self) -> Duration {
         let at = self.start.elapsed();
         self.count(at, |slot| slot.calls += 1);
         at
     }
 
-    /// The call that was made then got a good answer.
+    /// Counts the success of the call that was made then.
     pub(crate) fn succeeded(&self, called: Duration) {
         self.count(called, |slot| slot.succeeded += 1);
     }
 
-    /// A request reached the service.
+    /// Counts a request that reached the service.
     pub(crate) fn arrived(&self, fails: bool) {
         self.count(self.start.elapsed(), |slot| {
             slot.requests += 1;
@@ -97,7 +97,7 @@ impl Ledger {
         });
     }
 
-    /// The breaker changed its state.
+    /// Notes a new state of the breaker.
     pub(crate) fn turned(&self, state: CircuitState) {
         let at = self.start.elapsed();
         self.counts().turns.push((at, state));
@@ -117,7 +117,7 @@ impl Ledger {
         loads.fold(0.0, f64::max)
     }
 
-    /// How long after the recovery the last slot ended that was not full.
+    /// Returns the end of the last slot that was not full, as time since the recovery.
     pub(crate) fn full_again(&self) -> Duration {
         let counts = self.counts();
         let after = &counts.slots[self.failing_slots().end..];
@@ -125,7 +125,7 @@ impl Ledger {
         last.map_or(Duration::ZERO, |last| SLOT * (last as u32 + 1))
     }
 
-    /// Whether the traffic has been full for so long, but for the slot in which calls are under way.
+    /// Returns whether the traffic has been full for this time. The slot with calls in flight does not count.
     pub(crate) fn is_full_for(&self, slots: usize) -> bool {
         let counts = self.counts();
         let over = counts.slots.len().saturating_sub(1);
@@ -134,8 +134,8 @@ impl Ledger {
         full.count() >= slots
     }
 
-    /// How long the breaker stayed open, if it was open when the service recovered. A response may have been under way
-    /// then: a breaker that it opened was opened by the outage.
+    /// Returns how long the breaker stayed open, if it was open when the service recovered. A response may have been on
+    /// its way then. If it opened the breaker, the outage is the cause.
     pub(crate) fn open_time(&self) -> Option<Duration> {
         let counts = self.counts();
         let opened = counts

@@ -1,33 +1,31 @@
-//! Policies in front of a service that fails: its load, the responses that its callers get, and the time to full
-//! service after its recovery.
+//! Policies in front of a service that fails. The demo shows the load, the responses that callers get, and the time
+//! from the recovery to full service.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin outage
 //! ```
 //!
-//! A thousand calls a second go to one service, whatever becomes of the ones before. It is well for five seconds; then
-//! it fails 0, 30 or 50 % of its requests for 20 s, or all of them for a minute, or throttles for 20 s: it takes a
-//! third of the calls, and says 503 to the others. Then it is well again. Everything is in memory and the clock is
-//! virtual: it takes seconds, and comes out the same each time.
+//! A thousand calls a second go to one service, whether or not the earlier ones have ended. The service is well for
+//! five seconds. Then it fails 0, 30 or 50 % of its requests for 20 s, or all of them for a minute. Or it throttles for
+//! 20 s: it takes a third of the calls, and responds 503 to the others. Then it is well again. Everything is in memory
+//! and the clock is virtual. So the demo takes seconds, and its result is the same each time.
 //!
-//! Each line of the table is one run. Of the time in which the service fails it says:
+//! Each line of the table is one run. These columns are about the time in which the service fails:
 //!
-//! - **load**: requests that reached the service, for each call that was made. 3.00 is three times
-//!   the traffic, on a service that is failing as it is.
-//! - **busiest**: the same, in the second in which it was most.
-//! - **succeeded**: calls that got a good answer.
+//! - **load**: requests that reached the service, for each call that was made. 3.00 means three times the traffic, on a
+//!   service that is already failing.
+//! - **busiest**: the same, in the second with the highest load.
+//! - **succeeded**: calls that got a good response.
 //! - **wasted**: requests that the service failed.
 //!
-//! And of the time after:
+//! These are about the time after that:
 //!
-//! - **full again**: how long the service had recovered until calls were answered at 99 % of the full
-//!   rate, and stayed so.
-//! - **open time**: how long the breaker had resolved to stay open, if it was open when the service
-//!   recovered.
+//! - **full again**: the time from the recovery until calls succeeded at 99 % of the full rate, and continued to do so.
+//! - **open time**: the open time that the breaker had chosen, if it was open when the service recovered.
 //!
-//! The claims on the policies are checked below the table. The program fails if one of them is wrong.
-//! A breaker does not know when a service recovers: it asks when its open time is over. So full
-//! traffic is claimed within that time, which doubles with every probe that fails.
+//! The claims on the policies are checked below the table. The program fails if one of them is wrong. A breaker does
+//! not know when a service recovers: it probes when its open time is over. So the claim is full traffic within that
+//! time, which doubles with every probe that fails.
 
 mod backend;
 mod claims;

@@ -60,13 +60,13 @@ pub(crate) struct Report {
     pub(crate) open_time: Option<Duration>,
 }
 
-/// Runs on a clock of its own, which jumps to the next alarm as soon as all tasks wait.
+/// Runs on a clock of its own, which jumps to the next timer as soon as all tasks wait.
 pub(crate) fn run(policies: Policies, trouble: Trouble) -> Result<Report> {
     let failing_for = match trouble == Trouble::Fails(1.0) {
         true => WHOLLY,
         false => PARTLY,
     };
-    // The policies draw backoff and open times from this thread's luck.
+    // The policies draw backoff and open times from this thread's random numbers.
     fastrand::seed(SEED);
     let clock = Builder::new_current_thread()
         .enable_time()
@@ -118,7 +118,7 @@ async fn policy(policies: Policies, trouble: Trouble, ledger: &Arc<Ledger>) -> R
     Ok(())
 }
 
-/// Keeps an account of the breaker's states, for as long as the run lasts.
+/// Notes the breaker's states during the run.
 fn watch(breaker: &CircuitBreakerHandle, ledger: &Arc<Ledger>) -> Result<()> {
     let mut watcher = breaker.watch(&URL.parse()?);
     let ledger = Arc::clone(ledger);
@@ -131,7 +131,7 @@ fn watch(breaker: &CircuitBreakerHandle, ledger: &Arc<Ledger>) -> Result<()> {
     Ok(())
 }
 
-/// Makes a thousand calls a second, until the service has long been well again.
+/// Makes a thousand calls a second, until long after the recovery of the service.
 async fn drive<S, R>(service: S, ledger: &Arc<Ledger>)
 where
     S: Service<Ask, Response = Response<R>, Future: Send> + Clone + Send + 'static,
@@ -145,7 +145,7 @@ where
         next += EVERY;
         tokio::spawn(call(service.clone(), Arc::clone(ledger)));
     }
-    // The last ones end too.
+    // The last calls end, too.
     sleep(DEADLINE).await;
 }
 
@@ -172,7 +172,7 @@ const URL: &str = "https://api.test";
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A thousand calls a second.
 pub(crate) const EVERY: Duration = Duration::from_millis(1);
-/// Two seconds of full traffic in a row: it is not going to stop again.
+/// After two seconds of full traffic in a row, it is not going to stop again.
 const STEADY_SLOTS: usize = 20;
 /// The longest open time of a breaker, and more.
 const LONGEST: Duration = Duration::from_secs(150);

@@ -1,18 +1,17 @@
-//! A job is redelivered after its process was killed in mid-charge, and the customer pays once.
+//! A job is delivered again after its process was killed during the charge. The customer pays once.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin redelivered               # the key is derived from the order
 //! cargo run -p sevenhops-demos --bin redelivered -- --random   # the control: a fresh key for each delivery
 //! ```
 //!
-//! The queue hands the job to a worker, a process of its own. The worker charges the customer; the
-//! payments service does so, and before its response is out the worker is killed (SIGKILL: no destructor,
-//! no farewell, nothing written down). The job was not acknowledged, so the queue hands it to another
-//! process, which knows nothing of the first.
+//! The queue hands the job to a worker, a process of its own. The worker asks the payments service to charge the
+//! customer, and the service does so. Before its response is out, the worker is killed with SIGKILL: no destructor
+//! runs, and nothing is written down. The job was not acknowledged, so the queue hands it to another process, which
+//! knows nothing of the first.
 //!
-//! A key that follows from the order (UUID v5) is the same in both, and the second gets the charge that
-//! the first one made. A fresh one (UUID v4) is another in each, and the customer pays twice: `--random`
-//! shows it.
+//! A key that is derived from the order (UUID v5) is the same in both processes. So the second one gets the charge that
+//! the first one made. A random key (UUID v4) differs, and the customer pays twice: `--random` shows it.
 
 mod payments;
 
@@ -48,7 +47,7 @@ async fn main() -> Result<ExitCode> {
     }
 }
 
-/// The worker: all that it knows is in the job.
+/// The worker. All that it knows is in the job.
 async fn work(keys: &str, url: &str, (order, ordered_at): (&str, SystemTime)) -> Result<ExitCode> {
     let client = Client::builder(DEADLINE).build()?;
     let charge = Operation::new("payments", DEADLINE)?.name("charge");
@@ -144,7 +143,7 @@ fn shown(process: Option<u32>) -> String {
 
 const ORDER: &str = "order-4711";
 const DEADLINE: Duration = Duration::from_secs(10);
-/// As long as the service remembers a key.
+/// The time for which the service remembers a key.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than a worker takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(60);

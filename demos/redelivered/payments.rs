@@ -19,7 +19,7 @@ pub(crate) struct Payments {
 #[derive(Default)]
 struct Ledger(Mutex<Book>);
 
-/// The charges: the orders, and the number of each key's charge.
+/// The orders that were charged, and the number of each key's charge.
 #[derive(Default)]
 struct Book {
     charges: Vec<String>,
@@ -50,18 +50,18 @@ impl Payments {
         format!("http://{}/v1/charges", self.address)
     }
 
-    /// Returns when the first charge is in the books. Its response is still here.
+    /// Waits until the first charge is in the books. Its response has not been sent yet.
     pub(crate) async fn first_charge(&mut self) {
         let _ = self.arrived.wait_for(|count| *count > 0).await;
     }
 
-    /// How often an order was charged.
+    /// Returns how often an order was charged.
     pub(crate) fn charges(&self, order: &str) -> usize {
         let count = |book: &mut Book| book.charges.iter().filter(|of| *of == order).count();
         self.ledger.open(count)
     }
 
-    /// How often the response was that of an earlier charge with the same key.
+    /// Returns how often the response was that of an earlier charge with the same key.
     pub(crate) fn replayed(&self) -> u32 {
         self.ledger.open(|book| book.replayed)
     }
@@ -72,7 +72,7 @@ impl Ledger {
         with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The number of the charge, and whether it was made before.
+    /// Returns the number of the charge, and whether it was made before.
     fn charge(&self, key: &str, order: &str) -> (usize, bool) {
         self.open(|book| {
             if let Some(number) = book.by_key.get(key) {
@@ -107,7 +107,7 @@ async fn serve(stream: TcpStream, ledger: Arc<Ledger>, arrived: watch::Sender<u3
     }
 }
 
-/// The key and the body of the next request.
+/// Reads the key and the body of the next request.
 async fn request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(String, String)>> {
     let (mut key, mut length, mut line) = (String::new(), 0, String::new());
     loop {

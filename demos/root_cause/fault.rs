@@ -1,4 +1,4 @@
-//! The faults beyond the last service: another hop each time.
+//! The faults behind the last service, each at another hop.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use crate::process::{Next, Outcome};
 
 /// A way to break the deepest call.
 pub(crate) struct Fault {
-    /// The path that every service is asked for, all the way down.
+    /// The path that every service is asked for.
     pub(crate) path: &'static str,
     /// The fault in words.
     pub(crate) what: &'static str,
-    /// Where a trace has to show it: the hop, and the kind of failure.
+    /// The hop and the kind that a trace has to show.
     pub(crate) shown: (&'static str, &'static str),
 }
 
-/// In the order of the journey.
+/// In the order of the hops.
 pub(crate) const FAULTS: [Fault; 5] = [
     Fault {
         path: "/dns",
@@ -45,7 +45,7 @@ pub(crate) const FAULTS: [Fault; 5] = [
     },
 ];
 
-/// The target of the last service's requests: for each path, a server with that fault.
+/// The servers behind the last service: for each path, one with that fault.
 pub(crate) async fn far_side(dns: &ScriptedDns, authority: &TestCa) -> Outcome<Next> {
     let nobody = ClosedPort::new()?;
     let expired = authority.issue_expired(&["tls.test"])?;

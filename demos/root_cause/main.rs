@@ -1,19 +1,20 @@
-//! Five services deep, something breaks: one trace leads to the service and the hop.
+//! A failure five services deep: one trace leads to the service and the hop.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin root_cause
 //! ```
 //!
-//! Five processes: web asks orders, orders asks payments, payments asks ledger, ledger asks archive, and archive asks
-//! a server beyond. Five times, each time with another fault there: a name that cannot be looked up, a closed port, an
-//! expired certificate, silence, and a response that breaks off. To web these are all the same: a 502 from orders.
+//! There are five processes: web asks orders, orders asks payments, payments asks ledger, ledger asks archive. Archive
+//! asks one more server. This runs five times, each time with another fault of that server. Its name cannot be looked
+//! up, its port is closed, its certificate has expired, it is silent, or its response breaks off. For web all of these
+//! look the same: a 502 from orders.
 //!
-//! Each process exports its own spans over OTLP/HTTP. From the bytes that arrive, and nothing else, this puts
-//! the five trees together and names the service and the hop at which it all began. It exits with a failure if
-//! one of the five is wrong.
+//! Each process exports its own spans over OTLP/HTTP. From the bytes that arrive and nothing else, this program builds
+//! the five trees. It names the service and the hop at which the failure began. It exits with a failure if one of the
+//! five is wrong.
 //!
-//! Each service has a shorter deadline than its caller. With equal deadlines, web would give up on orders at the moment
-//! at which archive gives up on the silent server, and the reason would be lost.
+//! Each service has a shorter deadline than its caller. With equal deadlines, web would give up on orders when archive
+//! gives up on the silent server. The reason would be lost.
 
 mod fault;
 #[path = "../traced/process.rs"]
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One of the five: the first asks for every fault, the others serve.
+/// Runs one of the five processes. The first asks for every fault, the others serve.
 fn play(orders: &Orders) -> Outcome<()> {
     let depth = SERVICES.iter().position(|name| *name == orders.name);
     let depth = depth.ok_or("unknown service")?;
@@ -72,7 +73,7 @@ fn play(orders: &Orders) -> Outcome<()> {
     process::run(orders, (&asks, PATIENCE[depth]), prepare)
 }
 
-/// Starts the five, from the last to the first, lets the calls run, and looks at what came of them.
+/// Starts the five processes, from the last to the first. Lets the calls run, and checks the traces.
 fn stage() -> Outcome<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let receiver = runtime.block_on(Receiver::start())?;
@@ -112,7 +113,7 @@ fn stage() -> Outcome<()> {
     Ok(())
 }
 
-/// Prints what a trace says, and whether it is the truth.
+/// Prints the result of a trace, and whether it is true.
 fn judge(fault: &Fault, tree: &Tree) -> bool {
     let Some(cause) = tree.cause() else {
         println!("FAILED  {:<39}nothing", fault.what);
@@ -137,7 +138,7 @@ fn judge(fault: &Fault, tree: &Tree) -> bool {
 }
 
 const SERVICES: [&str; 5] = ["web", "orders", "payments", "ledger", "archive"];
-/// Far enough apart for a machine with more to do than this.
+/// Far enough apart for a busy machine.
 const PATIENCE: [Duration; 5] = [
     Duration::from_secs(10),
     Duration::from_secs(8),

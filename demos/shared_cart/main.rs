@@ -1,4 +1,4 @@
-//! Consistency or availability: a wish list and the balance of an account, during one partition.
+//! Consistency or availability: a wish list and the balance of an account during a partition.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin shared_cart
@@ -213,7 +213,7 @@ impl std::fmt::Display for Seen {
 
 /// The greatest age of a wish list.
 const WINDOW: Duration = Duration::from_secs(60);
-/// In seconds: the link drops, New York shops, the link is back, the last read.
+/// In seconds: the link drops packets, New York shops, the link is back, the last read.
 const PARTITION: u64 = 20;
 const WRITE: u64 = 40;
 const HEALED: u64 = 120;

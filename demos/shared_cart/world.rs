@@ -77,5 +77,5 @@ impl World {
     }
 }
 
-/// From coast to coast and back.
+/// The round trip from coast to coast.
 const ROUND_TRIP: Duration = Duration::from_millis(70);

@@ -1,20 +1,20 @@
-//! How much of a deadline retries use, from 10 ms to a minute.
+//! How much of a deadline retries use, for deadlines from 10 ms to a minute.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin short_deadlines
 //! ```
 //!
-//! The clock is virtual, the service too. The first attempt of each call hangs, fails at once, or is answered after a
-//! share of the deadline; all later attempts are answered after that share. The breaker is off, the budget unlimited.
+//! The clock and the service are virtual. The first attempt of each call hangs, fails at once, or gets its response
+//! after a share of the deadline. All later attempts get it after that share. The breaker is off, the budget unlimited.
 //!
-//! Each cell shows how many of a thousand calls were saved. Beside it stands what an earlier version of the crate saved,
-//! and two retriers that know when the second attempt would be answered and never wait: one has the same attempt
-//! timeouts ("ideal"), the other never cuts the second attempt ("oracle"). The last column is the share of the deadline
-//! that a saved call used.
+//! Each cell shows how many of a thousand calls were saved. Beside it stands the number for an earlier version of the
+//! crate, and for two other retriers. These know when the second attempt would get its response, and never wait. The
+//! "ideal" has the same attempt timeouts; the "oracle" never cuts the second attempt. The last column is the share of
+//! the deadline that a saved call used.
 //!
-//! Two claims are checked below, and the program fails if one is wrong. No cell is below 0.95 of the ideal. And no cell
-//! is worse than earlier, but where the first attempt hangs and a later one needs more than a quarter of the deadline:
-//! that is the price of a third attempt.
+//! Two claims are checked below, and the program fails if one is wrong. No cell is below 0.95 of the ideal. No cell is
+//! worse than in the earlier version, with one exception. If the first attempt hangs and a later one needs more than a
+//! quarter of the deadline, fewer calls are saved. That is the price of a third attempt.
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -42,14 +42,14 @@ enum First {
 struct Cell {
     deadline: Duration,
     first: First,
-    /// How long an attempt takes that is answered.
+    /// How long an attempt that gets its response takes.
     takes: Duration,
 }
 
 struct Outcome {
     /// In calls of a thousand.
     saved: u32,
-    /// Of the deadline, by a saved call.
+    /// The share of the deadline that a saved call used.
     used: f64,
 }
 
@@ -198,7 +198,7 @@ const DEADLINES: [u64; 9] = [10, 20, 50, 100, 300, 1_000, 3_000, 10_000, 60_000]
 const CALLS: u32 = 400;
 /// Figures are in calls of a thousand.
 const ALL: u32 = 1_000;
-/// The earlier version drew its waits, too: what chance may change in a thousand calls.
+/// The difference that chance may make in a thousand calls: the earlier version drew its waits, too.
 const CHANCE: u32 = 60;
 const EARLIER: &str = include_str!("earlier.txt");
 /// The default.

@@ -13,13 +13,13 @@ use crate::Result;
 #[derive(Clone)]
 pub(crate) enum Caller {
     Ours(Box<Client>),
-    /// One for each address, and whose turn it is.
+    /// One client for each address, and the one whose turn it is.
     Turns(Arc<(Vec<reqwest::Client>, AtomicUsize)>),
 }
 
 impl Caller {
     pub(crate) fn ours(dns: &ScriptedDns) -> Result<Self> {
-        // Not needed, and the system's roots are not either.
+        // Not needed here, and neither are the system's roots.
         let tls = TestCa::new()?.client_config();
         let client = Client::builder(DEADLINE)
             .transport(|transport| transport.tls(tls).resolver(dns.resolver()));

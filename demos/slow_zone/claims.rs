@@ -10,7 +10,7 @@ pub(crate) struct Claim {
     pub(crate) holds: bool,
 }
 
-/// Everything that is claimed.
+/// All claims.
 pub(crate) fn claims(rows: &[Row]) -> Vec<Claim> {
     vec![
         set_aside(rows, Scene::Slow, "is slow"),
@@ -50,7 +50,7 @@ fn comes_back(rows: &[Row], healed: Scene, what: &str) -> Claim {
     }
 }
 
-/// Not none: in the moment before it is set aside, a call can meet the failing zone three times in a row.
+/// Not zero: before the failing zone is set aside, a call can reach it three times in a row.
 fn few_calls_fail(rows: &[Row]) -> Claim {
     let failed: usize = rows.iter().map(|row| row.ours.failed).sum();
     let control: usize = rows.iter().map(|row| row.turns.failed).sum();
@@ -83,13 +83,13 @@ fn turns_suffer(rows: &[Row]) -> Claim {
     }
 }
 
-/// The seconds of a scene in which there was time to notice.
+/// Returns the seconds of a scene after the time that the client needs to notice.
 fn noticed(rows: &[Row], scene: Scene) -> impl Iterator<Item = &Row> {
     let of = rows.iter().filter(move |row| row.scene == scene);
     of.skip(NOTICED)
 }
 
-/// The share of zone 3.
+/// Returns the share of zone 3.
 fn share<'a>(seconds: impl Iterator<Item = &'a Second>) -> f64 {
     let (there, all) = seconds.fold((0, 0), |(there, all), second| {
         let requests = &second.requests;

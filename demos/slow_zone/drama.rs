@@ -46,7 +46,7 @@ impl Scene {
         }
     }
 
-    /// Whether it is over after these seconds of its own.
+    /// Returns whether the scene is over after this number of its seconds.
     fn is_over(self, rows: &[Row]) -> bool {
         match self {
             Self::Well => rows.len() >= 3,
@@ -60,7 +60,7 @@ impl Scene {
     }
 }
 
-/// One second of both.
+/// One second of both clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) second: usize,
@@ -69,7 +69,7 @@ pub(crate) struct Row {
     pub(crate) turns: Second,
 }
 
-/// Plays it all, second by second.
+/// Plays all scenes, second by second.
 pub(crate) async fn play() -> Result<Vec<Row>> {
     let dns = ScriptedDns::start().await?;
     let (ours, turns) = (World::ours(&dns).await?, World::turns().await?);
@@ -93,7 +93,7 @@ pub(crate) async fn play() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The first second from which on our client's traffic is back at zone 3, if there is one.
+/// Returns the first second in which our client's traffic is back at zone 3 and stays there.
 pub(crate) fn back(rows: &[Row]) -> Option<usize> {
     let mut windows = rows.windows(BACK_FOR);
     windows.position(|rows| rows.iter().all(|row| row.ours.share(2) >= BACK))
@@ -101,9 +101,9 @@ pub(crate) fn back(rows: &[Row]) -> Option<usize> {
 
 /// How long it is slow, and how long it fails: five seconds to notice and five to measure.
 const BAD_FOR: usize = 10;
-/// A fifth of the traffic, of the third that is its own: not a matter of luck any more.
+/// A fifth of the traffic; its full share is a third. So much is not luck any more.
 pub(crate) const BACK: f64 = 0.2;
-/// Seconds in a row: one may be luck.
+/// This number of seconds in a row, because one may be luck.
 const BACK_FOR: usize = 2;
 /// In seconds.
 pub(crate) const MOST_HEALING: usize = 60;

@@ -1,25 +1,23 @@
-//! One of three zones is slow, then fails: the callers use a name that stands for all three.
+//! One of three zones is slow, then fails. The callers use one name for all three.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin slow_zone
 //! ```
 //!
-//! "One availability zone has a degraded switch, so 33 % of requests take three times longer." Three servers
-//! at 127.0.0.1, 2 and 3 stand behind one name and answer after 40 ms. About a hundred calls a second are
-//! begun, at random intervals, whether or not the ones before have ended. All is well at first; then zone 3
-//! takes 120 ms; then it is well again; then it takes a third of its requests and closes the connection; then
-//! it is well for good.
+//! "One availability zone has a degraded switch, so 33 % of requests take three times longer." Three servers at
+//! 127.0.0.1, 2 and 3 stand behind one name and answer after 40 ms. About a hundred calls a second begin, at random
+//! intervals, whether or not the earlier ones have ended. All is well at first. Then zone 3 takes 120 ms, and is well
+//! again. Then it takes a third of its requests and closes the connection, and is well again until the end.
 //!
-//! - **ours**: this client. It sends to the address with the fewest requests in flight, sets aside one that is
-//!   much worse than its siblings, and tries that one now and then. (The fewest in flight alone would leave
-//!   about 18 % with the slow zone, and a third with the failing one.)
-//! - **turns**: the control, which nothing is set aside by: three plain reqwest clients, one for each address,
-//!   that take turns. It has servers of its own, to which the same happens at the same time. It makes no
-//!   second attempt.
+//! - **ours**: this client. It sends to the address with the fewest requests in flight. It sets aside an address that
+//!   is much worse than the others, and tries that one now and then. (The fewest in flight alone would leave about 18 %
+//!   with the slow zone, and a third with the failing one.)
+//! - **turns**: the control. Three plain reqwest clients, one for each address, take turns. They set no address aside
+//!   and make no second attempt. They have servers of their own, which fail in the same way at the same time.
 //!
-//! Each row is a second: the share of the requests that each zone got, by the servers' own count, and of the
-//! calls that ended in it the median, the 99th percentile, and how many failed. A retry is another
-//! request. After each of its troubles zone 3 stays well until this client is back at it, for a minute at most.
+//! Each row is a second. It shows the share of the requests that each zone got, by the servers' own count. For the
+//! calls that ended in this second, it shows the median, the 99th percentile, and how many failed. A retry is another
+//! request. After each trouble, zone 3 stays well until this client uses it again, for at most a minute.
 //!
 //! The claims on this client are checked below the table. The program fails if one of them is wrong.
 

@@ -12,14 +12,14 @@ use crate::Result;
 use crate::caller::Caller;
 use crate::zone::{State, Zone, address};
 
-/// Three zones, and the traffic that goes on until this is dropped.
+/// Three zones, and traffic that continues until this is dropped.
 pub(crate) struct World {
     zones: Vec<Zone>,
     ended: Arc<Mutex<Ended>>,
     traffic: JoinHandle<()>,
 }
 
-/// The calls that ended of late.
+/// The calls that ended since the last look.
 #[derive(Default)]
 struct Ended {
     took: Vec<Duration>,
@@ -31,7 +31,7 @@ struct Ended {
 pub(crate) struct Second {
     /// How many requests each zone got.
     pub(crate) requests: Vec<usize>,
-    /// How long the calls took that ended well, in order.
+    /// The times of the successful calls, sorted.
     took: Vec<Duration>,
     pub(crate) failed: usize,
 }
@@ -61,12 +61,12 @@ impl World {
         }
     }
 
-    /// Zone 3 is like that from now on.
+    /// Changes zone 3 from now on.
     pub(crate) fn turn(&self, state: State) {
         self.zones.last().inspect(|zone| zone.turn(state));
     }
 
-    /// The events since the last time that this was asked.
+    /// Returns the events since the last call of this function.
     pub(crate) fn second(&self) -> Second {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let Ended { mut took, failed } = std::mem::take(&mut *ended);
@@ -99,7 +99,7 @@ impl Second {
     }
 }
 
-/// The three, on one port.
+/// Starts the three zones, on one port.
 async fn zones() -> Result<Vec<Zone>> {
     let first = Zone::start(1, 0).await?;
     let port = first.address().port();
@@ -113,7 +113,7 @@ async fn zones() -> Result<Vec<Zone>> {
 async fn traffic(caller: Caller, url: String, ended: Arc<Mutex<Ended>>) {
     let mut next = Instant::now();
     loop {
-        // As many callers that know nothing of each other make them.
+        // Independent callers make calls at such intervals.
         next += EVERY.mul_f64(-(1.0 - fastrand::f64()).ln());
         sleep_until(next).await;
         let (caller, url, ended) = (caller.clone(), url.clone(), Arc::clone(&ended));

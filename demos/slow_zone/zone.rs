@@ -11,14 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
-/// How a zone is.
+/// The state of a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum State {
     Well,
     /// Three times slower.
     Slow,
-    /// Closes instead of answering, one time in three.
+    /// Closes the connection instead of responding, one time in three.
     Failing,
 }
 
@@ -35,7 +35,7 @@ struct Desk {
 }
 
 impl Zone {
-    /// Starts the zone of that number, on a port, or any that is free.
+    /// Starts the zone with this number, on this port or on a free one.
     pub(crate) async fn start(number: u8, port: u16) -> io::Result<Self> {
         let address = SocketAddr::new(address(number), port);
         let listener = TcpListener::bind(address).await?;
@@ -58,7 +58,7 @@ impl Zone {
         self.desk.state.store(state as u64, Ordering::Relaxed);
     }
 
-    /// How many requests have come, since this was last asked.
+    /// Returns how many requests have come since the last call of this function.
     pub(crate) fn requests(&self) -> usize {
         self.desk.requests.swap(0, Ordering::Relaxed)
     }
@@ -87,7 +87,7 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-/// Answers GETs, which end with their heads, until either side closes.
+/// Responds to GETs, which end with their heads, until either side closes.
 async fn attend(mut tcp: TcpStream, desk: Arc<Desk>) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let mut head = Vec::new();
@@ -111,6 +111,6 @@ async fn attend(mut tcp: TcpStream, desk: Arc<Desk>) -> io::Result<()> {
     Ok(())
 }
 
-/// Long enough that what this machine adds does not count.
+/// Long enough, so that the time which this machine adds does not matter.
 const WELL: Duration = Duration::from_millis(40);
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

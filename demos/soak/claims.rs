@@ -9,7 +9,7 @@ use crate::traffic::Counts;
 pub(crate) struct Soak {
     pub(crate) before: Footprint,
     pub(crate) began: Stock,
-    /// One for each minute.
+    /// One entry for each minute.
     pub(crate) each: Vec<Counts>,
     pub(crate) ended: Stock,
     /// Without the client.
@@ -23,7 +23,7 @@ pub(crate) struct Claim {
     pub(crate) holds: bool,
 }
 
-/// Everything that is claimed.
+/// All claims.
 pub(crate) fn claims(soak: &Soak) -> Vec<Claim> {
     let (began, ended) = (&soak.began.footprint, &soak.ended.footprint);
     vec![
@@ -59,7 +59,7 @@ pub(crate) fn claims(soak: &Soak) -> Vec<Claim> {
     ]
 }
 
-/// Otherwise the rest would hold of a client that does nothing.
+/// Otherwise the other claims would be true for a client that does nothing.
 fn traffic_was_mixed(soak: &Soak) -> Claim {
     let least = |count: fn(&Counts) -> u64| soak.each.iter().map(count).min().unwrap_or_default();
     let least = [
@@ -128,7 +128,7 @@ fn budgets(soak: &Soak) -> Claim {
     }
 }
 
-/// If the machine became slower, the plain client shows by how much.
+/// If the machine became slower, the plain client shows how much.
 fn latency(soak: &Soak) -> Claim {
     let (first, last) = first_and_last(soak);
     let ratio = last.p99.as_secs_f64() / first.p99.as_secs_f64();

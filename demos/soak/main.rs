@@ -1,4 +1,5 @@
-//! Mixed traffic for many minutes, and whether anything is left behind: tasks, descriptors, memory, permits, budgets.
+//! Mixed traffic for many minutes. The demo checks whether anything is left behind: tasks, descriptors, memory,
+//! permits, budgets.
 //!
 //! ```text
 //! cargo run --release -p sevenhops-demos --bin soak                  # 30 minutes
@@ -7,7 +8,7 @@
 //!
 //! One client makes about 400 calls a second, over HTTP/1 and over HTTP/2 in TLS, to four names. Downloads, uploads and
 //! streams are among them. Some callers drop the call at a random moment, or the response in its middle. The servers
-//! and the name server are this program in a second process.
+//! and the name server are a second process of this program.
 //!
 //! - `steady.test` answers after 20 ms.
 //! - `moving.test` has another address every 3 s, with a TTL of 1 s. At times its lookup fails.
@@ -16,8 +17,8 @@
 //!
 //! A first quarter of a minute warms the client up. Then the traffic rests, and the program takes stock. After the
 //! traffic it rests again, and takes stock again. Connections have ended by then, because their idle timeout is 3 s.
-//! The permits are shown to be there: for each destination, as many calls are in flight at once as it may have
-//! connections. The server answers them when it has all of them.
+//! The last check is that no permit is lost. For each destination, as many calls are in flight at once as it may have
+//! connections. The server responds to them when it has all of them.
 //!
 //! The program fails if a claim is wrong. A part of the calls to `steady.test` is timed, beside those of a plain client:
 //! if they become slower, too, the machine is the cause. The CPU time of a call is compared as well.

@@ -138,7 +138,7 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>, tls: Option<TlsAcceptor>
         let Ok((tcp, _)) = listener.accept().await else {
             continue;
         };
-        // One connection in twenty ends before its first byte, but where the steady name is.
+        // One connection in twenty ends before its first byte, except for the steady name.
         if !is_steady && fastrand::u8(..20) == 0 {
             continue;
         }

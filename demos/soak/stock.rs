@@ -99,8 +99,8 @@ impl Stock {
     }
 }
 
-/// Whether the server can have as many calls at once as there may be connections. A circuit that was open lets all
-/// calls through only after a while. A permit that is lost stays so.
+/// Returns whether the server can have as many calls at once as there may be connections. A circuit that was open lets
+/// all calls through only after a while. A lost permit stays lost.
 async fn has_all_permits(client: &Client, origin: &str) -> bool {
     for _ in 0..ROUNDS {
         let round: u64 = fastrand::u64(..);

@@ -83,7 +83,7 @@ impl Traffic {
         Ok(Self { callers, shared })
     }
 
-    /// Counts from this moment on.
+    /// Begins to count.
     pub(crate) fn count_from_here(&self) -> Result<()> {
         let cpu = cpu_time()?;
         *lock(&self.shared.cpu_before) = cpu;
@@ -132,11 +132,11 @@ pub(crate) struct Counts {
     pub(crate) failed: u64,
     /// How many of those that failed were rejected by the client itself.
     pub(crate) rejected: u64,
-    /// How many callers did not wait for the end.
+    /// How many callers dropped the call before its end.
     pub(crate) dropped: u64,
     /// The CPU time of the process.
     pub(crate) cpu: Duration,
-    /// The 99th percentile of GETs to the steady name.
+    /// The 99th percentile of the GETs to the steady name.
     pub(crate) p99: Duration,
     /// The same of the plain client.
     pub(crate) control_p99: Duration,
@@ -305,7 +305,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const CALLERS: usize = 48;
 /// Between the calls of a task, on average.
 const PAUSE: Duration = Duration::from_millis(60);
-/// Callers that drop their calls do so by then: before, during and after a response of the steady name.
+/// Callers that drop their calls do so within this time: before, during or after a response of the steady name.
 const LATEST_DROP: Duration = Duration::from_millis(40);
 /// Fewer than the calls at a time, so that some of them wait for a connection.
 pub(crate) const CONNECTIONS: usize = 8;

@@ -13,13 +13,13 @@ pub(crate) struct Claim {
     pub(crate) holds: bool,
 }
 
-/// Two visits, the services asked in turn and at once.
+/// Two visits: one asks the services in turn, one at once.
 pub(crate) struct Pair {
     pub(crate) in_turn: Run,
     pub(crate) at_once: Run,
 }
 
-/// Everything that is claimed.
+/// All claims.
 pub(crate) fn claims(cold: &Pair, warm: &Pair, cut: &Run) -> Vec<Claim> {
     let mut claims = vec![stages(cold, SERVICES, "cold"), stages(warm, 0, "warm")];
     claims.push(setup(cold, warm));
@@ -55,7 +55,7 @@ fn stages(pair: &Pair, expected: usize, how: &str) -> Claim {
     }
 }
 
-/// Not the difference of the totals, which a busy machine moves: the stages themselves.
+/// The stages themselves are compared, because a busy machine changes the totals.
 fn setup(cold: &Pair, warm: &Pair) -> Claim {
     let (spent, warm) = (cold.in_turn.setup(), warm.in_turn.setup());
     Claim {
@@ -90,7 +90,7 @@ fn longest(run: &Run, how: &str) -> Claim {
     }
 }
 
-/// The services alone would make it 4.5.
+/// With the services' own time alone it would be 4.5.
 fn ratio(pair: &Pair, how: &str) -> Claim {
     let Pair { in_turn, at_once } = pair;
     let ratio = in_turn.took.as_secs_f64() / at_once.took.as_secs_f64();
@@ -101,7 +101,7 @@ fn ratio(pair: &Pair, how: &str) -> Claim {
     }
 }
 
-/// By what the services were told themselves.
+/// By the headers that the services received.
 fn deadlines(runs: &[&Run]) -> Claim {
     let (mut asked, mut within) = (0, 0);
     for run in runs {

@@ -1,4 +1,4 @@
-//! The staircase, drawn: a line a call, one scale for all visits.
+//! Draws the staircase: a line for each call, one scale for all visits.
 
 use std::time::Duration;
 

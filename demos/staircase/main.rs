@@ -5,14 +5,14 @@
 //! ```
 //!
 //! Each line of the page's code is one call, and each call is fast. One call alone does not show the staircase. A
-//! visitor asks a small hyper server for a page; that asks six services over TLS through one client, each 20 ms away,
-//! each with 40 to 80 ms of work. They are asked in turn, then all at once; each with a client that was just made
-//! (every step pays for its name, its connection and its handshake), and once more with connections that are there
-//! already.
+//! visitor asks a small hyper server for a page. The server asks six services over TLS through one client. Each service
+//! is 20 ms away and works for 40 to 80 ms. They are asked in turn, then all at once. Both are done with a new client
+//! first, where every step pays for its lookup, its connection and its handshake. Then both are done with open
+//! connections.
 //!
-//! The visitor says how long it waits (`Sevenhops-Timeout-Ms`), and the page's calls inherit it: whatever its
-//! own client would allow them, none has more time than its visitor has left. The last visitor has less than
-//! the staircase takes.
+//! The visitor says how long it waits (`Sevenhops-Timeout-Ms`), and the page's calls inherit it. Even if the page's own
+//! client would allow more, no call has more time than the visitor has left. The last visitor has less than the
+//! staircase takes.
 //!
 //! The claims are measured in the same run, and checked below. The program fails if one of them is wrong.
 

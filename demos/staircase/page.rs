@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::service::time_left;
 
-/// A service, as the page knows it: its name and where it is.
+/// A service, as the page knows it: its name and its place.
 pub(crate) type Door = (&'static str, String);
 
 /// The page's server; it listens until it is dropped.
@@ -33,9 +33,9 @@ pub(crate) struct Page {
 pub(crate) struct Visit {
     pub(crate) began: Instant,
     pub(crate) ended: Instant,
-    /// How much time the visitor said was left.
+    /// The time left, as the visitor said.
     pub(crate) told: Option<Duration>,
-    /// Which service's call was begun when.
+    /// The service of each call, and the time when the call began.
     pub(crate) begun: Vec<(&'static str, Instant)>,
 }
 
@@ -79,7 +79,7 @@ async fn answer(
     desk: Arc<Desk>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    // Once, and now: the visitor's time is running.
+    // Only once, because the visitor's time is running.
     let from = Options::new().inherit(request.headers());
     let mut watched = Watched::begin(&desk, request.headers());
     let asked = match request.uri().path() {
@@ -93,7 +93,7 @@ async fn answer(
     Ok(response)
 }
 
-/// One service after the other, as code is written that does not think of it.
+/// Asks one service after the other, as code does that ignores the problem.
 async fn in_turn(desk: &Desk, from: &Options, watched: &mut Watched) -> Result<(), Error> {
     for door in &desk.doors {
         watched.begins(door.0);
@@ -102,7 +102,7 @@ async fn in_turn(desk: &Desk, from: &Options, watched: &mut Watched) -> Result<(
     Ok(())
 }
 
-/// All of them, and then wait.
+/// Asks all services at once, then waits.
 async fn at_once(desk: &Desk, from: &Options, watched: &mut Watched) -> Result<(), Error> {
     let mut asking = JoinSet::new();
     for door in desk.doors.clone() {
@@ -113,13 +113,13 @@ async fn at_once(desk: &Desk, from: &Options, watched: &mut Watched) -> Result<(
     asking.join_all().await.into_iter().collect()
 }
 
-/// One call, which has as much time as the visitor has left.
+/// Makes one call, which has as much time as the visitor has left.
 async fn ask(client: &Client, (name, url): &Door, from: &Options) -> Result<(), Error> {
     let asked = client.get(url).options(|_| from.clone().route(*name));
     asked.fetch_bytes().await.map(drop)
 }
 
-/// Tells of a visit when it is over, also if the visitor went away.
+/// Reports a visit when it is over, also if the visitor went away.
 struct Watched {
     visit: Option<Visit>,
     visits: UnboundedSender<Visit>,

@@ -1,4 +1,4 @@
-//! One visit to the page, and what can be seen of it.
+//! One visit to the page, and its observations.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl World {
             dns.set(&format!("{name}.test"), here);
         }
         let visitor = Client::builder(PATIENCE)
-            // One attempt, for as long as the deadline lasts.
+            // One attempt, which may take all of the deadline.
             .config(|config| {
                 config
                     .timeouts(TimeoutsConfig::new().attempt(PATIENCE).first_byte(PATIENCE))
@@ -82,7 +82,7 @@ impl World {
         })
     }
 
-    /// Visits a page, with so much patience.
+    /// Visits a page, and waits for at most this time.
     pub(crate) async fn visit(
         &self,
         page: &mut Deployed,
@@ -115,7 +115,7 @@ impl World {
     }
 }
 
-/// A page, and what it tells of itself.
+/// A page, and its reports of visits.
 pub(crate) struct Deployed {
     page: Page,
     visits: UnboundedReceiver<Visit>,
@@ -125,7 +125,7 @@ pub(crate) struct Deployed {
 /// The outcome of a visit.
 pub(crate) struct Run {
     pub(crate) took: Duration,
-    /// How much time the page was told it had.
+    /// The time that the visitor gave the page.
     pub(crate) told: Duration,
     pub(crate) steps: Vec<Step>,
     /// Why the visitor got no page, if it got none.
@@ -135,9 +135,9 @@ pub(crate) struct Run {
 /// A call to one of the services.
 pub(crate) struct Step {
     pub(crate) name: &'static str,
-    /// When it was begun, from the beginning of the visit.
+    /// When it began, since the beginning of the visit.
     pub(crate) begun: Duration,
-    /// How much time each of its requests said was left; those that arrived.
+    /// The time left, as each of its requests said that arrived.
     pub(crate) told: Vec<Option<Duration>>,
     pub(crate) timeline: Timeline,
 }
@@ -159,18 +159,18 @@ fn step(
 }
 
 impl Run {
-    /// How long its calls took, one by one.
+    /// Returns how long each of its calls took.
     pub(crate) fn calls(&self) -> impl Iterator<Item = Duration> {
         self.steps.iter().map(|step| step.timeline.elapsed())
     }
 
-    /// How often a stage was entered, in all calls.
+    /// Returns how often a stage was entered in all calls.
     pub(crate) fn entered(&self, stage: Stage) -> usize {
         let spent = self.steps.iter().map(|step| step.stages(stage).count());
         spent.sum()
     }
 
-    /// How long was spent on names, connections and handshakes, in all calls.
+    /// Returns the time of lookups, connects and handshakes in all calls.
     pub(crate) fn setup(&self) -> Duration {
         let setup = SET_UP.map(|stage| self.steps.iter().map(move |step| step.spent(stage)));
         setup.into_iter().flatten().sum()
@@ -178,12 +178,12 @@ impl Run {
 }
 
 impl Step {
-    /// How long was spent in a stage.
+    /// Returns the time in a stage.
     pub(crate) fn spent(&self, stage: Stage) -> Duration {
         self.stages(stage).map(|(_, took)| took).sum()
     }
 
-    /// Each time that a stage was entered: when, from the beginning of the visit, and for how long.
+    /// Returns each stay in a stage: when it began, since the beginning of the visit, and how long it took.
     pub(crate) fn stages(&self, stage: Stage) -> impl Iterator<Item = (Duration, Duration)> {
         let attempts = self.timeline.attempts().into_iter();
         let rows = attempts.flat_map(|attempt| attempt.stages().to_vec());
@@ -197,9 +197,9 @@ impl Step {
     }
 }
 
-/// The stages that a new connection costs, and one that is there already does not.
+/// The stages that only a new connection needs.
 pub(crate) const SET_UP: [Stage; 3] = [Stage::Dns, Stage::Connect, Stage::Tls];
-/// How long each takes to answer, in milliseconds.
+/// How long each service takes to respond, in milliseconds.
 const SERVICES: [(&str, u64); 6] = [
     ("account", 40),
     ("basket", 60),

@@ -1,4 +1,4 @@
-//! One of the six services: TLS on a loopback socket, at a distance, and it takes its time.
+//! One of the six services: TLS on a loopback socket, with a simulated distance and a time to work.
 
 use std::convert::Infallible;
 use std::io;
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-/// A service; it listens until it is dropped.
+/// A service. It listens until it is dropped.
 pub(crate) struct Service {
     pub(crate) name: &'static str,
     address: SocketAddr,
@@ -28,7 +28,7 @@ pub(crate) struct Service {
 
 struct Desk {
     takes: Duration,
-    /// How much time each request said was left, in the order of arrival.
+    /// The time left, as each request said, in the order of arrival.
     told: Mutex<Vec<Option<Duration>>>,
 }
 
@@ -56,7 +56,7 @@ impl Service {
         format!("https://{}.test:{}/", self.name, self.address.port())
     }
 
-    /// How much time each request said was left, since this was last asked.
+    /// Returns the time left that each request named since the last call of this function.
     pub(crate) fn told(&self) -> Vec<Option<Duration>> {
         std::mem::take(
             &mut *self
@@ -80,9 +80,9 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>) {
     }
 }
 
-/// An error is a client that has left.
+/// Fails when the client has left.
 async fn attend(tcp: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>) -> io::Result<()> {
-    // The handshake goes there and back.
+    // The handshake takes one round trip.
     sleep(ROUND_TRIP).await;
     let tls = acceptor.accept(tcp).await?;
     let service = service_fn(move |request| answer(Arc::clone(&desk), request));
@@ -108,5 +108,5 @@ pub(crate) fn time_left(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_millis(millis.parse().ok()?))
 }
 
-/// How far away the services are. Loopback has no distance, and a handshake on it costs next to nothing.
+/// The distance of the services. Loopback has none, and a handshake on it takes almost no time.
 pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(20);

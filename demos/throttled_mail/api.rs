@@ -1,4 +1,4 @@
-//! The mail API: `POST /v1/mails` sends one, `GET /v1/mails/{reference}` says whether it went out.
+//! The mail API: `POST /v1/mails` sends a mail, `GET /v1/mails/{reference}` says whether it went out.
 
 use std::fmt;
 use std::io;
@@ -27,7 +27,7 @@ pub(crate) struct Mail {
     pub(crate) to: String,
 }
 
-/// The API; it listens until it is dropped.
+/// The API. It listens until it is dropped.
 pub(crate) struct Api {
     address: SocketAddr,
     ledger: Arc<Ledger>,
@@ -83,7 +83,7 @@ async fn attend(ledger: Arc<Ledger>, request: Request<Incoming>) -> Answered {
         };
     }
     let keyed = request.headers().contains_key("idempotency-key");
-    // A client that leaves before all of it is here has asked for nothing.
+    // A client that leaves before its whole request is here has asked for nothing.
     let body = request.into_body().collect().await.map_err(|_| Gone)?;
     match serde_json::from_slice::<Mail>(&body.to_bytes()) {
         Ok(mail) => answer(mail.reference, ledger.arrive(mail.reference, keyed)),
@@ -113,7 +113,7 @@ fn answer(reference: u32, word: Word) -> Answered {
     }
 }
 
-/// With what is left of the quota, as drafted by the IETF.
+/// With the rest of the quota, as drafted by the IETF.
 fn head(status: StatusCode, left: u32, secs: u64) -> http::response::Builder {
     Response::builder()
         .status(status)

@@ -1,4 +1,4 @@
-//! The quota of the mail API, a token bucket: so many at once, and one more every so often.
+//! The quota of the mail API, a token bucket: a burst at once, then one token each interval.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Time is an argument.
 pub(crate) struct Bucket {
-    /// When it is full again, if nothing is taken from it.
+    /// The instant at which it is full again, if nothing is taken from it.
     full: Instant,
 }
 
@@ -16,7 +16,7 @@ impl Bucket {
         Self { full: now }
     }
 
-    /// Takes a token, and says how many are left; or says how long it takes until there is one.
+    /// Takes a token, and returns how many are left. Otherwise returns how long it takes until there is one.
     pub(crate) fn take(&mut self, now: Instant) -> Result<u32, Duration> {
         let full = self.full.max(now) + EVERY;
         let room = EVERY * BURST;
@@ -30,7 +30,7 @@ impl Bucket {
     }
 }
 
-/// So many at once.
+/// The size of a burst.
 pub(crate) const BURST: u32 = 20;
 /// Twenty a second.
 const EVERY: Duration = Duration::from_millis(50);

@@ -27,14 +27,14 @@ pub(crate) struct Belief {
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Sent,
-    /// With this effect, if the client can tell; and its sentence.
+    /// The effect, if the client can tell, and the sentence of the error.
     Failed(Option<Effect>, String),
 }
 
 #[derive(Clone)]
 pub(crate) enum Caller {
     Ours(Box<Client>, Longest),
-    /// The control: sends again whatever failed, as many do, and soon.
+    /// The control: it soon sends every failed request again, as many clients do.
     Naive(reqwest::Client),
 }
 
@@ -51,14 +51,14 @@ impl Caller {
                 config.retry(
                     RetryConfig::new()
                         .attempts(20)
-                        // The hint of the API is longer.
+                        // The API's hints are longer.
                         .backoff(Backoff::new().cap(Duration::from_secs(1)))
                         // Here the API's own quota bounds the retries.
                         .budget(Budget::unlimited()),
                 )
             })
-            // A quarter of what the quota lets through goes wrong here, for ever. It judges every attempt
-            // as ever, and refuses none.
+            // A quarter of the requests that the quota lets through goes wrong here all the time. The breaker judges
+            // every attempt as usual, and rejects none.
             .config(|config| config.circuit_breaker(CircuitBreakerConfig::new().observe_only(true)))
             .on_complete(move |timeline| {
                 let mut longest = keep.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,7 @@ impl Caller {
                     *longest = Some(timeline.clone());
                 }
             })
-            // Neither is asked for an address on plain HTTP, and the system may have none.
+            // Neither is used here: there is no lookup and no TLS. The system may have none.
             .transport(|transport| transport.resolver(dns::StaticResolver::new()).tls(tls))
             .build()?;
         Ok(Self::Ours(Box::new(client), longest))
@@ -112,7 +112,7 @@ impl Caller {
     }
 }
 
-/// Whether a mail went out, by the API's word.
+/// Asks the API whether a mail went out.
 pub(crate) async fn went_out(caller: &Caller, url: &str, mail: u32) -> Result<bool> {
     let Caller::Ours(client, _) = caller else {
         return Err("the control looks nothing up".into());
@@ -122,7 +122,7 @@ pub(crate) async fn went_out(caller: &Caller, url: &str, mail: u32) -> Result<bo
 }
 
 async fn ours(client: &Client, url: &str, mail: u32) -> Outcome {
-    // A POST carries an idempotency key. The client was not told that the API honors it, and it does not.
+    // A POST carries an idempotency key. The client does not assume that the API honors it, and the API does not.
     match client.post(url).json(&written(mail)).fetch_bytes().await {
         Ok(_) => Outcome::Sent,
         Err(error) => Outcome::Failed(Some(error.effect()), error.to_string()),
@@ -158,7 +158,7 @@ fn written(reference: u32) -> Mail {
     Mail { reference, to }
 }
 
-/// Of one call: long enough for the last in the queue.
+/// The deadline of a call: long enough for the last mail in the queue.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// For six seconds, a second longer than the queue lasts.
 const NAIVE_ATTEMPTS: u32 = 60;

@@ -10,14 +10,14 @@ pub(crate) enum Fate {
     Dropped,
     /// The mail goes out, and the connection is closed without a response.
     Lost,
-    /// The mail goes out, and the gateway in front of the API had no patience: 504.
+    /// The mail goes out, and the gateway in front of the API has already responded 504.
     GaveUp,
-    /// The mail goes out, and a good answer comes.
+    /// The mail goes out, and a good response comes.
     Answer,
 }
 
 impl Fate {
-    /// For the `sending`-th time that a mail was let through, counted from 0.
+    /// Returns the fate of a mail that was let through for the `sending`-th time, counted from 0.
     pub(crate) fn of(seed: u64, mail: u32, sending: u32) -> Self {
         match dice(seed, mail, sending).u8(..100) {
             0..6 => Self::Dropped,
@@ -40,7 +40,7 @@ pub(crate) enum Spoken {
 }
 
 impl Spoken {
-    /// For the `refusal`-th time that a mail was throttled, counted from 0.
+    /// Returns the form for a mail that was throttled for the `refusal`-th time, counted from 0.
     pub(crate) fn of(seed: u64, mail: u32, refusal: u32) -> Self {
         match dice(!seed, mail, refusal).u8(..3) {
             0 => Self::Seconds,
@@ -55,5 +55,5 @@ fn dice(seed: u64, mail: u32, time: u32) -> Rng {
     Rng::with_seed(seed.wrapping_mul(ODD.0) ^ asker.wrapping_mul(ODD.1))
 }
 
-/// Odd and without a pattern, so that neighbors do not share their luck (those of splitmix64).
+/// Odd numbers without a pattern, so that neighbors get different luck (those of splitmix64).
 const ODD: (u64, u64) = (0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb);

@@ -1,5 +1,5 @@
-//! The books of the mail API: what really went out, who was sent away, and who came back too early. The truth
-//! that the client's beliefs are held against.
+//! The books of the mail API: the mails that really went out, the requests that were throttled, and those that came
+//! back too early. The client's results are compared with them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,7 @@ struct Mail {
     let_through: u32,
     /// How often it was throttled.
     throttled: u32,
-    /// Until when it was asked to stay away.
+    /// The instant before which it must not come back.
     not_before: Option<Instant>,
 }
 
@@ -39,24 +39,24 @@ struct Mail {
 pub(crate) struct Counts {
     pub(crate) arrived: u32,
     pub(crate) with_key: u32,
-    /// Throttled, by how it was said: in seconds, as a date, as a quota.
+    /// Throttled, by the form of the hint: in seconds, as a date, as a quota.
     pub(crate) throttled: [u32; 3],
     /// Arrived earlier than they were asked to.
     pub(crate) early: u32,
     pub(crate) rejected: u32,
     pub(crate) dropped: u32,
     pub(crate) sent: u32,
-    /// Sent, and the response did not go out, or was that of another party.
+    /// Sent, and the response was lost, or was that of the gateway.
     pub(crate) lost: u32,
 }
 
 /// The response to a request to send a mail.
 pub(crate) enum Word {
-    /// The quota is used up: come back after so many seconds, or at this time.
+    /// The quota is used up: come back after this number of seconds, or at this time.
     Throttled(u64, Option<SystemTime>, Spoken),
     /// There is no such address.
     Rejected,
-    /// It was let through, and so many more would be.
+    /// It was let through. This number of further ones would be, too.
     Admitted(Fate, u32),
 }
 
@@ -73,9 +73,9 @@ impl Ledger {
         }
     }
 
-    /// A request to send a mail has arrived, with a key or without: it makes no difference.
+    /// Handles a request to send a mail. A key makes no difference.
     pub(crate) fn arrive(&self, mail: u32, keyed: bool) -> Word {
-        // In this order: what is noted here is never later than what is said.
+        // In this order, so that the noted time is never later than the announced one.
         let (now, wall) = (Instant::now(), wall());
         let mut book = self.book();
         let Book {
@@ -118,7 +118,7 @@ impl Ledger {
         Word::Admitted(fate, left)
     }
 
-    /// How often a mail went out.
+    /// Returns how often a mail went out.
     pub(crate) fn sent(&self, mail: u32) -> u32 {
         self.book().mails.get(&mail).map_or(0, |mail| mail.sent)
     }
@@ -127,13 +127,13 @@ impl Ledger {
         self.book().counts
     }
 
-    /// How many mails went out more than once.
+    /// Returns how many mails went out more than once.
     pub(crate) fn sent_twice(&self) -> usize {
         let book = self.book();
         book.mails.values().filter(|mail| mail.sent > 1).count()
     }
 
-    /// How many mails were throttled, and how many of them were let through in the end.
+    /// Returns how many mails were throttled, and how many of them were let through in the end.
     pub(crate) fn throttled(&self) -> (usize, usize) {
         let book = self.book();
         let throttled = || book.mails.values().filter(|mail| mail.throttled > 0);
@@ -146,12 +146,12 @@ impl Ledger {
     }
 }
 
-/// Whether there is such an address. Nothing is sent to one that does not exist, by any try.
+/// Returns whether the address exists. If it does not, no try sends anything.
 pub(crate) fn is_deliverable(mail: u32) -> bool {
     !mail.is_multiple_of(EVERY_UNKNOWN)
 }
 
-/// The first whole second of the clock that is late enough, and how long it is until then.
+/// Returns the first whole second of the clock that is late enough, and the time until then.
 fn date_after(wait: Duration, wall: SystemTime) -> (Duration, Option<SystemTime>) {
     let since = wall.duration_since(SystemTime::UNIX_EPOCH);
     let date = SystemTime::UNIX_EPOCH + whole(since.unwrap_or_default() + wait);
@@ -159,7 +159,7 @@ fn date_after(wait: Duration, wall: SystemTime) -> (Duration, Option<SystemTime>
     (stay_away, Some(date))
 }
 
-/// Rounded up to whole seconds: the header knows no others.
+/// Rounded up, because the header has whole seconds only.
 fn whole(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_millis().div_ceil(1_000) as u64)
 }
@@ -169,5 +169,5 @@ fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// One address in so many does not exist: by the word of the API, no mail went out.
+/// One address in this number does not exist: the API says that no mail went out.
 const EVERY_UNKNOWN: u32 = 16;

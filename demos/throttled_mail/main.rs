@@ -6,18 +6,19 @@
 //! cargo run -p sevenhops-demos --bin throttled_mail -- --seed 7   # the same luck again
 //! ```
 //!
-//! The API lets twenty mails through at once, then twenty a second. It refuses all others with a 429, which says when
-//! to come back in one of three ways: `Retry-After` in seconds, `Retry-After` as a date, or `RateLimit` alone. These
-//! are safe to retry: nothing was sent. But it loses one response in five after the mail went out: it closes the
-//! connection, or its gateway says 504. A few connections are closed before that. The client cannot tell the two
-//! apart. Its idempotency key does not help, because the API does not know the header: a retry is a second mail.
+//! The API lets twenty mails through at once, then twenty a second. It refuses all others with a 429. Each says when to
+//! come back, in one of three ways: `Retry-After` in seconds, `Retry-After` as a date, or `RateLimit` alone. These are
+//! safe to retry: nothing was sent. But it loses one response in five after the mail went out: it closes the
+//! connection, or its gateway responds 504. A few connections are closed before the mail goes out. The client cannot
+//! tell the two apart. Its idempotency key does not help, because the API does not know the header. A retry is a second
+//! mail.
 //!
 //! So the client retries throttled calls, at the time that the API asks for, until the deadline. It does not retry a
-//! call that may have had an effect, and says so: "effect possible". Only these are then looked up in the API's log,
-//! and sent again if they did not go out.
+//! call that may have had an effect, and reports "effect possible". Only these mails are then looked up in the API's
+//! log, and sent again if they did not go out.
 //!
-//! The API keeps books of what really went out and of who came back too early. The client's beliefs are held
-//! against them; the program fails if one of the claims is wrong.
+//! The API keeps books of the mails that really went out, and of the requests that came back too early. The client's
+//! results are compared with them. The program fails if one of the claims is wrong.
 
 mod api;
 mod bucket;
@@ -68,7 +69,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Option<(bool, u64)> {
             _ => return None,
         }
     }
-    // Short enough to be typed again.
+    // Short enough to type again.
     Some((naive, seed.unwrap_or_else(|| fastrand::u64(..1_000_000))))
 }
 

@@ -1,4 +1,4 @@
-//! The API's books against the client's beliefs.
+//! Compares the API's books with the client's results.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) struct Claim {
     pub(crate) holds: bool,
 }
 
-/// How many mails the client believes this of, and what the books say of them.
+/// How many mails have this result for the client, and what the books say about them.
 #[derive(Clone, Copy, Default)]
 struct Line {
     sent: usize,
@@ -119,7 +119,7 @@ pub(crate) fn in_doubt(beliefs: &[Belief]) -> Option<&str> {
     })
 }
 
-/// The claims on this client's calls, before the doubts are settled.
+/// The claims on this client's calls, before the uncertain mails are settled.
 pub(crate) fn claims_of_calls(
     beliefs: &[Belief],
     reconciled: &Reconciled,
@@ -161,7 +161,7 @@ pub(crate) fn claims_of_calls(
     ]
 }
 
-/// The claims once the doubts are settled.
+/// The claims after the uncertain mails are settled.
 pub(crate) fn claims_in_the_end(ledger: &Ledger) -> Vec<Claim> {
     let counts = ledger.counts();
     let deliverable = || (1..=MAILS).filter(|mail| is_deliverable(*mail));
@@ -203,7 +203,7 @@ pub(crate) fn claims_of_control(ledger: &Ledger) -> Vec<Claim> {
     ]
 }
 
-/// Otherwise the rest would hold of a client that is never put to the test.
+/// Otherwise the other claims would be true for a client that meets no fault.
 fn shows_something(counts: Counts) -> Claim {
     let throttled = counts.throttled;
     Claim {

@@ -5,15 +5,15 @@ use sevenhops::Effect;
 use crate::Result;
 use crate::caller::{Belief, Caller, Outcome, went_out};
 
-/// One round of it.
+/// One round.
 pub(crate) struct Round {
-    /// How many mails were in doubt.
+    /// How many mails were uncertain.
     pub(crate) in_doubt: usize,
     /// How many of them had gone out; the others were sent again.
     pub(crate) had_gone_out: usize,
 }
 
-/// Settles what is in doubt, until nothing is.
+/// Settles the uncertain mails, until none is left.
 pub(crate) async fn settle(caller: &Caller, url: &str, beliefs: &[Belief]) -> Result<Vec<Round>> {
     let mut rounds = Vec::new();
     let mut doubtful = in_doubt(beliefs);
@@ -44,5 +44,5 @@ fn in_doubt(beliefs: &[Belief]) -> Vec<u32> {
     doubtful.map(|belief| belief.mail).collect()
 }
 
-/// Of twenty mails in doubt, one would have to be dropped so many times in a row.
+/// For more rounds, one of twenty mails would have to be lost this many times in a row.
 const MOST_ROUNDS: usize = 12;

@@ -1,13 +1,13 @@
-//! One trace through three processes: A calls B, B calls C, and C cannot look up whom it needs.
+//! One trace through three processes: A calls B, B calls C, and C cannot look up the name of its server.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin traced [-- --export http://127.0.0.1:4318/v1/traces] [--har calls.har]
 //! ```
 //!
-//! Each process exports its own spans over OTLP/HTTP. From the bytes that arrive, and nothing else, this
-//! puts the tree together and names the hop at which the innermost call failed. It exits with a failure if
-//! that cannot be told. With `--export` the spans go to a collector of yours instead; with `--har` the calls
-//! of all three are written into one file for the network panel of a browser.
+//! Each process exports its own spans over OTLP/HTTP. From the bytes that arrive and nothing else, this program builds
+//! the tree. It names the hop at which the innermost call failed. It exits with a failure if the hop is not clear. With
+//! `--export` the spans go to a collector of yours instead. With `--har` the calls of all three are written into one
+//! file, for the network panel of a browser.
 
 mod process;
 mod receiver;
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 enum Arguments {
-    /// One of the three, started by the stage.
+    /// One of the three processes, started by the first program.
     Process(Orders),
     Stage {
         export: Option<String>,
@@ -73,7 +73,7 @@ fn arguments() -> Outcome<Arguments> {
     Ok(Arguments::Stage { export, har })
 }
 
-/// One of the three: A makes a call, B and C serve.
+/// Runs one of the three processes: A makes a call, B and C serve.
 fn play(orders: &Orders) -> Outcome<()> {
     let asks: &[&str] = match orders.name.as_str() {
         "a" => &["/pay"],
@@ -90,7 +90,7 @@ fn play(orders: &Orders) -> Outcome<()> {
     })
 }
 
-/// Starts the three, lets the call run, and looks at what came of it.
+/// Starts the three processes, lets the call run, and checks the trace.
 fn stage(export: Option<String>, har: Option<String>) -> Outcome<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let receiver = runtime.block_on(Receiver::start())?;
@@ -135,7 +135,7 @@ fn stage(export: Option<String>, har: Option<String>) -> Outcome<()> {
     Ok(())
 }
 
-/// One archive of several.
+/// Joins several archives into one.
 fn together(archives: &[String]) -> Outcome<String> {
     let mut entries = Vec::new();
     let mut all = Value::Null;

@@ -1,4 +1,4 @@
-//! One of the processes: it serves what it is asked by asking the next one.
+//! One of the processes. It serves each request by a request to the next one.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -37,16 +37,16 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub(crate) struct Orders {
     /// The name of the service in its spans.
     pub(crate) name: String,
-    /// Whom it asks: an origin.
+    /// The origin that it asks.
     pub(crate) next: String,
-    /// Where its traces go.
+    /// The receiver of its traces.
     pub(crate) export: String,
 }
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 impl Orders {
-    /// Reads a command line as [`spawn::start`](crate::spawn::start) writes it; none if it is another one.
+    /// Reads a command line as [`spawn::start`](crate::spawn::start) writes it. Returns `None` for any other.
     pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
         if arguments.next().as_deref() != Some(PROCESS) {
             return Ok(None);
@@ -60,10 +60,10 @@ impl Orders {
     }
 }
 
-/// Which URL it takes to answer a request for a path.
+/// Returns the URL of the next request, for the path of the received one.
 pub(crate) type Next = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
-/// The same path at another origin.
+/// Returns the same path at another origin.
 pub(crate) fn along(origin: String) -> Next {
     Arc::new(move |path| format!("{origin}{path}"))
 }
@@ -108,12 +108,12 @@ pub(crate) fn run(
     });
     let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
     println!("{}", calls.iter().collect::<Har>());
-    // Every span is out before the process is.
+    // Every span is exported before the process ends.
     provider.shutdown()?;
     done
 }
 
-/// Makes the call; what became of it is in its timeline.
+/// Makes the call. Its result is in its timeline.
 async fn ask(client: &Client, url: &str) -> StatusCode {
     match client
         .get(url)
@@ -206,14 +206,14 @@ fn trace(orders: &Orders) -> Outcome<SdkTracerProvider> {
     Ok(provider)
 }
 
-/// The exporter's own client: it speaks plain HTTP here, and its TLS is never used.
+/// The exporter's own client. It uses plain HTTP here, never TLS.
 fn plain() -> Outcome<reqwest::blocking::Client> {
     let tls = TestCa::new()?.client_config();
     let builder = reqwest::blocking::Client::builder().no_proxy();
     Ok(builder.tls_backend_preconfigured(tls).build()?)
 }
 
-/// By which a process knows that it is one.
+/// The argument by which a process knows that it is a part of the demo.
 pub(crate) const PROCESS: &str = "--process";
 
 struct Headers<'h>(&'h HeaderMap);

@@ -1,4 +1,4 @@
-//! A small OTLP/HTTP receiver: what arrives at `/v1/traces`, decoded.
+//! A small OTLP/HTTP receiver. It decodes the requests to `/v1/traces`.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tokio::net::TcpListener;
 
-/// The receiver; it listens until it is dropped.
+/// The receiver. It listens until it is dropped.
 pub(crate) struct Receiver {
     address: SocketAddr,
     received: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
@@ -35,12 +35,12 @@ impl Receiver {
         })
     }
 
-    /// Where exporters send their traces.
+    /// Returns the URL to which exporters send their traces.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/v1/traces", self.address)
     }
 
-    /// The requests that have arrived.
+    /// Returns the requests that have arrived.
     pub(crate) fn received(&self) -> Vec<ExportTraceServiceRequest> {
         let received = self.received.lock();
         received.unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,4 +1,4 @@
-//! Processes of an example, started by its stage.
+//! The processes of a demo.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -8,7 +8,7 @@ use crate::process::{Outcome, PROCESS};
 /// A process that serves.
 pub(crate) struct Server {
     child: Child,
-    /// It serves for as long as this is open.
+    /// It serves while this is open.
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     pub(crate) port: u16,
@@ -31,7 +31,7 @@ impl Server {
         })
     }
 
-    /// Ends it; what it printed last.
+    /// Ends it. Returns its last line.
     pub(crate) fn stop(mut self) -> Outcome<String> {
         drop(self.input);
         let mut archive = String::new();
@@ -43,7 +43,7 @@ impl Server {
     }
 }
 
-/// Starts this program once more, as one of the processes.
+/// Starts this program again, as one of the processes.
 pub(crate) fn start(name: &str, next: &str, export: &str) -> Outcome<Child> {
     let child = Command::new(std::env::current_exe()?)
         .args([PROCESS, name, next, export])

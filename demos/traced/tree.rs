@@ -1,5 +1,5 @@
-//! From what an OTLP receiver decoded to a tree for each trace, and to the hop at which it broke: by parent and
-//! `error.type` alone.
+//! Builds a tree for each trace from decoded OTLP requests, and finds the hop at which it broke. It uses only the
+//! parent and `error.type`.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 
-/// A span, as far as the tree is concerned.
+/// A span, as the tree needs it.
 #[derive(Clone, Debug)]
 pub(crate) struct Span {
     pub(crate) service: String,
@@ -29,7 +29,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// All traces, in the order in which they began.
+    /// Returns all traces, in the order in which they began.
     pub(crate) fn read(received: &[ExportTraceServiceRequest]) -> Vec<Self> {
         let mut traces: HashMap<&[u8], Vec<Span>> = HashMap::new();
         for resource in received.iter().flat_map(|one| &one.resource_spans) {
@@ -63,7 +63,7 @@ impl Tree {
         Self { spans }
     }
 
-    /// The span at which it all began, if there is one such and everything hangs below it.
+    /// Returns the root span, if there is one and all others are below it.
     pub(crate) fn root(&self) -> Option<&Span> {
         let ids: HashSet<_> = self.spans.iter().map(|span| &span.id).collect();
         let mut roots = self.spans.iter().filter(|span| !ids.contains(&span.parent));
@@ -71,7 +71,7 @@ impl Tree {
         roots.next().is_none().then_some(root)
     }
 
-    /// The failing span that lies deepest below failing spans: where the innermost call broke.
+    /// Returns the deepest failing span below failing spans. There the innermost call broke.
     pub(crate) fn cause(&self) -> Option<&Span> {
         let root = self.root()?;
         root.error_type.as_ref()?;
@@ -87,7 +87,7 @@ impl Tree {
             .unwrap_or((depth, span))
     }
 
-    /// The spans right below one. No tree is deeper than it has spans.
+    /// Returns the children of a span. No tree is deeper than its number of spans.
     fn below(&self, span: &Span, depth: usize) -> impl Iterator<Item = &Span> {
         let below = self.spans.iter().filter(move |_| depth < self.spans.len());
         below.filter(|below| below.parent == span.id)

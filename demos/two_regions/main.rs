@@ -1,4 +1,4 @@
-//! A payments service in two regions, and the loss of one of them under load.
+//! A payments service in two regions loses one of them under load.
 //!
 //! ```text
 //! cargo run -p sevenhops-demos --bin two_regions
@@ -31,12 +31,12 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 struct Counts {
     paid: u32,
     failed: u32,
-    /// Failures that say that the charge may have been made.
+    /// Failures that report that the charge may have been made.
     possible: u32,
     failed_over: u32,
     /// Orders that were charged more than once.
     double: u32,
-    /// Orders whose charge is not as the client says: paid and not charged, or no effect and charged.
+    /// Orders for which the client is wrong: "paid" but not charged, or "no effect" but charged.
     unreported: u32,
     /// Requests at the first region after its return, and at the second one.
     first_again: u32,

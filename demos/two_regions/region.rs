@@ -69,7 +69,7 @@ impl Region {
         })
     }
 
-    /// Loses the region: its port refuses, and its connections break in the middle of their requests.
+    /// Loses the region. Its port refuses, and its connections break in the middle of their requests.
     pub(crate) fn lose(&self) {
         self.task.abort();
     }

@@ -32,7 +32,7 @@ pub(crate) type Named = (Option<Hop>, Kind, Effect);
 pub(crate) struct GuardCase {
     pub(crate) fault: &'static str,
     pub(crate) story: &'static str,
-    /// The name of the last failed attempt; `None` if no failure must be reported.
+    /// The name of the last failed attempt. `None` if no failure is to be reported.
     pub(crate) expected: Option<Named>,
     setting: Setting,
 }

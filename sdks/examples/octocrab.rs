@@ -1,5 +1,5 @@
-//! octocrab with the whole stack as its service. A lost response does not make a second issue, a throttled listing
-//! waits as long as the server asks, and the error names the hop.
+//! octocrab with the whole stack as its service. A lost response does not make a second issue. A throttled listing
+//! waits as long as the server asks. The error names the hop.
 //!
 //! ```text
 //! cargo run -p sevenhops-sdks --example octocrab

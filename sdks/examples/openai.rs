@@ -1,5 +1,5 @@
-//! async-openai with a bare client of ours: it takes nothing else, and still its failures say whether the
-//! request may have been sent.
+//! async-openai with a bare client of ours, because it takes nothing else. Its failures still say whether the request
+//! may have been sent.
 //!
 //! ```text
 //! cargo run -p sevenhops-sdks --example openai

@@ -24,11 +24,11 @@ mod tests {
     const SECS: fn(u64) -> Duration = Duration::from_secs;
     const INSERT: &str = "INSERT INTO orders (key, amount) VALUES ($1, 100) ON CONFLICT DO NOTHING";
 
-    /// The outcome that a query's error tells.
+    /// Returns the outcome that a query's error shows.
     fn said(error: tokio_postgres::Error) -> OperationError {
         let code = error.code().map(|code| code.code().to_owned());
         match code.as_deref().map(|code| code.split_at(2)) {
-            // Shut down, or the connection broke: its progress is unknown.
+            // The server shut down, or the connection broke. The progress of the query is unknown.
             None | Some(("57" | "08", _)) => OperationError::unknown(error),
             // Rolled back: a conflict with another transaction, or no room.
             Some(("40" | "53", _)) => OperationError::declined(error),
@@ -41,7 +41,7 @@ mod tests {
         let mut config = Config::new();
         config.host(Ipv4Addr::LOCALHOST.to_string()).port(port);
         config.user("postgres").dbname("postgres");
-        // No statement was sent, whatever went wrong.
+        // No statement was sent.
         let connecting = config.connect(NoTls).await;
         let (client, connection) = connecting.map_err(OperationError::not_sent)?;
         tokio::spawn(connection);
@@ -137,7 +137,7 @@ mod tests {
                 .await
                 .map_err(said)?;
             let second = connect(port).await?;
-            // It waits for the lock, so that it is under way when the server dies.
+            // It waits for the lock, so it is in progress when the server dies.
             let insert = execute(&second, INSERT, "order-4711");
             let kill = async {
                 let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
@@ -181,7 +181,7 @@ mod tests {
             let mut read = "SELECT count(*) FROM orders";
             if attempt.number() == 1 {
                 server.lock().unwrap().kill();
-                // Its last children may answer yet what can be answered at once.
+                // Its last children may still respond to simple queries.
                 read = "SELECT count(*) FROM orders, pg_sleep(3600)";
             }
             let read = client.query_one(read, &[]).await;

@@ -1,7 +1,11 @@
-//! An operation around a real Redis.
+//! An operation around a real Redis, and a rate limit that two clients share over it.
 
 #[cfg(test)]
 mod servers;
+
+#[cfg(test)]
+#[path = "redis/shared_rate_limit.rs"]
+mod shared_rate_limit;
 
 #[cfg(test)]
 mod tests {
@@ -22,7 +26,7 @@ mod tests {
 
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-    /// The outcome that a command's error tells.
+    /// Returns the outcome that a command's error shows.
     fn said(error: RedisError) -> OperationError {
         if error.is_connection_refusal() {
             OperationError::not_sent(error)
@@ -36,12 +40,12 @@ mod tests {
     async fn connect(port: u16) -> Result<MultiplexedConnection, OperationError> {
         let client = Client::open(format!("redis://127.0.0.1:{port}/"));
         let connecting = client.map_err(OperationError::not_sent)?;
-        // No command of ours was sent, whatever went wrong.
+        // No command of ours was sent.
         let connection = connecting.get_multiplexed_async_connection().await;
         connection.map_err(OperationError::not_sent)
     }
 
-    /// Reserves an order for a key: the first key stays first. True if that is this key.
+    /// Reserves an order for a key. The first key keeps it. Returns whether this key has it.
     async fn reserve(port: u16, order: &str, key: &IdempotencyKey) -> Result<bool, OperationError> {
         let mut connection = connect(port).await?;
         reserve_by(&mut connection, order, key).await

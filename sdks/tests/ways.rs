@@ -1,4 +1,4 @@
-//! The table of `sdk`, cell by cell, through SDKs as they are.
+//! Tests the table of `sdk`, cell by cell, with real SDKs.
 
 #[cfg(test)]
 mod ways {

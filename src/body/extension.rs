@@ -107,6 +107,6 @@ impl HttpBody for StandIn {
     }
 }
 
-/// The length of a stand-in whose body was taken. No body is that long, so a wrapper around the stand-in, which could
-/// change its bytes, is not mistaken for the stand-in unless it claims to keep the length.
+/// The length of a stand-in whose body was taken. No body is that long. A wrapper around the stand-in could change its
+/// bytes. It is not mistaken for the stand-in unless it claims to keep the length.
 const TAKEN: u64 = u64::MAX;

@@ -97,8 +97,8 @@ where
 }
 
 impl Body {
-    /// Returns the body as gzip data, and whether it is that. A body is left as it is if it is empty, if it is known to
-    /// have fewer than `min_bytes`, or if it is in memory and would not get shorter.
+    /// Returns the body as gzip data, and whether it was compressed. A body is left as it is if it is empty, or known
+    /// to have fewer than `min_bytes`. So is a body in memory that would not get shorter.
     pub(crate) fn gzip(self, min_bytes: u64) -> (Self, bool) {
         let most = self.size_hint().upper();
         if self.is_end_stream() || most.is_some_and(|most| most < min_bytes) {

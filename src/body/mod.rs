@@ -184,9 +184,9 @@ impl Body {
         Self(Content::Announced(Box::new(measured)))
     }
 
-    /// Calls `observe` whenever the connection takes a piece of the body: with the bytes taken so far, and the length
-    /// of the body if it is known. The last part may still be in the buffers of the connection. Another attempt counts
-    /// from the beginning again.
+    /// Calls `observe` whenever the connection takes a piece of the body. The arguments are the bytes taken so far, and
+    /// the length of the body if it is known. The last part may still be in the buffers of the connection. Another
+    /// attempt counts from the beginning again.
     ///
     /// A panic of `observe` is ignored. It runs on the task of the connection, so it must not block.
     ///

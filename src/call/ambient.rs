@@ -53,8 +53,8 @@ impl AmbientOperation {
     }
 }
 
-/// Returns the attempt of one request that is being polled in this task. An operation's attempt is not returned: it may
-/// make many requests, and a request that was given up or taken says nothing about the next one.
+/// Returns the attempt of one request that is being polled in this task. An operation's attempt is not returned,
+/// because it may make many requests. If one of them was given up or taken, that says nothing about the next one.
 #[cfg(feature = "client")]
 pub(crate) fn attempt_of_request() -> Option<Arc<Tracker>> {
     let is_operations =

@@ -92,11 +92,18 @@ impl Call {
             .is_some_and(|key| headers.contains_key(&key.name))
     }
 
+    /// Returns whether the server may have forgotten the key of a request. An earlier process may have used the key.
+    pub(crate) fn is_key_expired(&self, headers: &HeaderMap) -> bool {
+        self.key_left(headers) == Some(Duration::ZERO)
+    }
+
     /// Returns how long the server will remember the key of a request, if that is known.
     pub(crate) fn key_left(&self, headers: &HeaderMap) -> Option<Duration> {
-        let key = self.key().filter(|key| headers.contains_key(&key.name))?;
-        let left = key.expires_at?.duration_since(clock::wall());
-        Some(left.unwrap_or(Duration::ZERO))
+        let key = self.key()?;
+        let expires_at = key.expires_at?;
+        let left = || expires_at.duration_since(clock::wall());
+        let is_sent = headers.contains_key(&key.name);
+        is_sent.then(|| left().unwrap_or(Duration::ZERO))
     }
 }
 
@@ -129,6 +136,30 @@ mod tests {
             let mark = mark(is_license).below(relation, honors);
             let seen = mark.map(|mark| (mark.vouched, mark.value.is_some()));
             assert_eq!(seen, below, "{case}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn key_is_expired_only_if_the_request_carries_it_and_its_time_is_over() {
+        let name = HeaderName::from_static("idempotency-key");
+        let later = clock::wall() + Duration::from_secs(60);
+        let past = SystemTime::UNIX_EPOCH;
+        for (expires_at, is_expired) in [(None, false), (Some(later), false), (Some(past), true)] {
+            let mut request = http::Request::post("https://api.test/").body(()).unwrap();
+            let call = Call::begin(&mut request, Duration::from_secs(10));
+            call.mark_key(KeyMark {
+                name: name.clone(),
+                value: None,
+                given: true,
+                is_license: true,
+                vouched: true,
+                made: false,
+                expires_at,
+            });
+            assert!(!call.is_key_expired(request.headers()));
+            let key = HeaderValue::from_static("k-1");
+            request.headers_mut().insert(name.clone(), key);
+            assert_eq!(call.is_key_expired(request.headers()), is_expired);
         }
     }
 }

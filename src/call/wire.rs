@@ -56,7 +56,7 @@ impl Call {
     /// Returns whether a response may have come from a service that does not keep the call's session on one address.
     pub(crate) fn may_leave_its_address(&self) -> bool {
         let is_kept = |tracker: Arc<Tracker>| tracker.facts(|facts| facts.is_session_kept);
-        // A call below has the same demand, and sees to it itself.
+        // A call below has the same demand, and carries it out itself.
         self.options().affinity.is_some()
             && self.inner().is_empty()
             && !self.is_session_kept()

@@ -225,7 +225,9 @@ fn generated<R>(status: StatusCode, retry_after: Option<Duration>) -> Response<C
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     if let Some(wait) = retry_after {
-        let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let secs = wait
+            .as_secs()
+            .saturating_add(u64::from(wait.subsec_nanos() > 0));
         headers.insert(RETRY_AFTER, secs.into());
     }
     response

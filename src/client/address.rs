@@ -175,8 +175,8 @@ fn is_left_alone(path: &str) -> bool {
     path.bytes().all(is_left) && !(is_escaped && (path.contains("%2e") || path.contains("%2E")))
 }
 
-/// Returns whether the host may be an IP address in an unusual form, or the port may be one that the URL standard would
-/// drop or rewrite.
+/// Returns whether the host may be an IP address in an unusual form. Also returns true if the URL standard might drop
+/// or rewrite the port.
 fn has_numbers(authority: &str) -> bool {
     let last = |text: &str, of: u8| text.bytes().rposition(|byte| byte == of);
     let (host, port) = match last(authority, b':') {

@@ -19,6 +19,7 @@ use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::CircuitEvent;
+use crate::policy::rate_limit::SharedRateLimit;
 use crate::policy::retry::{Budgets, Failure, ResponseHead};
 use crate::recorder::FlightRecorder;
 #[cfg(feature = "otel")]
@@ -159,6 +160,14 @@ impl ClientBuilder {
     /// [`build`](Self::build) fails.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Self {
         self.budgets = Some(budgets.clone());
+        self
+    }
+
+    /// Shares the rate limits of the config with other processes, by a store: see [`SharedRateLimit`].
+    pub fn share_rate_limit(mut self, limit: &SharedRateLimit) -> Self {
+        let limit = limit.clone();
+        self.stack
+            .push(Box::new(move |standard| standard.share_rate_limit(&limit)));
         self
     }
 

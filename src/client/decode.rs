@@ -10,8 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::Response;
 use super::body::failed;
+use crate::call::Call;
 use crate::error::{Error, ReasonText};
 use crate::hop::Kind;
+use crate::telemetry::{Span, decode_span, mark};
+use crate::timeline::Timeline;
 
 impl Response {
     /// Returns the whole body as text, in the charset that `Content-Type` names.
@@ -23,6 +26,10 @@ impl Response {
     /// # Errors
     ///
     /// Fails like [`bytes`](Self::bytes), and at decode if the body has a coding that the client cannot decode.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: the part of the body that was received is lost.
     pub async fn text(self) -> Result<String, Error> {
         self.text_or(UTF_8).await
     }
@@ -51,6 +58,30 @@ impl Response {
                 Err(failed(Kind::Malformed, &self.timeline).because(ReasonText::new(reason)))
             }
         }
+    }
+
+    /// Returns the whole body, read as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`text`](Self::text). A body that is not the expected JSON fails at decode.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: the part of the body that was received is lost.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let response = self.decoded()?;
+        let timeline = response.timeline.clone();
+        // The call is open until its body is decoded.
+        let call = timeline.as_ref().map(|Timeline(call)| call);
+        let _hold = call.and_then(Call::hold);
+        let bytes = response.bytes().await?;
+        let span = call.map_or_else(Span::none, decode_span);
+        span.in_scope(|| json(&bytes)).map_err(|cause| {
+            let error = failed(Kind::Malformed, &timeline);
+            mark(&span, &error.diagnosis());
+            error.because(ReasonText::new(cause.to_string()))
+        })
     }
 
     async fn text_or(self, default: &'static Encoding) -> Result<String, Error> {

@@ -19,8 +19,8 @@ use crate::options::Options;
 impl RequestBuilder {
     /// Sends a GET whose body continues by itself after it broke off.
     ///
-    /// If the body fails at receive, the client asks for the rest: with `Range`, and with `If-Range` so that the rest
-    /// is of the same version. Two versions are never mixed.
+    /// If the body fails at receive, the client asks for the rest. It sends `Range`, and `If-Range` so that the rest is
+    /// of the same version. Two versions are never mixed.
     ///
     /// # Example
     ///
@@ -44,11 +44,12 @@ impl RequestBuilder {
     ///
     /// # Trade-offs
     ///
-    /// A body continues only if its length is announced and its version can be checked: by a strong `ETag`, or without
-    /// an `ETag` by a `Last-Modified` that is at least a minute older than `Date`. Any other body fails where it breaks
-    /// off. Each continuation is a call of its own, with its own retries, timeline and span. It goes to the final URL of
-    /// the first response, with the headers that the redirects left, and follows no redirect itself: another URL may
-    /// have another file under the same `ETag`. A signed URL that has expired by then ends the download.
+    /// A body continues only if its length is announced and its version can be checked. That needs a strong `ETag`.
+    /// Without an `ETag` it needs a `Last-Modified` that is at least a minute older than `Date`. Any other body fails
+    /// where it breaks off. Each continuation is a call of its own, with its own retries, timeline and span. It goes to
+    /// the final URL of the first response, with the headers that the redirects left. It follows no redirect itself,
+    /// because another URL may have another file under the same `ETag`. A signed URL that has expired by then ends the
+    /// download.
     ///
     /// # Errors
     ///

@@ -22,6 +22,11 @@ impl Client {
     /// # Errors
     ///
     /// Fails with the hop at which the call failed. A failing status is not an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the call ends. A request that no connection took is not sent. A request that was sent
+    /// may still have its effect.
     pub fn execute(
         &self,
         mut request: Request<Body>,

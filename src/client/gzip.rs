@@ -38,7 +38,7 @@ impl RequestBuilder {
     /// # How people get it wrong
     ///
     /// - The server does not decode requests. There is no negotiation before the first request: a server that does not
-    ///   know the coding answers 415 (RFC 9110 §15.5.16), or reads garbage. Read its documentation.
+    ///   know the coding responds 415 (RFC 9110 §15.5.16), or reads garbage. Read its documentation.
     /// - A signature or `Content-Digest` that you set covers the body before the compression.
     /// - [`Body::on_progress`](crate::Body::on_progress) counts the bytes before the compression.
     pub fn gzip_body(mut self, min_bytes: u64) -> Self {

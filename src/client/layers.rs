@@ -62,7 +62,7 @@ impl ClientBuilder {
     /// # How people get it wrong
     ///
     /// The layer sends a credential to every host. Or it sends the request twice after a response that may have had an
-    /// effect: the retry above it asks for the effect, the layer has to do so itself.
+    /// effect. The retry above checks the effect; the layer has to check it itself.
     pub fn attempt_layer<L, B>(mut self, layer: L) -> Self
     where
         L: Layer<InnerService> + Send + 'static,

@@ -98,7 +98,8 @@ struct Shared {
 }
 
 impl Client {
-    /// Creates a builder for a client whose calls end within `deadline`, to the last byte of the body.
+    /// Creates a builder for a client whose calls end within `deadline`, to the last byte of the body. The deadline is
+    /// 10 ms to 24 h; `build` refuses another one.
     pub fn builder(deadline: std::time::Duration) -> ClientBuilder {
         ClientBuilder::new(deadline)
     }

@@ -202,7 +202,8 @@ impl RequestBuilder {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the call is given up.
+    /// If the future is dropped, the call ends. A request that no connection took is not sent. A request that was sent
+    /// may still have its effect.
     pub async fn send(self) -> Result<Response, Error> {
         let (client, max_body_bytes) = (self.client.clone(), self.max_body_bytes);
         let response = client.execute(self.build()?).await?;
@@ -216,8 +217,12 @@ impl RequestBuilder {
     /// Fails like [`send`](Self::send). Every status other than 2xx is also an error. If a redirect was not followed,
     /// the error says why. A GET or HEAD with `If-None-Match` or `If-Modified-Since` may get a 304, without a body.
     /// [`Error::body`] has the beginning of such a failure's body. The call also fails if the body is longer than the
-    /// body limit, or if it has a coding that the client cannot decode: only [`send`](Self::send) returns encoded
-    /// bytes.
+    /// body limit, or has a coding that the client cannot decode. Only [`send`](Self::send) returns encoded bytes.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the call ends. A request that no connection took is not sent. A request that was sent
+    /// may still have its effect.
     pub async fn fetch_bytes(self) -> Result<Bytes, Error> {
         self.fetch().await?.bytes().await
     }
@@ -228,6 +233,11 @@ impl RequestBuilder {
     ///
     /// Fails like [`fetch_bytes`](Self::fetch_bytes), but a 304 has no JSON and always fails. A body that is not the
     /// expected JSON fails at decode.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the call ends. A request that no connection took is not sent. A request that was sent
+    /// may still have its effect.
     pub async fn fetch_json<T: DeserializeOwned>(self) -> Result<T, Error> {
         self.fetch().await?.readable()?.json().await
     }

@@ -6,12 +6,10 @@ use http::response::Parts;
 use http::{Extensions, HeaderMap, StatusCode, Uri, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::ResponseBody;
 use super::body::{encoding, failed};
-use super::decode;
 use crate::body::Progress;
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -23,7 +21,6 @@ use crate::hop::{Diagnosis, Keyed, Kind};
 use crate::policy::fallback::Replacement;
 use crate::policy::idempotency;
 use crate::policy::stale::Staleness;
-use crate::telemetry::{Span, decode_span, mark};
 use crate::timeline::Timeline;
 
 /// A response whose head has arrived. Its body may still be on its way.
@@ -277,17 +274,20 @@ impl Response {
         Ok(None)
     }
 
-    /// Calls `observe` with each piece of the body that is read: with the bytes read so far, and the length of the body
-    /// if it is known. Both count the decoded body. A panic of `observe` is ignored.
+    /// Calls `observe` after each piece of the body that is read. The arguments are the bytes read so far, and the
+    /// length of the body if it is known. Both count the decoded body. A panic of `observe` is ignored.
     ///
     /// # Example
     ///
     /// ```no_run
     /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
     /// let response = client.get("https://files.test/backup.tar").send().await?;
-    /// let response = response.on_progress(|read, total| println!("{read} of {total:?} bytes"));
-    /// let backup = response.bytes().await?;
-    /// # drop(backup); Ok(()) }
+    /// let mut response = response.on_progress(|read, total| println!("{read} of {total:?} bytes"));
+    /// while let Some(piece) = response.chunk().await? {
+    ///     # drop(piece);
+    ///     // write it to a file
+    /// }
+    /// # Ok(()) }
     /// ```
     #[must_use]
     pub fn on_progress(
@@ -309,6 +309,10 @@ impl Response {
     /// # Errors
     ///
     /// Fails like [`chunk`](Self::chunk), and if the body is longer than the body limit.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: the part of the body that was received is lost.
     pub async fn bytes(mut self) -> Result<Bytes, Error> {
         let mut whole = BytesMut::new();
         while let Some(piece) = self.chunk().await? {
@@ -326,26 +330,6 @@ impl Response {
             whole.extend_from_slice(&piece);
         }
         Ok(whole.freeze())
-    }
-
-    /// Returns the whole body, read as JSON.
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`text`](Self::text). A body that is not the expected JSON fails at decode.
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let response = self.decoded()?;
-        let timeline = response.timeline.clone();
-        // The call is open until its body is decoded.
-        let call = timeline.as_ref().map(|Timeline(call)| call);
-        let _hold = call.and_then(Call::hold);
-        let bytes = response.bytes().await?;
-        let span = call.map_or_else(Span::none, decode_span);
-        span.in_scope(|| decode::json(&bytes)).map_err(|cause| {
-            let error = failed(Kind::Malformed, &timeline);
-            mark(&span, &error.diagnosis());
-            error.because(ReasonText::new(cause.to_string()))
-        })
     }
 }
 

@@ -38,8 +38,8 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// The request fails at encode if the response has no validator: no strong `ETag` and no valid `Last-Modified`,
-    /// or a status other than 2xx and 304.
+    /// The request fails at encode if the response has no validator. That is a response without a strong `ETag` and
+    /// without a valid `Last-Modified`, or with a status other than 2xx and 304.
     ///
     /// If the resource has changed, the response is a 412: [`Kind::PreconditionFailed`](crate::Kind). If an earlier
     /// attempt of the call may have been carried out, the 412 may be the result of that attempt. The effect is then

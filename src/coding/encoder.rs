@@ -112,7 +112,7 @@ fn output(step: impl FnOnce(&mut WriteBuffer<'_>) -> io::Result<()>) -> io::Resu
 const LEVEL: Level = Level::Fastest;
 /// The most that goes in and comes out in one step.
 const PIECE: usize = 16 << 10;
-/// A body of zeros would else be read for seconds before the first output.
+/// Otherwise a body of zeros would be read for seconds before the first output.
 const MOST_HELD_BYTES: usize = 1 << 20;
 
 #[cfg(test)]

@@ -59,9 +59,9 @@ use crate::timeout::TimeoutsConfig;
 /// | `/v1/charges/{id}` | of that route ([`Options::route`](crate::Options::route)), to any host |
 /// | `api.test/v1/charges/{id}` | of that route, to that host |
 ///
-/// **All parts that match a call apply. If two of them set the same field, the more specific one wins:** a pattern
-/// with a route before one without, then a host with a port, a host, a longer suffix, a shorter suffix. The order in
-/// the file does not matter. If no part sets a field, the value at the top of the config holds.
+/// **All parts that match a call apply. If two of them set the same field, the more specific one wins.** A pattern with
+/// a route goes before one without. Then the order is a host with a port, a host, a longer suffix, a shorter suffix.
+/// The order in the file does not matter. If no part sets a field, the value at the top of the config holds.
 ///
 /// Parts are chosen by the URL when a call begins, and again at each redirect. After a redirect, routes no longer
 /// count. The deadline and the key of a call are those of its first destination.

@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::Uri;
 
+use self::pattern::canonical;
 pub(crate) use self::pattern::{Host, Pattern};
 pub(crate) use self::table::{Hosts, Table};
 
@@ -93,11 +94,20 @@ impl fmt::Debug for Destination {
 impl FromStr for Destination {
     type Err = InvalidDestination;
 
-    /// Reads `https://api.test` or `https://api.test:8443`.
+    /// Reads `https://api.test` or `https://api.test:8443`. An address may have any spelling.
     fn from_str(text: &str) -> Result<Self, InvalidDestination> {
-        let uri: Option<Uri> = text.parse().ok();
-        uri.filter(|uri| uri.path() == "/" && uri.query().is_none())
-            .and_then(|uri| Self::of(&uri))
+        let read = |text: &str| {
+            let uri: Uri = text.parse().ok()?;
+            (uri.path() == "/" && uri.query().is_none()).then_some(uri)
+        };
+        let uri = read(text).and_then(|uri| {
+            let host = uri.host()?;
+            match canonical(host) {
+                own if own == host => Some(uri),
+                usual => read(&text.replacen(host, &usual, 1)),
+            }
+        });
+        uri.and_then(|uri| Self::of(&uri))
             .ok_or_else(|| InvalidDestination(shown(text).into()))
     }
 }
@@ -313,6 +323,22 @@ mod tests {
             ("custom://api.test:7", "custom://api.test:7"),
         ] {
             assert_eq!(of(uri).unwrap().to_string(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn address_is_read_in_any_spelling() {
+        for (text, expected) in [
+            ("https://[fd00:0:0:0::10]", "https://[fd00::10]"),
+            (
+                "http://[::ffff:10.0.0.1]:8080",
+                "http://[::ffff:a00:1]:8080",
+            ),
+            ("http://127.1", "http://127.0.0.1"),
+            ("https://api.test:8443", "https://api.test:8443"),
+        ] {
+            let read: Destination = text.parse().unwrap();
+            assert_eq!(read.to_string(), expected, "{text}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The pattern of a part of a config: a host, the hosts below a name, or a route.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::uri::Authority;
@@ -69,7 +70,7 @@ impl Host {
             return None;
         }
         let authority: Authority = name.parse().ok()?;
-        let host = plain(authority.host()).to_ascii_lowercase();
+        let host = canonical(plain(authority.host())).to_ascii_lowercase();
         let port = authority.port_u16();
         let is_whole = port.is_some() || authority.as_str() == authority.host();
         if host.is_empty() || !is_whole || is_below && port.is_some() {
@@ -113,6 +114,14 @@ impl Host {
 }
 
 /// Returns a host without the final dot of a DNS name.
+/// Returns an address in the spelling of the URL standard, and any other host as it is.
+pub(super) fn canonical(host: &str) -> Cow<'_, str> {
+    match url::Host::parse(host) {
+        Ok(address @ (url::Host::Ipv4(_) | url::Host::Ipv6(_))) => address.to_string().into(),
+        Ok(url::Host::Domain(_)) | Err(_) => host.into(),
+    }
+}
+
 fn plain(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
@@ -154,6 +163,9 @@ mod tests {
             ("api.test:8443", "api.test:8443"),
             ("[::1]:80", "[::1]:80"),
             ("127.0.0.1", "127.0.0.1"),
+            ("127.1", "127.0.0.1"),
+            ("[FD00:0:0::10]:80", "[fd00::10]:80"),
+            ("[::ffff:10.0.0.1]", "[::ffff:a00:1]"),
             ("*.Example.com", "*.example.com"),
             ("/v1/charges/{id}", "/v1/charges/{id}"),
             ("/", "/"),

@@ -139,9 +139,9 @@ impl Error {
     /// greatest effect of the request's attempts.
     pub(crate) fn at_edge(edge: Edge<'_>, failure: AttemptFailure) -> Self {
         let Edge { call, from, seen } = edge;
-        let log = call.effect_since(from).max(seen);
-        let own = failure.diagnosis().effect;
-        let effect = effect_at_edge(own, log, call.is_redirected() || call.leads_away());
+        let is_redirected = call.is_redirected() || call.leads_away();
+        let own = failure.diagnosis().effect.max(seen);
+        let effect = effect_at_edge(own, call.effect_since(from), is_redirected);
         failure.0.with_effect(effect).of(call)
     }
 
@@ -151,8 +151,9 @@ impl Error {
     }
 }
 
-/// Returns the effect of a request at the edge of a driver: the greater of the last failure's effect and the log's
-/// effect. After a redirect, effect done of the GET does not prove that the POST was done.
+/// Returns the effect of a request at the edge of a driver: the greatest one that its responses, its failures and the
+/// log show. After a redirect, effect done of the GET does not prove that the POST was done. Only the
+/// log knows the method of each attempt.
 fn effect_at_edge(own: Effect, log: Effect, is_redirected: bool) -> Effect {
     match is_redirected {
         true => own.of_part().max(log),

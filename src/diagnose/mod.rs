@@ -125,9 +125,9 @@ fn is_before_head(tracker: &Tracker) -> bool {
 }
 
 /// Returns whether a TLS alert belongs to the handshake, so that the server did not read the request. There are two
-/// cases. Either no connection took the request, or the alert refuses the client's certificate and no session ticket
-/// and no response show that the server had accepted it. In TLS 1.3 such an alert comes after the client's first bytes.
-/// Every other alert fails the open stage.
+/// cases. Either no connection took the request, or the alert refuses the client's certificate. In the second case, no
+/// session ticket and no response may show that the server had accepted the certificate. In TLS 1.3 such an alert comes
+/// after the client's first bytes. Every other alert fails the open stage.
 fn ends_handshake(tracker: &Tracker, evidence: &Evidence) -> bool {
     let is_refusal = || evidence.refuses_certificate && awaits_verdict(tracker);
     let is_before = is_before_head(tracker) && tracker.is_tracked();
@@ -171,8 +171,8 @@ const fn hop_of(stage: Stage) -> Hop {
 }
 
 /// Returns the kind. FIN and RST race whenever the peer has unread data. Each stage therefore has one name for a broken
-/// connection: reset while the request goes out, closed before a connection took it and during the wait for the
-/// response.
+/// connection. It is reset while the request goes out, and closed before a connection took it and during the wait for
+/// the response.
 fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind {
     let kind = match evidence.kind {
         // After the handshake, a corrupt record breaks the connection.

@@ -215,8 +215,8 @@ impl ResolverBuilder {
     ///
     /// Such answers are [marked](crate::dns::Answer::is_stale). They are used immediately while a failure is known,
     /// otherwise after the servers have been silent for 1.8 s or half of the timeout. In the background, the servers
-    /// are still queried, with backoff. A negative response ends the old addresses when it is confirmed: when it comes
-    /// again after its own TTL, at most 61 s after the first.
+    /// are still queried, with backoff. A negative response ends the old addresses when it is confirmed. That is when
+    /// it comes again after its own TTL, at most 61 s after the first.
     pub fn stale_limit(mut self, limit: Duration) -> Self {
         self.rules.stale = (!limit.is_zero()).then_some(limit);
         self

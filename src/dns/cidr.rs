@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A range of addresses in CIDR notation: `10.0.0.0/8`, `fd00::/8`; an address alone is a range of one.
+/// A range of addresses in CIDR notation, such as `10.0.0.0/8` or `fd00::/8`. An address alone is a range of one.
 ///
 /// # Example
 ///
@@ -45,7 +45,13 @@ impl Cidr {
                 prefix,
             })));
         }
-        Ok(Self { first, prefix })
+        Ok(match first {
+            IpAddr::V6(v6) if prefix >= MAPPED => match v6.to_ipv4_mapped() {
+                Some(v4) => Self::known(v4.into(), prefix - MAPPED),
+                None => Self { first, prefix },
+            },
+            _ => Self { first, prefix },
+        })
     }
 
     /// Creates the range of this length that holds `address`; `None` if the prefix is longer than an address.
@@ -66,6 +72,9 @@ impl Cidr {
         address.is_ipv4() == self.first.is_ipv4() && masked(address, self.prefix) == self.first
     }
 }
+
+/// The length of the prefix `::ffff:0:0/96`, behind which IPv6 writes an IPv4 address (RFC 4291 §2.5.5.2).
+const MAPPED: u8 = 96;
 
 fn width(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
@@ -93,6 +102,7 @@ impl fmt::Display for Cidr {
 
 impl From<IpAddr> for Cidr {
     fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
         Self::known(address, width(address))
     }
 }
@@ -188,6 +198,9 @@ mod tests {
             ("::/0", "ffff::", "0.0.0.0"),
             ("fe80::/10", "febf::1", "fec0::"),
             ("64:ff9b::/96", "64:ff9b::ffff:ffff", "64:ff9b::1:0:0"),
+            ("::ffff:169.254.0.0/112", "169.254.169.254", "169.255.0.0"),
+            ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.2"),
+            ("::ffff:0:0/96", "192.0.2.1", "::"),
         ] {
             let cidr: Cidr = range.parse().unwrap();
             assert!(cidr.contains(inside.parse().unwrap()), "{range}");

@@ -44,11 +44,14 @@ impl Encrypted {
                     || ConfigError::invalid("resolver.tls_servers", name, "a TLS server name");
                 Ok(ConnectionConfig::tls(certified(name).ok_or_else(refused)?))
             }
-            Self::Https(_, text) => {
+            Self::Https(_, whole) => {
                 let expected = "an https URL of a host and a path";
+                // A userinfo is not shown.
+                let text = whole.rsplit('@').next().unwrap_or_default();
                 let refused = || ConfigError::invalid("resolver.https_servers", text, expected);
-                let url = Url::parse(text).map_err(|_| refused())?;
-                let name = host(&url).ok_or_else(refused)?;
+                let url = Url::parse(whole).map_err(|_| refused())?;
+                let is_own_port = url.port().is_none_or(|port| port == self.addr().port());
+                let name = host(&url).filter(|_| is_own_port).ok_or_else(refused)?;
                 let path = Some(url.path().into());
                 Ok(ConnectionConfig::https(name, path))
             }
@@ -58,7 +61,9 @@ impl Encrypted {
 
 fn host(url: &Url) -> Option<Arc<str>> {
     // hickory does not support these parts of a URL, and they must not be ignored silently.
-    if url.scheme() != "https" || url.query().is_some() || !url.username().is_empty() {
+    let has_userinfo = !url.username().is_empty() || url.password().is_some();
+    if url.scheme() != "https" || url.query().is_some() || url.fragment().is_some() || has_userinfo
+    {
         return None;
     }
     match url.host()? {

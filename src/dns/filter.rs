@@ -25,8 +25,8 @@ use super::special_ranges::{AddressRange, Embedded, embedded, range};
 ///
 /// # Protects from
 ///
-/// - A URL from a user that points into this program's network: to the credentials of a cloud machine, or to an admin
-///   page without a login.
+/// - A URL from a user that points into this program's network. It may lead to the credentials of a cloud machine, or
+///   to an admin page without a login.
 /// - A name that is public when it is checked and private when it is dialed (DNS rebinding). The filter checks the
 ///   addresses that are dialed.
 ///
@@ -39,8 +39,8 @@ use super::special_ranges::{AddressRange, Embedded, embedded, range};
 /// A denied range is refused even if it is also allowed. An allowed range is not refused for being private. If some
 /// addresses of a name are refused, the others are used.
 ///
-/// If an IPv6 address stands for an IPv4 address, or is routed through one, that IPv4 address is judged too:
-/// IPv4-mapped, -compatible and -translated, NAT64, 6to4, Teredo and ISATAP.
+/// If an IPv6 address stands for an IPv4 address, or is routed through one, that IPv4 address is judged, too. The known
+/// forms are IPv4-mapped, -compatible and -translated, NAT64, 6to4, Teredo and ISATAP.
 ///
 /// # How people get it wrong
 ///

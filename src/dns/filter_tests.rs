@@ -221,6 +221,15 @@ fn filter_is_read_from_a_file_and_names_an_unreadable_entry() {
     }
 }
 
+#[test]
+fn range_in_the_mapped_form_means_the_ipv4_range() {
+    let filter = AddressFilter::new().deny("::ffff:169.254.0.0/112".parse().unwrap());
+    for address in ["169.254.169.254", "::ffff:169.254.169.254"] {
+        assert!(filter.check(ip(address)).is_err(), "{address}");
+    }
+    assert!(filter.check(ip("169.253.0.1")).is_ok());
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse()
         .unwrap_or_else(|_| panic!("{text} is an address"))

@@ -2,8 +2,8 @@
 //!
 //! A query holds a socket, so the number of queries is bounded; others wait. A domain may run as many queries as there
 //! are free slots. So a domain with silent servers takes at most half of the slots and leaves the others free. If many
-//! domains are silent and no slot is free, the oldest query of the domain with the most queries is dropped, if it has
-//! run for long. Queries that get a response soon are not dropped.
+//! domains are silent and no slot is free, the domain with the most queries loses its oldest one. Only a query that has
+//! run for long is dropped. Queries that get a response soon are not dropped.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};

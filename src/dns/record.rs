@@ -224,8 +224,8 @@ impl CachePolicy {
         let until = now + good_for;
         let old_until = match self.stale {
             Some(stale) if !good_for.is_zero() => until + stale,
-            // Addresses for a single use are not kept as old ones. But after a longer TTL, a zero only comes from the
-            // last second of a cache and is not intended: the stale limit continues as before.
+            // Addresses for a single use are not kept as old ones. But a zero after a longer TTL only comes from the
+            // last second of a cache. It is not intended, so the stale limit continues as before.
             Some(_) => {
                 let known = before.and_then(|before| before.known.as_ref());
                 known.map_or(until, |known| known.old_until.max(until))

@@ -80,7 +80,7 @@ pub(super) fn embedded(address: Ipv6Addr) -> Embedded {
         Ipv4Addr::new(a, b, c, d)
     };
     let (addresses, stands_for_them) = match address.segments() {
-        // IPv4-mapped, and IPv4-translated (RFC 2765); IPv4-compatible, but neither :: nor ::1.
+        // IPv4-mapped, and IPv4-translated (RFC 2765). Then IPv4-compatible, except `::` and `::1`.
         [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => (vec![at(0)], true),
         [0, 0, 0, 0, 0, 0, ..] if bits > 1 => (vec![at(0)], true),
         // NAT64 (RFC 6052, RFC 8215).

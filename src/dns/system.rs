@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,12 +62,36 @@ fn read(resolv_conf: &Path) -> Result<System, BoxError> {
     }
     let servers = config.nameservers.iter();
     Ok(System {
-        name_servers: servers.map(|ip| SocketAddr::new(ip.into(), DNS)).collect(),
+        name_servers: servers.map(address).collect(),
         search,
         // The same maximum as in glibc; a larger number means the same.
         ndots: Some((config.ndots as usize).min(super::search::NDOTS)),
         tcp: config.use_vc,
     })
+}
+
+/// Returns the address of a name server. A link-local one has a zone: the number of an interface, or its name.
+#[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
+fn address(server: &resolv_conf::ScopedIp) -> SocketAddr {
+    let zone = match server {
+        resolv_conf::ScopedIp::V6(ip, Some(zone)) => scope_id(zone).map(|scope| (*ip, scope)),
+        resolv_conf::ScopedIp::V4(_) | resolv_conf::ScopedIp::V6(_, None) => None,
+    };
+    match zone {
+        Some((ip, scope)) => SocketAddrV6::new(ip, DNS, 0, scope).into(),
+        None => SocketAddr::new(server.into(), DNS),
+    }
+}
+
+/// Returns the number of an interface. Linux shows it as a file.
+#[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
+fn scope_id(zone: &str) -> Option<u32> {
+    let named = || {
+        let name = Path::new(zone).file_name().filter(|name| *name == zone)?;
+        let file = Path::new("/sys/class/net").join(name).join("ifindex");
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    };
+    zone.parse().ok().or_else(named)
 }
 
 #[cfg(not(all(unix, not(any(target_os = "android", target_vendor = "apple")))))]
@@ -161,4 +185,29 @@ mod messages {
         path: "/etc/resolv.conf".into(),
         cause: Some(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound))),
     });
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_local_name_server_keeps_its_zone() {
+        let path = std::env::temp_dir().join(format!("sevenhops-zone-{}", std::process::id()));
+        let text = "nameserver fe80::1%lo\nnameserver fe80::2%7\nnameserver 127.0.0.53\n";
+        std::fs::write(&path, text).unwrap();
+        let system = read(&path);
+        std::fs::remove_file(&path).unwrap();
+        let named = scope_id("lo").unwrap();
+        let [first, second, third] = &system.unwrap().name_servers[..] else {
+            panic!("three name servers");
+        };
+        let scope = |addr: &SocketAddr| match addr {
+            SocketAddr::V6(addr) => addr.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        assert!(named > 0);
+        assert_eq!([first, second, third].map(scope), [named, 7, 0]);
+        assert_eq!(scope_id("../../etc"), None);
+    }
 }

@@ -1,26 +1,22 @@
 //! The admission of an attempt: the policies before it in their order, and the wait for a permit or a slot.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::attempt::{ActiveAttempt, AttemptInFlight};
+use super::passed::Passed;
 use super::policies::Policies;
 use super::run::Run;
-use crate::call::Call;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
-use crate::hop::{Diagnosis, FailureClass, Kind, NoHedgeReason, Policy, TimelineEventKind};
+use crate::hop::{Diagnosis, Kind, NoHedgeReason, Policy};
+use crate::policy::Subject;
 use crate::policy::breaker::Admission;
-use crate::policy::concurrency::{self, Admitted, Permit, Waiter};
 use crate::policy::rate_limit::Slot;
-use crate::policy::{Classified, Subject, is_overload, throttle};
 use crate::redact::redacted;
 use crate::timeout::TimeoutKind;
 
@@ -29,20 +25,6 @@ pub(super) enum Entry {
     Go(AttemptInFlight),
     /// It waits for a permit or a slot, and is admitted again then.
     Wait,
-}
-
-/// The parts that an attempt holds of the policies for the load of its destination.
-#[derive(Default)]
-pub(crate) struct Passed {
-    throttle: Option<throttle::Ticket>,
-    permit: Option<Permit>,
-    slot: Option<Slot>,
-    /// The place in the queue, until the permit is there.
-    queue: Option<Waiter>,
-    /// When the current wait began, or the attempt.
-    since: Option<Instant>,
-    /// When the response head came.
-    answered: Option<Instant>,
 }
 
 impl Run {
@@ -79,12 +61,17 @@ impl Run {
             }
             passed = Some(waiting);
         }
+        if let Some(turn) = &mut self.turn {
+            turn.begin();
+        }
         let flight = self.open((request, is_replayable), (admission, passed), now);
         Ok(Entry::Go(flight))
     }
 
-    /// Asks the policies whether a hedge may be sent now, and opens the record of its attempt. A hedge does not wait,
-    /// and takes no place in a queue: the call would be slower than without it, and so would other calls.
+    /// Asks the policies whether a hedge may be sent now, and opens the record of its attempt. A hedge does not wait
+    /// and takes no place in a queue. Otherwise it would slow down its own call and others.
+    ///
+    /// `slot` is the one that a store has granted for the hedge.
     ///
     /// # Errors
     ///
@@ -92,7 +79,7 @@ impl Run {
     /// the probe of a half-open circuit. Nothing was sent.
     pub(super) fn admit_beside<B>(
         &mut self,
-        request: &mut Request<B>,
+        (request, slot): (&mut Request<B>, Option<Slot>),
         is_replayable: bool,
     ) -> Result<AttemptInFlight, NoHedgeReason> {
         let now = clock::now();
@@ -108,7 +95,11 @@ impl Run {
             return Err(NoHedgeReason::HalfOpen);
         }
         if let Some(passed) = &mut passed {
-            let entered = passed.try_enter(&self.policies, Subject::Request(&*request), now);
+            if let Some(slot) = slot {
+                passed.hold(slot, &self.call);
+            }
+            let subject = (Subject::Request(&*request), &self.call);
+            let entered = passed.try_enter(&self.policies, subject, now);
             entered.map_err(|error| rejected(error.into()))?;
         }
         Ok(self.open((request, is_replayable), (admission, passed), now))
@@ -136,6 +127,11 @@ impl Run {
             && let Some(unmet) = self.call.unmet(request, true)
         {
             return Err(Error::from(unmet).into());
+        }
+        if self.call.is_key_expired(request.headers()) {
+            // An earlier process may have used the key. A wait before the attempt may have been too long for it.
+            let expired = Error::refused(Policy::Idempotency, Diagnosis::key_expired());
+            return Err(expired.of(&self.call).into());
         }
         if let Some(passed) = passed {
             passed.throttle(&self.policies, Subject::Request(request), now)?;
@@ -186,192 +182,5 @@ impl Run {
             self.waiting = None;
             error.into()
         }))
-    }
-}
-
-impl Passed {
-    /// Asks the throttle, once for each attempt.
-    pub(crate) fn throttle<B>(
-        &mut self,
-        policies: &Policies,
-        subject: Subject<'_, B>,
-        now: Instant,
-    ) -> Result<(), Error> {
-        if let Some(policy) = &policies.throttle
-            && self.throttle.is_none()
-        {
-            self.throttle = policy.admit(subject, now)?;
-        }
-        Ok(())
-    }
-
-    /// Asks for a permit, then for a slot. Returns false if the request has to wait for one of them.
-    pub(crate) fn enter<B>(
-        &mut self,
-        policies: &Policies,
-        (subject, call): (Subject<'_, B>, &Call),
-        now: Instant,
-    ) -> Result<bool, Error> {
-        self.since = Some(now);
-        let left = call.deadline().saturating_duration_since(now);
-        if let Some(policy) = &policies.concurrency
-            && self.permit.is_none()
-        {
-            let priority = call.options().priority.unwrap_or_default();
-            match policy.admit(subject, (priority, left), now)? {
-                Some(Admitted::Permit(permit)) => self.permit = Some(permit),
-                Some(Admitted::Waiter(waiter)) => {
-                    self.queue = Some(waiter);
-                    return Ok(false);
-                }
-                None => {}
-            }
-        }
-        self.reserve(policies, (subject, left), now)
-    }
-
-    /// Takes a permit and a slot, if both are free now.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the rejection of the policy that has none.
-    fn try_enter<B>(
-        &mut self,
-        policies: &Policies,
-        subject: Subject<'_, B>,
-        now: Instant,
-    ) -> Result<(), Error> {
-        self.since = Some(now);
-        if let Some(policy) = &policies.concurrency {
-            self.permit = policy.try_admit(subject, now)?;
-        }
-        self.reserve(policies, (subject, Duration::ZERO), now)?;
-        Ok(())
-    }
-
-    /// Reserves a slot, once for each attempt. Returns whether it is due.
-    fn reserve<B>(
-        &mut self,
-        policies: &Policies,
-        (subject, left): (Subject<'_, B>, Duration),
-        now: Instant,
-    ) -> Result<bool, Error> {
-        if let Some(policy) = &policies.rate_limit
-            && self.slot.is_none()
-        {
-            self.slot = policy.reserve(subject, left, now)?;
-            return Ok(self.slot.as_ref().is_none_or(|slot| slot.due() <= now));
-        }
-        Ok(true)
-    }
-
-    /// Waits for the permit or the slot.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the rejection of the policy.
-    pub(crate) async fn wait(&mut self, call: &Call) -> Result<(), Error> {
-        let mut alarm = pin!(None);
-        poll_fn(|cx| self.poll(call, &mut Alarm(alarm.as_mut()), cx)).await
-    }
-
-    /// Ready when the wait is over.
-    fn poll(
-        &mut self,
-        call: &Call,
-        alarm: &mut Alarm<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        match &mut self.queue {
-            Some(queue) => {
-                let turn = match queue.poll(cx) {
-                    Poll::Ready(turn) => turn,
-                    Poll::Pending => {
-                        ready!(alarm.poll_until(queue.until(), cx));
-                        Err(queue.expired())
-                    }
-                };
-                self.queue = None;
-                self.note_wait(call, Policy::Concurrency);
-                self.permit = Some(turn.map_err(concurrency::rejected)?);
-            }
-            None => {
-                if let Some(slot) = &self.slot {
-                    ready!(alarm.poll_until(slot.due(), cx));
-                }
-                self.note_wait(call, Policy::RateLimit);
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Records a wait that is over, also one that ends in a rejection.
-    fn note_wait(&self, call: &Call, policy: Policy) {
-        if let Some(since) = self.since {
-            let wait = clock::now().saturating_duration_since(since);
-            call.note(TimelineEventKind::Queued { policy, wait });
-        }
-    }
-
-    /// Records that the attempt begins.
-    pub(crate) fn begin(&mut self) {
-        if let Some(permit) = &mut self.permit {
-            permit.begin();
-        }
-    }
-
-    /// Handles a success that has no response head.
-    pub(crate) fn succeed(mut self) {
-        self.learn(false, clock::now());
-        if let Some(ticket) = self.throttle.take() {
-            ticket.accept();
-        }
-    }
-
-    /// Records that the response head is here. The body may be received before the attempt is judged: that time says
-    /// nothing about the load of the destination.
-    pub(super) fn answered(&mut self, now: Instant) {
-        self.answered = Some(now);
-    }
-
-    /// Handles the response head of the attempt. The permit is held to the end of the body.
-    pub(super) fn head<R>(&mut self, response: &Response<R>, classified: Classified, now: Instant) {
-        let (status, headers) = (response.status(), response.headers());
-        if let Some(slot) = self.slot.take() {
-            slot.head(headers, now);
-        }
-        let overload = is_overload(status, classified.class);
-        self.learn(overload, now);
-        if let Some(ticket) = self.throttle.take() {
-            let is_failed = classified.failed.is_some();
-            ticket.head((status, headers), (classified.class, is_failed), now);
-        }
-    }
-
-    /// Handles a failed attempt.
-    pub(crate) fn fail(
-        mut self,
-        failed: &Diagnosis,
-        (class, hint): (Option<FailureClass>, Option<Duration>),
-    ) {
-        let now = clock::now();
-        let by_status = failed
-            .status
-            .is_some_and(|status| is_overload(status, class));
-        let is_late = failed.kind == Kind::Timeout && self.answered.is_none();
-        let is_overload = is_late || class == Some(FailureClass::Throttled) || by_status;
-        if is_overload || self.answered.is_some() {
-            self.learn(is_overload, now);
-        }
-        if let Some(ticket) = self.throttle.take() {
-            ticket.fail(failed, (class, hint), now);
-        }
-    }
-
-    fn learn(&self, is_overload: bool, now: Instant) {
-        if let Some((permit, begun)) = self.permit.as_ref().zip(self.since) {
-            let end = self.answered.unwrap_or(now);
-            permit.learn(end.saturating_duration_since(begun), is_overload, now);
-        }
     }
 }

@@ -8,8 +8,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::admit::Passed;
 use super::alarm::Alarm;
+use super::passed::Passed;
 use super::policies::Attempts;
 use super::source::BodySource;
 use super::timeouts::{self, Progress, due, look_again};
@@ -18,7 +18,9 @@ use crate::call::{Call, Follows};
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{AttemptFailure, View};
-use crate::hop::{Diagnosis, FailureClass, Keyed, ServerReport, effect_of_response};
+use crate::hop::{
+    Diagnosis, FailureClass, Keyed, ServerReport, effect_of_response, ends_in_trailers,
+};
 use crate::policy::Classified;
 use crate::policy::breaker::{Admission, PendingVerdict};
 use crate::propagation;
@@ -64,8 +66,8 @@ impl AttemptInFlight {
         self.attempt.as_ref().map(|attempt| &attempt.tracker)
     }
 
-    /// Handles a response. Returns the verdict that waits for the end of the body, and what follows the body: the
-    /// record, and the permit of the concurrency limit.
+    /// Handles a response. Returns the verdict that waits for the end of the body. Also returns the record and the
+    /// permit of the concurrency limit, which are kept until then.
     pub(super) fn deliver<R: Body>(
         &mut self,
         response: &Response<BodySource<R>>,
@@ -223,6 +225,9 @@ impl ActiveAttempt {
             let effect = effect_of_response(status, response.headers(), self.is_safe);
             self.tracker
                 .facts(|facts| facts.is_declined = effect.is_declined());
+        }
+        if status.is_success() && ends_in_trailers(response.headers()) {
+            self.tracker.facts(|facts| facts.awaits_trailers = true);
         }
         let version = || self.tracker.facts(|facts| facts.version);
         self.tracker.spans().answered(status, version);

@@ -11,15 +11,15 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::admit::Passed;
 use super::attempt::Watched;
+use super::passed::Passed;
 use super::scope::Scope;
 use super::source::BodySource;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Stage};
+use crate::hop::{Diagnosis, Effect, Stage, grpc_code};
 use crate::policy::breaker::PendingVerdict;
 use crate::policy::stale::Recording;
 use crate::record::Tracker;
@@ -240,6 +240,11 @@ impl Reading<'_> {
                     watch
                         .tracker
                         .received(frame.data_ref().map_or(0, Bytes::len), now);
+                    if let Some(trailers) = frame.trailers_ref()
+                        && grpc_code(trailers, None) == Some(0)
+                    {
+                        watch.tracker.facts(|facts| facts.awaits_trailers = false);
+                    }
                 }
                 let late = |scope: &&Scope| !self.is_here && scope.is_late(now);
                 match self.scope.as_ref().filter(late) {

@@ -1,4 +1,4 @@
-//! The hedges of one leg: their payments, and what the attempts leave behind that did not win. No polling.
+//! The hedges of one leg: their payments, and the facts that lost attempts leave behind. No polling.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::destination::Origin;
 use crate::hop::{Effect, FailureClass, NoHedgeReason, Stage, TimelineEventKind, is_failure};
 use crate::policy::Classified;
 use crate::policy::hedge::{HedgePolicy, HedgeState, LatestAttempt};
+use crate::policy::rate_limit::Asking;
 use crate::policy::retry::{Account, Payment};
 use crate::record::Tracker;
 use crate::retry_after::Hints;
@@ -38,7 +39,8 @@ pub(super) struct Hedges {
     pub(super) is_over: bool,
     /// How many attempts are in flight.
     pub(super) in_flight: u32,
-    /// The first attempt in flight, and the latest one: how many had begun before it, and when it began.
+    /// The first attempt in flight and the latest one. Each has the number of attempts that had begun before it, and
+    /// the time when it began.
     first: Begin,
     latest: Begin,
     /// How many attempts had begun before the one that ended last.
@@ -47,6 +49,8 @@ pub(super) struct Hedges {
     hint: Option<Instant>,
     /// The failure of this round that decides if the last attempt in flight sent nothing.
     pub(super) kept: Option<Box<KeptFailure>>,
+    /// The question to the store of the rate limit, for the hedge that is due.
+    pub(super) asking: Option<Box<Asking>>,
 }
 
 impl Hedges {
@@ -83,6 +87,7 @@ impl Hedges {
             ended: 0,
             hint: None,
             kept: None,
+            asking: None,
         })
     }
 
@@ -90,7 +95,7 @@ impl Hedges {
     pub(super) fn begin(&mut self, before: u32, now: Instant) {
         (self.first, self.latest) = ((before, now), (before, now));
         (self.in_flight, self.hint) = (1, None);
-        self.kept = None;
+        (self.kept, self.asking) = (None, None);
     }
 
     /// Returns the longest wait that the server wants, by this attempt or by those beside it.
@@ -151,6 +156,18 @@ impl Run {
             hedges.policy.give_back(&hedges.state);
             NoHedgeReason::BudgetEmpty
         })
+    }
+
+    /// Checks that a hedge can be paid for now. Spends nothing.
+    pub(super) fn check_payment(&mut self) -> Result<(), NoHedgeReason> {
+        let paid = self.pay_for_hedge()?;
+        if let Some(hedges) = self.hedges.as_deref_mut() {
+            hedges.policy.give_back(&hedges.state);
+            if let Some(account) = hedges.account(self.turn.as_mut()) {
+                account.give_back(paid, clock::now());
+            }
+        }
+        Ok(())
     }
 
     /// Prepares a hedge that was paid. Returns how many attempts have begun before it.
@@ -224,6 +241,7 @@ impl Run {
     pub(super) fn no_hedge(&mut self, reason: NoHedgeReason) {
         if let Some(hedges) = &mut self.hedges {
             hedges.is_over = true;
+            hedges.asking = None;
             self.call.note(TimelineEventKind::NotHedged(reason));
         }
     }

@@ -2,15 +2,21 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 
+use http::Request;
 use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::hedges::Hedges;
 use super::retry_loop::RetryLoop;
 use super::run::Run;
 use crate::clock;
-use crate::hop::{NoHedgeReason, NoRetryReason};
+use crate::error::Error;
+use crate::hop::{NoHedgeReason, NoRetryReason, Policy};
+use crate::policy::Subject;
 use crate::policy::hedge::{Due, HedgeFacts, OtherAddress, decide, due};
+use crate::policy::rate_limit::{Place, Slot, Waits};
 use crate::record::Tracker;
 use crate::replay::Saved;
 
@@ -62,6 +68,61 @@ impl Run {
         decide(&facts).map(|()| used)
     }
 
+    /// Ready with a slot for the hedge that is due, if a store shares the rate limit. The store is asked before the hedge
+    /// is paid for, and only if it can be: a slot of a store is not given back. Without a store there is nothing to wait
+    /// for.
+    pub(super) fn poll_slot_of_hedge<B>(
+        &mut self,
+        saved: Option<&mut Saved<B>>,
+        alarm: &mut Alarm<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Slot>, NoHedgeReason>> {
+        let policy = self.policies.rate_limit.as_ref();
+        if policy.is_none_or(|policy| policy.shared.is_none()) {
+            return Poll::Ready(Ok(None));
+        }
+        let is_asking = self
+            .hedges
+            .as_ref()
+            .is_some_and(|hedges| hedges.asking.is_some());
+        if !is_asking && let Err(reason) = self.check_payment() {
+            return Poll::Ready(Err(reason));
+        }
+        let policy = self.policies.rate_limit.as_ref();
+        let parts = self.hedges.as_deref_mut().zip(saved).zip(policy);
+        let Some(((hedges, saved), policy)) = parts else {
+            return Poll::Ready(Err(NoHedgeReason::NotReplayable));
+        };
+        let rejected = |_: Error| NoHedgeReason::Rejected(Policy::RateLimit);
+        if hedges.asking.is_none() {
+            let (head, now) = (head_of(saved), clock::now());
+            let left = self.call.deadline().saturating_duration_since(now);
+            let place = policy.reserve(Subject::Request(&head), (left, Waits::Never), now);
+            match place.map_err(rejected)? {
+                None => return Poll::Ready(Ok(None)),
+                Some(Place::Slot(slot)) => return Poll::Ready(Ok(Some(slot))),
+                Some(Place::Asking(asking)) => hedges.asking = Some(asking),
+            }
+        }
+        let Some(asking) = &mut hedges.asking else {
+            return Poll::Ready(Ok(None));
+        };
+        let slot = match asking.poll(|| self.call.span(), cx) {
+            Poll::Ready(slot) => slot,
+            Poll::Pending => {
+                ready!(alarm.poll_at(asking.until(), cx));
+                if clock::now() < asking.until() {
+                    // The timer was that of an attempt in flight: the next poll looks at those first.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                asking.expired(|| self.call.span())
+            }
+        };
+        hedges.asking = None;
+        Poll::Ready(slot.map(Some).map_err(rejected))
+    }
+
     /// Returns how many attempts ended or are in flight, and how many may be sent.
     fn sent(&self, hedges: &Hedges) -> (u32, u32) {
         match &self.turn {
@@ -111,4 +172,13 @@ impl Run {
         };
         (addresses, used)
     }
+}
+
+/// Returns the head of a kept request, for the user's function that names its bucket.
+fn head_of<B>(saved: &Saved<B>) -> Request<()> {
+    let mut head = Request::new(());
+    *head.method_mut() = saved.method.clone();
+    *head.uri_mut() = saved.uri.clone();
+    *head.headers_mut() = saved.headers.clone();
+    head
 }

@@ -32,6 +32,7 @@ mod judge;
 mod kept;
 mod later;
 mod legs;
+mod passed;
 mod peek;
 mod policies;
 mod recent;
@@ -55,8 +56,8 @@ pub use self::later::{Again, Now, Once};
 pub use self::refresh::RefreshFuture;
 pub use self::service::{Driver, HttpResponse};
 
-pub(crate) use self::admit::Passed;
 pub(crate) use self::choice::Live;
+pub(crate) use self::passed::Passed;
 pub(crate) use self::policies::{Attempts, Deadline, Hedging, LoadConfigs, LoadRules, Policies};
 #[cfg(feature = "client")]
 pub(crate) use self::refresh::refresh;

@@ -112,8 +112,8 @@ impl RetryLoop {
         self.account.count(call);
     }
 
-    /// Returns which attempts may follow the next one, by the facts that do not change in between: switches, counts,
-    /// and whether a retry is permitted after a sent attempt. `None` if this driver retries nothing.
+    /// Returns which attempts may follow the next one. Only facts that do not change in between decide: switches,
+    /// counts, and whether a sent request may be sent again. Returns `None` if this driver retries nothing.
     pub(crate) fn follows(&self, may_send_twice: bool) -> Option<Follows> {
         if self.left.off.is_some() {
             return None;
@@ -152,9 +152,14 @@ impl RetryLoop {
         self.due
     }
 
-    /// Records that a retry begins.
-    pub(crate) fn begin(&mut self, call: &Call) {
-        self.account.begin(call);
+    /// Records that a retry asks the policies. Until it begins, dropping it gives its payment back.
+    pub(crate) fn prepare(&mut self, call: &Call) {
+        self.account.prepare(call);
+    }
+
+    /// Records that the policies admitted an attempt.
+    pub(crate) fn begin(&mut self) {
+        self.account.begin();
     }
 
     /// Records that an attempt ended, sent or provably not sent. Hedges of a layer below count, too.

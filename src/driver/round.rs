@@ -3,6 +3,9 @@
 //! The first success wins, and cancels the others. So does a permanent failure of a request that was sent. After a
 //! transient failure the others go on, and after one that sent nothing. If the last attempt in flight fails, the retry
 //! decides, as if there had been one attempt with the greatest effect of all.
+//!
+//! If the body is received inside the attempt, the first 2xx with a body wins before its trailers are known. One without
+//! a body is judged by its head: a gRPC server fails that way ("Trailers-Only").
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,6 +29,7 @@ use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::hop::NoHedgeReason;
 use crate::policy::hedge::Due;
+use crate::policy::rate_limit::Slot;
 use crate::policy::retry::Payment;
 
 /// The attempts in flight beside the first one.
@@ -144,12 +148,19 @@ where
         if ready!(self.later.poll_ready(cx)).is_err() {
             return Poll::Ready(Err(NoHedgeReason::Unready));
         }
+        let slot = self
+            .run
+            .poll_slot_of_hedge(self.later.saved(), &mut self.alarm, cx);
+        let slot = match ready!(slot) {
+            Ok(slot) => slot,
+            Err(reason) => return Poll::Ready(Err(reason)),
+        };
         let paid = match self.run.pay_for_hedge() {
             Ok(paid) => paid,
             Err(reason) => return Poll::Ready(Err(reason)),
         };
         let before = self.run.prepare_hedge();
-        match self.fly() {
+        match self.fly(slot) {
             Ok((flight, inner)) => {
                 let started = self.run.begin_hedge(before);
                 if let Some(record) = self.run.call.record_at(before) {
@@ -175,17 +186,17 @@ where
     }
 
     /// Sends the kept request once more, if the policies admit it.
-    fn fly(&mut self) -> Result<Begun<N::Future>, NoHedgeReason> {
+    fn fly(&mut self, slot: Option<Slot>) -> Result<Begun<N::Future>, NoHedgeReason> {
         let request = self.run.again_beside(self.later);
         let mut request = request.ok_or(NoHedgeReason::NotReplayable)?;
         let is_replayable = self.later.is_replayable();
-        let flight = self.run.admit_beside(&mut request, is_replayable)?;
+        let flight = self.run.admit_beside((&mut request, slot), is_replayable)?;
         let inner = flight.within(|| self.later.send(request));
         let inner = inner.ok_or(NoHedgeReason::NotReplayable)?;
         Ok((flight, Box::pin(inner)))
     }
 
-    /// Adds a hedge to those in flight. None of them is cut short any more to make room for an attempt that cannot
+    /// Adds a hedge to those in flight. From now on, none of them is cut short to leave time for an attempt that cannot
     /// follow.
     fn join(&mut self, hedge: Hedge<N::Future>) {
         match self.round.as_deref_mut() {
@@ -243,7 +254,11 @@ where
             Some(hedge) => &mut hedge.flight,
             None => &mut *self.flight,
         };
-        if let Wanted::Whole(most_bytes) = self.run.head((flight, now), &response) {
+        let wanted = self.run.head((flight, now), &response);
+        let is_whole = response.body().is_end_stream();
+        if let Wanted::Whole(most_bytes) = wanted
+            && !is_whole
+        {
             self.take_over(hedge, state.as_mut());
             self.receive(response, most_bytes, state);
             return NextStep::Again;
@@ -259,6 +274,9 @@ where
         let failed = self.run.may_pass_response(&response, classified);
         let Some(failed) = failed else {
             self.take_over(hedge, state);
+            if let Wanted::Whole(_) = wanted {
+                self.run.first_responded();
+            }
             return self
                 .run
                 .answered_as((self.flight, now), (response, classified), self.later);

@@ -6,7 +6,7 @@ use http::response::Parts;
 use http::{Request, Uri};
 use tokio::time::Instant;
 
-use super::admit::{Entry, Passed};
+use super::admit::Entry;
 use super::attempt::AttemptInFlight;
 use super::choice::{Chosen, Elsewhere, of_leg};
 use super::drain::DrainedBody;
@@ -14,6 +14,7 @@ use super::hedges::Hedges;
 use super::judge::SeenEffects;
 use super::later::Resend;
 use super::legs::Legs;
+use super::passed::Passed;
 use super::policies::Policies;
 use super::recent::{DestinationState, Head};
 use super::retry_loop::RetryLoop;
@@ -76,7 +77,10 @@ impl Run {
     pub(super) fn of<B>((policies, elsewhere): Chosen, request: &mut Request<B>) -> Self {
         let joins = policies.joins && Call::of(request.extensions()).is_some();
         let Some(deadline) = policies.deadline.as_ref().filter(|_| !joins) else {
-            return Self::join(policies, request);
+            return Self {
+                elsewhere,
+                ..Self::join(policies, request)
+            };
         };
         let call = match policies.shares_call() {
             true => Call::begin(request, deadline.limit),
@@ -296,7 +300,7 @@ impl Run {
     pub(super) fn again<N: Resend>(&mut self, later: &mut N) -> Option<Request<N::Body>> {
         let request = self.again_beside(later)?;
         if let Some(turn) = self.turn.as_mut().filter(|_| self.last.is_some()) {
-            turn.begin(&self.call);
+            turn.prepare(&self.call);
         }
         Some(request)
     }

@@ -215,8 +215,8 @@ impl Run {
         Response::from_parts(head, body)
     }
 
-    /// Records a good response for later calls. After a redirect, also one that a stack below followed, it is not the
-    /// response of the URL that was asked for. A substitute of a stack below is not a good response.
+    /// Records a good response for later calls. After a redirect, it is not the response of the requested URL. That
+    /// also holds for a redirect that a stack below followed. A substitute of a stack below is not a good response.
     fn record_good<R>(&mut self, head: &Parts, body: &mut DriverBody<R>) {
         let marks = &head.extensions;
         let is_substitute =

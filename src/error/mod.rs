@@ -160,8 +160,8 @@ impl Error {
     /// Returns whether it is proved that the request had no effect. Then it is safe to send it again without asking the
     /// server.
     ///
-    /// True for [`Effect::None`] alone. [`Effect::Declined`] is the word of the responding party: a proxy
-    /// may have forwarded the request before it declined a copy of it.
+    /// True for [`Effect::None`] alone. [`Effect::Declined`] is a claim of the responding party: a proxy may have
+    /// forwarded the request before it declined a copy of it.
     #[must_use]
     pub fn had_no_effect(&self) -> bool {
         self.effect().is_none()
@@ -213,8 +213,8 @@ impl Error {
     }
 
     /// Returns the time after which to retry. It comes from the server (`Retry-After`, RFC 9110 §10.2.3, or
-    /// `RateLimit`), from the time that the breaker stays open, or from the time that a failed lookup stays in the
-    /// cache (RFC 9520).
+    /// `RateLimit`), the breaker, the rate limit or the throttle. After a failed lookup, it is the time for which the
+    /// failure stays in the cache (RFC 9520).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         // A caller's hint function may have read a hint that the headers do not hold.
@@ -226,7 +226,7 @@ impl Error {
             })
     }
 
-    /// Returns the number of attempts.
+    /// Returns the number of attempts, including those that were not sent.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.call.as_ref().map_or(0, Timeline::attempt_count)

@@ -56,6 +56,8 @@ pub enum TimelineEventKind {
         /// The length of the wait.
         wait: Duration,
     },
+    /// The store of the rate limit is away. The slot is one of this process' share.
+    LocalShare,
     /// A policy rejected the call.
     Rejected(Policy),
     /// The next attempt is a hedge: it began while the attempts before it were in flight.
@@ -108,6 +110,9 @@ impl fmt::Display for TimelineEventKind {
                     Policy::Concurrency => write!(f, "waited {wait} for a permit"),
                     other => write!(f, "waited {wait} for the {other}"),
                 }
+            }
+            Self::LocalShare => {
+                f.write_str("local share of the rate limit, because its store is away")
             }
             Self::Rejected(policy) => write!(f, "rejected by the {policy}"),
             Self::Hedged { after } => write!(f, "hedged after {}", short(*after)),

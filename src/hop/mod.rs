@@ -51,10 +51,9 @@ pub(crate) use self::local::{is_shown, local};
 pub(crate) use self::policy::Policy;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;
-#[cfg(feature = "client")]
-pub(crate) use self::status::grpc_code;
 pub(crate) use self::status::{
-    Keyed, effect_of_failed_success, effect_of_response, is_failure, judge,
+    Keyed, effect_of_failed_success, effect_of_response, ends_in_trailers, grpc_code, is_failure,
+    is_grpc, judge,
 };
 pub(crate) use self::tls_session::TlsSession;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{HeaderMap, HeaderName, VIA};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VIA};
 
 use super::server_report::{PROXY_STATUS, ProxyStatus, age, proxies};
 use super::{Effect, Hop, Kind};
@@ -24,7 +24,7 @@ pub(crate) enum Keyed {
 ///
 /// | status | effect |
 /// |---|---|
-/// | 2xx | done |
+/// | 2xx | done; possible for gRPC, until its trailers say 0 |
 /// | 307, 308, 421: the request belongs elsewhere | declined |
 /// | other 3xx | declined for a safe method, else possible |
 /// | 408, 409, 424, 499 | possible |
@@ -36,6 +36,7 @@ pub(crate) enum Keyed {
 /// if its client disconnected. A 409 may concern a copy of the same request that a gateway sent first.
 pub(crate) fn effect_of_response(status: StatusCode, headers: &HeaderMap, is_safe: bool) -> Effect {
     match status.as_u16() {
+        200..300 if ends_in_trailers(headers) => Effect::Possible,
         200..300 => Effect::Done,
         408 | 409 | 424 | 499 => Effect::Possible,
         307 | 308 | 400..500 => unless_forwarded(status, headers),
@@ -54,6 +55,19 @@ pub(crate) fn effect_of_failed_success(
         Some(3 | 5 | 7 | 8 | 9 | 11 | 12 | 16) => Effect::Declined,
         _ => Effect::Possible,
     }
+}
+
+/// Returns whether only the trailers of a response say whether the request was processed: it is gRPC's, and its head has
+/// no code 0.
+pub(crate) fn ends_in_trailers(headers: &HeaderMap) -> bool {
+    is_grpc(headers) && grpc_code(headers, None) != Some(0)
+}
+
+/// Returns whether a message is gRPC's: its media type begins with `application/grpc`. gRPC-Web has another form.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Returns the code of a gRPC response: from its trailers, or from its head if there is nothing else.

@@ -256,3 +256,32 @@ fn proxy_that_may_have_forwarded_the_request_takes_its_refusal_back_for_every_st
         }
     }
 }
+
+#[test]
+fn grpc_is_told_by_its_media_type() {
+    for (value, expected) in [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/grpc;x=1", true),
+        ("application/grpc-web", false),
+        ("application/json", false),
+    ] {
+        let headers = saying(&[("content-type", value)]);
+        assert_eq!(is_grpc(&headers), expected, "{value:?}");
+    }
+    assert!(!is_grpc(&HeaderMap::new()));
+}
+
+#[test]
+fn head_of_a_grpc_response_proves_nothing_without_code_0() {
+    let grpc = ("content-type", "application/grpc");
+    for (lines, expected) in [
+        (vec![grpc], Effect::Possible),
+        (vec![grpc, ("grpc-status", "0")], Effect::Done),
+        (vec![grpc, ("grpc-status", "14")], Effect::Possible),
+        (vec![("grpc-status", "14")], Effect::Done),
+    ] {
+        let effect = effect_of_response(StatusCode::OK, &saying(&lines), false);
+        assert_eq!(effect, expected, "{lines:?}");
+    }
+}

@@ -35,7 +35,7 @@ use crate::timeout::Timeouts;
 /// # Defaults
 ///
 /// The defaults are those of [`Timeouts`]. Over [`Transport`](crate::Transport) every timeout applies. Over another
-/// service only the attempt timeout and the body idle timeout apply, because the layer sees all stages before the
+/// service only the attempt timeout and the body idle timeout apply. There the layer sees all stages before the
 /// response head as one wait.
 ///
 /// # Cancel safety

@@ -134,7 +134,7 @@ use crate::timeout::Timeouts;
 ///   are enough of them. [`from_config`](Self::from_config) refuses such a window.
 /// - Keeping one circuit for hosts that fail independently (shards, tenants behind one gateway): see
 ///   [`key_by`](Self::key_by).
-/// - Putting it around a service that reserves a permit in `poll_ready`, such as a concurrency limit: after a rejection
+/// - Putting it around a service that reserves a permit in `poll_ready`, such as a concurrency limit. After a rejection
 ///   the permit stays reserved until the next call, or until the service is dropped.
 ///
 /// # Cancel safety

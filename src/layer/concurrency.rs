@@ -49,17 +49,18 @@ use crate::replay::SentOnce;
 ///
 /// # The queue
 ///
-/// A call without a permit waits. It is rejected at once if the queue is full, or if the wait would be too long by the
-/// average time that permits are held. Calls are served by [priority](crate::Options::priority), and then in their
-/// order. If the queue has not been empty for 100 ms, the newest call is served first: the oldest ones are about to
-/// give up. If the queue is full, a more important call takes the place of the least important one.
+/// A call without a permit waits. It is rejected at once if the queue is full or the wait would be too long. The wait
+/// is estimated by the average time for which permits are held. Calls are served by
+/// [priority](crate::Options::priority), then in their order. If the queue has not been empty for 100 ms, the newest
+/// call is served first: the oldest ones are about to give up. If the queue is full, a more important call takes the
+/// place of the least important one.
 ///
 /// # Algorithms
 ///
-/// [`Algorithm::Aimd`](crate::policy::concurrency::Algorithm::Aimd) shrinks the limit by a tenth at each overload (429,
-/// 503, 529, a timeout, a response that the classifier calls throttled), and grows it by one otherwise. `Vegas` and
-/// `Gradient2` also follow the time to the response head, so that they notice a queue at the server before it rejects
-/// requests. `Fixed` does not change.
+/// [`Algorithm::Aimd`](crate::policy::concurrency::Algorithm::Aimd) shrinks the limit by a tenth at each overload, and
+/// grows it by one otherwise. An overload is a 429, 503 or 529, a timeout, or a response that the classifier calls
+/// throttled. `Vegas` and `Gradient2` also follow the time to the response head, so that they notice a queue at the
+/// server before it rejects requests. `Fixed` does not change.
 ///
 /// # Defaults
 ///

@@ -62,7 +62,7 @@ impl DeadlineLayer {
     ///
     /// # Errors
     ///
-    /// Fails if `deadline` is shorter than 10 ms or longer than a day.
+    /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
     pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
         check_deadline("deadline", deadline)?;
         Ok(Self::within(deadline))

@@ -51,10 +51,10 @@ use crate::replay::{FnCloner, TraitCloner};
 ///
 /// # When it hedges
 ///
-/// A hedge is due when the latest attempt had its request for longer than the quantile of the destination and route,
-/// or than the fixed delay. It is sent only if
+/// A hedge is due when the latest attempt had its request for longer than a fixed delay, or than a quantile. The
+/// quantile is that of the destination and route. The hedge is sent only if
 ///
-/// - the method is safe (RFC 9110 §9.2.1), the caller calls the request idempotent, or a key is on it that the server
+/// - the method is safe (RFC 9110 §9.2.1), the caller declares the request idempotent, or it has a key that the server
 ///   is known to honor,
 /// - its body can be cloned,
 /// - there is another address, or [`same_address`](HedgeConfig::same_address) is on (the calls of a session stay on
@@ -83,7 +83,8 @@ use crate::replay::{FnCloner, TraitCloner};
 ///
 /// More requests: at most one for twenty calls with a quantile. A service whose slow requests are slow everywhere gains
 /// nothing. Each call keeps a copy of the request's head. While several attempts are in flight, a classifier does not
-/// see the body of a failure.
+/// see the body of a failure. If the body is received inside the attempt, the first 2xx with a body wins, even if its
+/// trailers report a failure.
 ///
 /// # How people get it wrong
 ///

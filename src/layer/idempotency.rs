@@ -34,8 +34,8 @@ use crate::policy::idempotency::IdempotencyConfig;
 ///
 /// A service that does not know the header ignores it, and a retry is a second charge. After a call that may have had
 /// an effect, the key permits a retry in two cases. Either the caller supplied or derived the key, or the caller
-/// declared that the server honors keys: for the client or the destination in [`IdempotencyConfig`], for one request
-/// with [`Options::honors_idempotency_keys`](crate::Options::honors_idempotency_keys).
+/// declared that the server honors keys. [`IdempotencyConfig`] declares it for the client or the destination, and
+/// [`Options::honors_idempotency_keys`](crate::Options::honors_idempotency_keys) for one request.
 ///
 /// # Reports
 ///
@@ -47,10 +47,10 @@ use crate::policy::idempotency::IdempotencyConfig;
 /// Using a new key for each attempt: the customer is charged twice. Using one key for each customer instead of each
 /// order: the second order is not charged.
 ///
-/// Retrying above the layer (`tower::retry`, a loop around the client). Each try is then a call with a new key: the
-/// retry clones the request before the layer sees it, so the tries share nothing that the layer could find. Set the
-/// key of such a request with [`Options::idempotency_key`](crate::Options::idempotency_key). In reqwest-middleware
-/// the tries of a retry middleware share their extensions, so they get the same key.
+/// Retrying above the layer (`tower::retry`, a loop around the client). Each try is then a call with a new key. The
+/// retry clones the request before the layer sees it, so the tries share nothing that the layer could find. Set the key
+/// of such a request with [`Options::idempotency_key`](crate::Options::idempotency_key). In reqwest-middleware the
+/// tries of a retry middleware share their extensions, so they get the same key.
 ///
 /// # Cancel safety
 ///

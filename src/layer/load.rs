@@ -2,7 +2,7 @@
 
 use crate::driver::Policies;
 use crate::policy::concurrency::{self, ConcurrencyConfig, ConcurrencyHandle};
-use crate::policy::rate_limit::{self, RateLimit, RateLimitConfig};
+use crate::policy::rate_limit::{self, RateLimit, RateLimitConfig, SharedRateLimit};
 use crate::policy::throttle::{self, ThrottleConfig, ThrottleHandle};
 use crate::policy::{DestinationKey, NamedRules};
 use crate::retry_after::Hints;
@@ -36,6 +36,7 @@ impl Load {
                 config: RateLimitConfig::default().into(),
                 key: None,
                 rules: NamedRules::default(),
+                shared: None,
             },
         }
     }
@@ -48,6 +49,10 @@ impl Load {
 
     pub(super) fn hints(&mut self, hints: Hints) {
         self.throttle.hints = hints;
+    }
+
+    pub(super) fn share_rate_limit(&mut self, limit: &SharedRateLimit) {
+        self.rate_limit.share(limit);
     }
 
     pub(super) fn throttle(&self) -> ThrottleHandle {

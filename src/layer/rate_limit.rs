@@ -8,7 +8,7 @@ use crate::callback::{Site, require};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
-use crate::policy::rate_limit::{Policy, RateLimit, RateLimitConfig};
+use crate::policy::rate_limit::{Policy, RateLimit, RateLimitConfig, SharedRateLimit};
 use crate::policy::{DestinationKey, NamedRules};
 use crate::replay::SentOnce;
 
@@ -63,12 +63,12 @@ use crate::replay::SentOnce;
 /// # Trade-offs
 ///
 /// Slots are given in the order of the calls, without priorities. A slot that a call leaves is for the next new call:
-/// those that wait keep theirs. The buckets are those of this process: several
-/// processes with one quota need a share each.
+/// those that wait keep theirs. The buckets are those of this process. Several processes with one quota need a share
+/// each, or a store: [`share_rate_limit`](Self::share_rate_limit).
 ///
 /// With [`server_informed`](RateLimitConfig::server_informed), the bucket follows `RateLimit`, or
-/// `x-ratelimit-remaining` and `x-ratelimit-reset`. A server can only lower the limit. Its word comes with a response,
-/// so requests that were sent meanwhile may be too many.
+/// `x-ratelimit-remaining` and `x-ratelimit-reset`. A server can only lower the limit. It says so in a response, so
+/// requests that were sent meanwhile may be too many.
 ///
 /// # How people get it wrong
 ///
@@ -78,7 +78,8 @@ use crate::replay::SentOnce;
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped during the wait, the next new call gets its slot. A slot that was due is used up.
+/// If the future is dropped during the wait, the next new call gets its slot. A slot that was due is used up, and so is
+/// one of a store.
 #[derive(Clone)]
 pub struct RateLimitLayer {
     policy: Policy,
@@ -99,8 +100,16 @@ impl RateLimitLayer {
                 config: Arc::new(config),
                 key: None,
                 rules: NamedRules::default(),
+                shared: None,
             },
         })
+    }
+
+    /// Shares the rate with other processes, by a store: see [`SharedRateLimit`].
+    #[must_use]
+    pub fn share_rate_limit(mut self, limit: &SharedRateLimit) -> Self {
+        self.policy.share(limit);
+        self
     }
 
     /// Keeps a bucket for each destination that `key` returns. Requests for which it returns `None` are not limited.
@@ -139,6 +148,7 @@ impl fmt::Debug for RateLimitLayer {
         f.debug_struct("RateLimitLayer")
             .field("config", &self.policy.config)
             .field("keyed", &self.policy.key.is_some())
+            .field("shared", &self.policy.shared)
             .finish()
     }
 }

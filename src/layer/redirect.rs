@@ -38,11 +38,12 @@ use crate::replay::{FnCloner, TraitCloner};
 ///
 /// # Which redirects are followed
 ///
-/// The layer follows 301, 302, 303, 307 and 308 (RFC 9110 §15.4). A POST becomes a GET after 301, 302 and 303, and
-/// loses its body, the headers that describe it, and its key. On a cross-origin redirect the layer sends only headers
-/// that are known to be safe. Userinfo in a `Location` is ignored. Raw UTF-8 in a `Location` is percent-encoded.
+/// The layer follows 301, 302, 303, 307 and 308 (RFC 9110 §15.4). A POST becomes a GET after 301, 302 and 303. It then
+/// loses its body, the headers that describe the body, and its key. On a cross-origin redirect the layer sends only
+/// headers that are known to be safe. Userinfo in a `Location` is ignored. Raw UTF-8 in a `Location` is
+/// percent-encoded.
 ///
-/// In three cases the redirect itself is the response of the call: its `Location` is missing or malformed, several
+/// In three cases the redirect itself is the response of the call. Its `Location` is missing or malformed, several
 /// `Location` headers differ, or the body cannot be sent again.
 ///
 /// # Defaults
@@ -53,7 +54,7 @@ use crate::replay::{FnCloner, TraitCloner};
 ///
 /// Each redirect is an event in the timeline. [`Policy::Redirect`](crate::Policy::Redirect) rejects a loop, too many
 /// redirects, a downgrade from https to http, and a target that is not HTTP. After an attempt that may have been
-/// processed, the layer also refuses to send a POST to another origin, because its key is not sent there.
+/// processed, the layer also refuses to send a POST to another origin. Its key would not be sent there.
 ///
 /// # How people get it wrong
 ///

@@ -59,7 +59,8 @@ use crate::retry_after::{Hints, ResponseHead};
 /// The [`Effect`](crate::Effect) decides. After none, the layer retries any method. After possible or done, it retries
 /// only an idempotent method (RFC 9110 §9.2.2) or a key that the server is known to honor. After declined, it also
 /// retries if the responder asked for a retry. Permanent failures (a certificate, an unknown name, a status that is not
-/// listed) are not retried. The layer does not begin a wait that is longer than the time left.
+/// listed) are not retried. A call ends at once if the wait is longer than the time left. It also
+/// ends at once if the server's hint is longer than [`RetryConfig::max_hint`].
 ///
 /// # Defaults
 ///

@@ -62,17 +62,17 @@ use crate::policy::stale::{Policy, StaleConfig, Store};
 /// A stored response stands in for an error of the call, a passed deadline and an open circuit included, and for a 5xx.
 /// It does not stand in for a 4xx, nor for a request that cannot be encoded.
 ///
-/// The server's `stale-if-error` and `stale-while-revalidate` (RFC 5861) shorten the window. These are never stored
-/// (RFC 9111 §3): responses with `no-store`, `no-cache`, `must-revalidate`, `Vary: *`, `Set-Cookie` or trailers, 206,
-/// redirects and their targets, streams, bodies above the limit. A request with content neither stores a response nor
-/// gets a stored one, for its content may select the response. Content is a body that is not empty, or a
+/// The server's `stale-if-error` and `stale-while-revalidate` (RFC 5861) shorten the window. Responses with `no-store`,
+/// `no-cache`, `must-revalidate`, `Vary: *`, `Set-Cookie` or trailers are never stored (RFC 9111 §3). Neither are 206,
+/// redirects and their targets, streams, and bodies above the limit. A request with content neither stores a response
+/// nor gets a stored one, for its content may select the response. Content is a body that is not empty, or a
 /// `Content-Type`, a `Transfer-Encoding`, or a `Content-Length` other than 0.
 ///
 /// # Reports
 ///
-/// The response has an `Age` header and a [`Staleness`](crate::policy::stale::Staleness) in its extensions. The timeline
-/// and the span have the age and the failure. The histogram `sevenhops.stale.age` is the window of inconsistency, as
-/// measured. The attempts keep their hops and effects.
+/// The response has an `Age` header and a [`Staleness`](crate::policy::stale::Staleness) in its extensions. The
+/// timeline and the span have the age and the failure. The histogram `sevenhops.stale.age` measures the window of
+/// inconsistency. The attempts keep their hops and effects.
 ///
 /// # Trade-offs
 ///

@@ -56,21 +56,21 @@ use crate::retry_after::{Hints, ResponseHead};
 /// that the classifier calls throttled. Every other response is accepted, also a failure. Attempts without a response
 /// do not count: they are for the [breaker](crate::CircuitBreakerLayer).
 ///
-/// The rejections are spread evenly over the attempts. Under retries, a rejected attempt is not the end of its call: the
-/// throttle is asked again after the usual wait, because the next attempt may pass. Such a call pays one token of the
-/// retry budget, and gets it back if nothing is sent in the end. It asks as often as
+/// The rejections are spread evenly over the attempts. Under retries, a rejected attempt is not the end of its call.
+/// The throttle is asked again after the usual wait, because the next attempt may pass. Such a call pays one token of
+/// the retry budget, and gets it back if nothing is sent in the end. It asks as often as
 /// [`unsent_attempts`](crate::RetryConfig::unsent_attempts) says. If the server asked for a longer wait than the call
 /// can afford, the call ends at once.
 ///
 /// # When to switch it on
 ///
-/// Switch it on for a service of your own that is protected by rejections, and that all its clients call through this
-/// crate: a rejection costs such a service almost as much as a response. The service then has more capacity for the
+/// Switch it on for a service of your own that protects itself by rejections, if all its clients call it through this
+/// crate. A rejection costs such a service almost as much as a response. The service then has more capacity for the
 /// requests that it accepts. In the demo `load_and_faults` ("overload") almost no call succeeds without it.
 ///
-/// Leave it off for a service with a quota of your own, such as a public API: there a rejection costs the server
-/// nothing. A [rate limit](crate::RateLimitLayer) uses the quota better. A server that accepts a fixed rate still
-/// gives no fewer responses with the throttle than without it, if it allows for a burst.
+/// Leave it off for a service that gives you a quota, such as a public API: there a rejection costs the server nothing.
+/// A [rate limit](crate::RateLimitLayer) uses the quota better. A server that accepts a fixed rate still gives no fewer
+/// responses with the throttle than without it, if it allows for a burst.
 ///
 /// # Defaults
 ///
@@ -87,8 +87,8 @@ use crate::retry_after::{Hints, ResponseHead};
 /// # Trade-offs
 ///
 /// It also rejects requests that the server would have accepted. After an overload it takes up to one window until
-/// nothing is rejected any more. A larger [multiplier](ThrottleConfig::multiplier) makes both smaller. A server with a
-/// strict rate and no burst accepts up to a tenth less during a long overload: with fewer requests, some of its free
+/// nothing is rejected any more. A larger [multiplier](ThrottleConfig::multiplier) makes both smaller. During a long
+/// overload, a server with a strict rate and no burst accepts up to a tenth less. With fewer requests, some of its free
 /// moments pass unused.
 ///
 /// # How people get it wrong

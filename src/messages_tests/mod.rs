@@ -6,8 +6,9 @@
 
 #[macro_use]
 pub(crate) mod of;
-// With fewer features, some of the sentences do not exist.
+// With fewer features, some of the sentences do not exist. Some contain a text of the operating system.
 #[cfg(all(
+    unix,
     feature = "client",
     feature = "cookies",
     feature = "encrypted-dns",
@@ -15,6 +16,7 @@ pub(crate) mod of;
     feature = "har",
     feature = "hyper-util",
     feature = "otel",
+    feature = "redis",
     feature = "reqwest",
     feature = "reqwest-middleware",
     feature = "serde",

@@ -29,8 +29,8 @@ use crate::timeline::{Attempt, StageOutcome, Timeline};
 /// the SDK's own bound on a metric's series holds (2,000 by default).
 ///
 /// Durations and counts are recorded at the end of a call. Gauges are read at collection, so an old state leaves no
-/// series behind. If two clients of a process use the same destination, the gauges show the worse state, the smaller
-/// budget, and the sums of the connections, limits and windows. Open connections are counted on Linux only.
+/// series behind. Two clients of a process may use the same destination. The gauges then show the worse state, the
+/// smaller budget, and the sums of the connections, limits and windows. Open connections are counted on Linux only.
 #[derive(Clone)]
 pub struct Metrics {
     instruments: Arc<Instruments>,
@@ -132,6 +132,7 @@ impl Metrics {
             | TimelineEventKind::FailedOver { .. }
             | TimelineEventKind::Replayed
             | TimelineEventKind::CallerRetry { .. }
+            | TimelineEventKind::LocalShare
             | TimelineEventKind::Chaos { .. } => {}
         }
     }

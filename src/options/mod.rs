@@ -114,7 +114,7 @@ impl Options {
         Self::default()
     }
 
-    /// Sets the deadline of this call: 10 ms to a day. Timeouts that were not set follow it. Timeouts that were set are
+    /// Sets the deadline of this call: 10 ms to 24 h. Timeouts that were not set follow it. Timeouts that were set are
     /// shortened if they are longer than it. A deadline out of range fails the request at encode.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -205,6 +205,9 @@ impl Options {
     }
 
     /// Sends this idempotency key, whatever the method.
+    ///
+    /// The server is assumed to honor a key that you set, here or as a header. So the request is retried after a lost
+    /// response. If the server ignores keys, also call `honors_idempotency_keys(false)`.
     ///
     /// An [`IdempotencyLayer`](crate::IdempotencyLayer) adds the key to the request. Without this layer the request
     /// fails at encode.

@@ -41,7 +41,10 @@ pub(crate) fn state_of<T: Entry, R: Copy, B>(
     (registry, key): (&Registry<T>, Option<&DestinationKey>),
     subject: Subject<'_, B>,
     now: Instant,
-    (rules, new): (impl FnOnce(Option<&Destination>) -> R, impl FnOnce(R) -> T),
+    (rules, new): (
+        impl FnOnce(Option<&Destination>) -> R,
+        impl FnOnce(&Destination, R) -> T,
+    ),
 ) -> Result<Found<T, R>, Error> {
     let named = match (subject, key) {
         (Subject::Request(request), None) => {
@@ -61,7 +64,10 @@ pub(crate) fn state_of<T: Entry, R: Copy, B>(
         let is_named = matches!(subject, Subject::Request(_)) && key.is_some();
         let rules = rules(Some(&destination).filter(|_| is_named));
         let known = registry.find(&destination, now);
-        let state = known.unwrap_or_else(|| registry.get_or_keep(destination, new(rules), now));
+        let state = known.unwrap_or_else(|| {
+            let new = new(&destination, rules);
+            registry.get_or_keep(destination, new, now)
+        });
         (state, rules)
     }))
 }

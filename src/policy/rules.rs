@@ -66,7 +66,7 @@ impl<C> Clone for NamedRules<C> {
     }
 }
 
-/// No rules but those of the calls.
+/// No rules except those of the calls.
 impl<C> Default for NamedRules<C> {
     fn default() -> Self {
         Self::new(0, Hosts::all(None))

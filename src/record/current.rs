@@ -1,6 +1,6 @@
 //! How a tracker reaches the hooks of foreign clients, which do not pass it on: by the task that polls them. Only the
-//! tracker is passed in this way, never a config. (`call/ambient.rs` explains what a call takes over from an operation
-//! around it, and why no more.)
+//! tracker is passed in this way, never a config. (`call/ambient.rs` explains which facts a call takes over from an
+//! operation around it, and why no others.)
 
 use std::sync::Arc;
 

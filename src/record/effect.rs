@@ -6,22 +6,22 @@ use crate::hop::Effect;
 
 /// Returns the effect as it is known now.
 pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
-    let (status, failed, judged, is_declined, is_done, was_taken) = tracker.facts(|facts| {
+    let (status, failed, was_taken, judged, done) = tracker.facts(|facts| {
         let Facts {
             status,
             judged,
-            is_declined,
-            is_done,
             was_taken,
             ..
         } = *facts;
-        let failed = facts.failed();
-        (status, failed, judged, is_declined, is_done, was_taken)
+        let done = (facts.is_declined, facts.is_done, facts.awaits_trailers);
+        (status, facts.failed(), was_taken, judged, done)
     });
+    let (is_declined, is_done, awaits_trailers) = done;
     let last = match (status, failed) {
         (Some(status), _) if status.is_success() => match judged {
             // A classifier sees a failure in the response.
             Some(judged) => judged.effect,
+            None if awaits_trailers => Effect::Possible,
             None => Effect::Done,
         },
         (Some(_), Some(judged)) => judged.effect,

@@ -28,6 +28,8 @@ pub(crate) struct Facts {
 
     /// Whether the attempt belongs to an operation and succeeded.
     pub(crate) is_done: bool,
+    /// Whether only the trailers of the response can say that the request was processed: gRPC's code 0.
+    pub(crate) awaits_trailers: bool,
     /// Whether the head of the response, which is not a failure, declined the request: a redirect.
     pub(crate) is_declined: bool,
     /// The age of the connection that was used.
@@ -44,7 +46,7 @@ pub(crate) struct Facts {
     pub(crate) addresses: Option<Weak<dyn Addresses>>,
     /// The session of the request, if it has to stay on one address.
     pub(crate) session: Option<Box<Session>>,
-    /// Whether the service keeps the session on one address, or the request has left the process nowhere.
+    /// Whether the service keeps the session on one address, or the request has not left the process.
     pub(crate) is_session_kept: bool,
     /// Whether the session may read older data here than before: its address was lost.
     pub(crate) affinity_moved: bool,

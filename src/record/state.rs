@@ -1,7 +1,8 @@
 //! The state of an attempt: marks in one atomic word, and the pure steps from state to state.
 //!
-//! A state is the marks together with what the store keeps under its lock: a bit for each open stage, whether the
-//! transport reports them, whether the connection is the attempt's own, and the number of the latest dial.
+//! A state has the marks, and the facts that the store keeps under its lock. These are a bit for each open stage, and
+//! the number of the latest dial. Two more tell whether the transport reports stages, and whether the connection is the
+//! attempt's own.
 
 use super::sync::{AtomicU32, Ordering};
 use crate::hop::Stage;

@@ -29,10 +29,10 @@ use crate::timeline::Timeline;
 ///
 /// # Reports
 ///
-/// If the error chain contains an error of this crate, the classification has its values: hop, kind, effect, and the
-/// timeline if the error has one. Otherwise the values are read from the chain. Errors of reqwest, hyper, hyper-util,
-/// h2 and rustls and I/O errors are understood. (reqwest's with the feature `reqwest`, hyper-util's with `hyper-util`
-/// or `reqwest`.)
+/// If the error chain contains an error of this crate, the classification has its hop, kind and effect, and its
+/// timeline if it has one. Otherwise the values are read from the chain. Errors of reqwest, hyper, hyper-util, h2 and
+/// rustls and I/O errors are understood. (reqwest's with the feature `reqwest`, hyper-util's with `hyper-util` or
+/// `reqwest`.)
 ///
 /// # Trade-offs
 ///

@@ -58,9 +58,9 @@
 //! share of the connect timeout. Addresses are not chosen by load or health, and an unreachable path looks like a
 //! silent service. `Transport` chooses by load and health, and can tell the two apart.
 //!
-//! If a filter is set, connections that it cannot judge are refused. These are schemes other than http and https, and
-//! connections whose address came neither from the URL nor from [`HyperParts::resolver`] (a unix socket, a tunnel,
-//! another resolver). If the connector leads to a proxy that filters, set
+//! If a filter is set, connections that it cannot judge are refused. These are connections with a scheme other than
+//! http and https. They are also connections whose address came neither from the URL nor from [`HyperParts::resolver`]
+//! (a unix socket, a tunnel, another resolver). If the connector leads to a proxy that filters, set
 //! [`proxy_filters`](crate::TransportBuilder::proxy_filters). [`HyperParts::layer`] rewrites `http://0x7f.1/` to the
 //! address that it means; the connector layer alone refuses it.
 //!

@@ -46,9 +46,9 @@
 //! one call still share one idempotency key, and the error of the last try includes the effect of the earlier tries.
 //! The timeline shows the number of the try ([`TimelineEventKind::CallerRetry`](crate::hop::TimelineEventKind::CallerRetry)).
 //!
-//! Two requests are tries of one call if they share their extensions, have the same method, URL and body, and the
-//! earlier one did not succeed. The same request after a success is a new call with a new key. A streaming body cannot
-//! be compared, so each try gets a new key. To be sure, pass the key yourself:
+//! Two requests are tries of one call if they share their extensions and have the same method, URL and body. The
+//! earlier one must not have succeeded. The same request after a success is a new call with a new key. A streaming body
+//! cannot be compared, so each try gets a new key. To be sure, pass the key yourself:
 //! `.with_extension(Options::new().idempotency_key(key))`.
 //!
 //! # Reports
@@ -117,7 +117,7 @@ use crate::options::Options;
 ///
 /// The function travels in the request's extensions. Middleware before the stack sees a stream. If it reads or replaces
 /// that stream, the request is sent once, with the body that the middleware left. The same holds if it wraps the
-/// stream, unless the wrapper reports the stream's length as its own: the stack then sends the body without the wrapper.
+/// stream. But if the wrapper reports the stream's length as its own, the stack sends the body without the wrapper.
 /// Without a stack in the chain, the stream is sent once.
 ///
 /// # Errors

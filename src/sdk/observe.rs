@@ -75,8 +75,8 @@ impl ObservedCalls {
     /// Returns the effect of the observed calls together.
     ///
     /// If there was one call, it is the effect of that call. If there were several, requests with a safe method do not
-    /// count, and the effect is at most [`Effect::Possible`]: one of several parts that is done does not complete the
-    /// whole. It is never [`Effect::None`]: nothing proves that every call was observed.
+    /// count. The effect is at most [`Effect::Possible`], because one part that is done does not complete the whole. It
+    /// is never [`Effect::None`]: nothing proves that every call was observed.
     #[must_use]
     pub fn effect(&self) -> Effect {
         effect_of_work(&self.calls(), self.is_all).without_proof()

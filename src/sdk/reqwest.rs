@@ -18,8 +18,8 @@
 //!
 //! # Protects from
 //!
-//! A request is refused before the client sees it if its framing contradicts its body, or if it makes a demand that no
-//! layer has carried out. The stack above protects from the rest.
+//! A request is refused before the client sees it if its framing contradicts its body. So is a request with a demand
+//! that no layer has carried out. The stack above protects from the rest.
 //!
 //! # Defaults
 //!

@@ -13,9 +13,9 @@ use tower_service::Service;
 pub use self::future::InheritFuture;
 use self::parent::Parent;
 pub use self::rejection::Expired;
-use self::rejection::is_grpc;
 use crate::call::restrain_sync;
 use crate::clock;
+use crate::hop::is_grpc;
 use crate::options::Options;
 
 /// Inherits the time left and the retries of the caller, for a server that makes calls itself.

@@ -1,6 +1,6 @@
 //! The response to a request whose time is over. Pure.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 /// Marks a response, in its extensions, that was made because the caller's time was over.
@@ -51,32 +51,4 @@ pub(super) fn expired<R: Default>(is_grpc: bool, had_begun: bool) -> Response<R>
     response
 }
 
-/// Returns whether the request is gRPC's: its media type begins with `application/grpc`. gRPC-Web has another form.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn grpc_is_told_by_its_media_type() {
-        for (value, is) in [
-            ("application/grpc", true),
-            ("application/grpc+proto", true),
-            ("application/grpc;x=1", true),
-            ("application/grpc-web", false),
-            ("application/json", false),
-        ] {
-            let value = HeaderValue::from_static(value);
-            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.clone())]);
-            assert_eq!(is_grpc(&headers), is, "{value:?}");
-        }
-        assert!(!is_grpc(&HeaderMap::new()));
-    }
-}

@@ -45,6 +45,7 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             "sevenhops.policy" = policy.as_str(),
             "sevenhops.wait.duration" = wait.as_secs_f64(),
         ),
+        TimelineEventKind::LocalShare => event!(call, Level::INFO, "local share"),
         TimelineEventKind::Rejected(policy) => event!(
             call,
             Level::WARN,
@@ -102,6 +103,21 @@ pub(crate) fn circuit(
         "sevenhops.breaker.event" = change,
         "sevenhops.breaker.cause" = cause.map(ToString::to_string),
         "sevenhops.breaker.open_time" = open.map(|open| open.as_secs_f64()),
+    );
+}
+
+/// Reports that the store of a rate limit failed, or that it responds again.
+pub(crate) fn rate_limit_store(
+    call: &Span,
+    change: &'static str,
+    failure: Option<&dyn fmt::Display>,
+) {
+    event!(
+        call,
+        Level::WARN,
+        "rate limit store",
+        "sevenhops.store.event" = change,
+        "sevenhops.store.failure" = failure.map(ToString::to_string),
     );
 }
 

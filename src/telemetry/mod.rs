@@ -1,3 +1,5 @@
+//! Spans, events, metrics and trace propagation, with the names of OpenTelemetry.
+//!
 #![doc = include_str!("../../docs/telemetry.md")]
 
 mod attempt;
@@ -18,7 +20,7 @@ pub(crate) use self::propagator::ContainedPropagator;
 pub use self::propagator::{Link, Propagator};
 
 pub(crate) use self::attempt::AttemptSpans;
-pub(crate) use self::events::{circuit, note};
+pub(crate) use self::events::{circuit, note, rate_limit_store};
 pub(crate) use self::span::{Entered, Maker, Span};
 pub(crate) use self::spans::{EventSpan, Subject, call_span, end_call, operation_span};
 #[cfg(feature = "client")]

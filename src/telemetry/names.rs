@@ -133,6 +133,7 @@ pub const EVENTS: &[EventName] = &[
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
     event("queued", &["sevenhops.policy", "sevenhops.wait.duration"]),
+    event("local share", &[]),
     event("rejected", &["sevenhops.policy"]),
     event("hedged", &["sevenhops.hedge.after"]),
     event("not hedged", &["sevenhops.no_retry_reason"]),
@@ -146,6 +147,10 @@ pub const EVENTS: &[EventName] = &[
             "sevenhops.breaker.cause",
             "sevenhops.breaker.open_time",
         ],
+    ),
+    event(
+        "rate limit store",
+        &["sevenhops.store.event", "sevenhops.store.failure"],
     ),
     event("chaos", &["sevenhops.chaos.fault", "sevenhops.chaos.delay"]),
     event("stale dns", &[]),

@@ -51,7 +51,7 @@ macro_rules! assert_hop {
 
 /// Asserts whether a failed call may have happened: `None`, `Declined`, `Possible` or `Done`.
 ///
-/// It takes the same errors as [`assert_hop!`](crate::assert_hop). `None` is a proof, and `Declined` is the word of the
+/// It takes the same errors as [`assert_hop!`](crate::assert_hop). `None` is a proof, and `Declined` is a claim of the
 /// party that responded. One does not match the other.
 ///
 /// # Example

@@ -28,8 +28,8 @@
 //!
 //! # Protects from
 //!
-//! Failures that a mock inside the process cannot show: a reset that overtakes a response, a handshake that hangs, a
-//! stream that is refused while its neighbors go on. Only a socket shows how a client reacts to them.
+//! Failures that a mock inside the process cannot show. Examples are a reset that overtakes a response, a handshake
+//! that hangs, or one refused HTTP/2 stream of several. Only a socket shows how a client reacts to them.
 //!
 //! | the failing part | the tool |
 //! |---|---|

@@ -42,7 +42,7 @@ use crate::transport::basic;
 /// # Trade-offs
 ///
 /// It opens tunnels or refuses. For a proxy that is silent, resets or sends garbage, use the address of a
-/// [`FaultServer`](super::FaultServer) as the proxy: it treats CONNECT like any other request.
+/// [`FaultServer`](super::FaultServer) as the proxy. It treats CONNECT like any other request.
 ///
 /// # How people get it wrong
 ///

@@ -171,8 +171,8 @@ impl Identity {
 
     /// Returns the same config for a server that requires a certificate from `authority`.
     ///
-    /// In TLS 1.3 a client without a certificate learns of this only after its handshake: the alert "certificate
-    /// required" arrives while it waits for its first response.
+    /// In TLS 1.3 a client without a certificate learns of this only after its handshake. The alert "certificate
+    /// required" arrives while the client waits for its first response.
     ///
     /// # Panics
     ///

@@ -169,6 +169,7 @@ impl Serialize for TimelineEvent {
                 fields.put("policy", policy.as_str())?;
                 fields.put("wait_us", micros(*wait))?;
             }
+            TimelineEventKind::LocalShare => fields.put("kind", "local_share")?,
             TimelineEventKind::Rejected(policy) => {
                 fields.put("kind", "rejected")?;
                 fields.put("policy", policy.as_str())?;

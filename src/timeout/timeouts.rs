@@ -37,7 +37,7 @@ use crate::config_error::{ConfigError, expected};
 /// | body idle | min(10 s, A) | between two pieces of the response body |
 ///
 /// A derived attempt timeout follows the time left at the start of the attempt, and the whole time of the call. That is
-/// D, or less by the request's options or by a call around it. If another attempt may follow, that one keeps a quarter
+/// D, or the deadline in the request's options. A call around it can only shorten the time. If another attempt may follow, that one keeps a quarter
 /// of the whole time, or half of the time left if that is less. The attempt gets the rest, at most half of the whole
 /// time. If no other attempt may follow, the attempt gets all of the time left. "May follow" depends on
 /// fixed facts: switches, the number of attempts, whether a retry is permitted, whether the body can be sent again. The

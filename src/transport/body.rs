@@ -82,6 +82,7 @@ where
             hint,
             inner: Some(SyncWrapper::new(Held::Whole(body))),
             rest: Bytes::new(),
+            sent: 0,
             done: false,
             seen: AtomicBool::new(false),
             safe: self.safe,
@@ -116,7 +117,7 @@ type Piece = Result<Frame<Bytes>, BoxError>;
 
 /// The request body as hyper sees it. It reports when it is taken and sent, and fails once its attempt was given up.
 // Over a foreign connection (`Wire::Foreign`), hyper asks whether the caller is gone, then calls `is_end_stream`, then
-// encodes the head: that call is where the request is *taken*. Over HTTP/2 the head may wait for a stream after that,
+// encodes the head. In `is_end_stream` the request is *taken*. Over HTTP/2 the head may wait for a stream after that,
 // and then goes out without another check. So an empty body of a method that is not safe does not report its end in
 // advance. This crate then decides when the stream ends. A request that was given up while it waited is reset, not
 // completed.
@@ -125,6 +126,8 @@ pub struct RequestBody<B> {
     hint: SizeHint,
     /// The rest of a frame that was too large to be handed over in one step.
     rest: Bytes,
+    /// The bytes that were handed over. An attempt may have more than one request.
+    sent: u64,
     empty: bool,
     done: bool,
     seen: AtomicBool,
@@ -191,10 +194,11 @@ where
         }
         let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
         this.tracker.sent(piece.len());
+        this.sent += piece.len() as u64;
         if this.rest.is_empty() && this.at_end() {
             this.done = true;
             this.is_whole();
-        } else if this.announced == Some(this.tracker.sent_bytes()) {
+        } else if this.announced == Some(this.sent) {
             // The message is complete; hyper does not poll for more than the announced length.
             this.is_whole();
         }
@@ -230,8 +234,8 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// Returns whether this body has to end the message itself, because hyper would count it as complete with its head:
-    /// the body is empty, or should be.
+    /// Returns whether this body has to end the message itself. The body is empty, or should be, so hyper would count
+    /// the message as complete with its head.
     #[cfg(feature = "hyper-util")]
     pub(super) fn has_no_length_of_its_own(&self) -> bool {
         self.hides_its_length() || self.empty && !self.safe

@@ -102,8 +102,8 @@ impl TransportBuilder {
     /// Sets the TLS configuration: roots, client certificate, versions. Its session store is replaced: each
     /// destination has one of its own. If ALPN is not set, the client offers HTTP/2 and HTTP/1.1.
     ///
-    /// A client certificate is shown to servers that the caller's own URLs name. Where a redirect leads to another
-    /// origin, it is not shown, and neither is it shown to a proxy.
+    /// A client certificate is shown to servers that the caller's own URLs name. It is not shown to another origin that
+    /// a redirect leads to, nor to a proxy.
     pub fn tls(mut self, config: ClientConfig) -> Self {
         self.tls = Some(config);
         self
@@ -242,7 +242,8 @@ impl TransportBuilder {
         let resolver = match self.resolver {
             Some(resolver) => resolver,
             None => Arc::new(
-                Resolver::from_system().map_err(|error| ConfigError::failed("resolver", error))?,
+                Resolver::from_system()
+                    .map_err(|error| ConfigError::failed("transport.resolver", error))?,
             ),
         };
         let tls = match self.tls {
@@ -280,15 +281,15 @@ impl Parts {
         if self.proxy_filters || !self.filter.is_on() || !self.proxies.is_some() {
             return Ok(());
         }
-        Err(ConfigError::refused("filter and proxy", UNFILTERED))
+        Err(ConfigError::refused("transport.filter", UNFILTERED))
     }
 
     /// Refuses parts that need an address, if there is none.
     fn refuse_addresses(&self, has_resolver: bool) -> Result<(), ConfigError> {
         let parts = [
-            ("resolver", has_resolver),
-            ("filter", self.filter.is_on()),
-            ("proxy", self.proxies.is_some()),
+            ("transport.resolver", has_resolver),
+            ("transport.filter", self.filter.is_on()),
+            ("transport.proxy", self.proxies.is_some()),
         ];
         let set = parts.into_iter().find(|(_, is_set)| *is_set);
         match set.filter(|_| self.options.unix_socket.is_some()) {

@@ -102,9 +102,9 @@ use crate::timeout::Timeouts;
 ///   blames the service.
 ///
 /// A body that the server refuses is not sent: with `Expect: 100-continue` the body goes out when the server asks for
-/// it, or after 1 s without a response (at most half of the send timeout; RFC 9110 §10.1.1). If the response comes
-/// first, the body is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails
-/// at encode.
+/// it (RFC 9110 §10.1.1). It also goes out after 1 s without a response, or after half of the send timeout if that is
+/// less. If the response comes first, the body is not sent, and an HTTP/1 connection ends with that response. Without a
+/// body, such a request fails at encode.
 ///
 /// # Reports
 ///
@@ -146,10 +146,12 @@ impl TransportInner {
         headers: &mut HeaderMap,
         now: Instant,
     ) -> Result<Arc<DestinationPool>, Error> {
-        let has_userinfo = uri
-            .authority()
-            .is_some_and(|all| all.as_str().contains('@'));
-        let read = has_userinfo.then(|| Target::of(uri, headers)).transpose()?;
+        // A userinfo moves to the headers. An unreadable port has to fail, also if the host is known.
+        let is_read = uri.authority().is_some_and(|all| {
+            let has_more = all.as_str().len() > all.host().len();
+            has_more && (all.port_u16().is_none() || all.as_str().contains('@'))
+        });
+        let read = is_read.then(|| Target::of(uri, headers)).transpose()?;
         self.destinations.of(uri, now, || {
             let target = match read {
                 Some(target) => target,
@@ -181,8 +183,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// Fails if a proxy in the environment has an invalid URL (the error names the variable, not its value), or if an
-    /// entry of `NO_PROXY` is unreadable. Without roots or name servers, only the calls that need them fail.
+    /// Fails if a proxy in the environment has an invalid URL. The error names the variable, not its value. Also fails
+    /// if an entry of `NO_PROXY` is unreadable. Without roots or name servers, only the calls that need them fail.
     pub fn new(timeouts: Timeouts) -> Result<Self, ConfigError> {
         Self::builder(timeouts).build()
     }
@@ -342,47 +344,4 @@ impl fmt::Debug for Transport {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::dns;
-    use crate::hop::Effect;
-
-    /// Returns a transport as on a system without trusted certificates.
-    fn without_roots() -> Transport {
-        let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
-        let builder = Transport::builder(timeouts).resolver(dns::StaticResolver::new());
-        let mut transport = builder.tls(config()).build().unwrap();
-        let none = ConfigError::refused("tls", "no certificates");
-        Arc::get_mut(&mut transport.shared).unwrap().tls = Err(Arc::new(none));
-        transport
-    }
-
-    fn config() -> ClientConfig {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider);
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let none = rustls::RootCertStore::empty();
-        builder.with_root_certificates(none).with_no_client_auth()
-    }
-
-    async fn get(url: &str) -> Error {
-        let request = Request::get(url).body(String::new()).unwrap();
-        let sent = without_roots().call(request).await;
-        sent.unwrap_err()
-    }
-
-    #[tokio::test]
-    async fn only_a_call_over_tls_needs_roots_and_its_error_says_what_to_do() {
-        let secure = get("https://127.0.0.1:9/").await;
-        assert_eq!(
-            (secure.hop(), secure.effect()),
-            (Some(Hop::Encode), Effect::None)
-        );
-        let told = std::error::Error::source(&secure).unwrap().to_string();
-        assert!(told.contains("install ca-certificates"), "{told}");
-        let plain = get("http://127.0.0.1:9/").await;
-        assert_eq!(plain.hop(), Some(Hop::Connect));
-    }
-}
+mod tests;

@@ -10,9 +10,9 @@
 //! | `10.0.0.0/8`, `fd00::/8` | the addresses in that network |
 //! | any of these with `:8080` | the same, at that port only |
 //!
-//! Names are compared without regard to case and trailing dots, and are never looked up: an address
-//! matches a destination only if the URL itself holds an address. An IPv4-mapped IPv6 address is the
-//! IPv4 address that it stands for.
+//! Names are compared without regard to case and trailing dots. They are never looked up, so an address matches a
+//! destination only if the URL itself holds an address. An IPv4-mapped IPv6 address is the IPv4 address that it stands
+//! for.
 
 use std::fmt;
 use std::net::IpAddr;

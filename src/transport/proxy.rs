@@ -36,7 +36,7 @@ impl Proxies {
     ) -> Result<Self, ConfigError> {
         let mut exceptions = NoProxy::default();
         let added = exceptions.add(except);
-        added.map_err(|unreadable| ConfigError::refused("no_proxy", unreadable))?;
+        added.map_err(|unreadable| ConfigError::refused("transport.no_proxy", unreadable))?;
         match choice {
             Choice::Straight => Ok(Self::new(None, None, exceptions)),
             Choice::Through(url) => {
@@ -244,7 +244,7 @@ macro_rules! variable {
     };
 }
 
-const EXPLICIT: Variable = variable!("proxy");
+const EXPLICIT: Variable = variable!("transport.proxy");
 static HTTP: [Variable; 2] = [variable!("HTTP_PROXY"), variable!("http_proxy")];
 static HTTPS: [Variable; 2] = [variable!("HTTPS_PROXY"), variable!("https_proxy")];
 static ALL: [Variable; 2] = [variable!("ALL_PROXY"), variable!("all_proxy")];

@@ -107,7 +107,7 @@ fn unreadable_exception_is_refused_by_the_name_of_its_variable() {
         let error = Proxies::of(&choice, "a..b", |_| None).unwrap_err();
         let told = error.to_string();
         assert!(
-            told.starts_with("no_proxy: the entry \"a..b\" is"),
+            told.starts_with("transport.no_proxy: the entry \"a..b\" is"),
             "{told}"
         );
     }
@@ -171,9 +171,9 @@ fn bad_url_is_refused_by_the_name_of_its_variable_and_without_its_value() {
         assert!(!format!("{:?}", through(bad).unwrap_err()).contains("hunter2"));
     }
     let error = through("socks5://proxy:1080").unwrap_err().to_string();
-    assert!(
-        error.starts_with("proxy scheme: \"socks5\" is invalid: expected http, https or socks5h")
-    );
+    assert!(error.starts_with(
+        "transport.proxy scheme: \"socks5\" is invalid: expected http, https or socks5h"
+    ));
 }
 
 #[test]

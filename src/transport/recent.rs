@@ -16,7 +16,7 @@ struct Recent {
     scheme: Scheme,
     authority: Authority,
     destination: Weak<DestinationPool>,
-    /// Until then the registry need not hear that it is in use.
+    /// Until this instant the registry need not be notified that it is in use.
     until: Instant,
 }
 

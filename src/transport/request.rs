@@ -37,10 +37,17 @@ pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
             headers.append(name, value.clone());
         }
     }
-    if body.size_hint().exact().is_none() && !headers.contains_key(CONTENT_LENGTH) {
+    match body.size_hint().exact() {
         // Without it, hyper leaves out the body of a GET or HEAD.
-        let chunked = HeaderValue::from_static("chunked");
-        headers.entry(TRANSFER_ENCODING).or_insert(chunked);
+        None if !headers.contains_key(CONTENT_LENGTH) => {
+            let chunked = HeaderValue::from_static("chunked");
+            headers.entry(TRANSFER_ENCODING).or_insert(chunked);
+        }
+        Some(0) if announces_no_content(&head.method) => {
+            let none = HeaderValue::from_static("0");
+            headers.entry(CONTENT_LENGTH).or_insert(none);
+        }
+        _ => {}
     }
     let via = routing.via.as_deref();
     let forwards = via.filter(|via| via.speaks == Speaks::Http && !routing.target.is_secure);
@@ -138,7 +145,12 @@ fn absolute(
 fn announces_no_content(method: &Method) -> bool {
     !matches!(
         *method,
-        Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT
+        Method::GET
+            | Method::HEAD
+            | Method::DELETE
+            | Method::OPTIONS
+            | Method::TRACE
+            | Method::CONNECT
     )
 }
 

@@ -148,9 +148,9 @@ impl TransportBuilder {
     /// Makes the kernel probe an idle peer: after a silence of `time`, again after each `interval`, and `retries`
     /// times. `time` and `interval` are whole seconds, because kernels count in seconds.
     ///
-    /// It replaces the client's own times for a path that goes dark. A connection is dead when nothing was
-    /// acknowledged for `time + retries * interval`, whether it is idle or not (on Linux by `TCP_USER_TIMEOUT`, which
-    /// is never below the connect timeout, and at most 24 days). HTTP/2 sends its PINGs as before.
+    /// It replaces the client's own times for a path that goes dark. A connection is dead when nothing was acknowledged
+    /// for `time + retries * interval`, whether it is idle or not. On Linux this is the `TCP_USER_TIMEOUT`, which is
+    /// never below the connect timeout, and at most 24 days. HTTP/2 sends its PINGs as before.
     ///
     /// # Defaults
     ///
@@ -311,9 +311,12 @@ mod tests {
                 |b| b.tcp_keepalive(SEC(1), SEC(1), 1),
                 "transport.tcp_keepalive",
             ),
-            (|b| b.resolver(StaticResolver::new()), "resolver"),
-            (|b| b.filter(AddressFilter::public_only()), "filter"),
-            (|b| b.proxy("http://127.0.0.1:9"), "proxy"),
+            (|b| b.resolver(StaticResolver::new()), "transport.resolver"),
+            (
+                |b| b.filter(AddressFilter::public_only()),
+                "transport.filter",
+            ),
+            (|b| b.proxy("http://127.0.0.1:9"), "transport.proxy"),
             (
                 |b| b.unix_socket(""),
                 "transport.unix_socket: \"\" is invalid",

@@ -11,6 +11,10 @@ impl<K, V> Default for SortedMap<K, V> {
 }
 
 impl<K: Ord, V> SortedMap<K, V> {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn get(&self, key: &K) -> Option<&V> {
         let at = self.find(key).ok()?;
         self.0.get(at).map(|(_, value)| value)
@@ -84,6 +88,7 @@ mod tests {
         assert_eq!((map.get(&3), map.get(&4)), (Some(&31), None));
         assert_eq!((map.remove(&3), map.remove(&3)), (Some(31), None));
         assert!(map.contains_key(&2) && !map.contains_key(&3));
+        assert_eq!(map.len(), 3);
         map.retain(|value| *value > 20);
         assert_eq!(map.keys().collect::<Vec<_>>(), [&2, &5]);
         for (key, value) in map.iter_mut() {

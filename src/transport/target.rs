@@ -48,7 +48,7 @@ impl Target {
         }
     }
 
-    /// Reads a URL that has only one reading: no userinfo, and a host that is an address in its usual spelling or a
+    /// Reads a URL that has only one reading. It has no userinfo, and its host is an address in its usual spelling or a
     /// name of lower-case ASCII letters.
     fn plain(uri: &Uri) -> Option<Self> {
         let is_secure = match uri.scheme_str()? {

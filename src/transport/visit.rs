@@ -46,8 +46,8 @@ pub(super) struct SendPlan<'a> {
 
 impl SendPlan<'_> {
     /// Sends the request to one address. If the connect takes long, test connections to the next addresses are opened.
-    /// As soon as one of them is accepted, this address is given up (as in RFC 8305 §5, but the request goes to one
-    /// address only).
+    /// As soon as one of them is accepted, this address is given up. This follows RFC 8305 §5, but the request goes to
+    /// one address only.
     pub(super) async fn visit<B>(
         &self,
         (address, now): (SocketAddr, Instant),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LINES: &[&[&str]] = &[
     &["fuzzing"],
     &["sdk", "client", "server", "testing"],
-    &["layer", "presets", "config"],
+    &["layer", "presets", "config", "redis"],
     &["driver"],
     &["policy", "transport"],
     &["body", "chaos", "metrics", "recorder"],

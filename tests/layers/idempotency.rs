@@ -1,4 +1,4 @@
-//! Tests keys: generated, supplied, derived; when they permit a retry, and when they are not sent.
+//! Tests generated, supplied and derived keys: when they permit a retry, and when they are not sent.
 
 use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};

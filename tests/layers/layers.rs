@@ -1,5 +1,7 @@
 //! Tests the layers over a foreign service, on a paused clock.
 
+mod wrapped;
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -305,50 +307,6 @@ async fn last_piece_of_a_body_ends_the_call_however_long_the_body_is_kept() {
     assert_eq!(timeline.outcome(), Some(Outcome::Responded(StatusCode::OK)));
     assert_eq!(timeline.elapsed(), Duration::ZERO);
     assert!(body.frame().await.is_none(), "and it stays ended");
-}
-
-/// Wraps an error like reqwest-middleware: the inner error shows the whole URL.
-#[derive(Debug)]
-struct Wrapped(reqwest::Error);
-
-impl std::fmt::Display for Wrapped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Wrapped {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
-/// Returns the error of a call whose transport wraps reqwest's error.
-async fn wrapped(url: &'static str) -> Error {
-    let service = standard().layer(service_fn(move |_: Request<Full<Bytes>>| async move {
-        let authority = sevenhops::testing::TestCa::new().unwrap();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .tls_backend_preconfigured(authority.client_config());
-        let failed = client.build().unwrap().get(url).send().await;
-        Err::<Answer, _>(Wrapped(failed.unwrap_err()))
-    }));
-    service.oneshot(post()).await.unwrap_err()
-}
-
-#[tokio::test]
-async fn url_of_a_wrapped_reqwest_error_is_removed() {
-    let error = wrapped("ftp://api.test/?key=canary").await;
-    let cause = std::error::Error::source(&error).unwrap();
-    let told = format!("{error} {error:?} {cause} {cause:?}");
-    assert!(!told.contains("canary"), "{told}");
-}
-
-#[tokio::test]
-async fn wrapped_reqwest_error_whose_url_holds_no_secret_can_be_downcast() {
-    let error = wrapped("ftp://api.test/v1/charges").await;
-    let cause = std::error::Error::source(&error).unwrap();
-    assert!(cause.downcast_ref::<Wrapped>().is_some(), "{error:?}");
 }
 
 type Frame = Result<http_body::Frame<Bytes>, Infallible>;

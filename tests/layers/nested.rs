@@ -198,8 +198,8 @@ async fn two_keys_are_no_permission_to_retry() {
     assert_eq!(mock.count(), 1, "retried under two keys");
 }
 
-// Two facts in one: the wait of a server's hint must not hide that the next attempt is after the expiry of a key
-// from an outer layer.
+// The key comes from an outer layer and expires soon. The wait of a server's hint must not hide that the next attempt
+// would come after the expiry.
 #[tokio::test(start_paused = true)]
 async fn inner_stack_knows_when_the_key_expires() {
     #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]

@@ -1,4 +1,4 @@
-//! Tests the facts in a response head about its path: they are in the timeline, they are shown, and they help to tell
+//! Tests the facts in a response head about its path. They are in the timeline, they are shown, and they help to tell
 //! the gateway from the server.
 
 use std::convert::Infallible;

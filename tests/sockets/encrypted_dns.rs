@@ -63,7 +63,13 @@ fn server_that_cannot_be_certified_is_refused_by_name() {
         refusal(Resolver::builder().tls_servers([(addr, "no name")])),
         "resolver.tls_servers: \"no name\" is invalid: expected a TLS server name"
     );
-    for url in ["http://dns.test/", "dns.test", "https://dns.test/?a=b"] {
+    for url in [
+        "http://dns.test/",
+        "dns.test",
+        "https://dns.test/?a=b",
+        "https://dns.test/#a",
+        "https://dns.test:8443/",
+    ] {
         assert_eq!(
             refusal(Resolver::builder().https_servers([(addr, url)])),
             format!(
@@ -71,6 +77,9 @@ fn server_that_cannot_be_certified_is_refused_by_name() {
             )
         );
     }
+    let secret = refusal(Resolver::builder().https_servers([(addr, "https://:pw@dns.test/")]));
+    assert!(!secret.contains("pw"), "{secret}");
+    assert!(secret.contains("dns.test"), "{secret}");
 }
 
 #[derive(Clone, Copy)]

@@ -134,7 +134,7 @@ async fn filter_together_with_a_proxy_is_refused_unless_the_proxy_filters() {
         let refused = both().build().unwrap_err().to_string();
         assert_eq!(
             refused,
-            "filter and proxy: the proxy looks names up itself, so the filter cannot refuse \
+            "transport.filter: the proxy looks names up itself, so the filter cannot refuse \
              them: call proxy_filters(true) if the proxy refuses private addresses, else \
              leave out filter(..), or the proxy"
         );

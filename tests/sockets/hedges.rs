@@ -71,7 +71,7 @@ async fn hedge_goes_to_another_address_and_the_loser_is_cancelled() {
         server.on_request([Reply::from(named(last).hold(&gate))]);
     }
     let client = client(&net, hedge());
-    // Whichever is asked first holds its response. So does the other one, until the gate opens.
+    // Both servers hold their responses until the gate opens.
     let url = url(&first, "http");
     let both = async {
         while first.requests_seen() + second.requests_seen() < 2 {

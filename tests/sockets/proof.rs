@@ -12,10 +12,10 @@ use sevenhops::RetryConfig;
 use sevenhops::TimeoutsConfig;
 
 use sevenhops::sdk::operation::{OperationConfig, OperationError};
-use sevenhops::testing::{CannedResponse, ClosedPort, DnsScript, FaultServer, Reply};
+use sevenhops::testing::{ClosedPort, DnsScript, FaultServer, Reply};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{
-    Client, DeadlineLayer, Effect, Error, Hop, Operation, RetryLayer, StandardLayer, Transport, sdk,
+    Client, DeadlineLayer, Effect, Error, Hop, Operation, RetryLayer, StandardLayer, Transport,
 };
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -383,24 +383,4 @@ async fn generated_key_permits_no_retry_where_it_is_passed_on() {
         assert_eq!(shop.server.requests_seen(), charges, "{error}");
         assert_eq!(error.effect(), Effect::Possible, "{error}");
     }
-}
-
-#[tokio::test]
-async fn redirect_to_another_scheme_proves_nothing_about_the_request() {
-    let server = FaultServer::start().await.unwrap();
-    let paid = CannedResponse::new(http::StatusCode::FOUND).header("location", "myapp://paid");
-    server.on_request([paid.into()]);
-    let tls = sevenhops::testing::TestCa::new().unwrap().client_config();
-    let plain = reqwest::Client::builder().tls_backend_preconfigured(tls);
-    let plain = plain.build().unwrap();
-    let charge = plain.post(server.url("/v1/charges")).body("amount=100");
-    let error = charge.send().await.unwrap_err();
-    assert_eq!(server.requests_seen(), 1);
-    assert_eq!(sdk::classify_error(&error).effect(), Effect::Possible);
-    let error = plain.post("not a URL").send().await.unwrap_err();
-    assert_eq!(
-        sdk::classify_error(&error).effect(),
-        Effect::None,
-        "it never was one"
-    );
 }

@@ -196,7 +196,7 @@ async fn unreadable_exception_is_refused_at_build_and_named() {
             .build();
         let told = built.unwrap_err().to_string();
         assert!(
-            told.starts_with("no_proxy: the entry \"192.168.*\" is"),
+            told.starts_with("transport.no_proxy: the entry \"192.168.*\" is"),
             "{told}"
         );
     }

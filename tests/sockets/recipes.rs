@@ -4,18 +4,14 @@ mod log;
 mod refresh;
 mod sign;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Request, StatusCode};
-use http_body_util::BodyExt;
-use sevenhops::client::InnerService;
 use sevenhops::testing::{CannedResponse, FaultServer, Reply};
-use sevenhops::{Body, Effect, Timeline};
-use tower::layer::layer_fn;
-use tower::{Service, ServiceExt, service_fn};
+use sevenhops::{Effect, Timeline};
 
-use self::refresh::{Tokens, authorized};
+use self::refresh::{Tokens, client_with};
 use self::sign::Signer;
 use crate::net::{Net, url};
 
@@ -54,17 +50,13 @@ async fn each_attempt_is_logged_with_its_number() {
 
 /// Returns a client that sends a token to `api.test` only.
 fn with_token(net: &Net, tokens: &FaultServer) -> sevenhops::Client {
-    let tokens = Arc::new(Tokens {
+    let tokens = Tokens {
         client: net.client(),
         url: url(tokens, "http"),
         host: "api.test",
         current: tokio::sync::Mutex::new(None),
-    });
-    let layer = layer_fn(move |inner: InnerService| {
-        let tokens = Arc::clone(&tokens);
-        service_fn(move |request| authorized(inner.clone(), Arc::clone(&tokens), request))
-    });
-    net.builder().attempt_layer(layer).build().unwrap()
+    };
+    client_with(tokens, net.builder()).unwrap()
 }
 
 fn tokens(server: &FaultServer) -> Vec<Option<HeaderValue>> {
@@ -191,25 +183,8 @@ fn signatures_are_those_of_the_reference() {
 async fn each_attempt_is_signed_anew() {
     let net = Net::new().await;
     let server = FaultServer::start().await.unwrap();
-    let signer = Arc::new(signer());
-    let sign = layer_fn(move |inner: InnerService| {
-        let signer = Arc::clone(&signer);
-        service_fn(move |request: Request<Body>| {
-            let (mut inner, signer) = (inner.clone(), Arc::clone(&signer));
-            async move {
-                let (head, body) = request.into_parts();
-                let bytes = body.collect().await?.to_bytes();
-                let mut request = Request::from_parts(head, Body::from(bytes.clone()));
-                #[expect(clippy::disallowed_methods, reason = "a signature has the time of day")]
-                let now = SystemTime::now();
-                signer.sign(&mut request, &bytes, now)?;
-                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
-                    inner.ready().await?.call(request).await?,
-                )
-            }
-        })
-    });
-    let client = net.builder().attempt_layer(sign).build().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a signature has the time of day")]
+    let client = sign::client_with(signer(), SystemTime::now, net.builder()).unwrap();
     server.on_request([Reply::CloseAfterRequest]);
     client
         .put(url(&server, "http"))

@@ -1,5 +1,5 @@
-//! Puts a canary in every place that can hold a secret, and searches all output of a call for it: timelines and their
-//! forms, recorded calls, errors, spans and their events.
+//! Puts a canary in every place that can hold a secret, and searches all output of a call for it. The output is
+//! timelines and their forms, recorded calls, errors, spans and their events.
 #![cfg(all(feature = "har", feature = "serde"))]
 
 use http::HeaderName;

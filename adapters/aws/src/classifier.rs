@@ -1,4 +1,5 @@
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::retries::classifiers::{
     ClassifyRetry, RetryAction, RetryClassifierPriority,
 };
@@ -30,11 +31,9 @@ impl ClassifyRetry for EffectClassifier {
         if error.is_connector_error() || error.is_timeout_error() {
             return RetryAction::RetryForbidden;
         }
-        let Some(response) = context.response() else {
-            return RetryAction::NoActionIndicated;
-        };
         // Without a timeline the response is not from the stack.
-        let Some(timeline) = response.extension::<Timeline>() else {
+        let timed = |response| Some((response, HttpResponse::extension::<Timeline>(response)?));
+        let Some((response, timeline)) = context.response().and_then(timed) else {
             return RetryAction::NoActionIndicated;
         };
         let is_safe = timeline.method().is_some_and(Method::is_safe);

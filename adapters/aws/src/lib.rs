@@ -4,8 +4,8 @@
 
 mod classifier;
 mod operation;
+mod timeouts;
 
-use std::future::poll_fn;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
@@ -16,10 +16,10 @@ use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use sevenhops::{
-    Body, ConfigError, Effect, Error, Hop, Options, StandardLayer, StandardService, Timeline,
-    Timeouts, Transport, sdk,
+    Body, ConfigError, ConfigHandle, Effect, Error, Hop, Options, StandardLayer, StandardService,
+    Timeline, Timeouts, Transport, sdk,
 };
-use tower_service::Service;
+use tower::ServiceExt;
 
 pub use self::classifier::EffectClassifier;
 
@@ -31,6 +31,8 @@ pub use self::classifier::EffectClassifier;
 #[derive(Clone, Debug)]
 pub struct AwsHttpClient {
     service: StandardService<Transport>,
+    config: ConfigHandle,
+    settings: HttpConnectorSettings,
 }
 
 impl AwsHttpClient {
@@ -41,31 +43,31 @@ impl AwsHttpClient {
     /// Fails if `deadline` is out of range, or if the system's name servers or roots cannot be read.
     pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
         let transport = Transport::new(Timeouts::new(deadline)?)?;
-        Ok(Self::over(StandardLayer::new(deadline)?.over(transport)))
+        Ok(Self::over(&StandardLayer::new(deadline)?, transport))
     }
 
-    /// Creates a client over a stack of yours.
+    /// Creates a client over policies and a transport of yours.
     #[must_use]
-    pub fn over(service: StandardService<Transport>) -> Self {
-        Self { service }
+    pub fn over(policies: &StandardLayer, transport: Transport) -> Self {
+        Self {
+            config: policies.config_handle(),
+            service: policies.over(transport),
+            settings: HttpConnectorSettings::default(),
+        }
     }
 
-    async fn send(mut self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let is_read = operation::is_read(&request);
         let request = request.try_into_http1x();
         let mut request = request
             .map_err(|error| ConnectorError::user(error.into()))?
             .map(body);
+        let config = self.config.current();
+        timeouts::check((&config, request.uri()), &self.settings).map_err(ConnectorError::user)?;
         // The SDK signed the request for this host. No AWS service reads a key from this header.
-        let mut options = Options::new().generate_key(false).follow_redirects(false);
-        if is_read {
-            options = options.idempotent(true);
-        }
-        request.extensions_mut().insert(options);
-        poll_fn(|cx| Service::<http::Request<Body>>::poll_ready(&mut self.service, cx))
-            .await
-            .map_err(failed)?;
-        let response = self.service.call(request).await.map_err(failed)?;
+        let options = Options::new().generate_key(false).follow_redirects(false);
+        request.extensions_mut().insert(options.idempotent(is_read));
+        let response = self.service.oneshot(request).await.map_err(failed)?;
         let timeline = response.body().timeline().clone();
         let response = HttpResponse::try_from(response.map(SdkBody::from_body_1_x));
         let mut response = response.map_err(|error| ConnectorError::other(error.into(), None))?;
@@ -77,10 +79,12 @@ impl AwsHttpClient {
 impl HttpClient for AwsHttpClient {
     fn http_connector(
         &self,
-        _: &HttpConnectorSettings,
+        settings: &HttpConnectorSettings,
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
+        let mut connector = self.clone();
+        connector.settings = settings.clone();
+        SharedHttpConnector::new(connector)
     }
 }
 
@@ -98,6 +102,8 @@ where
 {
     match (error, timeline(error)) {
         (SdkError::ConstructionFailure(_), _) => Effect::None,
+        // The adapter refused the request, or the timeouts of the SDK.
+        (SdkError::DispatchFailure(failure), _) if failure.is_user() => Effect::None,
         (_, Some(timeline)) => timeline.effect(),
         (_, None) => sdk::classify_error(error).effect(),
     }

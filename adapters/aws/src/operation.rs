@@ -2,8 +2,8 @@
 
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 
-/// Returns whether a request is an operation that only reads, by the name of the operation: in the header of the JSON
-/// protocols, or in the form of the query protocols.
+/// Returns whether a request is an operation that only reads, by the name of the operation. The JSON protocols have the
+/// name in a header, the query protocols in the form.
 pub(crate) fn is_read(request: &HttpRequest) -> bool {
     let target = request.headers().get("x-amz-target");
     let target = target.and_then(|target| target.rsplit('.').next());

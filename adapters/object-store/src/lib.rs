@@ -2,15 +2,17 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations)]
 
+use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::uri::Scheme;
 use http_body_util::BodyExt;
-use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
 };
+use object_store::{ClientConfigKey, ClientOptions};
 use sevenhops::{
     Body, ConfigError, Error, Options, Response, StandardLayer, StandardService, Timeouts,
     Transport,
@@ -71,17 +73,72 @@ impl StackConnector {
 }
 
 impl HttpConnector for StackConnector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.clone()))
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // The second is for the store's own metadata clients.
+        let connect = Duration::from_secs(1);
+        let usual = [
+            ClientOptions::new(),
+            ClientOptions::new().with_connect_timeout(connect),
+        ];
+        let is_set = |key: &&_| {
+            let value = options.get_config_value(key);
+            usual
+                .iter()
+                .all(|usual| usual.get_config_value(key) != value)
+        };
+        if let Some(key) = NOT_USED.iter().find(is_set) {
+            let refused = format!("the client option {key:?} is not used: set it on the stack");
+            let source = refused.into();
+            return Err(object_store::Error::NotSupported { source });
+        }
+        let http = options.get_config_value(&ClientConfigKey::AllowHttp);
+        Ok(HttpClient::new(Service {
+            stack: self.clone(),
+            is_http_allowed: http.as_deref() == Some("true"),
+        }))
     }
 }
 
+/// The stack for one client of a store.
+#[derive(Clone, Debug)]
+struct Service {
+    stack: StackConnector,
+    is_http_allowed: bool,
+}
+
 #[async_trait]
-impl HttpService for StackConnector {
+impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.send(request).await
+        if !self.is_http_allowed && request.uri().scheme() == Some(&Scheme::HTTP) {
+            let refused = io::Error::new(io::ErrorKind::InvalidInput, "http is not allowed");
+            return Err(HttpError::new(HttpErrorKind::Unknown, refused));
+        }
+        self.stack.send(request).await
     }
 }
+
+/// The options of object_store's own client. The stack would ignore them, so they are refused. Headers and roots cannot
+/// be read.
+const NOT_USED: [ClientConfigKey; 18] = [
+    ClientConfigKey::AllowInvalidCertificates,
+    ClientConfigKey::NoSystemCertificates,
+    ClientConfigKey::ConnectTimeout,
+    ClientConfigKey::ReadTimeout,
+    ClientConfigKey::Http1Only,
+    ClientConfigKey::Http2KeepAliveInterval,
+    ClientConfigKey::Http2KeepAliveTimeout,
+    ClientConfigKey::Http2KeepAliveWhileIdle,
+    ClientConfigKey::Http2MaxFrameSize,
+    ClientConfigKey::Http2Only,
+    ClientConfigKey::PoolIdleTimeout,
+    ClientConfigKey::PoolMaxIdlePerHost,
+    ClientConfigKey::ProxyUrl,
+    ClientConfigKey::ProxyCaCertificate,
+    ClientConfigKey::ProxyExcludes,
+    ClientConfigKey::RandomizeAddresses,
+    ClientConfigKey::Timeout,
+    ClientConfigKey::UserAgent,
+];
 
 /// Converts an error. `Unknown` means in the store's terms: no retry.
 fn failed(error: Error) -> HttpError {

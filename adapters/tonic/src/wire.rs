@@ -1,4 +1,5 @@
-//! The transport of a channel: it tells the server how much time is left, at each attempt.
+//! The transport of a channel: at each attempt it tells the server how much time is left, and how many attempts came
+//! before.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use http::{HeaderName, HeaderValue, Request};
 use sevenhops::{Body, Timeline, Transport};
 use tower_service::Service;
 
-/// A transport that writes `grpc-timeout`.
+/// A transport that writes `grpc-timeout` and `grpc-previous-rpc-attempts`.
 #[derive(Clone, Debug)]
 pub(crate) struct GrpcTransport(pub(crate) Transport);
 
@@ -21,15 +22,25 @@ impl Service<Request<Body>> for GrpcTransport {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let call = Timeline::from_extensions(request.extensions());
-        let left = call.map(|call| shown(call.remaining()));
-        if let Some(Ok(left)) = left.map(HeaderValue::try_from) {
-            let name = HeaderName::from_static("grpc-timeout");
-            request.headers_mut().insert(name, left);
+        if let Some(call) = Timeline::from_extensions(request.extensions()) {
+            let headers = request.headers_mut();
+            if let Ok(left) = HeaderValue::try_from(shown(call.remaining())) {
+                headers.insert(TIMEOUT, left);
+            }
+            // The timeline has this attempt already. A hedge counts, too (gRFC A6).
+            match call.attempt_count() {
+                0 | 1 => {}
+                attempts => {
+                    headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempts - 1));
+                }
+            }
         }
         self.0.call(request)
     }
 }
+
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
 /// Writes a time in milliseconds, or in seconds if that takes more than eight digits ("gRPC over HTTP2").
 fn shown(left: Duration) -> String {

@@ -116,6 +116,6 @@ fn status(status: StatusCode) -> Answer {
     Ok(response)
 }
 
-/// Longer than what this machine adds.
+/// Longer than the time that this machine adds.
 const TAKES: Duration = Duration::from_millis(20);
 const DRIP: Duration = Duration::from_millis(2);

@@ -1,4 +1,4 @@
-//! A body in parts, which may not end well.
+//! A body in parts, which may break off.
 
 use std::io;
 use std::pin::Pin;

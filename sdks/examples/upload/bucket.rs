@@ -1,4 +1,4 @@
-//! A bucket that speaks as much S3 as an upload needs, keeps the books, and breaks connections as told.
+//! A bucket with as much of S3 as an upload needs. It keeps books, and breaks connections as the example says.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::pending;
@@ -15,13 +15,13 @@ use tokio::net::{TcpSocket, TcpStream};
 /// The fate of a PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is stored and answered.
+    /// It is stored, and gets its response.
     Kept,
     /// The connection is reset while the body is on its way.
     Reset,
     /// It is stored, and the connection is closed without a response.
     Lost,
-    /// Its body is not read, and nothing is said.
+    /// Its body is not read, and no response comes.
     Stalled,
     /// It is read to its end and declined: 503, slow down.
     Declined,
@@ -34,9 +34,9 @@ pub(crate) struct Bucket {
 
 #[derive(Default)]
 struct Books {
-    /// Of the PUTs to come; those after them are kept.
+    /// The fates of the next PUTs. All later ones are stored.
     fates: VecDeque<Fate>,
-    /// How many there were, by key.
+    /// The number of PUTs, by key.
     puts: HashMap<String, usize>,
     /// Every object that was stored under a key, the oldest first.
     objects: HashMap<String, Vec<Bytes>>,
@@ -65,12 +65,12 @@ impl Bucket {
         format!("http://{}", self.address)
     }
 
-    /// The fates of the next PUTs, one each.
+    /// Sets the fates of the next PUTs.
     pub(crate) fn on_put(&self, fates: &[Fate]) {
         open(&self.books, |books| books.fates = fates.to_vec().into());
     }
 
-    /// How many PUTs came for a key.
+    /// Returns how many PUTs came for a key.
     pub(crate) fn puts(&self, key: &str) -> usize {
         open(&self.books, |books| {
             books.puts.get(key).copied().unwrap_or_default()
@@ -94,7 +94,7 @@ impl Books {
         self.fates.pop_front().unwrap_or(Fate::Kept)
     }
 
-    /// Does the work; returns an ETag and the response's body.
+    /// Does the work. Returns an ETag and the body of the response.
     fn work(&mut self, request: &Request, body: Bytes) -> (String, String) {
         let tag = tag(&body);
         let Request { method, key, .. } = request;
@@ -145,7 +145,7 @@ impl Request {
     }
 }
 
-/// Takes one request after the other. An error is a client that has left.
+/// Takes one request after the other. Fails when the client has left.
 async fn serve(stream: TcpStream, books: Arc<Mutex<Books>>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some(request) = head(&mut stream).await? {
@@ -174,7 +174,7 @@ async fn serve(stream: TcpStream, books: Arc<Mutex<Books>>) -> io::Result<()> {
     Ok(())
 }
 
-/// The head of the next request; none if the client has left.
+/// Reads the head of the next request. Returns `None` if the client has left.
 async fn head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
     let mut lines = String::new();
     while !lines.ends_with("\r\n\r\n") {
@@ -219,6 +219,6 @@ fn open<T>(books: &Mutex<Books>, with: impl FnOnce(&mut Books) -> T) -> T {
     with(&mut books.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Small, so that a body that is not read is noticed: the kernel would take megabytes of it.
+/// Small, so that a body that is not read is noticed. Otherwise the kernel would take megabytes of it.
 const RECEIVED: u32 = 256 << 10;
 const BACKLOG: u32 = 64;

@@ -1,4 +1,4 @@
-//! The claims on the uploads, held against the bucket's books and the timelines.
+//! The claims on the uploads, compared with the bucket's books and the timelines.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The whole stack, as object_store takes an HTTP client.
+//! The whole stack, in the form in which object_store takes an HTTP client.
 
 use async_trait::async_trait;
 use http_body_util::BodyExt;

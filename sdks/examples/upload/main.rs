@@ -1,12 +1,12 @@
-//! An upload to an S3-compatible bucket whose connection breaks: reset while the body goes out, closed
-//! before the response, stalled in the middle of a part.
+//! An upload to an S3-compatible bucket whose connection breaks. It is reset while the body goes out, closed before the
+//! response, or stalled in the middle of a part.
 //!
 //! ```text
 //! cargo run -p sevenhops-sdks --example upload
 //! ```
 //!
 //! object_store uploads through our stack. The object must arrive whole, and every failure must have its hop and its
-//! effect. Only the stack retries a PUT. Beside it, object_store as it comes.
+//! effect. Only the stack retries a PUT. For comparison, the example also uploads with object_store's defaults.
 
 mod bucket;
 mod claims;
@@ -29,7 +29,7 @@ use self::stack::Tape;
 
 pub(crate) type Result<T, E = Box<dyn StdError + Send + Sync>> = std::result::Result<T, E>;
 
-/// How an upload went, and what the bucket saw of it.
+/// The result of an upload, and the requests that the bucket saw.
 pub(crate) struct Upload {
     pub(crate) error: Option<object_store::Error>,
     pub(crate) took: Duration,
@@ -49,16 +49,16 @@ pub(crate) struct Ours {
 
 /// The upload through object_store's own client, with a part that stalls.
 pub(crate) struct Plain {
-    /// With its defaults; none if it was still waiting when we had enough.
+    /// With its defaults. `None` if it was still waiting when we gave up.
     pub(crate) patient: Option<Upload>,
     pub(crate) patient_puts: usize,
-    /// Told to give up.
+    /// With a timeout.
     pub(crate) hasty: Upload,
 }
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    // Ours brings its own; a plain reqwest client has to be given one.
+    // This crate's client has a crypto provider of its own; a plain reqwest client needs one.
     let provider = rustls::crypto::ring::default_provider();
     provider.install_default().map_err(|_| "there is one")?;
     let object = Bytes::from(b"what must not be lost on its way. ".repeat(SIZE / 34));
@@ -181,5 +181,5 @@ const PART: usize = 8 << 20;
 /// For object_store with its own defaults.
 const PATIENCE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(1);
-/// More than any client tries.
+/// More attempts than any client makes.
 const ENOUGH: usize = 20;

@@ -1,4 +1,4 @@
-//! The way in: object_store's HTTP, over the whole stack or over a client of its own.
+//! object_store's HTTP, over the whole stack or over its own client.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,13 +26,13 @@ impl Tape {
             .push(timeline.clone());
     }
 
-    /// Those since the last time.
+    /// Returns those since the last call of this function.
     pub(crate) fn take(&self) -> Vec<Timeline> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The bucket through our stack, which makes the only retries.
+/// Returns the bucket through our stack. Only the stack retries.
 pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
     let timeouts = TimeoutsConfig::new().attempt(ATTEMPT).send(STALL);
     let settings = Config::new(DEADLINE).timeouts(timeouts);
@@ -50,12 +50,12 @@ pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
         .build()?)
 }
 
-/// The bucket through a client and under retries of object_store's own.
+/// Returns the bucket through object_store's own client, with its own retries.
 pub(crate) fn plain(bucket: &Bucket) -> Result<AmazonS3> {
     Ok(options(bucket, ClientOptions::new()).build()?)
 }
 
-/// The same, told to give up soon and not to try again.
+/// The same, with a short timeout and without retries.
 pub(crate) fn plain_once(bucket: &Bucket, timeout: Duration) -> Result<AmazonS3> {
     let never = RetryConfig {
         max_retries: 0,
@@ -78,8 +78,8 @@ fn builder(bucket: &Bucket) -> AmazonS3Builder {
         .with_secret_access_key("secret")
 }
 
-/// Of each request, with its retries: an upload in parts makes several.
+/// The deadline of each request with its retries. An upload in parts makes several.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(6);
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(3);
-/// So long may a body that goes out make no progress.
+/// The time for which a body that goes out may make no progress.
 pub(crate) const STALL: Duration = Duration::from_millis(500);

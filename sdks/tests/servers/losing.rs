@@ -32,7 +32,7 @@ impl Losing {
         self.port
     }
 
-    /// Loses the next response, whole, and the connection with it.
+    /// Loses the whole next response, and closes the connection.
     pub(crate) fn lose_next_answer(&self) {
         self.armed.store(true, Ordering::Release);
     }

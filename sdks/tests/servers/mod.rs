@@ -1,5 +1,5 @@
-//! Real servers of the test's own, on loopback ports and in directories of their own, which can be
-//! killed and started again; and a path to them that loses a response.
+//! Real servers of the test's own, on loopback ports and in directories of their own. They can be killed and started
+//! again. Also a path to them that loses a response.
 #![allow(
     clippy::allow_attributes,
     dead_code,
@@ -20,11 +20,11 @@ use std::thread;
 
 pub(crate) use self::losing::Losing;
 
-/// A server; it and what it has written go when this is dropped.
+/// A server. It is stopped and its files are removed when this is dropped.
 pub(crate) struct Server {
     program: Program,
     directory: PathBuf,
-    /// Whose process it is, if not ours: PostgreSQL does not run as root.
+    /// The user of the process, if it is not ours: PostgreSQL does not run as root.
     owner: Option<Ids>,
     port: u16,
     child: Option<Child>,
@@ -39,7 +39,8 @@ enum Program {
 }
 
 impl Server {
-    /// A PostgreSQL. None where there is none; that is said aloud, past the capture of the test's output.
+    /// Starts a PostgreSQL. Returns `None` if it is not installed, and prints that past the capture of the test's
+    /// output.
     pub(crate) fn postgres() -> Option<Self> {
         let Some(binaries) = postgres_binaries() else {
             return skipped("PostgreSQL is not installed");
@@ -58,7 +59,7 @@ impl Server {
         Some(server)
     }
 
-    /// A Redis that loses nothing it has said yes to.
+    /// Starts a Redis that loses nothing that it has confirmed.
     pub(crate) fn redis() -> Option<Self> {
         if Command::new("redis-server")
             .arg("--version")
@@ -160,12 +161,12 @@ impl Drop for Server {
     }
 }
 
-/// Waits for the line that says so; false if it ends without.
+/// Waits for the line that reports readiness. Returns false if the process ends without it.
 fn is_ready(child: &mut Child) -> bool {
     let output = child.stdout.take().unwrap();
     let errors = child.stderr.take().unwrap();
     let (sender, lines) = std::sync::mpsc::channel();
-    // Read to the end, so that the server never waits with a full pipe.
+    // Reads to the end, so that the server never blocks on a full pipe.
     let read = |pipe: Box<dyn Read + Send>, sender: std::sync::mpsc::Sender<String>| {
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(io::Result::ok) {
@@ -180,14 +181,14 @@ fn is_ready(child: &mut Child) -> bool {
     lines.any(|line| ready.iter().any(|said| line.contains(said)))
 }
 
-/// The newest that Debian installed.
+/// Returns the newest version that Debian installed.
 fn postgres_binaries() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let binaries = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
     binaries.filter(|at| at.join("initdb").exists()).max()
 }
 
-/// A user who is not root: `None` if we are not root, else the user that the package made.
+/// Returns a user who is not root: `None` if we are not root, else the user that the package created.
 fn unprivileged() -> Result<Option<Ids>, &'static str> {
     let ours = fs::metadata("/proc/self").map_err(|_| "no /proc")?;
     if ours.uid() != 0 {
@@ -214,5 +215,5 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// Each takes some tens of milliseconds.
+/// Each try takes some tens of milliseconds.
 const MOST_STARTS: u32 = 200;

@@ -1,4 +1,4 @@
-//! object_store, whose connector may bring a bare client or any service for requests.
+//! object_store, whose connector may use a bare client or any service for requests.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tower::Layer;
 use super::connector::Stack;
 use super::world::{BoxError, Fault, Move, World, base, found, throttled, told};
 
-/// A bare client for everything that it does.
+/// A bare client for all of its requests.
 #[derive(Debug)]
 struct Bare(reqwest::Client);
 
@@ -55,7 +55,7 @@ async fn get(s3: &AmazonS3) -> Result<usize, BoxError> {
     Ok(s3.get(&Path::from("a")).await?.bytes().await?.len())
 }
 
-/// S3's one POST: the beginning of an upload in parts.
+/// S3's only POST: the beginning of an upload in parts.
 async fn begin(s3: &AmazonS3) -> Result<(), BoxError> {
     s3.put_multipart(&Path::from("a")).await?;
     Ok(())
@@ -74,7 +74,7 @@ async fn set_up_is_named_with_a_bare_client() {
         let stage = world.stage(fault).await;
         let expected = match fault {
             Fault::Silent => told(None, Kind::Timeout, Effect::Possible),
-            // It treats a response without a date as a missing one, before it reads on.
+            // It treats a response without a date as a missing one, before it reads the rest.
             Fault::Truncated => continue,
             _ => fault.named(),
         };

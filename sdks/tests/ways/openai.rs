@@ -1,4 +1,4 @@
-//! async-openai, which takes a bare client, and a service since lately.
+//! async-openai, which takes a bare client, and now also a service.
 
 use async_openai::Client;
 use async_openai::config::OpenAIConfig;
@@ -47,7 +47,7 @@ pub(super) fn over_stack(world: &World, url: &str) -> OpenAI {
     over_bare(bare, url).with_http_service(service)
 }
 
-/// It shows what it has in its box as itself, and leaves it out of the chain.
+/// Its boxed error is printed as its own, and is not in the chain of causes.
 pub(super) fn unboxed(error: OpenAIError) -> BoxError {
     match error {
         OpenAIError::Boxed(inner) => inner,
@@ -108,7 +108,7 @@ async fn throttled_call_is_repeated_by_the_stack_when_the_server_said() {
 
     server.on_request([throttled()]);
     let openai = once(world.transport().build_reqwest().unwrap(), &base(&server));
-    // It keeps the status to itself, and no cause.
+    // It shows neither the status nor a cause.
     let _ = list(&openai).await.unwrap_err();
     assert_eq!(server.requests_seen(), 3);
 }

@@ -16,7 +16,7 @@ use sevenhops::{
 use super::openai::{MODELS, OpenAI, list, once, over_bare, over_stack, unboxed};
 use super::world::{DEADLINE, Fault, NAME, World, base, keys, told};
 
-/// Two attempts, as many as a stage is faulted for.
+/// Two attempts, because the fault holds for two.
 fn operation() -> Operation {
     let backoff = Backoff::new().base(Duration::from_millis(20));
     let retry = RetryConfig::new().attempts(2).unsent_attempts(2);
@@ -30,7 +30,7 @@ async fn listed(operation: &Operation, openai: &OpenAI) -> Result<usize, Error> 
     operation.run(list).await
 }
 
-/// A POST that hands the key on, if it is to have one.
+/// A POST that passes the key on, if there is one.
 async fn embed(openai: &OpenAI, key: Option<&OperationAttempt>) -> Result<(), OperationError> {
     let mut request = CreateEmbeddingRequestArgs::default();
     let request = request.model("a-model").input("text").build()?;
@@ -56,7 +56,7 @@ async fn hops_of_the_sdk_land_in_the_timeline_and_in_the_error() {
         let openai = once(world.transport().build_reqwest().unwrap(), &stage.url);
         let error = listed(&operation(), &openai).await.unwrap_err();
         let expected = match fault {
-            // After the setup no part of ours sees the hop, and the error may name it or not.
+            // After the setup no part of this crate sees the hop. The error may name it or not.
             Fault::Silent => told(None, Kind::Timeout, Effect::Possible),
             Fault::Truncated => told(Hop::Receive, Kind::Incomplete, Effect::Possible),
             _ => fault.named(),

@@ -1,5 +1,5 @@
-//! The two services that an SDK is given in place of its own, if it takes one; and what is true of each SDK
-//! over either.
+//! The two services that replace an SDK's own, if it takes one. Also the facts that hold for each SDK over either
+//! service.
 
 use std::time::Duration;
 

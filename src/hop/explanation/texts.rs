@@ -57,7 +57,7 @@ pub(super) const HOPS: &[Text] = {
             "Check routes, the VPN, and whether the host has IPv6 if the address is of that kind."),
         row(&[Connect], &[Kind::Reset, Kind::Closed],
             "The peer closed the connection during its setup.",
-            "Look for a proxy or a load balancer that has no healthy backend. In front of a tunnel, read the proxy's log."),
+            "Look for a proxy or a load balancer that has no healthy backend. If the call goes through a proxy, read the proxy's log."),
         row(&[Connect], &[Kind::ProxyRefused],
             "The proxy refused or could not open the tunnel. The error shows its status.",
             "Look at the proxy's log. After a 502 or 503 the destination is not reachable from the proxy."),

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::policy::DestinationKey;
 use crate::policy::breaker::CircuitEvent;
 use crate::policy::fallback;
+use crate::policy::rate_limit::SharedRateLimit;
 use crate::policy::retry::{Budgets, Failure};
 use crate::retry_after::{Hints, ResponseHead};
 use crate::telemetry::Propagator;
@@ -117,9 +118,9 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Keeps a circuit, a budget, a throttle and the limits for each destination that `key` returns: a tenant, a shard, a
-    /// route. Requests for which it returns `None` have no circuit, use the budget of their URL's destination, and are
-    /// not limited: no throttle, no concurrency limit, no rate limit. If `key` panics, the call fails at encode.
+    /// Keeps a circuit, a budget, a throttle and the limits for each destination that `key` returns: a tenant, a shard,
+    /// a route. Requests for which it returns `None` have no circuit and no limits: no throttle, no concurrency limit,
+    /// no rate limit. They use the budget of their URL's destination. If `key` panics, the call fails at encode.
     ///
     /// ```
     /// use std::time::Duration;
@@ -162,6 +163,14 @@ impl<C> StandardLayer<C> {
         self.retry = self.retry.on(budgets.clone());
         self.hedge = self.hedge.share_budgets(budgets);
         Ok(self)
+    }
+
+    /// Shares the rate limits of the config with other processes, by a store: see [`SharedRateLimit`]. A config without
+    /// a rate limit does not ask the store.
+    #[must_use]
+    pub fn share_rate_limit(mut self, limit: &SharedRateLimit) -> Self {
+        self.load.share_rate_limit(limit);
+        self
     }
 
     /// Calls this function at each event of a circuit: see

@@ -70,8 +70,8 @@ fn failed(hop: Option<Hop>) -> Outcome {
 
 fn events() -> Vec<String> {
     use TimelineEventKind::{
-        CallerRetry, Chaos, FailedOver, Fallback, Hedged, NotHedged, Queued, Redirected, Rejected,
-        Replayed, Stale, Waited,
+        CallerRetry, Chaos, FailedOver, Fallback, Hedged, LocalShare, NotHedged, Queued,
+        Redirected, Rejected, Replayed, Stale, Waited,
     };
 
     let url = || "https://eu.api.test/v1".to_owned();
@@ -93,6 +93,7 @@ fn events() -> Vec<String> {
         CallerRetry { number: 2 },
         queued(Policy::Concurrency),
         queued(Policy::RateLimit),
+        LocalShare,
         Hedged { after: DELAY },
         NotHedged(NoHedgeReason::Session),
         stale(None),
@@ -183,7 +184,7 @@ fn no_hedge() -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
 }
 
-/// docs/errors.md has all of them, and a test holds it against the code. Here are the form and the effects.
+/// docs/errors.md has all of them, and a test compares it with the code. Here are the form and the effects.
 fn explanations() -> Vec<String> {
     let of_call = Effect::Possible;
     let first = Explanation::of_rejection(Kind::CircuitOpen, Effect::None);

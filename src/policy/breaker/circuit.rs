@@ -92,13 +92,19 @@ impl Circuit {
     }
 
     /// Applies new rules. An open circuit keeps its current open time. The next open time follows the new rules. If
-    /// the window changes, it begins empty.
+    /// the window changes, it begins empty. If the recovery changes, a half-open circuit begins its probes anew: the
+    /// results of earlier ones have no meaning under the new rules.
     pub(crate) fn follow(&mut self, rules: impl Into<SharedRules>, now: Instant) {
         let rules = rules.into();
         if rules.window != self.rules.window {
             self.health.look_back(rules.window, now);
         }
+        let is_recovering = matches!(self.phase, Phase::HalfOpen { .. });
+        let probes_anew = is_recovering && rules.recovery != self.rules.recovery;
         self.rules = rules;
+        if probes_anew {
+            self.half_open(now);
+        }
     }
 
     /// Requests a permit for one attempt at `now`.
@@ -364,8 +370,9 @@ impl Circuit {
         leases + self.health.heap_bytes()
     }
 
-    /// Returns whether the circuit must be kept. An isolated one always is. An open one, a half-open one and a ramp are
-    /// kept until `grace` after the end of the open time, of the last lease or of the ramp.
+    /// Returns whether the circuit must be kept. An isolated one always is. An open one is kept until `grace` after its
+    /// open time. A half-open one is kept until `grace` after it began, and after its last lease. A ramp is kept until
+    /// `grace` after its end.
     pub(crate) fn is_needed(&self, now: Instant, grace: Duration) -> bool {
         match &self.phase {
             Phase::Closed => false,

@@ -93,8 +93,8 @@ fn timeout_counts_if_the_attempt_had_the_configured_time() {
     let deadline = Some(TimeoutKind::Deadline);
     let attempt = Some(TimeoutKind::Attempt);
     let connect = Some(TimeoutKind::Connect);
-    // The hop, the timeout that ran out, the time that the attempt had, the attempt timeout of its own layer, whether
-    // the hop's timeout was set, and whether the timeout counts.
+    // The hop, the timeout that ran out, and the time that the attempt had. Then the attempt timeout of its own layer,
+    // whether the hop's timeout was set, and whether the timeout counts.
     for (hop, timeout_kind, time, own, is_explicit, counts) in [
         (Hop::Server, attempt, 5_000, None, false, true),
         (Hop::Server, deadline, 10_000, None, false, true),

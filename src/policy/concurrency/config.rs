@@ -225,11 +225,11 @@ impl ConcurrencyConfig {
 }
 
 const LIMIT_PATH: &str = "concurrency.limit";
-/// A first limit that a small service bears.
+/// A small service can bear this first limit.
 const LIMIT: u32 = 20;
 /// One attempt has to be in flight to learn that there is room again.
 const MIN_LIMIT: u32 = 1;
-/// As many as a client's default of connections for one destination bears.
+/// Fewer than a client's default number of connections to one destination.
 const MAX_LIMIT: u32 = 200;
 /// Five times the first limit: a burst, and not a backlog.
 const MAX_QUEUED: u32 = 100;

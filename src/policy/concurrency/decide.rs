@@ -1,7 +1,7 @@
 //! The limit of a destination, and what it learns from an attempt: pure.
 //!
-//! Vegas and gradient2 follow the algorithms of the same names in Netflix's concurrency-limits: they compare the time
-//! of an attempt with the time without load, or with the long-term average.
+//! Vegas and gradient2 follow the algorithms of the same names in Netflix's concurrency-limits. Vegas compares the time
+//! of an attempt with the time without load, gradient2 with the long-term average.
 
 use std::time::Duration;
 

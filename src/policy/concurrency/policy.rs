@@ -160,7 +160,8 @@ impl Policy {
         }
         let registry = (&*self.limits.0, self.key.as_ref());
         let rules = |name: Option<&_>| self.rules.of(name, &*self.config, ConcurrencyConfig::rules);
-        keyed::state_of(registry, subject, now, (rules, Shared::new))
+        let new = |_: &_, rules| Shared::new(rules);
+        keyed::state_of(registry, subject, now, (rules, new))
     }
 }
 

@@ -68,8 +68,8 @@ impl<T> Queue<T> {
         Some(Queued { id, shed })
     }
 
-    /// Removes the call that is served next: of the most important ones the first that came, or under overload the
-    /// last one, because the first may be about to give up.
+    /// Removes the call that is served next. Of the most important calls, it is the one that came first. Under overload
+    /// it is the one that came last, because the first may be about to give up.
     pub(super) fn pop(&mut self, now: Instant) -> Option<T> {
         let is_overload = self.is_overload(now);
         let line = self.lines.iter_mut().rev().find(|line| !line.is_empty())?;
@@ -97,7 +97,7 @@ impl<T> Queue<T> {
         self.lines[first..].iter().map(VecDeque::len).sum()
     }
 
-    /// Returns whether the queue does not empty any more.
+    /// Returns whether the queue has not been empty for too long.
     fn is_overload(&self, now: Instant) -> bool {
         let since = self.filled_since;
         since.is_some_and(|since| now.saturating_duration_since(since) >= STANDING)

@@ -37,9 +37,9 @@ use crate::destination::Destination;
 /// | `weight` of an endpoint | 1: its share of the calls among those of its priority |
 /// | `share_keys` | no: after an effect that is possible, a key permits no retry at another endpoint |
 ///
-/// With `share_keys`, a key permits a retry at another endpoint only if that endpoint is known to honor it: by the
-/// request's own option, by the [`IdempotencyConfig`](crate::IdempotencyConfig) for its host, or by the key itself. If
-/// the retry config for its host permits no further attempt, the retry stays where it was.
+/// With `share_keys`, a key permits a retry at another endpoint only if that endpoint is known to honor it. This is
+/// known from the request's own option, the [`IdempotencyConfig`](crate::IdempotencyConfig) for its host, or the key
+/// itself. If the retry config for its host permits no further attempt, the retry stays where it was.
 ///
 /// # Reports
 ///

@@ -1,4 +1,4 @@
-//! Decides the order of the endpoints for one call, and how an endpoint is doing: pure.
+//! Decides the order of the endpoints for one call, and the health of an endpoint: pure.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) fn order(
     order
 }
 
-/// The result of an attempt, as far as its endpoint goes.
+/// The result of an attempt for the health of its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndpointOutcome {
     Answered,
@@ -78,8 +78,8 @@ impl EndpointHealth {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// Records that a call begins with this endpoint. Returns whether the call is a trial: the endpoint was set aside,
-    /// and for as long as before the others go elsewhere.
+    /// Records that a call begins with this endpoint. Returns whether the call is a trial of an endpoint that was set
+    /// aside. The other calls then go elsewhere for the same time again.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
         let is_trial = self.times > 0 && !self.is_aside(now);
         if is_trial {

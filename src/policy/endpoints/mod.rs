@@ -1,4 +1,4 @@
-//! One logical name with several base URLs: which one next, and which one is set aside.
+//! One logical name with several base URLs: which one comes next, and which one is set aside.
 
 mod config;
 mod decide;

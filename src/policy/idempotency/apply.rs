@@ -8,10 +8,8 @@ use uuid::Uuid;
 use super::IdempotencyConfig;
 use super::decide::{KeyDecision, KeyRequest, kept, needs_key, vouched, wanted};
 use crate::call::{Call, KeyMark};
-use crate::clock;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Policy};
 use crate::idempotency_key::{header, random, written};
 use crate::options::Unmet;
 
@@ -52,9 +50,7 @@ impl IdempotencyConfig {
             Some(mark) => self.keep(request, call, (mark, &asked)),
             None => self.begin(request, call, (&name, &asked)),
         }
-        let key = call.own_key()?;
-        let expired = key.expires_at.is_some_and(|at| at <= clock::wall());
-        expired.then(|| Error::refused(Policy::Idempotency, Diagnosis::key_expired()).of(call))
+        None
     }
 
     /// Returns the header of the key: the configured one, unless the caller used another usual name.
@@ -175,31 +171,5 @@ fn brought(headers: &HeaderMap, name: &HeaderName) -> (bool, bool) {
 fn hide(headers: &mut HeaderMap, name: &HeaderName) {
     if let Some(key) = headers.get_mut(name) {
         key.set_sensitive(true);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::timeout::LONGEST;
-    use std::time::SystemTime;
-
-    use super::*;
-    use crate::hop::Kind;
-
-    #[tokio::test(start_paused = true)]
-    async fn key_that_expired_since_the_first_attempt_is_not_sent_again() {
-        let mut request = Request::post("https://api.test/").body(()).unwrap();
-        let call = Call::begin(&mut request, LONGEST);
-        call.mark_key(KeyMark {
-            name: HeaderName::from_static("idempotency-key"),
-            value: header("k-1", false),
-            given: true,
-            is_license: true,
-            vouched: true,
-            made: false,
-            expires_at: Some(SystemTime::UNIX_EPOCH),
-        });
-        let refused = IdempotencyConfig::new().apply(&mut request, &call).unwrap();
-        assert_eq!(refused.kind(), Kind::KeyExpired);
     }
 }

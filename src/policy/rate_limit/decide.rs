@@ -22,6 +22,14 @@ impl Rate {
     pub(super) fn tolerance(&self) -> Duration {
         self.interval.saturating_mul(self.burst - 1)
     }
+
+    /// Returns the share of one process. Its burst is at least one request.
+    pub(super) fn share(&self, processes: u32) -> Self {
+        Self {
+            interval: self.interval.saturating_mul(processes),
+            burst: (self.burst / processes).max(1),
+        }
+    }
 }
 
 /// A reservation: when the request may be sent, and when the bucket will be full again.
@@ -66,6 +74,13 @@ pub(super) fn rescaled(full_at: Instant, (before, rate): (&Rate, &Rate), now: In
     let scaled = ahead.saturating_mul(rate.interval.as_nanos()) / before.interval.as_nanos().max(1);
     let scaled = u64::try_from(scaled).unwrap_or(u64::MAX);
     after(now, Duration::from_nanos(scaled))
+}
+
+/// Returns when a bucket will be full after a request that it did not decide about. It becomes empty at most.
+pub(super) fn counted(full_at: Instant, rate: &Rate, now: Instant) -> Instant {
+    let empty = after(now, rate.tolerance().saturating_add(rate.interval));
+    let counted = after(full_at.max(now), rate.interval);
+    full_at.max(counted.min(empty))
 }
 
 /// Returns when the bucket will be full if the server says how many requests are left. The server can only make it
@@ -171,6 +186,35 @@ mod tests {
             ..slow
         };
         assert!(rescaled(now + hour, (&fastest, &slowest), now) > now + hour);
+    }
+
+    #[test]
+    fn processes_divide_the_rate_and_its_burst() {
+        let of = |processes| {
+            let Rate { interval, burst } = TEN.share(processes);
+            (interval, burst)
+        };
+        assert_eq!(of(1), (MS(100), 10));
+        assert_eq!(of(5), (MS(500), 2));
+        assert_eq!(of(6), (MS(600), 1));
+        assert_eq!(of(1_000), (MS(100_000), 1));
+        assert_eq!(of(u32::MAX).1, 1);
+    }
+
+    #[test]
+    fn requests_that_are_only_counted_empty_the_bucket_and_build_no_queue() {
+        let now = clock::now();
+        let mut full_at = now;
+        for count in 1..=9 {
+            full_at = counted(full_at, &TEN, now);
+            assert_eq!(full_at, now + MS(100) * count);
+        }
+        for _ in 0..100 {
+            full_at = counted(full_at, &TEN, now);
+        }
+        assert_eq!(waits(full_at, &TEN, now, 2), [MS(100), MS(200)]);
+        let queued = now + MS(5_000);
+        assert_eq!(counted(queued, &TEN, now), queued);
     }
 
     #[test]

@@ -7,15 +7,19 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use super::decide::{Rate, Reserved, informed, last_due, rescaled, reserve};
+use super::decide::{Rate, Reserved, counted, informed, last_due, rescaled, reserve};
 use super::quota::{Quota, quota};
 use crate::clock;
+use crate::destination::Destination;
 use crate::policy::Versioned;
 use crate::registry::Entry;
 
 /// The bucket of a destination, shared between threads.
 #[derive(Debug)]
-pub(super) struct Shared(Mutex<Bucket>);
+pub(super) struct Shared {
+    destination: Destination,
+    bucket: Mutex<Bucket>,
+}
 
 #[derive(Debug)]
 struct Bucket {
@@ -31,14 +35,27 @@ struct Bucket {
 }
 
 impl Shared {
-    pub(super) fn new(rate: Versioned<Rate>, now: Instant) -> Self {
-        Self(Mutex::new(Bucket {
+    pub(super) fn new(destination: Destination, rate: Versioned<Rate>, now: Instant) -> Self {
+        let bucket = Bucket {
             rate,
             changes: 0,
             full_at: now,
             not_before: now,
             freed: BTreeSet::new(),
-        }))
+        };
+        Self {
+            destination,
+            bucket: Mutex::new(bucket),
+        }
+    }
+
+    pub(super) fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Returns until when nothing may be sent, by the word of the server.
+    pub(super) fn not_before(&self) -> Instant {
+        self.bucket().not_before
     }
 
     /// Reserves a slot for a call that waits `longest` at most.
@@ -59,14 +76,37 @@ impl Shared {
         drop(bucket);
         Ok(Slot {
             shared: self,
-            changes,
+            changes: Some(changes),
             due,
             is_informed,
+            is_share: false,
         })
     }
 
+    /// Returns the slot that the store granted after a wait. It counts for the local share, too: an outage of the store
+    /// does not begin with another burst.
+    pub(super) fn granted(
+        self: Arc<Self>,
+        (share, wait): (Versioned<Rate>, Duration),
+        now: Instant,
+        is_informed: bool,
+    ) -> Slot {
+        let mut bucket = self.bucket();
+        bucket.follow(share, now);
+        bucket.full_at = counted(bucket.full_at, &bucket.rate.rules, now);
+        let due = clock::after(now, wait).max(bucket.not_before);
+        drop(bucket);
+        Slot {
+            shared: self,
+            changes: None,
+            due,
+            is_informed,
+            is_share: false,
+        }
+    }
+
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,18 +162,32 @@ impl Entry for Shared {
     }
 }
 
-/// A reserved slot. If it is dropped before it is due, the next call gets it.
+/// A reserved slot. If it is dropped before it is due, the next call gets it. One of a store is lost.
 #[derive(Debug)]
 pub(crate) struct Slot {
     shared: Arc<Shared>,
-    /// How often the rate had changed before.
-    changes: u32,
+    /// How often the rate had changed before. `None` for a slot of a store.
+    changes: Option<u32>,
     due: Instant,
     /// Whether the bucket follows the word of the server.
     is_informed: bool,
+    /// Whether the bucket has the local share of a rate.
+    is_share: bool,
 }
 
 impl Slot {
+    /// Returns this slot of the local share.
+    pub(super) fn of_share(self) -> Self {
+        let mut own = self;
+        own.is_share = true;
+        own
+    }
+
+    /// Returns whether it is one of the local share, because the store is away.
+    pub(crate) fn is_share(&self) -> bool {
+        self.is_share
+    }
+
     /// Returns when the request may be sent.
     pub(crate) fn due(&self) -> Instant {
         self.due
@@ -164,7 +218,7 @@ impl Drop for Slot {
         let now = clock::now();
         if now < self.due {
             let mut bucket = self.shared.bucket();
-            if bucket.changes == self.changes {
+            if self.changes == Some(bucket.changes) {
                 bucket.give_back(self.due, now);
             }
         }

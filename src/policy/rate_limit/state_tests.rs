@@ -14,7 +14,8 @@ fn first(rules: Rate) -> Versioned<Rate> {
 }
 
 fn shared(rate: Rate, now: Instant) -> Arc<Shared> {
-    Arc::new(Shared::new(first(rate), now))
+    let name = Destination::named("api");
+    Arc::new(Shared::new(name, first(rate), now))
 }
 
 fn try_take(shared: &Arc<Shared>, rate: Versioned<Rate>, longest: Duration) -> Option<Slot> {
@@ -262,4 +263,31 @@ async fn no_time_gets_more_than_the_rate_and_the_burst_whoever_leaves() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slot_of_a_store_is_lost_if_it_is_left_and_counts_for_the_local_share() {
+    let shared = shared(EVEN, clock::now());
+    let granted = |wait| Arc::clone(&shared).granted((first(EVEN), wait), clock::now(), false);
+    let slot = granted(MS(50));
+    assert_eq!(waits(&[slot]), [MS(50)]);
+    assert_eq!(
+        waits(&[take(&shared)]),
+        [MS(100)],
+        "the one of the store was not given back"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn slot_of_a_store_waits_for_the_word_of_the_server() {
+    let shared = shared(EVEN, clock::now());
+    let granted = |wait| Arc::clone(&shared).granted((first(EVEN), wait), clock::now(), true);
+    let none = Quota {
+        left: 0,
+        reset: MS(3_000),
+    };
+    granted(MS(0)).informed(none, clock::now());
+    assert_eq!(shared.not_before(), clock::now() + MS(3_000));
+    let slots = [granted(MS(0)), granted(MS(4_000))];
+    assert_eq!(waits(&slots), [MS(3_000), MS(4_000)]);
 }

@@ -132,9 +132,13 @@ impl Account {
         self.budget.succeed(self.spent.take());
     }
 
-    /// Records that the paid retry begins.
-    pub(crate) fn begin(&mut self, call: &Call) {
+    /// Records that the next attempt asks the policies. It may still wait for them.
+    pub(crate) fn prepare(&mut self, call: &Call) {
         self.before = call.attempt_count();
+    }
+
+    /// Records that the policies admitted the attempt.
+    pub(crate) fn begin(&mut self) {
         self.is_begun = true;
     }
 
@@ -153,7 +157,8 @@ impl Account {
         let now = clock::now();
         match self.paid.take() {
             Some(paid) => self.budget.give_back(paid, now),
-            // The call sent nothing either, so its deposit goes back. Else an open circuit would save up for a burst.
+            // The call sent nothing either, so its deposit goes back. Otherwise an open circuit would save up for a
+            // burst.
             None => self.budget.take_back(now),
         }
         self.is_begun = false;

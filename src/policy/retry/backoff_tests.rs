@@ -89,7 +89,7 @@ fn formulas_of_other_clients_can_be_expressed() {
     // urllib3: 0, then factor · 2^(n − 1), at most 120 s.
     let urllib3 = none().base(MS(200)).cap(SECS(120)).first_at_once(true);
     assert_eq!(waits(&urllib3, 0.3), [0.0, 200.0, 400.0, 800.0]);
-    // Envoy: r · (2^(n+1) − 1) · 25 ms, at most 250 ms; Go's retryablehttp and others: a minimum.
+    // Envoy: r · (2^(n+1) − 1) · 25 ms, at most 250 ms. Go's retryablehttp and others have a minimum.
     let envoy = Backoff::by(|n, _, luck| {
         let range = MS(25) * 2_u32.saturating_pow(n + 1).saturating_sub(1);
         range.min(MS(250)).mul_f64(luck)

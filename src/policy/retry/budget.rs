@@ -126,8 +126,8 @@ impl Budget {
         Self::reserve_with_costs(tokens, Reserve::cost(), Reserve::timeout_cost())
     }
 
-    /// Creates a [`reserve`](Self::reserve) with other costs, each from 1 to `tokens`: `cost` is the price of a retry,
-    /// `timeout_cost` the price of a retry after a timeout.
+    /// Creates a [`reserve`](Self::reserve) with other costs, each from 1 to `tokens`. A retry costs `cost`, and a
+    /// retry after a timeout costs `timeout_cost`.
     #[must_use]
     pub const fn reserve_with_costs(tokens: u32, cost: u32, timeout_cost: u32) -> Self {
         Self(BudgetKind::Reserve(Reserve {

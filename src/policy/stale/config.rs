@@ -92,8 +92,8 @@ impl StaleConfig {
         self
     }
 
-    /// Serves a stored response of at most this age at once, and refreshes it in the background: more than 0 s, and at
-    /// most the window. It applies to requests with a window only.
+    /// Serves a stored response of at most this age at once, and refreshes it in the background. The age is more than 0
+    /// s and at most the window. It applies to requests with a window only.
     #[must_use]
     pub fn while_revalidate(mut self, most: Duration) -> Self {
         self.while_revalidate = Some(most);

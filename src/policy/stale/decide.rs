@@ -24,9 +24,9 @@ pub(super) struct Terms {
     semantics: CachePolicy,
     /// The age with which it came.
     age: Duration,
-    /// The greatest age in place of a failure by the server's word, if there is one.
+    /// The greatest age that the server allows in place of a failure, if it says so.
     if_error: Option<Duration>,
-    /// The greatest age while another request refreshes the store, by the same.
+    /// The greatest age that the server allows while another request refreshes the store, if it says so.
     while_revalidate: Option<Duration>,
     /// Whether a store that several users share may have the response.
     is_shared: bool,
@@ -80,7 +80,7 @@ impl Terms {
         (terms.semantics.is_storable() && terms.matches((method, asked))).then_some(terms)
     }
 
-    /// Returns whether the response is one to this request, too (`Vary`).
+    /// Returns whether the response also fits this request (`Vary`).
     pub(super) fn matches(&self, (method, headers): (&Method, &HeaderMap)) -> bool {
         match self
             .semantics

@@ -25,8 +25,8 @@ use crate::destination::Origin;
 /// The last good response to each request, within a bound of bytes. The least recently used responses make room.
 pub(crate) struct Store {
     responses: Cache<Key, Arc<StoredResponse>, Bytewise>,
-    /// When something was last written at a destination and path, in nanoseconds since `epoch`; 0 means never. They
-    /// share slots by their hash, so a slot may be too late, and never too early.
+    /// When something was last written at a destination and path, in nanoseconds since `epoch`; 0 means never. URLs
+    /// share slots by their hash, so the time in a slot may be too late, but never too early.
     writes: Box<[AtomicU64]>,
     epoch: Instant,
     hashers: [RandomState; 2],

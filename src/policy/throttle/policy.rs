@@ -109,7 +109,7 @@ impl Policy {
         }
         let registry = (&*self.throttle.0, self.key.as_ref());
         let rules = |name: Option<&_>| self.rules.of(name, &*self.config, ThrottleConfig::rules);
-        let new = |rules| Shared::new(rules, now);
+        let new = |_: &_, rules| Shared::new(rules, now);
         let found = keyed::state_of(registry, subject, now, (rules, new))?;
         let admit = |(shared, rules): (Arc<Shared>, _)| shared.admit(rules, now, luck);
         let permit = found.map(admit).transpose().map_err(rejected)?;
@@ -170,7 +170,7 @@ impl Ticket {
                 let verdict = judge(status, (class, true), hint.is_some());
                 self.settle(verdict, (hint, now));
             }
-            // The work of an operation knows no status. A hint is its way to say so.
+            // The work of an operation has no status. It reports an overload by a hint.
             None if class == Some(FailureClass::Throttled)
                 || hint.is_some() && failed.hop.is_none() && !failed.kind.is_refusal() =>
             {

@@ -90,8 +90,8 @@ use crate::redact::redacted;
 /// Each request takes an extra connection on loopback. The calls run in tasks of the gateway: an
 /// [`Operation`](crate::Operation) or [`observe`](crate::sdk::observe) around the SDK's call does not see them.
 ///
-/// Only the two headers above are rewritten. A URL of the upstream in a body, in `Link` or in a cookie's `Domain` leads
-/// around the gateway. With endpoints for a logical name, so does the `Location` of an endpoint.
+/// Only the two headers above are rewritten. A URL of the upstream in a body, in `Link` or in a cookie's `Domain`
+/// bypasses the gateway. With endpoints for a logical name, so does the `Location` of an endpoint.
 ///
 /// # How people get it wrong
 ///

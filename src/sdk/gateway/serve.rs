@@ -46,10 +46,10 @@ async fn connection(stream: TcpStream, exchange: Arc<Exchange>) {
         .await;
 }
 
-/// As many calls as one process has in flight to one vendor, and more.
+/// More calls than one process has in flight to one vendor.
 const MOST_CONNECTIONS: usize = 1_024;
-/// Longer than the idle timeouts of clients' pools (90 s is common): if both sides closed a connection at the same time,
-/// a request could be lost.
+/// Longer than the idle timeouts of clients' pools (90 s is common). If the gateway closed an idle connection first, a
+/// request could be lost.
 const IDLE: Duration = Duration::from_secs(300);
 /// Descriptors become free when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

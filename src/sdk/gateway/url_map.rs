@@ -46,8 +46,8 @@ impl UrlMap {
     /// Returns the status of the response if the target is not below the prefix, or is too long.
     pub(super) fn upstream(&self, target: &Uri) -> Result<Uri, StatusCode> {
         let rest = below(target.path(), &self.prefix).ok_or(StatusCode::NOT_FOUND)?;
-        if !self.base.is_empty() && rest.split('/').any(is_dots) {
-            // The upstream would leave its own path.
+        if rest.split('/').any(is_dots) {
+            // The request would leave the path of the upstream, or that of an endpoint.
             return Err(StatusCode::BAD_REQUEST);
         }
         let mut path = format!("{}{rest}", self.base);
@@ -162,8 +162,11 @@ mod tests {
     fn dot_segments_do_not_leave_the_path_of_the_upstream() {
         for rest in ["/../b", "/a/..", "/%2e%2E/b", "/.%2e", "/./a", "/.."] {
             let target = format!("{PREFIX}{rest}").parse().unwrap();
-            let refused = map("https://api.test/tenants/a").upstream(&target);
-            assert_eq!(refused, Err(StatusCode::BAD_REQUEST), "{rest}");
+            // An endpoint of the upstream may have a path that the upstream has not.
+            for upstream in ["https://api.test/tenants/a", "https://pay.internal"] {
+                let refused = map(upstream).upstream(&target);
+                assert_eq!(refused, Err(StatusCode::BAD_REQUEST), "{rest}");
+            }
         }
         for rest in ["/..a", "/a..", "/...", "/v1?x=/../b"] {
             let target = format!("{PREFIX}{rest}").parse().unwrap();

@@ -48,8 +48,8 @@ impl OperationAttempt {
         self.around.ends.saturating_duration_since(clock::now())
     }
 
-    /// Returns the idempotency key, which is the same in every attempt: the key that the caller passed or derived,
-    /// otherwise a key that is generated now (UUID v4).
+    /// Returns the idempotency key, which is the same in every attempt. It is the key that the caller passed or
+    /// derived, otherwise one that is generated now (UUID v4).
     ///
     /// A key permits a retry only if the attempt called this method. Otherwise the server cannot have seen the key.
     #[must_use]

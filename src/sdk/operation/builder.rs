@@ -16,6 +16,7 @@ use crate::layer::Load;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerHandle, Judge};
+use crate::policy::rate_limit::SharedRateLimit;
 use crate::policy::retry::RetryPolicy;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
@@ -23,8 +24,8 @@ use crate::telemetry::otel::Spans;
 use crate::timeline::{Timeline, also};
 use crate::timeout::Timeouts;
 
-/// Applies the policies of a call to any async work: deadline, attempt timeout, retry, budget, breaker and timeline for
-/// an SDK's call, a query, or a message to a queue.
+/// Applies the policies of a call to any async work, such as an SDK's call, a query, or a message to a queue. The work
+/// gets a deadline, an attempt timeout, retries with a budget, a breaker and a timeline.
 ///
 /// # Example
 ///
@@ -75,9 +76,9 @@ use crate::timeout::Timeouts;
 /// # When it retries
 ///
 /// The work returns what happened. `Ok` is done. [`OperationError::not_sent`] provably did not happen,
-/// [`OperationError::declined`] did not happen by the server's word, and [`OperationError::unknown`] may have happened.
-/// Every other error counts as unknown, and so does an attempt that ran out of time. Unsent and declined work is
-/// retried. Unknown work is retried in two cases:
+/// [`OperationError::declined`] did not happen according to the server, and [`OperationError::unknown`] may have
+/// happened. Every other error counts as unknown, and so does an attempt that ran out of time. Unsent and declined work
+/// is retried. Unknown work is retried in two cases:
 ///
 /// - the operation is [`idempotent`](Self::idempotent);
 /// - the attempt called [`OperationAttempt::idempotency_key`], and the server honors the key. The server is assumed to
@@ -96,9 +97,9 @@ use crate::timeout::Timeouts;
 /// - The retries of the operation. The call then makes one attempt, so that three attempts of three do not make nine.
 ///   An operation with one attempt leaves retries to the calls inside.
 /// - The timeline: the call and its hops appear in it. If the work's error contains the call's error, the operation's
-///   error gets its hop and kind. If the work's error shows nothing, as that of an SDK that reads statuses itself, it gets
-///   hop, kind, status and wait of the last call in the attempt, if that call failed. A 400 is then not retried.
-///   [`OperationError::transient`] overrides that.
+///   error gets its hop and kind. The work's error may show nothing, as with an SDK that reads statuses itself. If the
+///   last call in the attempt failed, the operation's error then gets hop, kind, status and wait of that call. A 400 is
+///   then not retried. [`OperationError::transient`] overrides that.
 ///
 /// These only make a call shorter or reduce its attempts. They never change which call it is. The key is not passed on
 /// automatically, because only the work knows which of several calls it belongs to. Pass it yourself:
@@ -149,6 +150,7 @@ pub struct Operation {
 }
 
 /// The state that the clones of an operation share.
+#[derive(Clone)]
 pub(super) struct OperationPolicies {
     pub(super) timeouts: Arc<Timeouts>,
     pub(super) policy: Arc<RetryPolicy>,
@@ -242,6 +244,21 @@ impl Operation {
     pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
         self.honors_idempotency_keys = Some(yes);
         self
+    }
+
+    /// Shares the rate limit with other processes, by a store: see [`SharedRateLimit`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the config has no rate limit.
+    pub fn share_rate_limit(mut self, limit: &SharedRateLimit) -> Result<Self, ConfigError> {
+        let policies = Arc::make_mut(&mut self.policies);
+        let Some(rate_limit) = &mut policies.load.rate_limit else {
+            let why = "it is missing: a store shares the limit of the config";
+            return Err(ConfigError::refused("rate_limit", why));
+        };
+        rate_limit.share(limit);
+        Ok(self)
     }
 
     /// Sets a function that is called at the end of every run: see

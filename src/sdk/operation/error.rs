@@ -61,7 +61,7 @@ impl OperationError {
         Self::new(EffectClaim::By(Effect::None), error)
     }
 
-    /// Creates a failure that the responding party declined: this is its word, not a proof. The failure is transient
+    /// Creates a failure that the responding party declined: this is a claim, not a proof. The failure is transient
     /// unless [`permanent`](Self::permanent) is called. A transient one is retried like a throttled request.
     pub fn declined(error: impl Into<BoxError>) -> Self {
         Self::new(EffectClaim::By(Effect::Declined), error)
@@ -81,9 +81,10 @@ impl OperationError {
     ///
     /// If the error shows nothing and the last call in the attempt failed, the effect is that of the calls in the
     /// attempt. It is not "none" then: that needs an error of this crate in the chain. Otherwise the effect is unknown
-    /// if the chain holds no such error, or if the attempt does not know that call because it was made in another task.
-    /// The effects of other calls of this crate in the same attempt are included. Use this only if the work does
-    /// nothing besides these requests, one after another: the error does not cover other work.
+    /// if the chain holds no such error. It is also unknown if the attempt does not know the failed call, because the
+    /// call was made in another task. The effects of other calls of this crate in the same attempt are included. Use
+    /// this only if the work does nothing besides these requests, one after another: the error does not cover other
+    /// work.
     pub fn from_error(error: impl Into<BoxError>) -> Self {
         Self::new(EffectClaim::FromError, error)
     }

@@ -81,13 +81,16 @@ impl<'o> Run<'o> {
             loop {
                 match self.admit().await {
                     Err(refused) => self.refuse(refused)?,
-                    Ok(permit) => match self.attempt(permit, &mut work).await {
-                        Ok(done) => return Ok(done),
-                        Err(failure) => self.judge(failure)?,
-                    },
+                    Ok(permit) => {
+                        self.turn.begin();
+                        match self.attempt(permit, &mut work).await {
+                            Ok(done) => return Ok(done),
+                            Err(failure) => self.judge(failure)?,
+                        }
+                    }
                 }
                 sleep_until(self.turn.due()).await;
-                self.turn.begin(self.scope.call());
+                self.turn.prepare(self.scope.call());
             }
         };
         let ended = span.around(journey).await;

@@ -17,8 +17,8 @@ use super::attributes::{OtelAttributes, OtelSpan};
 use crate::clock;
 use crate::telemetry::thread::is_alive;
 
-/// Creates the spans of calls directly with the OpenTelemetry API. Use it if the overhead of `tracing` matters: the
-/// spans of a pooled call cost less than half of their cost through `tracing` and its OpenTelemetry layer.
+/// Creates the spans of calls directly with the OpenTelemetry API. Use it if the overhead of `tracing` matters. The
+/// spans of a pooled call then cost less than half of their cost through `tracing` and its OpenTelemetry layer.
 ///
 /// They are the same spans, with the names, attributes, events and links of [`telemetry`](crate::telemetry). Their
 /// parent is the current span of OpenTelemetry, or the current span of `tracing` if its layer exports that. Spans that
@@ -164,7 +164,7 @@ impl Direct {
     }
 
     /// Opens a span below the current one, if that lies below this span. Otherwise opens it below this span. There are
-    /// three such cases: there is no current span, it is the parent of this span, or it belongs to another trace (a
+    /// three such cases. There is no current span, it is the parent of this span, or it belongs to another trace (a
     /// task's own).
     pub(crate) fn within(
         &self,
@@ -257,7 +257,7 @@ impl Live {
         }
         let span = self.context.span();
         let id = span.span_context().span_id();
-        // A span processor that is called for the end may access the current span, so the current span may not be the
+        // A span processor that is called for the end may access the current span. So the current span must not be the
         // one that is locked here.
         let is_current = || Context::map_current(|cx| cx.span().span_context().span_id() == id);
         let _outside = (is_alive() && is_current()).then(|| Context::new().attach());

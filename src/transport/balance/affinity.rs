@@ -37,7 +37,8 @@ impl Balancer {
     }
 
     /// Notes that a request of this session goes to `address`. Returns whether the session may read older data than
-    /// before: the address is not its own, or its own one has come back in the last minute.
+    /// before. This is the case if the address is not the session's own, or if the session's own one has come back in
+    /// the last minute.
     pub(crate) fn keep(&mut self, affinity: Affinity, address: IpAddr, now: Instant) -> bool {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < UNSETTLED;
         let left = self.left.iter().filter(|(_, at)| is_recent(**at));

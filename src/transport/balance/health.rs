@@ -79,6 +79,8 @@ impl AddressHealth {
                 self.refused_in_a_row = 0;
                 self.failures.add(1.0);
             }
+            // Calls that dialed it together fail together: that is one failure.
+            AddressOutcome::Unreachable if self.refuses_until(now).is_some() => {}
             AddressOutcome::Unreachable => {
                 let doubled = FIRST_WAIT.saturating_mul(1 << self.refused_in_a_row.min(8));
                 self.refuses_until = Some(now + doubled.min(LONGEST_WAIT));

@@ -103,10 +103,25 @@ impl Balancer {
             }
         }
         for address in &gone {
-            self.known.remove(address);
-            self.remember_leaving(*address, now);
+            self.forget(*address, now);
+        }
+        while self.known.len() > MOST_KNOWN {
+            let absent = self.known.iter().filter_map(|(address, health)| {
+                let since = health.absent_since?;
+                Some((since, *address))
+            });
+            let Some((_, oldest)) = absent.min() else {
+                break;
+            };
+            self.forget(oldest, now);
+            gone.push(oldest);
         }
         gone
+    }
+
+    fn forget(&mut self, address: IpAddr, now: Instant) {
+        self.known.remove(&address);
+        self.remember_leaving(address, now);
     }
 
     fn remember_leaving(&mut self, address: IpAddr, now: Instant) {
@@ -152,6 +167,12 @@ impl Balancer {
     /// Returns whether `address` still belongs to this destination.
     pub(crate) fn knows(&self, address: IpAddr) -> bool {
         self.known.contains_key(&address)
+    }
+
+    /// Returns whether the address was known, and has left DNS lately.
+    #[cfg(feature = "hyper-util")]
+    pub(crate) fn has_left(&self, address: IpAddr) -> bool {
+        self.left.contains_key(&address)
     }
 
     /// Returns the known addresses, in no order.
@@ -259,6 +280,8 @@ const LEAST_SHARE: Duration = Duration::from_millis(300);
 const ROTATION: Duration = Duration::from_secs(60);
 /// More than the addresses that a rotating name shows within a minute.
 const MOST_LEFT: usize = 256;
+/// The bound of the addresses that are kept after they have left DNS, together with the current ones.
+const MOST_KNOWN: usize = 512;
 
 #[cfg(test)]
 mod tests;

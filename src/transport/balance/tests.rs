@@ -276,12 +276,11 @@ async fn at_most_a_third_is_set_aside_and_never_the_last() {
 async fn if_every_address_refuses_the_earliest_one_due_comes_first() {
     let (now, all) = (start(), given(&[1, 2]));
     let mut balancer = balancer(&all, now);
-    for (address, times) in [(ip(1), 2), (ip(2), 1)] {
-        for _ in 0..times {
-            go(&mut balancer, address, AddressOutcome::Unreachable, now);
-        }
+    let later = now + SECS(1);
+    for (address, at) in [(ip(1), now), (ip(1), later), (ip(2), later)] {
+        go(&mut balancer, address, AddressOutcome::Unreachable, at);
     }
-    assert_eq!(balancer.order(&all, 8, now), [ip(2), ip(1)]);
+    assert_eq!(balancer.order(&all, 8, later), [ip(2), ip(1)]);
 }
 
 #[test]
@@ -290,4 +289,40 @@ fn connect_timeout_is_divided_among_the_addresses() {
     assert_eq!(share(SECS(3), 3), SECS(1));
     assert_eq!(share(SECS(3), 100), MS(300));
     assert_eq!(share(MS(10), 100), MS(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn connects_that_fail_together_count_once() {
+    let (now, all) = (start(), given(&[1, 2]));
+    let mut balancer = balancer(&all, now);
+    let together: Vec<_> = (0..20)
+        .map(|_| balancer.begin(ip(1), now).unwrap())
+        .collect();
+    for entry in together {
+        balancer.end(entry, AddressOutcome::Unreachable, now + MS(1));
+    }
+    assert_eq!(balancer.order(&all, 8, now + SECS(1))[0], ip(2));
+    let later = now + MS(1_001);
+    assert_eq!(balancer.order(&all, 8, later)[0], ip(1), "after one second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rotating_name_cannot_fill_the_memory() {
+    let now = start();
+    let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+    let first: Arc<[IpAddr]> = [address(0)].into();
+    let mut balancer = balancer(&first, now);
+    let mut gone = 0;
+    for round in 1..100_u32 {
+        // The first address comes and goes, so the name rotates.
+        let rotating = (round % 2 == 0).then_some(address(0));
+        let others = (0..128).map(|n| address(round * 1_000 + n));
+        let answer: Vec<_> = rotating.into_iter().chain(others).collect();
+        gone += balancer
+            .update(&whole(&answer), now + MS(u64::from(round)))
+            .len();
+        assert!(balancer.addresses().len() <= MOST_KNOWN, "{round}");
+        assert!(answer.iter().all(|address| balancer.knows(*address)));
+    }
+    assert!(gone > 10_000, "their connections are closed: {gone}");
 }

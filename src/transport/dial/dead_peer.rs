@@ -39,9 +39,9 @@ impl DeadPeerTimeouts {
     /// the 4 s that a deadline of ten seconds leaves.)
     ///
     /// It cannot be shorter, for two reasons. The kernel applies it to the connect as well, and the connect timeout
-    /// must expire first, because it names its hop. And the kernel also counts a peer that acknowledges but has no room
-    /// for more: below the send timeout, a server that stops reading would look like a dark path. It follows the
-    /// timeouts of an attempt that another one may follow, although a connection may also serve a last attempt with
+    /// must expire first, because it names its hop. The kernel also counts a peer that acknowledges but has no room for
+    /// more. With a time below the send timeout, a server that stops reading would look like a dark path. It follows
+    /// the timeouts of an attempt that another one may follow, although a connection may also serve a last attempt with
     /// more time. With the timeouts of a last attempt, a dark path would be reported after a silent service.
     pub(crate) fn of(timeouts: &Timeouts) -> Self {
         let connect = timeouts.connect() + AFTER_CONNECT;

@@ -28,8 +28,8 @@ use crate::transport::leave::alone;
 
 /// Reports the connection setups of a client, and applies the timeouts of dns, connect and tls to them. It refuses an
 /// address in a URL if the filter refuses it, and each destination that the filter cannot judge. That is a scheme other
-/// than http and https, a host that is an address in an unusual spelling (`0x7f.1`), and a connection whose address
-/// came neither from the URL nor from this crate's resolver.
+/// than http and https, or a host that is an address in an unusual spelling (`0x7f.1`). It is also a connection whose
+/// address came neither from the URL nor from this crate's resolver.
 #[derive(Clone, Debug)]
 pub struct ConnectorLayer {
     pub(super) filter: AddressFilter,

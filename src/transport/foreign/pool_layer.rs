@@ -263,8 +263,8 @@ impl TrackedPool {
         tracker.facts(|facts| facts.peer = Some(known.remote_addr()));
         let (peer, since) = (known.remote_addr().ip(), clock::now());
         let mut inside = self.inside();
-        if !inside.balancer.knows(peer) {
-            // Its address left DNS while it received the response.
+        if inside.balancer.has_left(peer) {
+            // Its address left DNS while it received the response. A tunnel's peer was never in DNS.
             drop(inside);
             return poison(&connection);
         }

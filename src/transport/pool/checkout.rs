@@ -84,8 +84,10 @@ impl Checkout<'_> {
                     permit = unless(change, queued.as_mut()).await.transpose()?;
                 }
                 Some(kept) if pool.is_awaited(failed) => {
+                    // Another call dials. This one opens no connection meanwhile, not even to test the next address.
                     permit = Some(kept);
                     self.tracker.wait_for_connection();
+                    let _queued = self.queue.enter();
                     unless(change, dialed).await;
                 }
                 Some(permit) => break permit,

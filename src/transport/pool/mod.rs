@@ -25,8 +25,8 @@ pub(super) struct Pool {
     inside: Mutex<PoolState>,
     /// Notified when a connection becomes idle, or the number of streams of an HTTP/2 connection changes.
     change: Notify,
-    /// Notified when a dial ends, or when a new connection may have announced its streams. One call that waits for
-    /// `change` is woken at a time, and it may be one that cannot dial; all calls that can dial are woken here.
+    /// Notified when a dial ends, or when a new connection may have announced its streams. `change` wakes one waiting
+    /// call at a time, which may be one that cannot dial. This wakes all calls that can dial.
     dialed: Notify,
     bounds: Bounds,
     /// The number of open connections, idle or in use.

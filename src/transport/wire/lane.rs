@@ -1,4 +1,4 @@
-//! The last check before the wire: the first write of a request on an HTTP/1 connection takes the request, and fails if
+//! The last check before the wire. The first write of a request on an HTTP/1 connection takes the request, and fails if
 //! the attempt was given up.
 
 use std::fmt;

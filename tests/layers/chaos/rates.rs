@@ -122,6 +122,6 @@ async fn delays_follow_the_distribution() {
     let start = Instant::now();
     letters(&chaos, REQUESTS).await;
     let mean = start.elapsed().as_secs_f64() / REQUESTS as f64;
-    // Four standard errors of the mean: 2 s / √12 / √10,000 each; and timers wait for whole milliseconds.
+    // Four standard errors of the mean, 2 s / √12 / √10,000 each. Timers wait for whole milliseconds.
     assert!((mean - 2.0).abs() < 0.024, "{mean}");
 }

@@ -5,11 +5,6 @@ pub(super) type Row = (&'static str, &'static str, &'static str);
 
 pub(super) const ROWS: &[Row] = &[
     (
-        "stale.store_bytes",
-        "1",
-        "1 is invalid: expected 65536..=68719476736",
-    ),
-    (
         "deadline",
         r#""9ms""#,
         "9ms is invalid: expected 10ms..=86400s",
@@ -68,16 +63,6 @@ pub(super) const ROWS: &[Row] = &[
         "idempotency.header",
         r#""content-length""#,
         r#""content-length" is invalid: expected a header that HTTP does not use otherwise"#,
-    ),
-    (
-        "redirect.max_redirects",
-        "0",
-        "0 is invalid: expected 1..=50; to follow none, set `enabled` to false",
-    ),
-    (
-        "redirect.max_redirects",
-        "51",
-        "51 is invalid: expected 1..=50; to follow none, set `enabled` to false",
     ),
     ("retry.attempts", "0", "0 is invalid: expected 1..=255"),
     ("retry.attempts", "256", "256 is invalid: expected 1..=255"),

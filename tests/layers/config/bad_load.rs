@@ -1,4 +1,4 @@
-//! The same for the policies that bound the load of a destination.
+//! The same for the policies that bound the load of a destination, for redirects and for stale responses.
 
 use super::bad::Row;
 
@@ -47,6 +47,21 @@ pub(super) const ROWS: &[Row] = &[
         "rate_limit.requests",
         "0",
         "0 is invalid: expected at least 1",
+    ),
+    (
+        "redirect.max_redirects",
+        "0",
+        "0 is invalid: expected 1..=50; to follow none, set `enabled` to false",
+    ),
+    (
+        "redirect.max_redirects",
+        "51",
+        "51 is invalid: expected 1..=50; to follow none, set `enabled` to false",
+    ),
+    (
+        "stale.store_bytes",
+        "1",
+        "1 is invalid: expected 65536..=68719476736",
     ),
 ];
 

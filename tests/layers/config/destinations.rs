@@ -305,7 +305,7 @@ async fn route_also_chooses_the_part_of_an_inner_stack() {
         let inner = StandardLayer::from_config(&settings)
             .unwrap()
             .layer(mock.clone());
-        // A layer in between that changes the path makes another request of it.
+        // A layer in between changes the path, so it is another request.
         let moved = tower::util::MapRequestLayer::new(move |mut request: Request<_>| {
             *request.uri_mut() = format!("https://api.test{path}").parse().unwrap();
             request

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,8 +12,8 @@ use http_body::{Body, Frame};
 use http_body_util::Full;
 use sevenhops::policy::concurrency::Algorithm;
 use sevenhops::policy::retry::Budget;
-use sevenhops::{ConcurrencyConfig, Config, StandardLayer};
-use tokio::time::sleep;
+use sevenhops::{ConcurrencyConfig, Config, Options, StandardLayer, presets};
+use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::service::{MILLIS, Reply, SECS, Slow, after, get, steady};
@@ -66,6 +66,35 @@ async fn failed_response_whose_body_hangs_gives_its_permit_back_after_a_moment()
         assert_eq!(in_flight(), expected, "{wait}");
     }
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_success_without_a_body_cancels_no_hedge() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let service = service_fn(move |_: Request<Full<Bytes>>| {
+        let is_first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            let (after, code, body) = match is_first {
+                true => (MILLIS(150), 14, ""),
+                false => (MILLIS(200), 0, "hello"),
+            };
+            sleep(after).await;
+            let body = Full::new(Bytes::from_static(body.as_bytes()));
+            let response = Response::builder().header("grpc-status", code);
+            Ok::<_, Infallible>(response.body(body).unwrap())
+        }
+    });
+    let hedge = after(MILLIS(100)).same_address(true);
+    let layer = StandardLayer::from_config(&Config::new(SECS(10)).hedge(hedge)).unwrap();
+    let mut request = get();
+    let options = Options::new().whole_body(1 << 10);
+    request.extensions_mut().insert(options);
+    let service = layer.classify_all(presets::grpc::classify).layer(service);
+    let (begun, response) = (Instant::now(), service.oneshot(request).await.unwrap());
+    assert_eq!(response.headers()["grpc-status"], "0");
+    assert_eq!(begun.elapsed(), MILLIS(300));
+    assert_eq!(count.load(Ordering::Relaxed), 2);
 }
 
 /// A body of which nothing arrives.

@@ -23,7 +23,7 @@ use crate::mock::{Mock, Step, optional, request, status};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-fn api() -> Destination {
+pub(super) fn api() -> Destination {
     "https://api.test".parse().unwrap()
 }
 
@@ -322,7 +322,7 @@ async fn reload_changes_the_limit_and_keeps_the_permits() {
     let config = layer.config_handle();
     let wider = config.current().concurrency(fixed(3).max_queued(0));
     config.reload(&wider).unwrap();
-    // The next call brings the new limit, for those that wait as well.
+    // The next call brings the new limit. It also holds for waiting calls.
     let rejected = call(layer.clone(), slow.clone(), Options::new()).await;
     assert!(rejected.is_err());
     assert_eq!(counts(&layer.concurrency_handle()), (3, 0));

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
+use http_body_util::BodyExt;
 use sevenhops::hop::FailureClass::{self, Permanent, Success, Throttled, Transient};
 use sevenhops::policy::retry::Failure;
 use sevenhops::{Effect, Options, StandardLayer, presets};
@@ -306,4 +307,41 @@ async fn effect_of_a_grpc_call_follows_its_code() {
         };
         assert_eq!(response.body().timeline().effect(), expected, "{code}");
     }
+}
+
+/// A head comes before the work is over.
+#[tokio::test(start_paused = true)]
+async fn effect_of_a_grpc_call_without_a_classifier_is_possible_until_its_code_is_zero() {
+    let message = || with(answer(200, "message"), "content-type", "application/grpc");
+    let trailing = |code| {
+        let mut answer = message();
+        answer.body.push(Piece::Trailer("grpc-status", code));
+        answer
+    };
+    for (answer, expected) in [
+        (trailing("0"), Effect::Done),
+        (trailing("13"), Effect::Possible),
+        (message(), Effect::Possible),
+        (with(message(), "grpc-status", "0"), Effect::Done),
+        (with(message(), "grpc-status", "13"), Effect::Possible),
+    ] {
+        let (service, _) = serving([answer.clone()]);
+        let layer = standard(steady().attempts(1));
+        let request = optional(Method::POST, Options::new());
+        let response = layer.layer(service).oneshot(request).await.unwrap();
+        let body = response.into_body();
+        let timeline = body.timeline().clone();
+        body.collect().await.unwrap();
+        assert_eq!(timeline.effect(), expected, "{answer:?}");
+    }
+    let (service, _) = serving([{
+        let mut answer = message();
+        answer.body.push(Piece::Broken);
+        answer
+    }]);
+    let layer = standard(steady().attempts(1));
+    let request = optional(Method::POST, Options::new());
+    let response = layer.layer(service).oneshot(request).await.unwrap();
+    let error = response.into_body().collect().await.unwrap_err();
+    assert_eq!(error.effect(), Effect::Possible);
 }

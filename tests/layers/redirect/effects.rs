@@ -5,13 +5,13 @@ use http::{Method, Request};
 use http_body_util::Full;
 use sevenhops::policy::redirect::RedirectConfig;
 use sevenhops::{
-    AttemptLayer, DeadlineLayer, Effect, IdempotencyLayer, Policy, RedirectLayer, RetryLayer,
-    StandardLayer,
+    AttemptLayer, DeadlineLayer, Effect, IdempotencyLayer, Kind, Options, Policy, RedirectLayer,
+    RetryLayer, StandardLayer,
 };
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{DEADLINE, LOST, honored, stack, timeouts, to};
-use crate::mock::{Mock, request, status, steady};
+use crate::mock::{Mock, optional, request, saying, status, steady};
 
 #[tokio::test(start_paused = true)]
 async fn redirected_post_has_effect_possible() {
@@ -123,4 +123,17 @@ async fn request_is_not_redirected_without_its_key_if_attempts_have_no_record() 
     let service = keyed.layer(redirect.layer(inner));
     assert!(service.oneshot(honored()).await.is_err());
     assert_eq!(mock.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_body_of_the_get_does_not_prove_the_post() {
+    let whole = |method| optional(method, Options::new().whole_body(1));
+    for (redirect, expected) in [(303, Effect::Possible), (307, Effect::Done)] {
+        let mock = Mock::new([to(redirect, "/done"), saying(200, "too long")]);
+        let service = stack(RedirectConfig::new(), &mock);
+        let error = service.oneshot(whole(Method::POST)).await.unwrap_err();
+        assert_eq!(mock.count(), 2);
+        assert_eq!((error.kind(), error.effect()), (Kind::TooLarge, expected));
+        assert_eq!(error.timeline().unwrap().effect(), expected);
+    }
 }

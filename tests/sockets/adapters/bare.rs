@@ -155,7 +155,7 @@ async fn address_and_name_of_the_proxy_are_not_filtered() {
         .filter(dns::AddressFilter::public_only())
         .proxy(format!("http://proxy.test:{}", port.trim_end_matches('/')));
     let refused = client.clone().build_reqwest().unwrap_err().to_string();
-    assert!(refused.starts_with("filter and proxy: "), "{refused}");
+    assert!(refused.starts_with("transport.filter: "), "{refused}");
     let client = client.proxy_filters(true).build_reqwest().unwrap();
     // The proxy was reached. It looks the name up and does not find it.
     let error = call(&client, &base(&server)).await.unwrap_err();

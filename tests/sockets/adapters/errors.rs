@@ -3,7 +3,7 @@
 use std::io;
 
 use http::StatusCode;
-use sevenhops::testing::{CannedResponse, ConnFault};
+use sevenhops::testing::{CannedResponse, ConnFault, FaultServer};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, sdk};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -155,4 +155,24 @@ async fn error_of_an_inner_call_names_its_hop_and_proves_nothing_about_the_outer
         (Some(Hop::Connect), Kind::Refused)
     );
     assert_eq!(error.effect(), Effect::Possible);
+}
+
+#[tokio::test]
+async fn redirect_to_another_scheme_proves_nothing_about_the_request() {
+    let server = FaultServer::start().await.unwrap();
+    let paid = CannedResponse::new(StatusCode::FOUND).header("location", "myapp://paid");
+    server.on_request([paid.into()]);
+    let tls = sevenhops::testing::TestCa::new().unwrap().client_config();
+    let plain = reqwest::Client::builder().tls_backend_preconfigured(tls);
+    let plain = plain.build().unwrap();
+    let charge = plain.post(server.url("/v1/charges")).body("amount=100");
+    let error = charge.send().await.unwrap_err();
+    assert_eq!(server.requests_seen(), 1);
+    assert_eq!(sdk::classify_error(&error).effect(), Effect::Possible);
+    let error = plain.post("not a URL").send().await.unwrap_err();
+    assert_eq!(
+        sdk::classify_error(&error).effect(),
+        Effect::None,
+        "it never was one"
+    );
 }

@@ -1,5 +1,5 @@
-//! Tests that with a filter, every integration refuses a target that it cannot check: an address in any spelling,
-//! another scheme, a connector that chooses the address itself. No request reaches this machine.
+//! Tests that with a filter, every integration refuses a target that it cannot check. Such a target is an address in
+//! any spelling, another scheme, or a connector that chooses the address itself. No request reaches this machine.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

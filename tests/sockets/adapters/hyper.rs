@@ -21,6 +21,7 @@ use sevenhops::{
     testing::{FaultServer, Gate, Reply},
 };
 
+use tower::util::MapRequest;
 use tower::{Layer, ServiceExt};
 
 use super::world::{
@@ -259,6 +260,27 @@ async fn connection_whose_address_left_dns_before_its_first_response_is_not_used
     // The pool prefers the connection that was returned last.
     call(&service, &url).await.unwrap();
     assert_eq!(moved.seen(), (1, 2));
+}
+
+#[tokio::test]
+async fn connection_of_a_tunnel_is_used_again() {
+    let world = World::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let names = dns::StaticResolver::new().host("api.test", [[127, 0, 0, 9].into()]);
+    let hops = world.transport().resolver(names).build_hyper().unwrap();
+    let entry: http::Uri = server.url("").parse().unwrap();
+    let tunnel = MapRequest::new(HttpConnector::new(), move |_: http::Uri| entry.clone());
+    let tunnel = hops.connector_layer().layer(tunnel);
+    let client: Client<_, RequestBody<Full<Bytes>>> =
+        Client::builder(TokioExecutor::new()).build(tunnel);
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
+    let service = policies.layer(hops.layer().layer(client));
+    for _ in 0..3 {
+        let get = request(Method::GET, "http://api.test/");
+        let response = service.clone().oneshot(get).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    }
+    assert_eq!((server.requests_seen(), server.connections()), (3, 1));
 }
 
 #[tokio::test]

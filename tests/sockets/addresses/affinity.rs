@@ -77,7 +77,7 @@ async fn call_that_fails_at_its_address_goes_to_the_next_one_and_says_what_that_
         1,
         "{drawn}"
     );
-    // Its address serves it again, and may be behind the one that served it meanwhile.
+    // Its own address serves it again. That replica may be behind the one that served it meanwhile.
     let back = read(&client, &url, "session").await;
     assert_eq!(peer(&back), own);
     assert!(back.attempts()[0].is_affinity_moved());

@@ -1,5 +1,5 @@
-//! The circuit of a destination whose addresses change: failures of an address that has left DNS do not count, and an
-//! address that comes lets the circuit probe at once.
+//! The circuit of a destination whose addresses change. Failures of an address that has left DNS do not count. A new
+//! address lets the circuit probe at once.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};

@@ -248,3 +248,34 @@ async fn manual_length_is_correct_for_every_attempt() {
         assert_eq!(bodies, [&b"sixsix"[..], b"sixsix", b"sixsix", b""]);
     }
 }
+
+/// RFC 9110 §8.6: a server may refuse a POST without a length with 411.
+#[tokio::test]
+async fn request_without_content_says_so_if_its_method_has_content() {
+    let (net, servers) = both().await;
+    for (server, url) in servers {
+        for (method, length) in [
+            (Method::POST, Some("0")),
+            (Method::PUT, Some("0")),
+            (Method::PATCH, Some("0")),
+            (Method::GET, None),
+            (Method::HEAD, None),
+            (Method::DELETE, None),
+            (Method::OPTIONS, None),
+        ] {
+            net.client()
+                .request(method.clone(), &url)
+                .send()
+                .await
+                .unwrap();
+            let seen = server.requests().pop().unwrap();
+            let sent = seen.headers.get("content-length");
+            assert_eq!(
+                (seen.method, sent.map(|value| value.as_bytes())),
+                (method, length.map(str::as_bytes)),
+                "{url}"
+            );
+            assert!(!seen.headers.contains_key("transfer-encoding"));
+        }
+    }
+}

@@ -4,9 +4,11 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::{Method, Request, StatusCode, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
 use sevenhops::testing::{CannedResponse, FaultServer};
 use sevenhops::{Client, Config, RedirectConfig, sdk};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::{bytes, client, get, none, send, whole};
 use crate::net::{Net, url};
@@ -214,4 +216,19 @@ async fn messages_without_a_body_keep_their_framing() {
     let seen = server.requests();
     assert_eq!(seen[1].headers["content-length"], "0");
     assert!(!seen[2].headers.contains_key("content-length"));
+}
+
+#[tokio::test]
+async fn tunnel_is_refused_and_nothing_is_sent() {
+    let server = FaultServer::start().await.unwrap();
+    let gateway = sdk::gateway(&client(), server.url("")).unwrap();
+    let url: Uri = gateway.url().parse().unwrap();
+    let authority = url.authority().unwrap().as_str();
+    let mut stream = TcpStream::connect(authority).await.unwrap();
+    let head = b"CONNECT api.test:443 HTTP/1.1\r\nhost: api.test:443\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await.unwrap();
+    assert_eq!(line, "HTTP/1.1 501 Not Implemented\r\n");
+    assert_eq!(server.connections(), 0);
 }

@@ -34,7 +34,7 @@ async fn client_waits_for_retry_after_unless_the_deadline_comes_first() {
     assert_eq!(response.status(), 200);
     assert!(start.elapsed() >= asked);
 
-    // The server asks for a longer wait than the time left: the client does not begin the wait.
+    // The server asks for a longer wait than `max_hint` (here 5 s): the client does not begin the wait.
     let start = Instant::now();
     let asked = Duration::from_secs(30);
     network.enqueue([Fault::throttled(asked)]).unwrap();

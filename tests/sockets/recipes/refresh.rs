@@ -4,12 +4,13 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde::Deserialize;
-use sevenhops::client::InnerService;
+use sevenhops::client::{ClientBuilder, InnerService};
 use sevenhops::policy::retry::CloneBody;
 use sevenhops::transport::Incoming;
-use sevenhops::{Body, Client};
+use sevenhops::{Body, Client, ConfigError};
 use tokio::sync::Mutex;
-use tower::{Service, ServiceExt};
+use tower::layer::layer_fn;
+use tower::{Service, ServiceExt, service_fn};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -80,4 +81,14 @@ pub(crate) async fn authorized(
         }
         _ => Ok(response),
     }
+}
+
+/// Returns a client that sends a token with each attempt.
+pub(crate) fn client_with(tokens: Tokens, client: ClientBuilder) -> Result<Client, ConfigError> {
+    let tokens = Arc::new(tokens);
+    let layer = layer_fn(move |inner: InnerService| {
+        let tokens = Arc::clone(&tokens);
+        service_fn(move |request| authorized(inner.clone(), Arc::clone(&tokens), request))
+    });
+    client.attempt_layer(layer).build()
 }

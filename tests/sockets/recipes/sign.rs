@@ -1,9 +1,16 @@
+use std::error::Error;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{AUTHORIZATION, HOST, InvalidHeaderValue};
 use http::{HeaderName, HeaderValue, Request};
+use http_body_util::BodyExt;
 use ring::{digest, hmac};
+use sevenhops::client::{ClientBuilder, InnerService};
+use sevenhops::{Body, Client, ConfigError};
+use tower::layer::layer_fn;
+use tower::{Service, ServiceExt, service_fn};
 
 /// The credentials of one AWS service in one region.
 pub(crate) struct Signer {
@@ -108,3 +115,28 @@ const UNSIGNED: [&str; 6] = [
     "user-agent",
     "via",
 ];
+
+/// Returns a client that signs each attempt. `now` is `SystemTime::now`.
+pub(crate) fn client_with(
+    signer: Signer,
+    now: fn() -> SystemTime,
+    client: ClientBuilder,
+) -> Result<Client, ConfigError> {
+    let signer = Arc::new(signer);
+    let layer = layer_fn(move |inner: InnerService| {
+        let signer = Arc::clone(&signer);
+        service_fn(move |request: Request<Body>| {
+            let (mut inner, signer) = (inner.clone(), Arc::clone(&signer));
+            async move {
+                // The signature covers the body, so all of it is in memory.
+                let (head, body) = request.into_parts();
+                let bytes = body.collect().await?.to_bytes();
+                let mut request = Request::from_parts(head, Body::from(bytes.clone()));
+                signer.sign(&mut request, &bytes, now())?;
+                let response = inner.ready().await?.call(request).await?;
+                Ok::<_, Box<dyn Error + Send + Sync>>(response)
+            }
+        })
+    });
+    client.attempt_layer(layer).build()
+}

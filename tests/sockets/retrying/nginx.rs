@@ -1,5 +1,5 @@
-//! The policies in front of a real server: `nginx`, started on loopback ports with a configuration of its own. Skipped
-//! aloud where it is not installed.
+//! The policies in front of a real server: `nginx`, started on loopback ports with a configuration of its own. If it is
+//! not installed, the tests print that and are skipped.
 
 use std::fs;
 use std::io::{self, Write};
@@ -136,7 +136,7 @@ fn is_rejected(error: &Error) -> bool {
     error.rejected_by() == Some(Policy::Breaker)
 }
 
-/// Begins so many calls, one each `pause`. Returns when each began, and what became of it.
+/// Begins this number of calls, one each `pause`. Returns when each began, and its result.
 async fn paced<T, F>(calls: usize, pause: Duration, call: impl Fn(usize) -> F) -> Vec<(Instant, T)>
 where
     T: Send + 'static,
@@ -164,7 +164,7 @@ struct Site {
     location: &'static str,
 }
 
-/// An nginx; it and its files go when this is dropped.
+/// An nginx. It is stopped and its files are removed when this is dropped.
 struct Nginx {
     addr: SocketAddr,
     child: Child,
@@ -172,7 +172,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// Starts one on a free port. None if it is not installed.
+    /// Starts one on a free port. Returns `None` if it is not installed.
     fn start(site: Site) -> Option<Self> {
         if !fs::exists(PROGRAM).unwrap_or(false) {
             let line = "SKIPPED: policies in front of a real server: nginx is not installed\n";
@@ -189,7 +189,7 @@ impl Nginx {
         Some(started.expect("nginx starts"))
     }
 
-    /// Starts one there. None if the port is taken.
+    /// Starts one there. Returns `None` if the port is taken.
     fn start_at(site: Site, addr: SocketAddr) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -208,7 +208,7 @@ impl Nginx {
         nginx.is_ready().then_some(nginx)
     }
 
-    /// Waits until it accepts. False if it ends.
+    /// Waits until it accepts. Returns false if it ends.
     fn is_ready(&mut self) -> bool {
         while TcpStream::connect(self.addr).is_err() {
             if self.child.try_wait().unwrap().is_some() {
@@ -219,7 +219,7 @@ impl Nginx {
         true
     }
 
-    /// Lets it finish what it does, and end.
+    /// Lets it finish its requests, and end.
     fn stop(&mut self) {
         self.signal("QUIT");
         self.child.wait().unwrap();
@@ -289,7 +289,7 @@ const OK: Site = Site {
     listen: "",
     location: "return 200;",
 };
-/// It says 503 above its rate.
+/// It responds 503 above its rate.
 const THROTTLING: Site = Site {
     listen: "",
     location: "limit_req zone=thirty;",

@@ -1,5 +1,5 @@
-//! A real Prometheus loads the rules, scrapes the metrics of calls, and evaluates. Skipped with a line on stderr where it
-//! is not installed.
+//! A real Prometheus loads the rules, scrapes the metrics of calls, and evaluates the rules. If it is not installed,
+//! the test prints that on stderr and is skipped.
 
 use std::convert::Infallible;
 use std::fs;
@@ -133,7 +133,7 @@ fn is_firing(rule: &Value, port: &str) -> bool {
             .any(|alert| alert["state"] == "firing" && alert["labels"]["server_port"] == port)
 }
 
-/// Serves the metrics of this process. Returns the address, and what is notified of each scrape.
+/// Serves the metrics of this process. Returns the address, and a notifier for each scrape.
 async fn serve() -> (SocketAddr, Arc<Notify>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let (address, scraped) = (listener.local_addr().unwrap(), Arc::new(Notify::new()));
@@ -154,7 +154,7 @@ async fn serve() -> (SocketAddr, Arc<Notify>) {
     (address, scraped)
 }
 
-/// A Prometheus on a loopback port. It and its files go when this is dropped.
+/// A Prometheus on a loopback port. It is stopped and its files are removed when this is dropped.
 struct Prometheus {
     address: SocketAddr,
     child: Child,

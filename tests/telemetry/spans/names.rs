@@ -7,13 +7,16 @@ use std::time::Duration;
 use sevenhops::chaos::ChaosConfig;
 use sevenhops::chaos::{ChaosLayer, Fault};
 use sevenhops::policy::concurrency::Algorithm;
+use sevenhops::policy::rate_limit::{
+    RateLimitStore, SharedRateLimit, SharedRateLimitConfig, SlotRequest, StoreFuture,
+};
 use sevenhops::telemetry::{EVENTS, SPANS};
 use sevenhops::testing::{
     CannedResponse, ClosedPort, DnsScript, FaultServer, Reply, ScriptedDns, TestCa,
 };
 use sevenhops::{
     CircuitBreakerConfig, Client, ConcurrencyConfig, ConcurrencyLayer, HedgeConfig, HedgeLayer,
-    Operation,
+    Operation, RateLimitConfig, RateLimitLayer,
 };
 use sevenhops::{Consistency, EndpointConfig, EndpointsConfig, StaleConfig};
 use tower::{Layer as _, ServiceExt, service_fn};
@@ -118,6 +121,7 @@ async fn emitted_names_are_those_of_the_table() {
     operation.run(async |_| Ok(())).await.unwrap();
     hedge(&[http::Method::GET, http::Method::POST]).await;
     queue().await;
+    lose_store().await;
     let said = names.0.lock().unwrap().clone();
     let sorted = |fields: &[&'static str]| {
         let mut fields = fields.to_vec();
@@ -146,6 +150,29 @@ async fn queue() {
         service.clone().oneshot(get.unwrap()).await.map(drop)
     };
     tokio::try_join!(call(), call()).unwrap();
+}
+
+/// Makes a call whose rate limit has a store that fails.
+async fn lose_store() {
+    let config = SharedRateLimitConfig::new(2);
+    let limit = SharedRateLimit::new(Down, config).unwrap();
+    let layer = RateLimitLayer::new(RateLimitConfig::new(1)).unwrap();
+    let service = layer.share_rate_limit(&limit).layer(service_fn(
+        async |_request: http::Request<String>| {
+            Ok::<_, std::io::Error>(http::Response::new(String::new()))
+        },
+    ));
+    let get = http::Request::get("https://shared.test").body(String::new());
+    service.oneshot(get.unwrap()).await.unwrap();
+}
+
+#[derive(Debug)]
+struct Down;
+
+impl RateLimitStore for Down {
+    fn reserve<'a>(&'a self, _request: &'a SlotRequest) -> StoreFuture<'a> {
+        Box::pin(async { Err("connection refused".into()) })
+    }
 }
 
 /// Makes calls that are slow enough for a hedge.

@@ -197,3 +197,48 @@ fn half_open_closes_by_a_throttling_and_opens_by_every_failure() {
         "as long as the hint"
     );
 }
+
+#[test]
+fn new_recovery_begins_its_probes_anew() {
+    let lenient = CircuitRules {
+        recovery: Recovery::Ratio {
+            probes: 10,
+            failure_ratio: 0.9,
+        },
+        ..RULES
+    };
+    let strict = Recovery::Ratio {
+        probes: 5,
+        failure_ratio: 0.5,
+    };
+    let ramp = Recovery::Ramp { step: SECS(1) };
+    for recovery in [Recovery::Successes(3), strict, ramp] {
+        let mut script = Script::opened(lenient.clone(), SECS(0));
+        for _ in 0..5 {
+            assert_eq!(script.one(refused(), SECS(30)), CircuitState::HalfOpen);
+        }
+        let old = script.admit(SECS(30)).unwrap();
+        let rules = CircuitRules { recovery, ..RULES };
+        script.circuit.follow(rules, script.at(SECS(31)));
+        let probe = script
+            .admit(SECS(31))
+            .expect("a circuit without a timer probes");
+        assert!(probe.is_probe(), "{recovery:?}");
+        script.settle(old, refused(), SECS(31));
+        assert_eq!(script.state(), CircuitState::HalfOpen, "{recovery:?}");
+        script.settle(probe, refused(), SECS(31));
+        let closed = script.state() == CircuitState::Closed;
+        assert!(!closed, "{recovery:?}");
+    }
+    // The same recovery goes on.
+    let mut script = Script::opened(lenient.clone(), SECS(0));
+    let probe = script.admit(SECS(30)).unwrap();
+    script.circuit.follow(lenient, script.at(SECS(31)));
+    for _ in 0..9 {
+        script.one(Verdict::Success, SECS(31));
+    }
+    assert_eq!(
+        script.settle(probe, Verdict::Success, SECS(31)),
+        CircuitState::Closed
+    );
+}

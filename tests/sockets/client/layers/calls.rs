@@ -10,7 +10,10 @@ use http_body_util::Full;
 use sevenhops::client::InnerService;
 use sevenhops::testing::TimelineRecorder;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Reply};
-use sevenhops::{Body, Consistency, Effect, RetryConfig, StaleConfig, Timeline};
+use sevenhops::{
+    Body, Consistency, DestinationConfig, Effect, EndpointConfig, EndpointsConfig,
+    IdempotencyConfig, RetryConfig, StaleConfig, Timeline,
+};
 use tower::{layer::layer_fn, service_fn};
 
 use super::{UNAVAILABLE, count, once_more};
@@ -165,4 +168,45 @@ async fn dropped_call_drops_the_request_below_its_layers() {
         Some(sevenhops::hop::Outcome::Cancelled)
     );
     server.wait_until(|seen| seen.open_connections == 0).await;
+}
+
+/// The config of the new URL holds below a call layer, too: here no key permits a second charge.
+#[tokio::test]
+async fn config_of_the_next_url_holds_below_call_layers() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    for name in ["once.test", "a.test"] {
+        net.dns
+            .set(name, DnsScript::addresses([[127, 0, 0, 1].into()]));
+    }
+    let origin = |name| format!("http://{name}:{}/", server.addr().port());
+    let client = |calls: &Arc<AtomicUsize>| {
+        let honors = |yes| IdempotencyConfig::new().honored_by_all(yes);
+        let endpoints = EndpointsConfig::new().endpoint(EndpointConfig::new(origin("a.test")));
+        let once = RetryConfig::new().attempts(1);
+        let builder = net.builder().config(|config| {
+            config
+                .idempotency(honors(true))
+                .endpoints("pay.internal", endpoints)
+                .destination(
+                    "a.test",
+                    DestinationConfig::new().idempotency(honors(false)),
+                )
+                .destination("once.test", DestinationConfig::new().retry(once))
+        });
+        builder.call_layer(count(calls)).build().unwrap()
+    };
+    let calls = Arc::new(AtomicUsize::new(0));
+    let client = client(&calls);
+
+    server.on_request([Reply::CloseAfterRequest]);
+    let charge = client.post("http://pay.internal/").body("charge").send();
+    assert_eq!(charge.await.unwrap_err().effect(), Effect::Possible);
+    assert_eq!(server.requests_seen(), 1, "the endpoint honors no keys");
+
+    let found = CannedResponse::new(StatusCode::FOUND).header("location", &origin("once.test"));
+    server.on_request([found.into(), CannedResponse::new(UNAVAILABLE).into()]);
+    let response = client.get(origin("a.test")).send().await.unwrap();
+    assert_eq!(response.status(), UNAVAILABLE);
+    assert_eq!(server.requests_seen(), 3, "the new URL has one attempt");
 }
