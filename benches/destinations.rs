@@ -1,9 +1,9 @@
 //! Measures many destinations: the memory of an idle one, and the cost of a call among them.
 //!
 //! ```text
-//! cargo bench --bench destinations                  # 1,000, 10,000 and 100,000 destinations
-//! cargo bench --bench destinations -- 1000 50000
-//! cargo bench --bench destinations -- instructions 1000 100000
+//! cargo bench -p sevenhops-benches --bench destinations                  # 1,000, 10,000 and 100,000 destinations
+//! cargo bench -p sevenhops-benches --bench destinations -- 1000 50000
+//! cargo bench -p sevenhops-benches --bench destinations -- instructions 1000 100000
 //! ```
 //!
 //! The destinations are addresses of 127.0.0.0/8, so none of them is looked up. Each is called once, then once again.
@@ -11,7 +11,8 @@
 //! listens on all addresses. Each line has a process of its own.
 //!
 //! "heap" is what the calls have allocated and not freed, "resident" is the growth of the process. "idle" is the heap
-//! after all connections were closed, because nothing used them for [`IDLE`].
+//! after all connections were closed, because nothing used them for [`IDLE`]. "first" and "again" are processor time of
+//! this process for a call, as Linux counts it: on a busy machine, a call also waits for the other process.
 //!
 //! `instructions` counts with valgrind, which must be installed: the difference between a process that calls each
 //! destination and one that does not, and between one that does so twice and one that does so once.
@@ -33,7 +34,6 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use sevenhops::{CircuitBreakerLayer, Client, RetryConfig, RetryLayer, StandardLayer, Timeouts};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::server::Server;
@@ -236,14 +236,14 @@ impl Line<'_> {
         );
     }
 
-    /// Calls each destination once. Returns the time of a call in microseconds.
+    /// Calls each destination once. Returns the processor time of a call in microseconds.
     fn pass<F: Future<Output = ()>>(&self, call: &mut impl FnMut(u32) -> F) -> f64 {
         self.runtime.block_on(async {
-            let start = Instant::now();
+            let start = processor_nanos();
             for nth in 0..self.number {
                 call(nth).await;
             }
-            start.elapsed().as_secs_f64() * 1e6 / f64::from(self.number)
+            (processor_nanos() - start) / 1e3 / f64::from(self.number)
         })
     }
 }
@@ -253,6 +253,13 @@ fn resident() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = pages.split_whitespace().nth(1).map(str::parse::<u64>);
     pages.and_then(Result::ok).unwrap_or_default() << 12
+}
+
+/// Returns the processor time of this thread, on which everything runs.
+fn processor_nanos() -> f64 {
+    let times = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let running = times.split_whitespace().next().map(str::parse::<f64>);
+    running.and_then(Result::ok).unwrap_or_default()
 }
 
 fn url(nth: u32, port: &str) -> String {

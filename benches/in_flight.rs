@@ -1,8 +1,8 @@
 //! Measures the memory of calls in flight: all of them wait for their responses at the same time.
 //!
 //! ```text
-//! cargo bench --bench in_flight              # 1,000 and 10,000 calls
-//! cargo bench --bench in_flight -- 50000
+//! cargo bench -p sevenhops-benches --bench in_flight              # 1,000 and 10,000 calls
+//! cargo bench -p sevenhops-benches --bench in_flight -- 50000
 //! ```
 //!
 //! A `Client` sends over one HTTP/2 connection to a server on loopback, which has a process of its own. The server

@@ -1,12 +1,12 @@
-//! Counts the instructions of the stack with valgrind, for the cases of `call`.
+//! Counts the instructions of the stack with valgrind, for the cases of `call` and `policies`.
 //!
 //! Time depends on the other load of the machine. Instructions do not, so they can have a budget. A case runs twice,
 //! the second time with twice the calls. The difference is the cost of the calls, without the start of the process.
 //!
 //! ```text
-//! cargo bench --bench instructions                       # all cases
-//! cargo bench --bench instructions -- over tower         # those with one of these words in their names
-//! cargo bench --bench instructions -- run CASE CALLS     # the calls alone, for a profiler
+//! cargo bench -p sevenhops-benches --bench instructions                    # all cases
+//! cargo bench -p sevenhops-benches --bench instructions -- over +standard  # the names with one of these words
+//! cargo bench -p sevenhops-benches --bench instructions -- run CASE CALLS  # the calls alone, for a profiler
 //! ```
 //!
 //! How people get it wrong: they equate instructions with time. Reading the clock costs 60 instructions here, and
@@ -15,6 +15,8 @@
 #[path = "driver/cases.rs"]
 mod cases;
 mod driver;
+#[path = "driver/policies.rs"]
+mod policies;
 mod rival;
 #[path = "driver/run.rs"]
 mod run;
@@ -29,6 +31,7 @@ use tower::Service;
 
 use crate::cases::each_case;
 use crate::driver::{Ask, Ruler};
+use crate::policies::each_policy;
 use crate::run::Run;
 
 fn main() -> ExitCode {
@@ -43,10 +46,12 @@ fn main() -> ExitCode {
         let calls = calls.parse().expect("CALLS is a number");
         let mut run = Run::new(case, calls);
         each_case(&mut run);
+        each_policy(&mut run);
         return ExitCode::from(u8::from(!run.has_run));
     }
     let mut names = Names(Vec::new());
     each_case(&mut names);
+    each_policy(&mut names);
     let is_wanted =
         |name: &&String| words.is_empty() || words.iter().any(|word| name.contains(word));
     println!("{:<34}{:>14}", "per call", "instructions");

@@ -1,8 +1,8 @@
 //! Holds the cost of a call in its budget, `benches/budget.toml`.
 //!
 //! ```text
-//! cargo bench --bench budget              # fails if a figure leaves its budget (needs valgrind)
-//! cargo bench --bench budget -- update    # writes the figures of this run as the new budget
+//! cargo bench -p sevenhops-benches --bench budget              # fails if a figure leaves its budget (needs valgrind)
+//! cargo bench -p sevenhops-benches --bench budget -- update    # writes the figures of this run as the new budget
 //! ```
 //!
 //! Time depends on the other load of the machine, so it has no budget. Instructions and cache misses are compared with
@@ -141,7 +141,7 @@ fn measure(budget: &Budget) -> Result<Vec<Measured>, String> {
     Ok(measured)
 }
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/budget.toml");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/budget.toml");
 /// The calls over loopback, beside bare reqwest.
 const LOOPBACK: [(&str, u32); 5] = [
     ("get-h1", MANY),

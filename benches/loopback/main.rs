@@ -1,9 +1,9 @@
 //! Measures whole calls over loopback, beside other clients.
 //!
 //! ```text
-//! cargo bench --bench loopback                     # instructions of one call, then the load
-//! cargo bench --bench loopback -- instructions     # instructions alone (needs valgrind)
-//! cargo bench --bench loopback -- load 64 512      # throughput alone, with so many tasks
+//! cargo bench -p sevenhops-benches --bench loopback                     # instructions of one call, then the load
+//! cargo bench -p sevenhops-benches --bench loopback -- instructions     # instructions alone (needs valgrind)
+//! cargo bench -p sevenhops-benches --bench loopback -- load 64 512      # throughput alone, with so many tasks
 //! ```
 //!
 //! The server runs in its own process. Instructions are counted by valgrind, in a process with one thread that makes

@@ -8,14 +8,6 @@
 mod gauges;
 #[cfg(test)]
 pub(crate) mod metrics;
-#[cfg(test)]
-mod otlp;
-#[cfg(test)]
-#[path = "../../demos/traced/receiver.rs"]
-mod receiver;
-#[cfg(test)]
-#[path = "../../demos/traced/tree.rs"]
-mod tree;
 
 /// Spans through `tracing` and its OpenTelemetry layer.
 #[cfg(test)]

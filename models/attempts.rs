@@ -10,7 +10,7 @@ use crate::hop::Stage;
     dead_code,
     reason = "the library uses the rest; only what threads share is modeled"
 )]
-#[path = "../../src/record"]
+#[path = "../src/record"]
 pub(crate) mod record {
     mod stages;
     mod state;

@@ -43,11 +43,11 @@ mod messages_tests {
 }
 
 #[cfg(test)]
-#[path = "loom/attempts.rs"]
+#[path = "attempts.rs"]
 mod attempts;
 
 #[cfg(test)]
-#[path = "loom/lane.rs"]
+#[path = "lane.rs"]
 mod lane;
 
 #[cfg(test)]

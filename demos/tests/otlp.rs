@@ -1,21 +1,31 @@
-//! Tests the same over the wire: exported by the SDK's own exporter, decoded by a receiver of the test.
+//! Tests the spans of a failed call over the wire: exported by the SDK's own exporter, decoded by a receiver of the test.
+#![cfg(test)]
+
+#[path = "../traced/receiver.rs"]
+mod receiver;
+#[path = "../traced/tree.rs"]
+mod tree;
+
+use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use sevenhops::testing::DnsScript;
+use sevenhops::Client;
+use sevenhops::testing::{DnsScript, ScriptedDns};
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::net::Net;
-use crate::otel::receiver::Receiver;
-use crate::otel::tree::Tree;
+use crate::receiver::Receiver;
+use crate::tree::Tree;
 
 /// Makes one call that fails at dns, and exports its telemetry.
 async fn call() {
-    let net = Net::new().await;
-    net.dns.set("gone.test", DnsScript::NxDomain);
-    let get = net.client().get("http://gone.test/").send();
+    let dns = ScriptedDns::start().await.unwrap();
+    dns.set("gone.test", DnsScript::NxDomain);
+    let client = Client::builder(Duration::from_secs(10))
+        .transport(|transport| transport.resolver(dns.resolver()));
+    let get = client.build().unwrap().get("http://gone.test/").send();
     get.await.unwrap_err();
 }
 

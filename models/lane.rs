@@ -16,7 +16,7 @@ use crate::record::Tracker;
     dead_code,
     reason = "the library uses the rest; only what threads share is modeled"
 )]
-#[path = "../../src/transport/wire"]
+#[path = "../src/transport/wire"]
 mod wire {
     pub(crate) mod lane;
 
