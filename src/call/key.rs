@@ -23,11 +23,20 @@ pub(crate) struct KeyMark {
     pub(crate) vouched: bool,
     /// Whether it was generated for this call.
     pub(crate) made: bool,
+    /// Whether it was written as an sf-string. This means nothing for the caller's own header.
+    pub(crate) quoted: bool,
     /// When the server forgets it, if that is known.
     pub(crate) expires_at: Option<SystemTime>,
 }
 
 impl KeyMark {
+    /// Returns whether a config would write this key into the same header, in the same form. The caller's own header
+    /// is left as it is under every config.
+    pub(crate) fn is_written_as(&self, name: &HeaderName, quoted: bool) -> bool {
+        let is_own_header = !self.given && !self.made;
+        is_own_header || self.name == *name && self.quoted == quoted
+    }
+
     /// Returns the mark for an inner call, given the caller's statement about the server.
     pub(super) fn below(&self, relation: Relation, honors: Option<bool>) -> Option<Self> {
         let mut mark = self.clone();
@@ -120,6 +129,7 @@ mod tests {
             is_license,
             vouched: true,
             made: !is_license,
+            quoted: false,
             expires_at: None,
         };
         // (relation, permits by itself, caller's statement about the server) → (permits a retry, may be set again)
@@ -139,6 +149,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn key_is_known_only_under_the_header_and_form_that_the_config_names() {
+        let names = ["idempotency-key", "x-request-key"].map(HeaderName::from_static);
+        for (given, made, quoted) in [
+            (true, false, false),
+            (false, true, true),
+            (false, false, false),
+        ] {
+            let mark = KeyMark {
+                name: names[0].clone(),
+                value: None,
+                given,
+                is_license: given,
+                vouched: true,
+                made,
+                quoted,
+                expires_at: None,
+            };
+            let brought = !given && !made;
+            for (name, is_same) in [(&names[0], true), (&names[1], false)] {
+                for form in [false, true] {
+                    let expected = brought || is_same && form == quoted;
+                    assert_eq!(mark.is_written_as(name, form), expected, "{mark:?} {name}");
+                }
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn key_is_expired_only_if_the_request_carries_it_and_its_time_is_over() {
         let name = HeaderName::from_static("idempotency-key");
@@ -154,6 +192,7 @@ mod tests {
                 is_license: true,
                 vouched: true,
                 made: false,
+                quoted: false,
                 expires_at,
             });
             assert!(!call.is_key_expired(request.headers()));

@@ -36,7 +36,7 @@ impl Run {
 
     /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
     ///
-    /// After a wait it is called again: the circuit may have opened meanwhile. A circuit's permit is not held during
+    /// After a wait it is called again: the circuit may have opened meanwhile. The permit of a probe is not held during
     /// the wait.
     ///
     /// # Errors
@@ -56,6 +56,7 @@ impl Run {
         if let Some(mut waiting) = passed.take() {
             let subject = (Subject::Request(&*request), &self.call);
             if !waiting.enter(&self.policies, subject, now)? {
+                waiting.keep(admission.and_then(Admission::kept));
                 self.waiting = Some(waiting);
                 return Ok(Entry::Wait);
             }
@@ -133,13 +134,18 @@ impl Run {
             let expired = Error::refused(Policy::Idempotency, Diagnosis::key_expired());
             return Err(expired.of(&self.call).into());
         }
+        let mut kept = None;
         if let Some(passed) = passed {
             passed.throttle(&self.policies, Subject::Request(request), now)?;
+            kept = passed.kept();
         }
-        match breaker {
-            Some(breaker) => Ok(breaker.admit((request, self.circuit.take()), &self.call, now)?),
-            None => Ok(None),
-        }
+        Ok(match (breaker, kept) {
+            (None, _) => None,
+            (Some(breaker), Some(ticket)) => Some(breaker.admitted(ticket, &self.call, now)),
+            (Some(breaker), None) => {
+                breaker.admit((request, self.circuit.take()), &self.call, now)?
+            }
+        })
     }
 
     /// Opens the record of an attempt that the policies admitted.

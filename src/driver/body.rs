@@ -49,6 +49,8 @@ pin_project! {
         // The effect that the response head gave.
         effect: Effect,
         timeline: Timeline,
+        // Whether its pieces count after the deadline, too: it stands in for a response that failed.
+        is_never_late: bool,
     }
 }
 
@@ -84,7 +86,13 @@ impl<R> DriverBody<R> {
             scope: None,
             effect,
             timeline,
+            is_never_late: false,
         }
+    }
+
+    /// Delivers the pieces after the deadline, too.
+    pub(super) fn never_is_late(&mut self) {
+        self.is_never_late = true;
     }
 
     /// Receives the body as part of an attempt. The end of the body decides the verdict about the destination.
@@ -145,7 +153,7 @@ where
             scope: this.scope,
             effect: *this.effect,
             timeline: this.timeline,
-            is_here: matches!(*this.source, BodySource::Here { .. }),
+            is_in_time: *this.is_never_late || matches!(*this.source, BodySource::Here { .. }),
         };
         let span = reading
             .scope
@@ -209,8 +217,8 @@ struct Reading<'a> {
     scope: &'a mut Option<Scope>,
     effect: Effect,
     timeline: &'a Timeline,
-    /// Whether the piece came before the deadline and is in memory.
-    is_here: bool,
+    /// Whether the piece counts, whatever the time is: it came before the deadline and is in memory, or it stands in.
+    is_in_time: bool,
 }
 
 /// Created when the body waits for a piece for the first time.
@@ -246,7 +254,7 @@ impl Reading<'_> {
                         watch.tracker.facts(|facts| facts.awaits_trailers = false);
                     }
                 }
-                let late = |scope: &&Scope| !self.is_here && scope.is_late(now);
+                let late = |scope: &&Scope| !self.is_in_time && scope.is_late(now);
                 match self.scope.as_ref().filter(late) {
                     Some(scope) => Some(Err(scope.expire())),
                     None => Some(Ok(frame)),

@@ -75,12 +75,17 @@ impl Run {
         }
     }
 
-    /// Returns whether an endpoint is known to honor the call's key, or the key itself permits a retry.
+    /// Returns whether an endpoint is known to honor the call's key, or the key itself permits a retry. An endpoint with
+    /// another header for keys, or another form of them, does not know this one.
     fn honors_key_at(&self, uri: &Uri, policies: &Policies) -> bool {
         let said = self.call.options().honors_idempotency_keys;
         let idempotency = policies.idempotency.as_ref();
         let honors = said.or_else(|| idempotency.and_then(|own| own.honors(uri)));
-        honors == Some(true) || self.call.key().is_some_and(|key| key.is_license)
+        let key = self.call.key();
+        let is_known = key
+            .zip(idempotency)
+            .is_none_or(|(key, own)| key.is_written_as(own.get_header(), own.get_quoted()));
+        is_known && (honors == Some(true) || key.is_some_and(|key| key.is_license))
     }
 
     /// Returns whether the config of an endpoint permits one more attempt of the call there.

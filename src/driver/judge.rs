@@ -1,7 +1,7 @@
 //! Handles the end of an attempt: the policies decide the next step.
 
 use http::response::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{Extensions, HeaderMap, Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -13,6 +13,7 @@ use super::later::Resend;
 use super::legs::Lead;
 use super::retry_loop::Hint;
 use super::run::{Last, Run};
+use super::scope::Scope;
 use super::source::BodySource;
 use crate::box_error::BoxError;
 use crate::clock;
@@ -70,6 +71,11 @@ impl SeenEffects {
 /// The headers of a failed response, and the class of the user's classifier.
 type SeenFailure<'a> = (Option<&'a HeaderMap>, Option<FailureClass>);
 
+/// Returns whether a response stands in for one that failed.
+fn is_substitute(marks: &Extensions) -> bool {
+    marks.get::<Staleness>().is_some() || marks.get::<Replacement>().is_some()
+}
+
 impl Run {
     /// Handles a response. Returns the next step.
     pub(super) fn on_response<N, R>(
@@ -118,6 +124,11 @@ impl Run {
         let effect = self.effect_of(&head, classified.failed);
         let mut body = DriverBody::new(source, effect, Timeline(self.call.clone()));
         body.belongs_to(watched, verdict, passed);
+        // A driver below has served it for a failure, perhaps for that of the deadline.
+        let is_substitute = is_substitute(&head.extensions);
+        if is_substitute {
+            body.never_is_late();
+        }
         if let Some(until) = retry {
             self.call.saw(self.seen.all);
             self.last = Some(Box::new(Last::Head(head)));
@@ -129,10 +140,13 @@ impl Run {
         }
         self.call.saw(self.seen.all);
         match lead {
-            Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late(now)) {
-                Some(scope) => NextStep::Fail(scope.expire()),
-                None => self.deliver(head, body),
-            },
+            Lead::Nowhere => {
+                let late = |scope: &&Scope| !is_substitute && scope.is_late(now);
+                match self.scope.as_ref().filter(late) {
+                    Some(scope) => NextStep::Fail(scope.expire()),
+                    None => self.deliver(head, body),
+                }
+            }
             Lead::On => {
                 // The next leg is another request, with its own destination, budget and circuit.
                 if let Some(saved) = later.saved()
@@ -221,12 +235,9 @@ impl Run {
         flight: &AttemptInFlight,
         response: &Response<R>,
     ) -> Option<AttemptFailure> {
-        let marks = response.extensions();
         // The attempts of a driver below are checked there. A substitute asked no replica.
         let is_checked = flight.attempt.is_some()
-            || !self.policies.leaves_attempts
-                && marks.get::<Staleness>().is_none()
-                && marks.get::<Replacement>().is_none();
+            || !self.policies.leaves_attempts && !is_substitute(response.extensions());
         let leaves = is_checked && self.call.may_leave_its_address();
         leaves.then(|| {
             let is_safe = self.call.method().is_some_and(Method::is_safe);

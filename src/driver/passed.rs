@@ -16,12 +16,14 @@ use crate::error::Error;
 use crate::hop::{Diagnosis, FailureClass, Kind, Policy, TimelineEventKind};
 use crate::policy::concurrency::{self, Admitted, Permit, Waiter};
 use crate::policy::rate_limit::{Asking, Place, Slot, Waits, rejected};
-use crate::policy::{Classified, Subject, is_overload, throttle};
+use crate::policy::{Classified, Subject, breaker, is_overload, throttle};
 
 /// The parts that an attempt holds of the policies for the load of its destination.
 #[derive(Default)]
 pub(crate) struct Passed {
     throttle: Option<throttle::Ticket>,
+    /// The ticket of the circuit, during the wait.
+    circuit: Option<breaker::Ticket>,
     permit: Option<Permit>,
     slot: Option<Slot>,
     /// The question to the store of the rate limit, until its response is there.
@@ -48,6 +50,16 @@ impl Passed {
             self.throttle = policy.admit(subject, now)?;
         }
         Ok(())
+    }
+
+    /// Keeps the ticket of the circuit during a wait. On a ramp, one call would otherwise count twice.
+    pub(crate) fn keep(&mut self, ticket: Option<breaker::Ticket>) {
+        self.circuit = ticket;
+    }
+
+    /// Returns the kept ticket, unless the circuit has changed meanwhile. Then it has to be asked again.
+    pub(crate) fn kept(&mut self) -> Option<breaker::Ticket> {
+        self.circuit.take()?.if_valid()
     }
 
     /// Asks for a permit, then for a slot. Returns false if the request has to wait for one of them.

@@ -8,7 +8,7 @@ use super::retry_loop::{Hint, RetryLoop};
 use super::run::{Last, Run};
 use crate::box_error::BoxError;
 use crate::diagnose::AttemptFailure;
-use crate::hop::{NoRetryReason, Policy};
+use crate::hop::{FailureClass, NoRetryReason, Policy};
 use crate::policy::retry::failed;
 
 impl Run {
@@ -28,14 +28,15 @@ impl Run {
         let Some(policy) = policy.filter(|_| is_unsent) else {
             return Err(failure);
         };
-        let may_retry = || self.turn.as_ref().is_some_and(RetryLoop::may_retry);
+        let may_retry = self.turn.as_ref().is_some_and(RetryLoop::may_retry);
         if policy == Policy::Breaker
-            && may_retry()
-            && later.is_replayable()
-            && self.pass_over(later)
+            && let Some(endpoints) = &mut self.endpoints
         {
-            self.call.rejected_by(policy);
-            return Ok(NextStep::Backoff);
+            endpoints.reject();
+            if may_retry && later.is_replayable() && self.pass_over(later) {
+                self.call.rejected_by(policy);
+                return Ok(NextStep::Backoff);
+            }
         }
         let Some(turn) = self.turn.as_mut() else {
             return Err(failure);
@@ -53,12 +54,45 @@ impl Run {
                 }
                 Err(reason) => reason,
             },
+            Policy::Breaker if self.last.is_some() => match self.go_back(&failure, later) {
+                Ok(()) => return Ok(NextStep::Backoff),
+                Err(reason) => reason,
+            },
             _ => NoRetryReason::Rejected(policy),
         };
         Ok(match self.last {
             None => NextStep::Fail(failure),
             Some(_) => self.end(reason),
         })
+    }
+
+    /// Leads the request back to an endpoint that the call has tried, because the circuit of the current one is open. The
+    /// retry waits there as it would have without the current one.
+    fn go_back<N: Resend>(
+        &mut self,
+        failure: &AttemptFailure,
+        later: &mut N,
+    ) -> Result<(), NoRetryReason> {
+        let rejected = NoRetryReason::Rejected(Policy::Breaker);
+        let (own, before) = (failure.diagnosis(), self.seen.all);
+        let nothing = Hint {
+            wait: None,
+            by_server: false,
+        };
+        let next = self.next_endpoint(before, nothing, later);
+        let (next, saved) = next.zip(later.saved()).ok_or(rejected.clone())?;
+        let place = self.place_of(&next, saved);
+        let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
+        let (turn, policy) = retries.ok_or(rejected)?;
+        turn.place = Some(place);
+        // An open circuit says nothing about the other endpoint.
+        let seen = (None, Some(FailureClass::Transient));
+        turn.decide((&self.call, policy), (own, nothing), |policy| {
+            let saved = later.saved()?;
+            Some(failed(&self.call, (saved, policy), (own, before), seen))
+        })?;
+        self.fail_over(Some(&next), later);
+        Ok(())
     }
 
     /// Decides whether the throttle is asked again after a wait. It rejects only a share of the attempts, so the next

@@ -190,6 +190,32 @@ async fn region_whose_circuit_is_open_is_passed_over_without_an_attempt() {
 }
 
 #[tokio::test]
+async fn open_circuit_of_one_region_costs_no_retry_at_the_other() {
+    // The region whose circuit is open, and whether the other one recovers.
+    for (open, recovers) in [("us", true), ("eu", true), ("us", false)] {
+        let regions = Regions::new().await;
+        let client = regions.client(false);
+        let (closed, server, ill) = match open {
+            "us" => ("eu", &regions.eu, &regions.us),
+            _ => ("us", &regions.us, &regions.eu),
+        };
+        let ill = format!("http://{open}.test:{}", ill.addr().port());
+        client
+            .breaker_handle()
+            .isolate(&ill.parse::<Destination>().unwrap());
+        let busy = || CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE);
+        match recovers {
+            true => server.on_request([busy().into(), busy().into()]),
+            false => server.default_reply(busy()),
+        }
+        let response = client.get(URL).send().await.unwrap();
+        assert_eq!(response.status() == StatusCode::OK, recovers, "{open}");
+        let seen = urls(response.timeline().unwrap());
+        assert_eq!(seen, [closed; 3], "{open} {recovers}");
+    }
+}
+
+#[tokio::test]
 async fn outage_of_both_regions_is_the_last_failure_after_the_configured_attempts() {
     let regions = Regions::new().await;
     for server in [&regions.eu, &regions.us] {

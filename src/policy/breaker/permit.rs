@@ -63,14 +63,19 @@ impl CircuitBreakers {
         };
         let ticket = self.breaker.admit((circuit, &self.judge), call, now);
         let ticket = ticket.map_err(|refusal| refused(&refusal))?;
-        Ok(Some(Admission(Some(Admitted {
+        Ok(Some(self.admitted(ticket, call, now)))
+    }
+
+    /// Begins an attempt with a ticket of its circuit.
+    pub(crate) fn admitted(&self, ticket: Ticket, call: &Call, now: Instant) -> Admission {
+        Admission(Some(Admitted {
             ticket,
             judge: self.judge,
             since: now,
             attempts_before: call.attempt_count(),
             call: call.clone(),
             hints: self.hints.clone(),
-        }))))
+        }))
     }
 
     /// Returns the circuit of a request, if there is one.
@@ -159,6 +164,11 @@ impl Admission {
     pub(crate) fn is_half_open(&self) -> bool {
         let state = |of: &Admitted| of.ticket.shared().position().state;
         self.0.as_ref().map(state) == Some(CircuitState::HalfOpen)
+    }
+
+    /// Returns the ticket that is kept while the attempt waits for another policy.
+    pub(crate) fn kept(mut self) -> Option<Ticket> {
+        self.0.take()?.ticket.kept()
     }
 
     /// Handles the response head. A failure status is judged at once. Other responses are judged when the body ends.

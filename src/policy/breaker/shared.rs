@@ -153,6 +153,20 @@ impl Ticket {
         Some((Arc::clone(&self.shared), position))
     }
 
+    /// Returns the ticket if the attempt may keep it while it waits for another policy. A probe gives it back: other
+    /// calls wait for the result of the probe.
+    pub(crate) fn kept(self) -> Option<Self> {
+        let is_probe = self.permit.as_ref().is_none_or(Permit::is_probe);
+        (!is_probe).then_some(self)
+    }
+
+    /// Returns the ticket if the circuit has not changed since it gave it.
+    pub(crate) fn if_valid(self) -> Option<Self> {
+        let generation = self.shared.change(|circuit| circuit.generation()).0;
+        let is_valid = self.permit.as_ref()?.generation == generation;
+        is_valid.then_some(self)
+    }
+
     /// Returns the circuit.
     pub(crate) fn shared(&self) -> &Arc<SharedCircuit> {
         &self.shared

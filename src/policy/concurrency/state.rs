@@ -22,7 +22,7 @@ struct Gate {
     rules: Versioned<Rules>,
     estimate: Estimate,
     in_flight: u32,
-    /// How long a permit is held, on average; in seconds.
+    /// How long a permit is held, as the geometric mean in seconds: a stream of hours hardly changes it.
     hold: Option<f64>,
     queue: Queue<Turn>,
 }
@@ -102,9 +102,9 @@ impl Shared {
     pub(super) fn release(self: &Arc<Self>, held: Duration, now: Instant) {
         let mut gate = self.gate();
         gate.in_flight = gate.in_flight.saturating_sub(1);
-        let held = held.as_secs_f64();
-        let average = gate.hold.unwrap_or(held);
-        gate.hold = Some(average + HOLD_WEIGHT * (held - average));
+        let held = held.max(SHORTEST_HOLD).as_secs_f64();
+        let mean = gate.hold.unwrap_or(held);
+        gate.hold = Some(mean * (held / mean).powf(HOLD_WEIGHT));
         drop(gate);
         self.serve(now);
     }
@@ -229,8 +229,10 @@ impl Entry for Shared {
     }
 }
 
-/// The average follows the latest ten permits or so.
+/// The mean follows the latest ten permits or so.
 const HOLD_WEIGHT: f64 = 0.1;
+/// A mean of times above zero stays above zero.
+const SHORTEST_HOLD: Duration = Duration::from_micros(1);
 
 #[cfg(test)]
 #[path = "state_tests.rs"]

@@ -240,3 +240,19 @@ async fn permit_that_was_not_used_does_not_count_for_the_expected_wait() {
         "{refused:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn stream_of_an_hour_hardly_changes_the_expected_wait() {
+    let (shared, terms) = (shared(1), terms(1));
+    let hold = async |time| {
+        let permit = begun(&shared, &terms);
+        tokio::time::advance(time).await;
+        drop(permit);
+    };
+    for _ in 0..20 {
+        hold(MS(50)).await;
+    }
+    hold(MS(3_600_000)).await;
+    let _held = permit(&shared, &terms);
+    let _waits = waiter(&shared, &terms);
+}

@@ -48,6 +48,8 @@ struct Candidate {
     index: usize,
     /// The hint of its latest failure in this call.
     hint: Option<EndpointHint>,
+    /// Whether its circuit has rejected an attempt of this call.
+    is_rejected: bool,
 }
 
 /// When an endpoint may be asked again. It does not hold for the other endpoints.
@@ -122,9 +124,11 @@ impl Endpoints {
         let first = first.and_then(|(_, first)| health.get_mut(first));
         let is_trial = first.is_some_and(|first| first.begin(now));
         drop(health);
-        let candidates = order
-            .into_iter()
-            .map(|index| Candidate { index, hint: None });
+        let candidates = order.into_iter().map(|index| Candidate {
+            index,
+            hint: None,
+            is_rejected: false,
+        });
         Ok(Some(EndpointChoice {
             set: Arc::clone(set),
             order: candidates.collect(),
@@ -201,6 +205,13 @@ impl EndpointChoice {
         }
     }
 
+    /// Leaves out the current endpoint for the rest of the call, because its circuit is open.
+    pub(crate) fn reject(&mut self) {
+        if let Some(current) = self.order.get_mut(self.at) {
+            current.is_rejected = true;
+        }
+    }
+
     /// Stays at the current endpoint for the rest of the call, if the URL of a redirect has the same origin. Returns
     /// false if it has another one.
     pub(crate) fn stay_at(&mut self, uri: &Uri) -> bool {
@@ -219,10 +230,11 @@ impl EndpointChoice {
     /// Returns the endpoint of the next attempt; `None` if it is the current one.
     ///
     /// That is one that the call has not tried. If there is none, it is the one that may be asked first, and of those
-    /// the next one in order.
+    /// the next one in order, without those whose circuits are open.
     pub(crate) fn next(&self, now: Instant) -> Option<NextEndpoint> {
         let is_untried = self.tried < self.order.len();
         let in_turn = (1..=self.order.len()).map(|step| (self.at + step) % self.order.len());
+        let is_closed = |at: &usize| self.order.get(*at).is_some_and(|own| !own.is_rejected);
         let wait = |at: &usize| {
             let hint = self.order.get(*at).and_then(|candidate| candidate.hint);
             hint.map_or(Duration::ZERO, |hint| {
@@ -231,7 +243,7 @@ impl EndpointChoice {
         };
         let at = match is_untried {
             true => Some(self.tried),
-            false => in_turn.min_by_key(wait),
+            false => in_turn.filter(is_closed).min_by_key(wait),
         };
         let at = at.filter(|at| *at != self.at && !self.is_pinned)?;
         Some(NextEndpoint {

@@ -34,6 +34,10 @@ impl IdempotencyConfig {
             Some(mark) => Cow::Borrowed(&mark.name),
             None => self.name_in(request.headers()),
         };
+        // A statement about the server holds for keys as this config writes them.
+        let is_known =
+            earlier.is_none_or(|mark| mark.is_written_as(self.get_header(), self.get_quoted()));
+        let honors = || self.honors(request.uri()).filter(|_| is_known);
         let method = request.method().clone();
         let (brought, sound) = brought(request.headers(), &name);
         let asked = KeyRequest {
@@ -42,9 +46,7 @@ impl IdempotencyConfig {
             sound,
             key: options.key.as_ref(),
             make: self.get_generate_keys() && !options.no_key && !options.idempotent,
-            honors: options
-                .honors_idempotency_keys
-                .or_else(|| self.honors(request.uri())),
+            honors: options.honors_idempotency_keys.or_else(honors),
         };
         match earlier {
             Some(mark) => self.keep(request, call, (mark, &asked)),
@@ -98,6 +100,7 @@ impl IdempotencyConfig {
             ),
             vouched: vouched(asked, wanted),
             made: wanted == KeyDecision::Made,
+            quoted: self.get_quoted(),
             expires_at: match wanted {
                 KeyDecision::Given(key) => key.expires_at(),
                 KeyDecision::None | KeyDecision::Brought | KeyDecision::Made => None,

@@ -35,6 +35,7 @@ pub(crate) struct Asking {
     /// The longest wait that the store may grant.
     longest: Duration,
     timeout: Duration,
+    asked: Instant,
     until: Instant,
 }
 
@@ -73,6 +74,7 @@ impl Asking {
             patience,
             longest,
             timeout,
+            asked: now,
             until: clock::after(now, timeout),
         }
     }
@@ -111,7 +113,8 @@ impl Asking {
     /// Fails with the rejection of the local share.
     pub(crate) fn expired(&self, span: impl FnOnce() -> Span) -> Result<Slot, Error> {
         if self.timeout < self.limit.config().get_timeout() {
-            // The call has little time left. That says nothing about the store.
+            // The call has little time left. That alone says nothing about the store.
+            self.limit.gave_up(self.ticket, self.asked, &span());
             let bucket = Arc::clone(&self.bucket);
             return self.patience.reserve(bucket, self.share, clock::now());
         }

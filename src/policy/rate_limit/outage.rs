@@ -11,6 +11,7 @@ use crate::clock::after;
 pub(super) struct Health {
     /// `None` while the store responds.
     outage: Option<Outage>,
+    silence: Silence,
     /// How often the store has failed or come back.
     changes: u32,
 }
@@ -20,6 +21,14 @@ struct Outage {
     /// One call asks the store at this instant.
     ask_at: Instant,
     pause: Duration,
+}
+
+/// The waits of calls that had less time than the store's timeout, and got no response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Silence {
+    /// How long such calls have waited since the latest response. Waits at the same time count once.
+    waited: Duration,
+    until: Option<Instant>,
 }
 
 /// Permits a call to ask the store. A result that came too late changes nothing.
@@ -63,9 +72,33 @@ impl Health {
         if ticket.0 != self.changes {
             return None;
         }
+        self.silence = Silence::default();
         self.outage.take()?;
         self.changes = self.changes.wrapping_add(1);
         Some(Change::Back)
+    }
+
+    /// Records that a call had no more time for the store. One such call says nothing about it. The store counts as away
+    /// when such calls have waited as long as its timeout without any response.
+    pub(super) fn give_up(
+        &mut self,
+        ticket: StoreTicket,
+        (asked, now): (Instant, Instant),
+        (timeout, luck): (Duration, f64),
+    ) -> Option<Change> {
+        if ticket.0 != self.changes {
+            return None;
+        }
+        let since = self.silence.until.map_or(asked, |until| until.max(asked));
+        let wait = now.saturating_duration_since(since);
+        self.silence = Silence {
+            waited: self.silence.waited.saturating_add(wait),
+            until: Some(now),
+        };
+        match self.silence.waited >= timeout {
+            true => self.fail(ticket, now, luck),
+            false => None,
+        }
     }
 
     /// Records that the store failed. Only the first failure begins an outage.
@@ -73,6 +106,7 @@ impl Health {
         if ticket.0 != self.changes || self.outage.is_some() {
             return None;
         }
+        self.silence = Silence::default();
         self.outage = Some(Outage::new(FIRST_PAUSE, now, luck));
         self.changes = self.changes.wrapping_add(1);
         Some(Change::Away)
@@ -155,6 +189,43 @@ mod tests {
         let failed = health.fail(ticket, start + SECS(1), UNLUCKY);
         assert_eq!(failed, Some(Change::Away));
         assert!(health.ask(start + SECS(2), UNLUCKY).is_some());
+    }
+
+    #[test]
+    fn store_is_away_when_short_calls_have_waited_for_its_timeout() {
+        let start = clock::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let timeout = Duration::from_millis(100);
+        let mut health = Health::default();
+        // When a call asks and when it gives up, and whether the store then counts as away. Hours between the calls
+        // do not count, and neither do waits at the same time.
+        let hours = 7_200_000;
+        for (asked, gave_up, is_away) in [
+            (0, 40, false),
+            (10, 50, false),
+            (20, 60, false),
+            (hours, hours + 30, false),
+            (hours + 40, hours + 60, true),
+        ] {
+            let ticket = health.ask(at(asked), UNLUCKY).unwrap();
+            let change = health.give_up(ticket, (at(asked), at(gave_up)), (timeout, UNLUCKY));
+            assert_eq!(change, is_away.then_some(Change::Away), "{asked} {gave_up}");
+        }
+        assert_eq!(health.ask(at(hours + 61), UNLUCKY), None);
+    }
+
+    #[test]
+    fn response_ends_the_silence() {
+        let start = clock::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let timeout = Duration::from_millis(100);
+        let mut health = Health::default();
+        for round in [0, 1_000, 2_000] {
+            let ticket = health.ask(at(round), UNLUCKY).unwrap();
+            let waits = (at(round), at(round + 90));
+            assert_eq!(health.give_up(ticket, waits, (timeout, UNLUCKY)), None);
+            assert_eq!(health.succeed(ticket), None);
+        }
     }
 
     #[test]

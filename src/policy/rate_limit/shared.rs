@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::outage::{Change, Health, StoreTicket};
 use super::store::RateLimitStore;
 use crate::box_error::BoxError;
@@ -155,7 +157,7 @@ impl SharedRateLimit {
     }
 
     /// Permits a call to ask the store; `None` in an outage.
-    pub(super) fn ask(&self, now: tokio::time::Instant) -> Option<StoreTicket> {
+    pub(super) fn ask(&self, now: Instant) -> Option<StoreTicket> {
         self.health().ask(now, luck())
     }
 
@@ -168,10 +170,16 @@ impl SharedRateLimit {
                 Some(_) => health.fail(ticket, clock::now(), luck()),
             }
         };
-        if let Some(change) = change {
-            let failure = failure.filter(|_| change == Change::Away);
-            rate_limit_store(span, change.as_str(), failure.map(|failure| failure as _));
-        }
+        report(change, failure, span);
+    }
+
+    /// Records that a call had no more time to wait for the store.
+    pub(super) fn gave_up(&self, ticket: StoreTicket, asked: Instant, span: &Span) {
+        let (now, timeout) = (clock::now(), self.config().get_timeout());
+        let change = self
+            .health()
+            .give_up(ticket, (asked, now), (timeout, luck()));
+        report(change, Some(&StoreFailure::Late(timeout)), span);
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -185,6 +193,14 @@ impl fmt::Debug for SharedRateLimit {
             .field("store", &self.0.store)
             .field("config", &self.0.config)
             .finish_non_exhaustive()
+    }
+}
+
+/// Reports a change to the span.
+fn report(change: Option<Change>, failure: Option<&StoreFailure>, span: &Span) {
+    if let Some(change) = change {
+        let failure = failure.filter(|_| change == Change::Away);
+        rate_limit_store(span, change.as_str(), failure.map(|failure| failure as _));
     }
 }
 

@@ -33,14 +33,18 @@ impl Run<'_> {
             if let Some(passed) = &mut passed {
                 passed.throttle(load, subject, now)?;
             }
-            let circuit = breaker.of(operation.destination.clone(), now);
-            let ticket = breaker.admit((circuit, judge), call, now);
-            let ticket = ticket.map_err(|refusal| refused(&refusal).of(call))?;
+            let ticket = match passed.as_mut().and_then(Passed::kept) {
+                Some(kept) => kept,
+                None => {
+                    let circuit = breaker.of(operation.destination.clone(), now);
+                    let ticket = breaker.admit((circuit, judge), call, now);
+                    ticket.map_err(|refusal| refused(&refusal).of(call))?
+                }
+            };
             if let Some(passed) = &mut passed
                 && !passed.enter(load, (subject, call), now)?
             {
-                // The circuit is asked again after the wait.
-                drop(ticket);
+                passed.keep(ticket.kept());
                 passed.wait(call).await?;
                 continue;
             }

@@ -3,12 +3,15 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sevenhops::CircuitBreakerConfig;
+use sevenhops::{CircuitBreakerConfig, RateLimitConfig};
 use sevenhops::{
     Destination, Effect, Kind, Operation, OperationAttempt, OperationConfig, OperationError,
     Policy,
     hop::{NoRetryReason, Outcome, TimelineEventKind},
-    policy::{breaker::CircuitState, retry},
+    policy::{
+        breaker::{CircuitState, Recovery},
+        retry,
+    },
     timeout::TimeoutKind,
 };
 
@@ -167,6 +170,26 @@ async fn open_circuit_waits_for_retry_after_and_closes_after_a_probe() {
     tokio::time::advance(SECS(14)).await;
     assert_eq!(work.by(&operation).await.unwrap(), 7);
     assert_eq!(state(&operation), CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ramp_counts_a_run_once_if_it_waits_for_the_rate_limit() {
+    let breaker = CircuitBreakerConfig::new()
+        .consecutive_failures(1)
+        .recovery(Recovery::Ramp { step: SECS(10) });
+    let config = settings()
+        .circuit_breaker(breaker)
+        .rate_limit(RateLimitConfig::new(1_000).burst(1));
+    let operation = Operation::from_config("postgres", config).unwrap();
+    let failing = Work::new([Step::Fail(OperationError::not_sent("starting up"))]);
+    failing.by(&operation).await.unwrap_err();
+    tokio::time::advance(SECS(6)).await;
+    let work = Work::new([]);
+    let mut rejected = 0;
+    for _ in 0..101 {
+        rejected += u32::from(work.by(&operation).await.is_err());
+    }
+    assert_eq!(rejected, 90, "one probe, then a tenth");
 }
 
 #[tokio::test(start_paused = true)]

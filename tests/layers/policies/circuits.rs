@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use sevenhops::{
-    CircuitBreakerConfig, CircuitBreakerLayer, Destination, Policy, RetryConfig, StandardLayer,
-    Timeouts,
+    CircuitBreakerConfig, CircuitBreakerLayer, Destination, Policy, RateLimitConfig, RetryConfig,
+    StandardLayer, Timeouts,
     hop::FailureClass,
     policy::breaker::{CircuitEvent, CircuitEventKind, CircuitState, Recovery},
 };
@@ -349,6 +349,23 @@ async fn recovery_by_ratio_and_by_ramp_through_the_whole_stack() {
     assert_eq!(rejections(&layer, &mock, 100).await, 75);
     advance(SECS(20)).await;
     assert_eq!(rejections(&layer, &mock, 100).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ramp_counts_a_call_once_if_it_waits_for_the_rate_limit() {
+    let retry = RetryConfig::new().attempts(1).unsent_attempts(1);
+    let ramp = CircuitBreakerConfig::new().recovery(Recovery::Ramp { step: SECS(10) });
+    let config = sevenhops::Config::new(SECS(10))
+        .retry(retry)
+        .circuit_breaker(ramp)
+        .rate_limit(RateLimitConfig::new(1_000).burst(1));
+    let layer = StandardLayer::from_config(&config).unwrap();
+    let mock = Mock::new((0..20).map(|_| status(500)));
+    rejections(&layer, &mock, 20).await;
+    advance(SECS(6)).await;
+    let start = Instant::now();
+    assert_eq!(rejections(&layer, &mock, 101).await, 90);
+    assert_ne!(start.elapsed(), MS(0), "they have waited");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,9 @@
 //! Facts of one endpoint that do not hold for another: hints, budgets, health, and the parts of a URL.
 
-use http::StatusCode;
 use http::header::LOCATION;
+use http::{HeaderName, StatusCode};
 use sevenhops::policy::retry::Budget;
-use sevenhops::testing::{CannedResponse, FaultServer, Reply};
+use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Reply};
 use sevenhops::{
     Client, Destination, DestinationConfig, Effect, Hop, IdempotencyConfig, Kind, Policy,
     RetryConfig,
@@ -178,6 +178,44 @@ async fn key_that_only_one_region_honors_permits_no_copy_at_the_other() {
         .options(|options| options.honors_idempotency_keys(true));
     let response = said.body("amount=100").send().await.unwrap();
     assert_eq!(urls(response.timeline().unwrap()), ["eu", "us"]);
+}
+
+#[tokio::test]
+async fn key_permits_no_copy_at_a_region_whose_config_writes_it_in_another_way() {
+    let of_us = || IdempotencyConfig::new().honored_by_all(true);
+    let other = of_us().header(HeaderName::from_static("x-request-key"));
+    // The config of the second region, whether keys are shared, the regions of the call, and whether the second one
+    // gets a copy.
+    for (us, share_keys, expected, is_copied) in [
+        (other.clone(), false, &["eu", "us"][..], false),
+        (of_us().quoted(true), false, &["eu", "us"], false),
+        (of_us(), false, &["eu", "us"], true),
+        (other, true, &["eu"], false),
+        (of_us().quoted(true), true, &["eu"], false),
+        (of_us(), true, &["eu", "us"], false),
+    ] {
+        let regions = Regions::new().await;
+        let case = format!("{us:?} {share_keys}");
+        let us = DestinationConfig::new().idempotency(us);
+        let config = regions.config(share_keys).destination("us.test", us);
+        let client = regions.client_by(config.idempotency(of_us()));
+        // With keys in common, the request may have taken effect at the first region. Without, it was not sent there.
+        regions.eu.default_reply(Reply::CloseAfterRequest);
+        if !share_keys {
+            // The server listens on another address.
+            let closed = DnsScript::addresses([[127, 0, 0, 99].into()]);
+            regions.net.dns.set("eu.test", closed);
+        }
+        regions.us.default_reply(Reply::CloseAfterRequest);
+        let error = client.post(URL).body("amount=100").send().await;
+        let error = error.unwrap_err();
+        assert_eq!(error.effect(), Effect::Possible, "{case}");
+        let mut urls = urls(error.timeline().unwrap());
+        let at_us = urls.iter().filter(|at| *at == "us").count();
+        assert_eq!(at_us > 1, is_copied, "{case}: {urls:?}");
+        urls.dedup();
+        assert_eq!(urls[..expected.len()], *expected, "{case}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Layers around each call.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use sevenhops::client::InnerService;
 use sevenhops::testing::TimelineRecorder;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Reply};
 use sevenhops::{
-    Body, Consistency, DestinationConfig, Effect, EndpointConfig, EndpointsConfig,
+    Body, ClientBuilder, Consistency, DestinationConfig, Effect, EndpointConfig, EndpointsConfig,
     IdempotencyConfig, RetryConfig, StaleConfig, Timeline,
 };
 use tower::{layer::layer_fn, service_fn};
@@ -142,6 +143,46 @@ async fn stale_response_stands_in_below_call_layers() {
     assert!(response.is_stale());
     assert_eq!(response.bytes().await.unwrap(), first);
     assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+/// Makes a call to a server that is silent, below a call layer, under a short deadline.
+async fn after_the_deadline(
+    with: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> sevenhops::client::Response {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let client = with(net.builder()).call_layer(count(&calls));
+    let client = client.build().unwrap();
+    let fresh = CannedResponse::json(r#"{"a":1}"#).header("cache-control", "max-age=0");
+    server.on_request([fresh.into()]);
+    let get = || client.get(url(&server, "http"));
+    get().fetch_bytes().await.unwrap();
+    server.default_reply(Reply::Silent);
+    let limit = Duration::from_millis(100);
+    let response = get().options(|options| options.deadline(limit)).send();
+    let response = response.await.unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    response
+}
+
+#[tokio::test]
+async fn stale_response_stands_in_for_a_passed_deadline_below_call_layers() {
+    let stale = StaleConfig::new()
+        .store_bytes(1 << 20)
+        .consistency(Consistency::StaleFor(Duration::from_secs(60)));
+    let with = |client: ClientBuilder| client.config(|config| config.stale(stale));
+    let response = after_the_deadline(with).await;
+    assert!(response.is_stale());
+    assert_eq!(response.text().await.unwrap(), r#"{"a":1}"#);
+}
+
+#[tokio::test]
+async fn fallback_stands_in_for_a_passed_deadline_below_call_layers() {
+    let none = || Some(Response::new("none".into()));
+    let with = |client: ClientBuilder| client.fallback(move |_| ready(none()));
+    let response = after_the_deadline(with).await;
+    assert_eq!(response.text().await.unwrap(), "none");
 }
 
 #[tokio::test]
