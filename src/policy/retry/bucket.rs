@@ -28,6 +28,7 @@ pub(crate) struct Bucket {
     until: Instant,
     /// The length of a slot, in nanoseconds.
     slot: u64,
+    /// At most that of a ratio of 1,000, which fits.
     deposit: u32,
     current: u8,
 }
