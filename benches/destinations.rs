@@ -12,10 +12,10 @@
 //!
 //! "heap" is what the calls have allocated and not freed, "resident" is the growth of the process. "idle" is the heap
 //! after all connections were closed, because nothing used them for [`IDLE`]. "first" and "again" are processor time of
-//! this process for a call, as Linux counts it: on a busy machine, a call also waits for the other process.
+//! this process for a call, as Linux counts it. On a busy machine, a call also waits for the other process.
 //!
-//! `instructions` counts with valgrind, which must be installed: the difference between a process that calls each
-//! destination and one that does not, and between one that does so twice and one that does so once.
+//! `instructions` counts with valgrind, which must be installed. It compares processes that call each destination never,
+//! once and twice.
 //!
 //! How people get it wrong: they compare the lines over loopback with each other's memory per destination. A thousand
 //! destinations have a connection each; of more than that, the bound on connections closes the idlest. Their second
