@@ -1,6 +1,7 @@
 //! The stacks whose policies `policies` measures, and whose instructions `instructions policies` counts.
 
 use std::fmt::Debug;
+use std::future::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +10,9 @@ use http_body::Body;
 use http_body_util::Full;
 use sevenhops::{
     AttemptLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyConfig, ConcurrencyLayer,
-    Config, DeadlineLayer, Error, HedgeConfig, HedgeLayer, IdempotencyLayer, RateLimitConfig,
-    RateLimitLayer, RedirectConfig, RedirectLayer, RetryConfig, RetryLayer, StandardLayer,
-    ThrottleConfig, ThrottleLayer, Timeouts,
+    Config, Consistency, DeadlineLayer, EndpointConfig, EndpointsConfig, Error, HedgeConfig,
+    HedgeLayer, IdempotencyLayer, RateLimitConfig, RateLimitLayer, RedirectConfig, RedirectLayer,
+    RetryConfig, RetryLayer, StaleConfig, StandardLayer, ThrottleConfig, ThrottleLayer, Timeouts,
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -49,6 +50,9 @@ pub(crate) fn each_policy(ruler: &mut impl Ruler) {
         let name = format!("GET +standard +{name}");
         ruler.measure(&name, &get, stack.layer(LEAF));
     }
+    // Nothing fails, so nothing calls it.
+    let fallback = standard.clone().fallback(|_| ready(None));
+    ruler.measure("GET +standard +fallback", &get, fallback.layer(LEAF));
     ruler.measure(
         "GET +tower-resilience",
         &get,
@@ -69,8 +73,15 @@ pub(crate) fn each_policy(ruler: &mut impl Ruler) {
 }
 
 /// Returns configs of a stack with one more policy.
-fn opt_in() -> [(&'static str, Config); 4] {
+fn opt_in() -> [(&'static str, Config); 6] {
     let config = || Config::new(DEADLINE);
+    let region = |url| EndpointConfig::new(url);
+    let endpoints = EndpointsConfig::new()
+        .endpoint(region("https://eu.api.test"))
+        .endpoint(region("https://us.api.test").priority(1));
+    let stale = StaleConfig::new()
+        .store_bytes(1 << 20)
+        .consistency(Consistency::StaleFor(DEADLINE));
     let rate_limit = RateLimitConfig::new(1_000_000_000);
     [
         ("throttle", config().throttle(ThrottleConfig::new())),
@@ -80,6 +91,8 @@ fn opt_in() -> [(&'static str, Config); 4] {
         ),
         ("rate limit", config().rate_limit(rate_limit)),
         ("hedge", config().hedge(HedgeConfig::new())),
+        ("stale", config().stale(stale)),
+        ("endpoints", config().endpoints("api.test", endpoints)),
     ]
 }
 

@@ -1,15 +1,17 @@
 //! The key of breakers and budgets: scheme, host and port.
 
+mod origin;
 mod pattern;
 mod table;
 
-use std::fmt::{self, Write};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::Arc;
 
 use http::Uri;
 
+pub(crate) use self::origin::Origin;
+use self::origin::key_hash;
 use self::pattern::canonical;
 pub(crate) use self::pattern::{Host, Pattern};
 pub(crate) use self::table::{Hosts, Table};
@@ -134,156 +136,6 @@ impl fmt::Display for InvalidDestination {
 
 impl std::error::Error for InvalidDestination {}
 
-/// A destination for lookups only: its text without an allocation, and its hash for every registry.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    text: Text,
-    hash: u64,
-    /// Made once, so that all registries keep the same text.
-    destination: OnceLock<Destination>,
-}
-
-impl Origin {
-    /// Returns the origin of a request: that of its URL, or the common one of all relative URIs.
-    pub(crate) fn of_request(uri: &Uri) -> Self {
-        Self::of(uri).unwrap_or_else(|| {
-            let mut text = Text::beginning(b"");
-            text.push(RELATIVE);
-            Self::by(text)
-        })
-    }
-
-    /// Returns the origin that stands for this destination in lookups.
-    #[cfg(feature = "client")]
-    pub(crate) fn named(destination: &Destination) -> Self {
-        let mut text = Text::beginning(b"");
-        text.push(destination.as_str());
-        Self::by(text)
-    }
-
-    pub(crate) fn of(uri: &Uri) -> Option<Self> {
-        let scheme = uri.scheme_str()?;
-        let authority = uri.authority()?;
-        let mut bytes = authority.as_str().bytes();
-        let (host, port) = if bytes.any(|byte| matches!(byte, b'@' | b':')) {
-            let port = authority.port_u16();
-            let port = port.filter(|port| *port != default_port(scheme));
-            (authority.host(), port)
-        } else {
-            // The authority is usually only a host, which needs no parsing.
-            (authority.as_str(), None)
-        };
-        if host.is_empty() {
-            return None;
-        }
-        // A lowercase scheme is copied together with its separator.
-        let mut text = match scheme {
-            "https" => Text::beginning(b"https://"),
-            "http" => Text::beginning(b"http://"),
-            _ => {
-                let mut text = Text::beginning(b"");
-                text.push(scheme);
-                text.push("://");
-                text
-            }
-        };
-        text.push(host);
-        if let Some(port) = port {
-            let _ = write!(text, ":{port}");
-        }
-        text.make_ascii_lowercase();
-        Some(Self::by(text))
-    }
-
-    fn by(text: Text) -> Self {
-        let hash = key_hash(text.as_bytes());
-        Self {
-            text,
-            hash,
-            destination: OnceLock::new(),
-        }
-    }
-
-    pub(crate) fn to_destination(&self) -> Destination {
-        let text = || String::from_utf8_lossy(self.text.as_bytes()).into();
-        self.destination.get_or_init(|| Destination(text())).clone()
-    }
-
-    pub(crate) const fn key_hash(&self) -> u64 {
-        self.hash
-    }
-
-    /// Returns whether it equals this destination.
-    pub(crate) fn is(&self, destination: &Destination) -> bool {
-        self.text.as_bytes() == destination.0.as_bytes()
-    }
-}
-
-/// Hashes both forms alike. The seed is random, so a caller that chooses hosts cannot choose collisions.
-fn key_hash(text: &[u8]) -> u64 {
-    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    SEED.hash_one(Bytes(text))
-}
-
-/// Bytes that are hashed without their length, because nothing follows them.
-struct Bytes<'a>(&'a [u8]);
-
-impl Hash for Bytes<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.0);
-    }
-}
-
-/// A text that is built on the stack if it fits.
-#[derive(Debug)]
-enum Text {
-    Short([u8; ROOM], usize),
-    Long(Vec<u8>),
-}
-
-impl Text {
-    fn beginning<const N: usize>(with: &[u8; N]) -> Self {
-        let mut bytes = [0; ROOM];
-        bytes[..N].copy_from_slice(with);
-        Self::Short(bytes, N)
-    }
-
-    fn push(&mut self, piece: &str) {
-        let piece = piece.as_bytes();
-        match self {
-            Self::Short(bytes, len) => match bytes.get_mut(*len..*len + piece.len()) {
-                Some(room) => {
-                    room.copy_from_slice(piece);
-                    *len += piece.len();
-                }
-                None => *self = Self::Long([&bytes[..*len], piece].concat()),
-            },
-            Self::Long(bytes) => bytes.extend_from_slice(piece),
-        }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Short(bytes, len) => &bytes[..*len],
-            Self::Long(bytes) => bytes,
-        }
-    }
-
-    fn make_ascii_lowercase(&mut self) {
-        match self {
-            Self::Short(bytes, _) => bytes.make_ascii_lowercase(),
-            Self::Long(bytes) => bytes.make_ascii_lowercase(),
-        }
-    }
-}
-
-impl Write for Text {
-    fn write_str(&mut self, piece: &str) -> fmt::Result {
-        self.push(piece);
-        Ok(())
-    }
-}
-
 /// Returns the default port of a scheme; 0 if it has none.
 fn default_port(scheme: &str) -> u16 {
     let is = |known: &[&str]| known.iter().any(|known| scheme.eq_ignore_ascii_case(known));
@@ -298,8 +150,6 @@ fn default_port(scheme: &str) -> u16 {
 
 /// The name of the destination of relative URIs. It has no scheme, so it cannot equal an origin.
 const RELATIVE: &str = "relative";
-/// Long enough for nearly every origin.
-const ROOM: usize = 96;
 
 #[cfg(test)]
 mod tests {

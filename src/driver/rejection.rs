@@ -80,7 +80,7 @@ impl Run {
             by_server: false,
         };
         let next = self.next_endpoint(before, nothing, later);
-        let (next, saved) = next.zip(later.saved()).ok_or(rejected.clone())?;
+        let (next, saved) = next.zip(later.saved()).ok_or_else(|| rejected.clone())?;
         let place = self.place_of(&next, saved);
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
         let (turn, policy) = retries.ok_or(rejected)?;

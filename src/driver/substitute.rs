@@ -93,7 +93,7 @@ impl Run {
         self.turn = None;
         self.last = None;
         let error = self.error(failure);
-        self.end_write(error.effect());
+        self.end_write(|_| error.effect());
         let error = match self.serve_stale(error) {
             Ok(response) => return NextStep::Deliver(response),
             Err(error) => error,
@@ -111,7 +111,7 @@ impl Run {
         mut body: DriverBody<R>,
     ) -> NextStep<R> {
         let failed = self.failed_by(&head);
-        self.end_write(body.effect().max(self.call.effect_since(self.from)));
+        self.end_write(|run| body.effect().max(run.call.effect_since(run.from)));
         let Some(failed) = failed else {
             self.record_good(&head, &mut body);
             return self.deliver_as_is(head, body);
@@ -166,10 +166,11 @@ impl Run {
         judged.filter(is_failed)
     }
 
-    /// Ends a call that may have changed something.
-    fn end_write(&mut self, effect: Effect) {
+    /// Ends a call that may have changed something. `effect` is called for such a call only.
+    fn end_write(&mut self, effect: impl FnOnce(&Self) -> Effect) {
         let is_write = |stale: &mut Box<StoreUse>| stale.read().is_none();
         if let Some(StoreUse::Write(write)) = self.stale.take_if(is_write).map(|stale| *stale) {
+            let effect = effect(self);
             let had_effect = !effect.is_none() && !effect.is_declined();
             write.end(had_effect, clock::now());
         }

@@ -45,6 +45,11 @@ impl DestinationPools {
         }
     }
 
+    /// Returns the destination of the latest requests of this thread, if this request goes there, too.
+    pub(super) fn recent(&self, uri: &Uri, now: Instant) -> Option<Arc<DestinationPool>> {
+        recent(uri, now).filter(|recent| recent.bounds.is(&self.bounds))
+    }
+
     /// Returns the destination of a request. If it is not known yet, `routing` computes its route.
     ///
     /// # Errors
@@ -56,10 +61,6 @@ impl DestinationPools {
         now: Instant,
         routing: impl FnOnce() -> Result<Routing, E>,
     ) -> Result<Arc<DestinationPool>, E> {
-        let recent = recent(uri, now);
-        if let Some(recent) = recent.filter(|recent| recent.bounds.is(&self.bounds)) {
-            return Ok(recent);
-        }
         let destination = self.lookup(uri, now, routing)?;
         remember(&destination, uri, now);
         Ok(destination)

@@ -16,7 +16,8 @@ fn of(destinations: &DestinationPools, uri: &str, now: Instant) -> Arc<Destinati
         let straight = Proxies::of(&Choice::Straight, "", |_| None).unwrap();
         Routing::new(target, &straight)
     };
-    destinations.of(&uri, now, routing).unwrap()
+    let recent = destinations.recent(&uri, now);
+    recent.unwrap_or_else(|| destinations.of(&uri, now, routing).unwrap())
 }
 
 #[test]

@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{Extensions, HeaderMap, Request, Response, Uri};
 use http_body::Body;
 use rustls::ClientConfig;
@@ -146,11 +147,16 @@ impl TransportInner {
         headers: &mut HeaderMap,
         now: Instant,
     ) -> Result<Arc<DestinationPool>, Error> {
-        // A userinfo moves to the headers. An unreadable port has to fail, also if the host is known.
-        let is_read = uri.authority().is_some_and(|all| {
-            let has_more = all.as_str().len() > all.host().len();
-            has_more && (all.port_u16().is_none() || all.as_str().contains('@'))
-        });
+        // A userinfo moves to the headers.
+        let authority = uri.authority();
+        let has_userinfo = authority.is_some_and(|all| all.as_str().contains('@'));
+        if !has_userinfo && let Some(recent) = self.destinations.recent(uri, now) {
+            return Ok(recent);
+        }
+        // An unreadable port has to fail, also if the host is known.
+        let is_unreadable =
+            |all: &Authority| all.as_str().len() > all.host().len() && all.port_u16().is_none();
+        let is_read = has_userinfo || authority.is_some_and(is_unreadable);
         let read = is_read.then(|| Target::of(uri, headers)).transpose()?;
         self.destinations.of(uri, now, || {
             let target = match read {

@@ -22,11 +22,16 @@ pub(super) fn order(
         let unit = (number as f64 + 0.5) / TWO_TO_THE_53;
         -unit.ln() / f64::from(endpoints[at].get_weight())
     };
-    order.sort_by(|one, other| {
-        let key = |at: usize| (is_aside(at), endpoints[at].get_priority());
-        let by_time = || time(*one).total_cmp(&time(*other));
-        key(*one).cmp(&key(*other)).then_with(by_time)
-    });
+    // The bits of positive numbers have the order of the numbers.
+    let key = |at: &usize| {
+        let at = *at;
+        (
+            is_aside(at),
+            endpoints[at].get_priority(),
+            time(at).to_bits(),
+        )
+    };
+    order.sort_by_cached_key(key);
     order
 }
 

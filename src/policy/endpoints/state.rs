@@ -230,7 +230,7 @@ impl EndpointChoice {
     /// Returns the endpoint of the next attempt; `None` if it is the current one.
     ///
     /// That is one that the call has not tried. If there is none, it is the one that may be asked first, and of those
-    /// the next one in order, without those whose circuits are open.
+    /// the next one in order. Endpoints whose circuits are open are left out.
     pub(crate) fn next(&self, now: Instant) -> Option<NextEndpoint> {
         let is_untried = self.tried < self.order.len();
         let in_turn = (1..=self.order.len()).map(|step| (self.at + step) % self.order.len());

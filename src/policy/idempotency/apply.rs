@@ -25,8 +25,8 @@ impl IdempotencyConfig {
         let earlier = earlier.filter(|mark| mark.given || options.key.is_none());
         if earlier.is_none()
             && options.key.is_none()
-            && request.headers().is_empty()
             && !needs_key(request.method())
+            && !self.may_bring(request.headers())
         {
             return None;
         }
@@ -53,6 +53,13 @@ impl IdempotencyConfig {
             None => self.begin(request, call, (&name, &asked)),
         }
         None
+    }
+
+    /// Returns whether a request has one of the headers for keys.
+    fn may_bring(&self, headers: &HeaderMap) -> bool {
+        let own = self.get_header();
+        let mut names = headers.keys();
+        names.any(|name| name == own || *name == super::KEY || *name == super::X_KEY)
     }
 
     /// Returns the header of the key: the configured one, unless the caller used another usual name.

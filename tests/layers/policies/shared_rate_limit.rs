@@ -204,6 +204,18 @@ async fn call_waits_for_the_store_for_half_of_its_time_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn short_calls_in_a_row_notice_that_a_store_hangs() {
+    let store = Store::new([Reply::Hang; 9]);
+    let (layer, mock) = (stack(ten(), &store), Mock::default());
+    for _ in 0..8 {
+        // It waits for 30 ms. The timeout of the store is 100 ms.
+        let short = optional(Method::GET, Options::new().deadline(MS(60)));
+        let _ = layer.layer(mock.clone()).oneshot(short).await;
+    }
+    assert_eq!(store.count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn store_is_asked_again_after_a_pause_and_decides_again() {
     let store = Store::new([Reply::Fail]);
     let (layer, mock) = (stack(ten(), &store), Mock::default());
