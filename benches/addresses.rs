@@ -19,6 +19,7 @@ mod affinity;
 mod book;
 #[path = "../src/transport/sorted.rs"]
 #[expect(dead_code, reason = "the library uses the rest")]
+#[cfg_attr(test, expect(unused_imports, reason = "a benchmark has no unit tests"))]
 mod sorted;
 
 use self::book::{AddressOutcome, Balancer, ResolvedAddresses};
