@@ -17,6 +17,10 @@ mod affinity;
 #[expect(dead_code, reason = "the library uses the rest")]
 #[cfg_attr(test, expect(unused_imports, reason = "a benchmark has no unit tests"))]
 mod book;
+#[path = "../src/transport/sorted.rs"]
+#[expect(dead_code, reason = "the library uses the rest")]
+#[cfg_attr(test, expect(unused_imports, reason = "a benchmark has no unit tests"))]
+mod sorted;
 
 use self::book::{AddressOutcome, Balancer, ResolvedAddresses};
 

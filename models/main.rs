@@ -13,6 +13,10 @@ mod clock {
     pub(crate) fn now() -> tokio::time::Instant {
         tokio::time::Instant::now()
     }
+
+    pub(crate) fn nanos_of(duration: std::time::Duration) -> u64 {
+        u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 #[cfg(test)]

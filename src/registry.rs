@@ -1,7 +1,8 @@
 //! The state of each destination, in a bounded map with many reads and few writes.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,14 +22,17 @@ pub(crate) trait Entry {
 /// A lookup of an existing entry takes no lock and allocates nothing. New entries go through one lock, so that the
 /// bound is exact.
 ///
+/// A full registry forgets one entry for each new one: a queue with a second chance, which looks at a few entries at
+/// most. So the cost does not depend on the number of entries.
+///
 /// An entry that a caller holds is not removed, because its calls are still to be judged. If an entry is looked up at
 /// the moment of its removal, only that one caller uses it.
 #[derive(Debug)]
 pub(crate) struct Registry<T> {
     map: HashMap<HashedKey, RegistrySlot<T>, BuildHasherDefault<KnownHasher>>,
     epoch: Instant,
-    /// The time of the next scan for removable entries, after a scan found none.
-    look_again: Mutex<Option<Instant>>,
+    /// The hash of each entry. The first one is the next candidate for removal.
+    queue: Mutex<VecDeque<u64>>,
     most: usize,
 }
 
@@ -36,7 +40,9 @@ pub(crate) struct Registry<T> {
 struct RegistrySlot<T> {
     value: Arc<T>,
     /// The time of the last lookup, in seconds since the registry's epoch.
-    used: AtomicU64,
+    used: AtomicU32,
+    /// The value of `used` when the entry was last a candidate. Written under the lock of the queue.
+    used_before: AtomicU32,
 }
 
 /// A destination and its hash, which is computed once for every registry.
@@ -81,6 +87,22 @@ impl Equivalent<HashedKey> for Origin {
     }
 }
 
+/// A hash in place of a key. If two keys have the same hash, it stands for either of them.
+#[derive(Clone, Copy, Debug)]
+struct AnyOf(u64);
+
+impl Hash for AnyOf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
+impl Equivalent<HashedKey> for AnyOf {
+    fn equivalent(&self, key: &HashedKey) -> bool {
+        self.0 == key.hash
+    }
+}
+
 /// Uses a known hash unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 struct KnownHasher(u64);
@@ -110,7 +132,7 @@ impl<T: Entry> Registry<T> {
         Self {
             map: HashMap::default(),
             epoch: now,
-            look_again: Mutex::new(None),
+            queue: Mutex::default(),
             most,
         }
     }
@@ -167,21 +189,20 @@ impl<T: Entry> Registry<T> {
 
     fn insert(&self, (key, value): (Destination, T), room: usize, now: Instant) -> Arc<T> {
         let (key, value) = (HashedKey::from(key), Arc::new(value));
-        let mut look_again = self
-            .look_again
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = self.get(&key, now) {
             return kept;
         }
-        if self.map.len() >= self.most && look_again.is_none_or(|at| at <= now) {
-            *look_again = (self.forget(now) == 0).then(|| now + LOOK_AGAIN);
-        }
-        if self.map.len() < room {
+        // Once, unless a caller insisted on more entries than there is room for.
+        while queue.len() >= self.most && self.forget(&mut queue, now) {}
+        if queue.len() < room {
+            let second = self.second(now);
             let kept = RegistrySlot {
                 value: Arc::clone(&value),
-                used: AtomicU64::new(self.second(now)),
+                used: AtomicU32::new(second),
+                used_before: AtomicU32::new(second),
             };
+            queue.push_back(key.hash);
             self.map.pin().insert(key, kept);
         }
         value
@@ -201,34 +222,51 @@ impl<T: Entry> Registry<T> {
         self.map.pin().get(&key).map(|kept| with(&kept.value))
     }
 
-    /// Removes the idle entries, or else the least recently used ones. Returns their number.
-    fn forget(&self, now: Instant) -> usize {
+    /// Removes one entry: the first one in the queue that is idle, or was not used since it was last a candidate. If
+    /// there is none among the first few, removes the least recently used of them. Returns false if none of them is
+    /// free.
+    fn forget(&self, queue: &mut VecDeque<u64>, now: Instant) -> bool {
         let map = self.map.pin();
-        let mut free: Vec<_> = map
-            .iter()
-            .filter(|(_, kept)| is_free(kept, now))
-            .map(|(key, kept)| (kept.used.load(Ordering::Relaxed), key))
-            .collect();
-        let idle_before = self.second(now).checked_sub(IDLE.as_secs());
-        let is_idle = |used: u64| idle_before.is_some_and(|before| used <= before);
-        let idle = free.iter().filter(|(used, _)| is_idle(*used)).count();
-        let batch = idle.max((self.most / BATCH_SHARE).max(1)).min(free.len());
-        if batch < free.len() {
-            free.select_nth_unstable_by_key(batch, |(used, _)| *used);
+        let remove = |hash| {
+            let removed = map.remove_if(&AnyOf(hash), |_, slot| slot.is_free(now));
+            matches!(removed, Ok(Some(_)))
+        };
+        let idle_before = self.second(now).checked_sub(IDLE_SECONDS);
+        let mut oldest: Option<(u32, u64)> = None;
+        let mut is_removed = false;
+        for _ in 0..MOST_CANDIDATES.min(queue.len()) {
+            let Some(hash) = queue.pop_front() else {
+                break;
+            };
+            let Some(slot) = map.get(&AnyOf(hash)) else {
+                continue;
+            };
+            let used = slot.used.load(Ordering::Relaxed);
+            let was_used = slot.used_before.swap(used, Ordering::Relaxed) != used;
+            let is_idle = idle_before.is_some_and(|before| used <= before);
+            if (is_idle || !was_used) && remove(hash) {
+                is_removed = true;
+                break;
+            }
+            let is_oldest = oldest.is_none_or(|(before, _)| used < before) && slot.is_free(now);
+            let later = match is_oldest {
+                true => oldest.replace((used, hash)).map(|(_, hash)| hash),
+                false => Some(hash),
+            };
+            queue.extend(later);
         }
-        let oldest = free.iter().take(batch);
-        oldest
-            .filter(|(_, key)| {
-                matches!(
-                    map.remove_if(*key, |_, kept| is_free(kept, now)),
-                    Ok(Some(_))
-                )
-            })
-            .count()
+        if let Some((_, hash)) = oldest {
+            match is_removed {
+                false if remove(hash) => return true,
+                _ => queue.push_back(hash),
+            }
+        }
+        is_removed
     }
 
-    fn second(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.epoch).as_secs()
+    fn second(&self, now: Instant) -> u32 {
+        let second = now.saturating_duration_since(self.epoch).as_secs();
+        u32::try_from(second).unwrap_or(u32::MAX)
     }
 
     #[cfg(test)]
@@ -237,19 +275,21 @@ impl<T: Entry> Registry<T> {
     }
 }
 
-/// Returns whether no caller holds it and it is not pinned.
-fn is_free<T: Entry>(kept: &RegistrySlot<T>, now: Instant) -> bool {
-    Arc::strong_count(&kept.value) == 1 && !kept.value.is_pinned(now)
+impl<T: Entry> RegistrySlot<T> {
+    /// Returns whether no caller holds it and it is not pinned.
+    fn is_free(&self, now: Instant) -> bool {
+        Arc::strong_count(&self.value) == 1 && !self.value.is_pinned(now)
+    }
 }
 
-/// More than a client uses, and few enough to keep in memory.
-pub(crate) const MOST_DESTINATIONS: usize = 10_000;
+/// More than a client uses. With the default policies they take about 60 MiB.
+pub(crate) const MOST_DESTINATIONS: usize = 100_000;
 /// Entries that were not used for this time are removed first.
-pub(crate) const IDLE: Duration = Duration::from_secs(10 * 60);
-/// The share of the entries that is removed at once, so that many new names cause only one scan.
-const BATCH_SHARE: usize = 16;
-/// The pause after a scan that removed nothing.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(crate) const IDLE: Duration = Duration::from_secs(IDLE_SECONDS as u64);
+const IDLE_SECONDS: u32 = 10 * 60;
+/// The number of candidates for one removal. It bounds the time under the lock, and is large enough to find a free
+/// entry if most of them are pinned.
+const MOST_CANDIDATES: usize = 32;
 
 #[cfg(test)]
 #[path = "registry_tests.rs"]

@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
 use crate::clock;
@@ -6,13 +6,18 @@ use crate::clock;
 #[derive(Debug, Default)]
 struct Note {
     pinned: AtomicBool,
+    /// How often the registry has asked whether it is pinned.
+    asked: AtomicUsize,
 }
 
 impl Entry for Note {
     fn is_pinned(&self, _now: Instant) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         self.pinned.load(Ordering::Relaxed)
     }
 }
+
+const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 fn name(number: usize) -> Destination {
     Destination::named(format!("host-{number}"))
@@ -45,37 +50,105 @@ fn kept_entry_is_found_again() {
 #[test]
 fn flood_of_names_never_exceeds_the_bound() {
     let now = clock::now();
-    let registry = Registry::new(now);
-    for number in 0..3 * MOST_DESTINATIONS {
+    let registry = Registry::bounded(1_000, now);
+    for number in 0..3_000 {
         registry.get_or_keep(name(number), Note::default(), now);
-        assert!(registry.len() <= MOST_DESTINATIONS);
+        assert_eq!(registry.len(), (number + 1).min(1_000));
     }
-    assert!(registry.len() > MOST_DESTINATIONS / 2);
+}
+
+/// Keeps another entry, and returns the numbers of those that were removed for it.
+fn removed(registry: &Registry<Note>, number: usize, now: Instant) -> Vec<usize> {
+    let kept = |registry: &Registry<Note>| -> Vec<_> {
+        let is_kept = |number: &usize| registry.peek(&name(*number), |_| ()).is_some();
+        (0..number).filter(is_kept).collect()
+    };
+    let before = kept(registry);
+    registry.get_or_keep(name(number), Note::default(), now);
+    let after = kept(registry);
+    let is_removed = |number: &usize| !after.contains(number);
+    before.into_iter().filter(is_removed).collect()
 }
 
 #[test]
-fn idle_entries_are_removed_first() {
+fn entry_that_was_not_used_again_is_removed_first() {
     let start = clock::now();
-    let registry = filled(100, start);
-    let later = start + IDLE + Duration::from_secs(49);
-    registry.get(&key(7), later);
-    registry.get_or_keep(name(100), Note::default(), later);
-    // Entries 0 to 49 were idle for ten minutes, except for the one that was used again.
-    assert_eq!(registry.len(), 100 - 49 + 1);
-    assert!(registry.get(&key(7), later).is_some());
-    assert!(registry.get(&key(50), later).is_some());
-    assert!(registry.get(&key(49), later).is_none());
+    let registry = filled(16, start);
+    let now = start + SECS(40);
+    for number in [0, 1, 3] {
+        registry.get(&key(number), now);
+    }
+    assert_eq!(removed(&registry, 16, now), [2]);
+    assert_eq!(removed(&registry, 17, now), [4]);
 }
 
 #[test]
-fn least_recently_used_entries_are_removed_if_none_is_idle() {
+fn idle_entry_is_removed_before_one_in_use() {
     let start = clock::now();
-    let registry = filled(32, start);
-    let now = start + Duration::from_secs(40);
-    registry.get(&key(0), now);
-    registry.get_or_keep(name(32), Note::default(), now);
-    let kept = |number| registry.get(&key(number), now).is_some();
-    assert!(kept(0) && !kept(1) && !kept(2) && kept(3) && kept(32));
+    let registry = filled(16, start);
+    // All were used again, so only the time of the last use distinguishes them.
+    for number in 0..16 {
+        let again = SECS(if number == 5 { 20 } else { 100 });
+        registry.get(&key(number), start + again);
+    }
+    let later = start + IDLE + SECS(20);
+    assert_eq!(removed(&registry, 16, later), [5]);
+    assert_eq!(registry.len(), 16);
+}
+
+#[test]
+fn least_recently_used_entry_is_removed_if_all_were_used_again() {
+    let start = clock::now();
+    let registry = filled(16, start);
+    for number in 0..16_u64 {
+        let again = SECS(100 + (number + 9) % 16);
+        registry.get(&key(number as usize), start + again);
+    }
+    let now = start + SECS(200);
+    assert_eq!(removed(&registry, 16, now), [7]);
+}
+
+#[test]
+fn entries_in_use_survive_a_flood_of_names() {
+    let start = clock::now();
+    let registry = filled(64, start);
+    let mut number = 64;
+    for second in 100..200 {
+        for of_the_caller in 0..8 {
+            let known = registry.get(&key(of_the_caller), start + SECS(second));
+            assert!(known.is_some(), "{of_the_caller} in second {second}");
+        }
+        for _ in 0..32 {
+            registry.get_or_keep(name(number), Note::default(), start + SECS(second));
+            number += 1;
+        }
+    }
+}
+
+#[test]
+fn removal_looks_at_a_few_entries_however_many_there_are() {
+    let start = clock::now();
+    let registry = filled(1_000, start);
+    let pinned: Vec<_> = (0..100).map(|number| key(number)).collect();
+    for key in &pinned {
+        let pin = |note: &Arc<Note>| note.pinned.store(true, Ordering::Relaxed);
+        registry.read(key, start, pin);
+    }
+    let asked = || {
+        let asked = registry.each(|_, note| note.asked.load(Ordering::Relaxed));
+        asked.into_iter().sum::<usize>()
+    };
+    let now = start + SECS(2_000);
+    let mut before = 0;
+    for number in 1_000..1_010 {
+        registry.get_or_keep(name(number), Note::default(), now);
+        assert!(asked() - before <= 2 * MOST_CANDIDATES, "{}", asked());
+        before = asked();
+    }
+    // The first candidates were pinned. The next ones were not, so the last of the new entries are kept.
+    assert!(registry.get(&key(1_000), now).is_none());
+    assert!(registry.get(&key(1_009), now).is_some());
+    assert!(pinned.iter().all(|key| registry.get(key, now).is_some()));
 }
 
 #[test]
@@ -151,6 +224,34 @@ fn new_entry_is_not_kept_if_all_are_pinned() {
     assert_eq!(registry.len(), 17);
 
     registry.each(|_, note| note.pinned.store(false, Ordering::Relaxed));
-    registry.get_or_keep(name(18), Note::default(), now + LOOK_AGAIN);
+    registry.get_or_keep(name(18), Note::default(), now);
     assert!(registry.get(&key(18), now).is_some());
+    assert_eq!(registry.len(), 16, "it is within the bound again");
+}
+
+#[test]
+fn two_keys_with_one_hash_are_two_entries() {
+    let now = clock::now();
+    let registry: Registry<Note> = Registry::bounded(2, now);
+    let keep = |number: usize| {
+        let slot = RegistrySlot {
+            value: Arc::new(Note::default()),
+            used: AtomicU32::new(0),
+            used_before: AtomicU32::new(0),
+        };
+        let key = HashedKey {
+            hash: 7,
+            destination: name(number),
+        };
+        registry.map.pin().insert(key, slot);
+        registry.queue.lock().unwrap().push_back(7);
+    };
+    keep(0);
+    keep(1);
+    assert_eq!(registry.len(), 2);
+    for number in 2..4 {
+        registry.get_or_keep(name(number), Note::default(), now);
+        assert_eq!(registry.len(), 2);
+    }
+    assert!(registry.get(&key(2), now).is_some() && registry.get(&key(3), now).is_some());
 }

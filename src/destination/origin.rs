@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::{self, Write};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
@@ -15,6 +15,8 @@ use super::{Destination, RELATIVE, default_port};
 pub(crate) struct Origin {
     text: Text,
     hash: u64,
+    /// Made once, so that all registries keep the same text.
+    destination: OnceLock<Destination>,
 }
 
 impl Origin {
@@ -78,11 +80,16 @@ impl Origin {
 
     fn by(text: Text) -> Self {
         let hash = key_hash(text.as_bytes());
-        Self { text, hash }
+        Self {
+            text,
+            hash,
+            destination: OnceLock::new(),
+        }
     }
 
     pub(crate) fn to_destination(&self) -> Destination {
-        Destination(String::from_utf8_lossy(self.text.as_bytes()).into())
+        let text = || String::from_utf8_lossy(self.text.as_bytes()).into();
+        self.destination.get_or_init(|| Destination(text())).clone()
     }
 
     pub(crate) const fn key_hash(&self) -> u64 {

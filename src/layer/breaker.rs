@@ -101,7 +101,7 @@ use crate::timeout::Timeouts;
 /// | `count_throttled_as_failure` | no |
 /// | `observe_only` | no |
 ///
-/// The breaker keeps up to 10000 destinations. If there are more, it first removes those that were idle for 600 s.
+/// The breaker keeps up to 100000 destinations. If there are more, it first removes those that were idle for 600 s.
 ///
 /// If a response with `Retry-After` opens the circuit, the circuit stays open at least that long, up to
 /// `max_break_duration`.

@@ -1,6 +1,5 @@
 //! The destinations: for each one the balancer of its addresses, and a pool of connections to each address.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,6 +16,7 @@ use super::recent::{recent, remember};
 use super::refresh::Name;
 use super::resolve::given;
 use super::routing::{Identity, Routing};
+use super::sorted::SortedMap;
 use crate::affinity::{Affinity, Session};
 use crate::clock;
 #[cfg(feature = "otel")]
@@ -37,10 +37,11 @@ pub(super) struct DestinationPools {
 
 impl DestinationPools {
     pub(super) fn new(most_leases: usize, bounds: Bounds) -> Self {
+        let most = bounds.most().saturating_add(MOST_UNCONNECTED);
         Self {
             most_leases: most_leases.min(Semaphore::MAX_PERMITS),
             bounds,
-            known: Registry::bounded(MOST_DESTINATIONS, clock::now()),
+            known: Registry::bounded(most, clock::now()),
         }
     }
 
@@ -85,11 +86,7 @@ impl DestinationPools {
 
     /// Closes the idle connection that was used least recently, of any destination.
     pub(super) fn close_idlest(&self) {
-        let idle = self.known.each(|_, destination| destination.idlest());
-        let idlest = idle.into_iter().flatten().min_by_key(|(since, _)| *since);
-        if let Some((since, pool)) = idlest {
-            pool.close_idlest(since);
-        }
+        self.bounds.close_idlest();
     }
 
     /// Returns the number of open connections to each destination.
@@ -119,14 +116,14 @@ pub(super) struct DestinationPool {
     /// Makes the resolver keep the name.
     hold: OnceLock<NameHold>,
     /// `None` if the URL holds an address.
-    name: OnceLock<Name>,
+    name: OnceLock<Box<Name>>,
 }
 
 #[derive(Default)]
 struct PoolsInner {
     balancer: Balancer,
     /// `None` stands for the transport's unix socket.
-    pools: BTreeMap<Option<IpAddr>, Pools>,
+    pools: SortedMap<Option<IpAddr>, Pools>,
 }
 
 /// A connection belongs to the runtime that its task runs on.
@@ -185,18 +182,20 @@ impl DestinationPool {
         if let Some((_, pool)) = pools.find(|(of, _)| *of == owner) {
             return Arc::clone(pool);
         }
-        let fresh = Arc::new(Pool::new(self.bounds.clone()));
+        let fresh = Pool::new(self.bounds.clone());
         if address.is_some_and(|address| !inside.balancer.knows(address)) {
             // The address left DNS while others were tried: the pool serves this one request.
             return fresh;
         }
         if inside.pools().count() >= MOST_POOLS {
-            inside.pools.retain(|_, pools| {
+            inside.pools.retain(|pools| {
                 pools.retain(|(_, pool)| pool.open() > 0);
                 !pools.is_empty()
             });
         }
-        let pools = inside.pools.entry(address).or_default();
+        let pools = inside
+            .pools
+            .get_or_insert_with(address, || Vec::with_capacity(1));
         pools.push((owner, Arc::clone(&fresh)));
         fresh
     }
@@ -213,7 +212,7 @@ impl DestinationPool {
 
     /// Sets how its name is looked up.
     pub(super) fn named(&self, name: impl FnOnce() -> Name) {
-        self.name.get_or_init(name);
+        self.name.get_or_init(|| Box::new(name()));
     }
 
     /// Begins a request to an address. The returned value reports the outcome when it is dropped.
@@ -238,13 +237,6 @@ impl DestinationPool {
         drop(inside);
         let pools = pools.iter().flatten();
         pools.for_each(|(_, pool)| pool.close_before(Some(used)));
-    }
-
-    fn idlest(&self) -> Option<(Instant, Arc<Pool>)> {
-        let inside = self.inside();
-        let idle = inside.pools();
-        let idle = idle.filter_map(|pool| Some((pool.idlest()?, Arc::clone(pool))));
-        idle.min_by_key(|(since, _)| *since)
     }
 
     fn inside(&self) -> MutexGuard<'_, PoolsInner> {
@@ -300,9 +292,10 @@ impl fmt::Debug for DestinationPool {
 }
 
 impl registry::Entry for DestinationPool {
-    /// Never pinned: a removed destination is looked up and connected to again.
+    /// Pinned while it has a connection. Without one, little is lost: the next request computes the route again.
     fn is_pinned(&self, _now: Instant) -> bool {
-        false
+        let inside = self.inside();
+        inside.pools().any(|pool| pool.open() > 0)
     }
 }
 
@@ -352,7 +345,9 @@ impl Drop for AddressVisit {
     }
 }
 
-const MOST_DESTINATIONS: usize = 1_024;
+/// The number of destinations without a connection. They keep session tickets and the health of addresses, which a
+/// destination of few calls hardly uses.
+const MOST_UNCONNECTED: usize = 1_024;
 /// The number of pools of one destination above which those without a connection are removed.
 const MOST_POOLS: usize = 64;
 

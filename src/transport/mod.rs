@@ -24,6 +24,7 @@ mod resolve;
 mod routing;
 mod send;
 mod setters;
+mod sorted;
 mod target;
 mod tls;
 mod visit;

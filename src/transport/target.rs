@@ -73,9 +73,10 @@ impl Target {
             },
             dial,
             port: port.unwrap_or(usual),
+            // Copied: it is kept, and a clone would keep the path and the query in memory, too.
             authority: match port {
                 Some(port) if port == usual => Authority::try_from(host).ok()?,
-                _ => authority.clone(),
+                _ => Authority::try_from(authority.as_str()).ok()?,
             },
         })
     }

@@ -47,4 +47,6 @@ mod server_report;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]
+mod sizes;
+#[cfg(test)]
 mod timeline_json;

@@ -23,17 +23,24 @@ use super::cause::{OpeningReason, RejectionCause};
 use super::health::{Health, share};
 use super::probes::Probes;
 use super::ramp::{Ramp, VOLUME};
-use super::rules::{CircuitRules, Recovery};
+use super::rules::{Recovery, SharedRules};
 use super::state::{CircuitState, Counts, Position};
 
 /// The circuit of one destination. It is not thread-safe: its owner has the lock and the clock.
 #[derive(Debug)]
 pub(crate) struct Circuit {
-    rules: CircuitRules,
+    rules: SharedRules,
     phase: Phase,
     /// Incremented by every transition, so that a verdict from before it is recognized as stale.
     generation: u64,
     health: Health,
+    /// `None` if the circuit is closed and was not opened since. Boxed, because most circuits are closed.
+    outage: Option<Box<Outage>>,
+}
+
+/// The openings of a circuit.
+#[derive(Debug)]
+struct Outage {
     /// The number of openings since the circuit was last closed.
     openings: u32,
     /// The length of the last open time.
@@ -45,29 +52,50 @@ pub(crate) struct Circuit {
 enum Phase {
     Closed,
     Open { until: Instant },
-    HalfOpen { probes: Probes, since: Instant },
-    Ramp(Ramp),
+    // Boxed, because most circuits are closed.
+    HalfOpen { probes: Box<Probes>, since: Instant },
+    Ramp(Box<Ramp>),
     Isolated,
 }
 
 impl Circuit {
     /// Creates a closed circuit.
-    pub(crate) fn new(rules: CircuitRules, now: Instant) -> Self {
+    pub(crate) fn new(rules: impl Into<SharedRules>, now: Instant) -> Self {
+        let rules = rules.into();
         Self {
             phase: Phase::Closed,
             generation: 0,
             health: Health::new(rules.window, now),
-            openings: 0,
-            open_time: rules.break_duration,
-            cause: ISOLATED,
+            outage: None,
             rules,
         }
+    }
+
+    fn outage(&mut self) -> &mut Outage {
+        let open_time = self.rules.break_duration;
+        self.outage.get_or_insert_with(|| {
+            Box::new(Outage {
+                openings: 0,
+                open_time,
+                cause: ISOLATED,
+            })
+        })
+    }
+
+    fn open_time(&self) -> Duration {
+        let outage = self.outage.as_ref();
+        outage.map_or(self.rules.break_duration, |outage| outage.open_time)
+    }
+
+    fn cause(&self) -> RejectionCause {
+        self.outage.as_ref().map_or(ISOLATED, |outage| outage.cause)
     }
 
     /// Applies new rules. An open circuit keeps its current open time. The next open time follows the new rules. If
     /// the window changes, it begins empty. If the recovery changes, a half-open circuit begins its probes anew: the
     /// results of earlier ones have no meaning under the new rules.
-    pub(crate) fn follow(&mut self, rules: CircuitRules, now: Instant) {
+    pub(crate) fn follow(&mut self, rules: impl Into<SharedRules>, now: Instant) {
+        let rules = rules.into();
         if rules.window != self.rules.window {
             self.health.look_back(rules.window, now);
         }
@@ -87,7 +115,7 @@ impl Circuit {
     /// after `retry_after` is not rejected for the same reason.
     pub(crate) fn admit(&mut self, now: Instant) -> Result<Permit, Refusal> {
         self.pass(now);
-        let lease = self.open_time.max(self.rules.shortest_lease);
+        let lease = self.open_time().max(self.rules.shortest_lease);
         let most = self.rules.recovery.probes();
         let until = match &mut self.phase {
             Phase::Closed => return Ok(Permit::of(self.generation)),
@@ -109,7 +137,7 @@ impl Circuit {
         };
         Err(Refusal {
             retry_after: until.map(|until| until.saturating_duration_since(now)),
-            cause: self.cause,
+            cause: self.cause(),
         })
     }
 
@@ -147,7 +175,7 @@ impl Circuit {
 
     fn half_open(&mut self, now: Instant) {
         self.enter(Phase::HalfOpen {
-            probes: Probes::default(),
+            probes: Box::default(),
             since: now,
         });
     }
@@ -164,7 +192,7 @@ impl Circuit {
                 self.close();
             }
             Recovery::Ramp { step } if succeeded > 0 => {
-                self.enter(Phase::Ramp(Ramp::new(step, now)));
+                self.enter(Phase::Ramp(Box::new(Ramp::new(step, now))));
             }
             Recovery::Successes(_) | Recovery::Ratio { .. } | Recovery::Ramp { .. } => {}
         }
@@ -213,7 +241,7 @@ impl Circuit {
     fn probe(&mut self, permit: &Permit) -> Option<(&mut Probes, u64)> {
         match &mut self.phase {
             Phase::HalfOpen { probes, .. } if permit.generation == self.generation => {
-                Some((probes, permit.probe()?))
+                Some((&mut **probes, permit.probe()?))
             }
             _ => None,
         }
@@ -269,22 +297,26 @@ impl Circuit {
     }
 
     fn open(&mut self, cause: RejectionCause, hint: Option<Duration>, at: Moment) {
-        self.openings = self.openings.saturating_add(1);
-        self.open_time = self.rules.open_time(self.openings, hint, at.luck);
-        self.cause = cause;
-        let until = at.now + self.open_time;
+        let openings = self.outage().openings.saturating_add(1);
+        let open_time = self.rules.open_time(openings, hint, at.luck);
+        *self.outage() = Outage {
+            openings,
+            open_time,
+            cause,
+        };
+        let until = at.now + open_time;
         self.enter(Phase::Open { until });
     }
 
     /// Rejects every attempt until [`close`](Self::close).
     pub(crate) fn isolate(&mut self) {
-        self.cause = ISOLATED;
+        self.outage().cause = ISOLATED;
         self.enter(Phase::Isolated);
     }
 
     /// Closes the circuit and clears its history.
     pub(crate) fn close(&mut self) {
-        self.openings = 0;
+        self.outage = None;
         self.enter(Phase::Closed);
     }
 
@@ -309,7 +341,7 @@ impl Circuit {
                 Phase::HalfOpen { .. } | Phase::Ramp(_) => CircuitState::HalfOpen,
                 Phase::Isolated => CircuitState::Isolated,
             },
-            opened: is_open.then_some((self.cause, self.open_time)),
+            opened: is_open.then(|| (self.cause(), self.open_time())),
         }
     }
 
@@ -328,7 +360,7 @@ impl Circuit {
         }
     }
 
-    /// Returns the size of the circuit's heap memory.
+    /// Returns the size of the memory of the window and the leases, outside of the circuit.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let leases = match &self.phase {

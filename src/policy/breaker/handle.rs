@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::config::CircuitBreakerConfig;
 use super::event::{Change, EventObserver, Observers};
-use super::rules::CircuitRules;
+use super::rules::{CircuitRules, SharedRules};
 use super::shared::SharedCircuit;
 use super::snapshot::CircuitSnapshot;
 use super::state::{CircuitState, Position};
@@ -44,7 +44,7 @@ pub struct CircuitBreakerHandle(Arc<HandleInner>);
 
 struct HandleInner {
     /// The rules of circuits that are created from now on.
-    rules: ArcSwap<Hosts<CircuitRules>>,
+    rules: ArcSwap<Hosts<SharedRules>>,
     circuits: Registry<SharedCircuit>,
     /// The latest value of [`CircuitBreakerHandle::observe_only`]. Until it is called, the config decides.
     observe_override: AtomicU8,
@@ -60,7 +60,7 @@ impl CircuitBreakerHandle {
     /// Creates circuits that follow the rules of their host.
     pub(crate) fn by(rules: Hosts<CircuitRules>) -> Self {
         Self(Arc::new(HandleInner {
-            rules: ArcSwap::from_pointee(rules),
+            rules: ArcSwap::from_pointee(shared(&rules)),
             circuits: Registry::new(clock::now()),
             observe_override: AtomicU8::new(NOTHING),
             observers: Arc::default(),
@@ -70,7 +70,7 @@ impl CircuitBreakerHandle {
     /// Applies new rules to all circuits, existing and future.
     pub(crate) fn follow(&self, rules: Hosts<CircuitRules>) {
         let now = clock::now();
-        let rules = Arc::new(rules);
+        let rules = Arc::new(shared(&rules));
         self.0.rules.store(Arc::clone(&rules));
         let follow = |key: &Destination, shared: &SharedCircuit| shared.follow(rules.of(key), now);
         self.0.circuits.each(follow);
@@ -192,7 +192,7 @@ impl CircuitBreakerHandle {
         keep: impl FnOnce(SharedCircuit) -> Arc<SharedCircuit>,
     ) -> Arc<SharedCircuit> {
         let rules = self.0.rules.load_full();
-        let fresh = SharedCircuit::new(rules.of(destination).clone(), now);
+        let fresh = SharedCircuit::new(Arc::clone(rules.of(destination)), now);
         let observers = Arc::clone(&self.0.observers);
         fresh.watch.about(destination.clone(), observers);
         let kept = keep(fresh);
@@ -213,6 +213,11 @@ impl CircuitBreakerHandle {
             })
         })
     }
+}
+
+/// Lets the circuits of a host share its rules.
+fn shared(rules: &Hosts<CircuitRules>) -> Hosts<SharedRules> {
+    rules.map(|rules| Arc::new(rules.clone()))
 }
 
 /// Values of `observe_override`.

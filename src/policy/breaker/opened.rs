@@ -7,9 +7,9 @@ use crate::record::{Addresses, Tracker};
 
 /// The addresses that were known when the circuit opened. Empty if no transport of this crate knows the addresses.
 #[derive(Debug, Default)]
-pub(super) struct Opened(Mutex<Then>);
+pub(super) struct Opened(Mutex<Option<Box<Then>>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Then {
     /// The generation of the circuit since it opened.
     generation: u64,
@@ -25,14 +25,17 @@ impl Opened {
         // This calls foreign code, which must not run under the lock.
         let known = addresses.as_ref().map(|addresses| addresses.known());
         let mut then = self.then();
-        if generation < then.generation {
+        if then
+            .as_ref()
+            .is_some_and(|then| generation < then.generation)
+        {
             return;
         }
-        *then = Then {
+        *then = Some(Box::new(Then {
             generation,
             addresses: addresses.as_ref().map(Arc::downgrade),
             known: known.unwrap_or_default().into(),
-        };
+        }));
         drop(then);
         // So the first rejected call finds a fresh DNS answer.
         if let Some(addresses) = addresses {
@@ -43,11 +46,12 @@ impl Opened {
     /// Returns the generation of the opening if DNS has since brought an address that was not known then. Rejected
     /// calls do not reach the transport, so this method looks the name up. It reports each opening at most once.
     pub(super) fn another(&self) -> Option<u64> {
-        let then = self.then();
-        let addresses = then.addresses.as_ref().and_then(Weak::upgrade);
-        let (generation, before) = (then.generation, Arc::clone(&then.known));
-        drop(then);
-        let addresses = addresses?;
+        let (addresses, generation, before) = {
+            let then = self.then();
+            let then = then.as_ref()?;
+            let addresses = then.addresses.as_ref().and_then(Weak::upgrade)?;
+            (addresses, then.generation, Arc::clone(&then.known))
+        };
         // This calls foreign code, which must not run under the lock.
         Arc::clone(&addresses).refresh();
         let is_new = |address: &IpAddr| !before.contains(address);
@@ -55,12 +59,13 @@ impl Opened {
             return None;
         }
         let mut then = self.then();
+        let then = then.as_mut()?;
         // Meanwhile another call may have got the generation, or the circuit may have opened again.
         let is_first = then.generation == generation && then.addresses.take().is_some();
         is_first.then_some(generation)
     }
 
-    fn then(&self) -> MutexGuard<'_, Then> {
+    fn then(&self) -> MutexGuard<'_, Option<Box<Then>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

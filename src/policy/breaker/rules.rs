@@ -44,6 +44,9 @@ impl Recovery {
     }
 }
 
+/// The rules that circuits share.
+pub(crate) type SharedRules = Arc<CircuitRules>;
+
 /// The checked rules of a circuit.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CircuitRules {

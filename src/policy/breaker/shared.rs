@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Moment, Permit, Refusal, Verdict};
 use super::circuit::Circuit;
-use super::rules::CircuitRules;
+use super::rules::SharedRules;
 use super::state::{CircuitState, Counts, Position};
 use super::sync::{Arc, AtomicU64, CircuitPublisher, Mutex, Opened, Ordering, PoisonError};
 
@@ -21,7 +21,7 @@ pub(crate) struct SharedCircuit {
 }
 
 impl SharedCircuit {
-    pub(crate) fn new(rules: CircuitRules, now: Instant) -> Self {
+    pub(crate) fn new(rules: impl Into<SharedRules>, now: Instant) -> Self {
         Self {
             circuit: Mutex::new(Circuit::new(rules, now)),
             closed: AtomicU64::new(0),
@@ -81,8 +81,8 @@ impl SharedCircuit {
     }
 
     /// Applies new rules.
-    pub(crate) fn follow(&self, rules: &CircuitRules, now: Instant) {
-        self.change(|circuit| circuit.follow(rules.clone(), now));
+    pub(crate) fn follow(&self, rules: &SharedRules, now: Instant) {
+        self.change(|circuit| circuit.follow(SharedRules::clone(rules), now));
     }
 
     pub(crate) fn isolate(&self) -> Option<Position> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::rules::FailureWindow;
+use crate::clock::nanos_of;
 use crate::hop::Hop;
 
 /// How one attempt ended, in one byte.
@@ -119,21 +120,17 @@ impl Tally {
 }
 
 /// The attempts that a breaker judges by.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most windows are windows of time; a window of counts may waste that memory"
-)]
 #[derive(Debug)]
 pub(super) enum Recent {
     Time(Buckets),
-    Count(Ring),
+    Count(Box<Ring>),
 }
 
 impl Recent {
     pub(super) fn new(window: FailureWindow, now: Instant) -> Self {
         match window {
             FailureWindow::Time(length) => Self::Time(Buckets::new(length, now)),
-            FailureWindow::Count(most) => Self::Count(Ring::new(most)),
+            FailureWindow::Count(most) => Self::Count(Box::new(Ring::new(most))),
         }
     }
 
@@ -155,14 +152,17 @@ impl Recent {
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
-            Self::Time(_) => 0,
+            Self::Time(buckets) => buckets
+                .others
+                .as_ref()
+                .map_or(0, |others| size_of_val(&**others)),
             Self::Count(ring) => ring.marks.capacity() * size_of::<Mark>(),
         }
     }
 
     pub(super) fn clear(&mut self) {
         match self {
-            Self::Time(buckets) => buckets.tallies = [Tally::default(); BUCKETS],
+            Self::Time(buckets) => buckets.clear(),
             Self::Count(ring) => ring.clear(),
         }
     }
@@ -171,53 +171,82 @@ impl Recent {
 /// A stretch of time in ten buckets. The oldest bucket is dropped as a whole.
 #[derive(Debug)]
 pub(super) struct Buckets {
-    tallies: [Tally; BUCKETS],
-    at: usize,
+    /// The successes that were not slow.
+    successes: [u32; BUCKETS],
+    /// All other attempts. A destination that works well has none, so it takes no memory for them.
+    others: Option<Box<[Tally; BUCKETS]>>,
+    at: u8,
     /// The end of the current bucket.
     ends: Instant,
-    width: Duration,
+    /// In nanoseconds.
+    width: u64,
 }
 
 impl Buckets {
     fn new(length: Duration, now: Instant) -> Self {
         let width = length / BUCKETS_U32;
         Self {
-            tallies: [Tally::default(); BUCKETS],
+            successes: [0; BUCKETS],
+            others: None,
             at: 0,
             ends: now + width,
-            width,
+            width: nanos_of(width),
         }
     }
 
     fn record(&mut self, mark: Mark, now: Instant) {
         self.advance(now);
-        if let Some(tally) = self.tallies.get_mut(self.at) {
+        if mark == Mark::SUCCESS {
+            if let Some(count) = self.successes.get_mut(usize::from(self.at)) {
+                *count = count.saturating_add(1);
+            }
+            return;
+        }
+        let others = self.others.get_or_insert_default();
+        if let Some(tally) = others.get_mut(usize::from(self.at)) {
             tally.add(mark);
         }
     }
 
     fn tally(&mut self, now: Instant) -> Tally {
         self.advance(now);
-        let sum = |sum: Tally, tally| sum.merge(tally);
-        self.tallies.iter().fold(Tally::default(), sum)
+        let others = self.others.iter().flat_map(|others| &**others);
+        let mut all = others.fold(Tally::default(), Tally::merge);
+        let successes = self.successes.iter();
+        all.attempts = successes.fold(all.attempts, |sum, count| sum.saturating_add(*count));
+        all
+    }
+
+    fn clear(&mut self) {
+        (self.successes, self.others) = ([0; BUCKETS], None);
     }
 
     /// Moves on to the bucket of `now`. If `now` is earlier than the current bucket, the current bucket is kept.
     fn advance(&mut self, now: Instant) {
+        if now < self.ends {
+            return;
+        }
+        let width = Duration::from_nanos(self.width);
         let mut left = BUCKETS;
         while self.ends <= now {
             if left == 0 {
                 // Nothing of the old stretch is left, so a new one begins here.
-                self.ends = now + self.width;
-                return;
+                self.ends = now + width;
+                break;
             }
             left -= 1;
-            self.at = (self.at + 1) % BUCKETS;
-            self.ends += self.width;
-            if let Some(tally) = self.tallies.get_mut(self.at) {
+            self.at = (self.at + 1) % BUCKETS_U8;
+            self.ends += width;
+            if let Some(count) = self.successes.get_mut(usize::from(self.at)) {
+                *count = 0;
+            }
+            let others = self.others.as_deref_mut();
+            if let Some(tally) = others.and_then(|others| others.get_mut(usize::from(self.at))) {
                 *tally = Tally::default();
             }
         }
+        self.others
+            .take_if(|others| others.iter().all(|tally| tally.attempts == 0));
     }
 }
 
@@ -268,3 +297,4 @@ pub(super) const PLACES: usize = Hop::ALL.len() + 1;
 /// Enough buckets to forget in time, and few enough to add up.
 const BUCKETS: usize = 10;
 const BUCKETS_U32: u32 = BUCKETS as u32;
+const BUCKETS_U8: u8 = BUCKETS as u8;

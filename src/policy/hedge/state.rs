@@ -39,7 +39,7 @@ struct Counts {
 
 impl HedgeStates {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Registry::new(clock::now())))
+        Self(Arc::new(Registry::bounded(MOST_STATES, clock::now())))
     }
 
     /// Returns the state of an origin, or of one route to it.
@@ -162,6 +162,9 @@ impl fmt::Debug for HedgeStates {
         f.debug_struct("HedgeStates").finish_non_exhaustive()
     }
 }
+
+/// A state takes about 1 KB. One that is forgotten is learned again within 20 calls.
+const MOST_STATES: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget::{TOKEN, Terms};
+use crate::clock::nanos_of;
 
 /// The deposits of calls and the withdrawals of retries. Each entry expires after the budget's time.
 ///
@@ -20,16 +21,16 @@ use super::budget::{TOKEN, Terms};
 #[derive(Debug)]
 pub(crate) struct Bucket {
     reserve: i64,
-    deposit: i64,
     slots: [i64; SLOTS],
     /// The sum of the reserve and all slots, kept so that it need not be computed.
     balance: i64,
-    current: usize,
-    /// The start of the current slot.
-    since: Instant,
     /// The end of the current slot.
     until: Instant,
-    slot: Duration,
+    /// The length of a slot, in nanoseconds.
+    slot: u64,
+    /// At most that of a ratio of 1,000, which fits.
+    deposit: u32,
+    current: u8,
 }
 
 impl Bucket {
@@ -38,13 +39,12 @@ impl Bucket {
         let slot = (terms.window() / SLOTS as u32).max(Duration::from_nanos(1));
         Self {
             reserve: terms.reserve(),
-            deposit: terms.deposit(),
             slots: [0; SLOTS],
             balance: terms.reserve(),
-            current: 0,
-            since: now,
             until: now + slot,
-            slot,
+            slot: nanos_of(slot),
+            deposit: u32::try_from(terms.deposit()).unwrap_or(u32::MAX),
+            current: 0,
         }
     }
 
@@ -53,7 +53,7 @@ impl Bucket {
         self.turn(now);
         let fresh = Self::new(terms, now);
         if fresh.slot != self.slot {
-            (self.since, self.until, self.slot) = (fresh.since, fresh.until, fresh.slot);
+            (self.until, self.slot) = (fresh.until, fresh.slot);
         }
         let more = fresh.reserve.saturating_sub(self.reserve);
         self.balance = self.balance.saturating_add(more);
@@ -63,7 +63,7 @@ impl Bucket {
     /// Pays in for a call.
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.turn(now);
-        self.enter(self.deposit);
+        self.enter(i64::from(self.deposit));
     }
 
     /// Withdraws the price of one retry. Returns false if the balance is too low.
@@ -79,14 +79,14 @@ impl Bucket {
     /// Takes back the deposit of a call that was not sent.
     pub(crate) fn take_back(&mut self, now: Instant) {
         self.turn(now);
-        self.enter(-self.deposit);
+        self.enter(-i64::from(self.deposit));
     }
 
     /// Gives back the price of a retry that was paid and not made. A payment that has already expired is not given
     /// back a second time.
     pub(crate) fn give_back(&mut self, paid: Instant, now: Instant) {
         self.turn(now);
-        let lives = self.slot * (SLOTS as u32 - 1);
+        let lives = Duration::from_nanos(self.slot) * (SLOTS as u32 - 1);
         if now.saturating_duration_since(paid) < lives {
             self.enter(TOKEN);
         }
@@ -100,7 +100,7 @@ impl Bucket {
     }
 
     fn enter(&mut self, units: i64) {
-        let slot = &mut self.slots[self.current];
+        let slot = &mut self.slots[usize::from(self.current)];
         *slot = slot.saturating_add(units);
         self.balance = self.balance.saturating_add(units);
     }
@@ -111,16 +111,13 @@ impl Bucket {
         if now < self.until {
             return;
         }
-        let behind = now.saturating_duration_since(self.since);
-        let (behind, slot) = (behind.as_nanos(), self.slot.as_nanos());
-        for _ in 0..(behind / slot).min(SLOTS as u128) {
-            self.current = (self.current + 1) % SLOTS;
-            self.slots[self.current] = 0;
+        let behind = now.saturating_duration_since(self.until);
+        let behind = nanos_of(behind);
+        for _ in 0..(behind / self.slot).saturating_add(1).min(SLOTS as u64) {
+            self.current = (self.current + 1) % SLOTS as u8;
+            self.slots[usize::from(self.current)] = 0;
         }
-        let into_slot = u64::try_from(behind % slot).unwrap_or(0);
-        let since = now.checked_sub(Duration::from_nanos(into_slot));
-        self.since = since.unwrap_or(now);
-        self.until = self.since + self.slot;
+        self.until = now + Duration::from_nanos(self.slot - behind % self.slot);
         // Recomputed once a slot. That costs almost nothing for each call, and corrects a sum that saturated.
         let entries = self
             .slots

@@ -163,7 +163,7 @@ mod tests {
                     go(&mut book, *address, fared, now);
                 }
             }
-            assert!(book.known[&own].aside.is_some(), "{bad:?}");
+            assert!(book.known.get(&own).unwrap().aside.is_some(), "{bad:?}");
             let next = first(&mut book, affinity, &all, now);
             assert_eq!(next == own, stays, "{bad:?}");
             // Calls of sessions try the failing address, too: there may be no others.

@@ -10,7 +10,7 @@
 mod affinity;
 mod health;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,11 +18,12 @@ use tokio::time::Instant;
 
 pub(crate) use self::health::AddressOutcome;
 use self::health::{AddressHealth, Siblings, Standing};
+use super::sorted::SortedMap;
 
 /// The addresses of one destination, and their state.
 #[derive(Debug, Default)]
 pub(crate) struct Balancer {
-    known: BTreeMap<IpAddr, AddressHealth>,
+    known: SortedMap<IpAddr, AddressHealth>,
     /// The number of entries made so far. An address that comes back gets a new entry.
     entries: u64,
     /// The generation of the last DNS answer, and whether it was authoritative. Most calls have the same answer.
@@ -30,7 +31,7 @@ pub(crate) struct Balancer {
     /// Whether addresses of this name have come back before, for example because a CDN rotates a large set.
     rotates: bool,
     /// The addresses that left DNS a short time ago, to notice when they come back.
-    left: HashMap<IpAddr, Instant>,
+    left: BTreeMap<IpAddr, Instant>,
 }
 
 /// The part of a DNS answer that matters here.
@@ -76,7 +77,7 @@ impl Balancer {
             let is_back = self.left.remove(address).is_some();
             self.rotates |= is_back;
             let entries = &mut self.entries;
-            let health = self.known.entry(*address).or_insert_with(|| {
+            let health = self.known.get_or_insert_with(*address, || {
                 *entries += 1;
                 AddressHealth::new(*entries)
             });
@@ -92,7 +93,7 @@ impl Balancer {
             Duration::ZERO
         };
         let mut gone = Vec::new();
-        for (address, health) in &mut self.known {
+        for (address, health) in self.known.iter_mut() {
             if given.addresses.contains(address) || !given.is_authoritative_for(*address) {
                 continue;
             }

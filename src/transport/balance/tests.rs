@@ -212,9 +212,9 @@ async fn recovered_address_comes_back_after_a_few_good_trials() {
             go(&mut balancer, *address, outcome, now);
         }
     }
-    assert!(balancer.known[&ip(3)].aside.is_some());
+    assert!(balancer.known.get(&ip(3)).unwrap().aside.is_some());
     let mut seconds = 0;
-    while balancer.known[&ip(3)].aside.is_some() && seconds < 60 {
+    while balancer.known.get(&ip(3)).unwrap().aside.is_some() && seconds < 60 {
         for _ in 0..50 {
             now += MS(20);
             call(&mut balancer, &all, now, |_| {
@@ -241,8 +241,11 @@ async fn address_that_fails_more_than_its_siblings_is_set_aside() {
             go(&mut balancer, *address, outcome, now);
         }
     }
-    assert!(balancer.known[&ip(2)].aside.is_some());
-    assert!(balancer.known[&ip(1)].aside.is_none() && balancer.known[&ip(3)].aside.is_none());
+    assert!(balancer.known.get(&ip(2)).unwrap().aside.is_some());
+    assert!(
+        balancer.known.get(&ip(1)).unwrap().aside.is_none()
+            && balancer.known.get(&ip(3)).unwrap().aside.is_none()
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::idle::IdleOrder;
+
 /// The permits for the connections of one transport.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds(Arc<BoundsState>);
@@ -12,6 +14,8 @@ pub(crate) struct Bounds(Arc<BoundsState>);
 #[derive(Debug)]
 struct BoundsState {
     free: Arc<Semaphore>,
+    most: usize,
+    idle: IdleOrder,
     /// The number of calls that wait for a permit.
     waiting: AtomicUsize,
 }
@@ -32,8 +36,11 @@ impl Drop for ConnectionRoom {
 
 impl Bounds {
     pub(crate) fn new(most: usize) -> Self {
+        let most = most.min(Semaphore::MAX_PERMITS);
         Self(Arc::new(BoundsState {
-            free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            free: Arc::new(Semaphore::new(most)),
+            most,
+            idle: IdleOrder::default(),
             waiting: AtomicUsize::new(0),
         }))
     }
@@ -41,6 +48,20 @@ impl Bounds {
     /// Returns whether these are the bounds of the same transport.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Returns how many connections may be open.
+    pub(crate) fn most(&self) -> usize {
+        self.0.most
+    }
+
+    /// Closes the idle connection that was used least recently, of any destination.
+    pub(crate) fn close_idlest(&self) {
+        self.0.idle.close_idlest();
+    }
+
+    pub(super) fn idle(&self) -> &IdleOrder {
+        &self.0.idle
     }
 
     /// Takes a permit for a connection, if there is one.

@@ -2,15 +2,17 @@
 
 pub(super) mod bounds;
 mod checkout;
+mod idle;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::bounds::Bounds;
 pub(super) use self::checkout::{Checkout, ConnectionLease, Queue};
+use self::idle::{IdleState, Listed};
 use super::dial::Connected;
 use super::wire::http1::{Home, Http1, Leased};
 use super::wire::http2::{Http2, StreamLease, Watcher};
@@ -19,6 +21,7 @@ use crate::clock;
 /// A pool. The connection that was used last is used first, so surplus connections become idle and are closed.
 #[derive(Debug)]
 pub(super) struct Pool {
+    this: Weak<Self>,
     inside: Mutex<PoolState>,
     /// Notified when a connection becomes idle, or the number of streams of an HTTP/2 connection changes.
     change: Notify,
@@ -49,15 +52,16 @@ struct PoolState {
 }
 
 impl Pool {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        Self {
+    pub(super) fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             inside: Mutex::default(),
             change: Notify::new(),
             dialed: Notify::new(),
             bounds,
             open: Arc::default(),
             waiting: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// Returns the number of open connections.
@@ -85,38 +89,64 @@ impl Pool {
         http2.iter().for_each(|connection| connection.close());
     }
 
-    /// Returns since when the least recently used connection has been idle.
-    pub(super) fn idlest(&self) -> Option<Instant> {
-        let inside = self.inside();
-        let http2 = inside
-            .http2
-            .iter()
-            .filter(|connection| connection.is_idle());
-        let http2 = http2.map(|connection| connection.life.idle_since());
-        let idle = inside
-            .idle
-            .iter()
-            .map(|connection| connection.life.idle_since());
-        idle.chain(http2).min()
+    /// Removes a connection from the pool if it has been idle since then.
+    fn take_http1(&self, connection: &Arc<Http1>, since: Instant) -> IdleState {
+        let mut inside = self.inside();
+        let mut idle = inside.idle.iter();
+        let Some(at) = idle.position(|idle| Arc::ptr_eq(idle, connection)) else {
+            connection.life.unlist();
+            return IdleState::Busy;
+        };
+        let now_since = connection.life.idle_since();
+        if now_since > since {
+            return IdleState::IdleSince(now_since);
+        }
+        inside.idle.remove(at);
+        IdleState::Removed
     }
 
-    /// Closes a connection that has been idle since then. Returns false if there is none any more.
-    pub(super) fn close_idlest(&self, since: Instant) -> bool {
+    /// Does the same for an HTTP/2 connection.
+    fn take_http2(&self, connection: &Arc<Http2>, since: Instant) -> IdleState {
         let mut inside = self.inside();
-        let is_it = |connection: &Arc<Http1>| connection.life.idle_since() <= since;
-        let idle = inside.idle.iter().position(is_it);
-        let idle = idle.map(|at| inside.idle.remove(at));
-        let is_it = |one: &Arc<Http2>| one.is_idle() && one.life.idle_since() <= since;
-        let http2 = inside
-            .http2
-            .iter()
-            .position(is_it)
-            .filter(|_| idle.is_none());
-        let http2 = http2.map(|at| inside.http2.remove(at));
+        let mut http2 = inside.http2.iter();
+        let at = http2.position(|other| Arc::ptr_eq(other, connection));
+        let Some(at) = at.filter(|_| connection.is_idle()) else {
+            connection.life.unlist();
+            return IdleState::Busy;
+        };
+        let now_since = connection.life.idle_since();
+        if now_since > since {
+            return IdleState::IdleSince(now_since);
+        }
+        inside.http2.remove(at);
+        IdleState::Removed
+    }
+
+    /// Lists the HTTP/2 connections that have become idle, so that they can be closed for other connections.
+    fn list_idle(&self) {
+        let idle: Vec<_> = {
+            let inside = self.inside();
+            let http2 = inside.http2.iter();
+            let idle = http2.filter(|one| one.is_idle() && one.life.list());
+            idle.map(|one| Listed::http2(&self.this, one)).collect()
+        };
+        for listed in idle {
+            self.bounds.idle().list(listed);
+        }
+    }
+
+    /// Closes one of its idle connections.
+    fn close_idle(&self) {
+        let mut inside = self.inside();
+        if !inside.idle.is_empty() {
+            let idle = inside.idle.remove(0);
+            drop(inside);
+            return idle.close();
+        }
+        let at = inside.http2.iter().position(|one| one.is_idle());
+        let idle = at.map(|at| inside.http2.remove(at));
         drop(inside);
         idle.iter().for_each(|connection| connection.close());
-        http2.iter().for_each(|connection| connection.close());
-        idle.is_some() || http2.is_some()
     }
 
     /// Returns a stream of a connection that has one free.
@@ -234,13 +264,19 @@ impl Pool {
 
 impl Home for Pool {
     fn rest(&self, connection: &Arc<Http1>) -> bool {
-        {
+        let is_new = {
             let mut inside = self.inside();
             // Checked under the lock: a connection that ends from now on is removed by its task.
             if inside.is_closed || connection.life.is_over() {
                 return false;
             }
             inside.idle.push(Arc::clone(connection));
+            connection.life.list()
+        };
+        if is_new {
+            self.bounds
+                .idle()
+                .list(Listed::http1(&self.this, connection));
         }
         // Checked after the connection is in the pool: a call that begins to wait from now on finds it.
         if self.is_in_the_way() && self.expire(connection) {
@@ -266,8 +302,10 @@ impl Watcher for Pool {
     fn changed(&self) {
         self.change.notify_one();
         self.dialed.notify_waiters();
+        // Listed before the check: a call that begins to wait from now on finds it.
+        self.list_idle();
         if self.is_in_the_way() {
-            self.close_idlest(clock::now());
+            self.close_idle();
         }
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Life {
     idle_since: AtomicU64,
     /// Whether it still belongs to the first call alone.
     is_used: AtomicBool,
+    /// Whether it has an entry in the order of idle connections. Used under the lock of its pool.
+    is_listed: AtomicBool,
     how: OnceLock<ConnectionEnd>,
 }
 
@@ -60,6 +62,7 @@ impl Life {
             idle_timeout: AtomicU64::new(nanos_of(made.idle_timeout)),
             idle_since: AtomicU64::new(0),
             is_used: AtomicBool::new(false),
+            is_listed: AtomicBool::new(false),
             how: OnceLock::new(),
         }
     }
@@ -76,6 +79,21 @@ impl Life {
     pub(crate) fn rest(&self, now: Instant) {
         let since = nanos_of(now.saturating_duration_since(self.made));
         self.idle_since.store(since, Ordering::Release);
+    }
+
+    /// Records that it has an entry in the order of idle connections. Returns false if it had one before. The caller
+    /// holds the lock of the pool.
+    pub(crate) fn list(&self) -> bool {
+        let is_new = !self.is_listed.load(Ordering::Relaxed);
+        if is_new {
+            self.is_listed.store(true, Ordering::Relaxed);
+        }
+        is_new
+    }
+
+    /// Records that it has no such entry any more. The caller holds the lock of the pool.
+    pub(crate) fn unlist(&self) {
+        self.is_listed.store(false, Ordering::Relaxed);
     }
 
     /// Returns how long it may be idle.

@@ -151,6 +151,62 @@ async fn call_at_the_bound_closes_an_idle_connection() {
 }
 
 #[tokio::test]
+async fn connection_in_use_is_closed_for_others_in_its_turn_once_it_is_idle() {
+    for http2 in [false, true] {
+        let net = Net::new().await;
+        let client = bounded(&net, 3);
+        let (first, scheme) = match http2 {
+            true => (net.http2().await, "https"),
+            false => (FaultServer::start().await.unwrap(), "http"),
+        };
+        let mut others = Vec::new();
+        for _ in 0..6 {
+            others.push(FaultServer::start().await.unwrap());
+        }
+        let get = |url| async { client.get(url).fetch_bytes().await.unwrap() };
+        let other = |nth: usize| get(url(&others[nth], "http"));
+        get(url(&first, scheme)).await;
+        other(0).await;
+        other(1).await;
+        // It was used least recently, and is in use again when another call needs room.
+        let gate = Gate::new();
+        first.default_reply(CannedResponse::default().hold(&gate));
+        let held = calls(&client, &url(&first, scheme), 1);
+        first.wait_until(|stats| stats.requests == 2).await;
+        other(2).await;
+        others[0]
+            .wait_until(|stats| stats.open_connections == 0)
+            .await;
+        gate.open();
+        held.join_all().await;
+        for (nth, closed) in [(3, &others[1]), (4, &others[2]), (5, &first)] {
+            let open = closed.open_connections();
+            assert_eq!(open, 1, "it is closed before its turn, at {nth}");
+            other(nth).await;
+            closed.wait_until(|stats| stats.open_connections == 0).await;
+        }
+        assert_eq!(first.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn connection_outlives_a_flood_of_other_destinations() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let client = bounded(&net, 2);
+    let url = url(&server, "http");
+    client.get(&url).fetch_bytes().await.unwrap();
+    for number in 0..1_200 {
+        // Nothing listens there.
+        let other = format!("http://127.1.{}.{}:9/", number / 200, number % 200 + 1);
+        let once = client.get(other).options(|options| options.retry(false));
+        once.send().await.unwrap_err();
+    }
+    client.get(&url).fetch_bytes().await.unwrap();
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
 async fn waiting_call_gets_the_permit_of_the_next_idle_connection() {
     // The connection that becomes idle uses HTTP/1, then HTTP/2.
     for http2 in [false, true] {
