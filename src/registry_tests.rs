@@ -129,7 +129,7 @@ fn entries_in_use_survive_a_flood_of_names() {
 fn removal_looks_at_a_few_entries_however_many_there_are() {
     let start = clock::now();
     let registry = filled(1_000, start);
-    let pinned: Vec<_> = (0..100).map(|number| key(number)).collect();
+    let pinned: Vec<_> = (0..100).map(key).collect();
     for key in &pinned {
         let pin = |note: &Arc<Note>| note.pinned.store(true, Ordering::Relaxed);
         registry.read(key, start, pin);
