@@ -359,7 +359,8 @@ async fn connection_that_the_server_has_closed_is_not_closed_in_place_of_others(
         let machine = DnsScript::addresses([[127, 0, 0, 1].into()]);
         net.dns.set(host, machine);
         let url = url(&server, "https").replace(hosts[0], host);
-        let response = client.get(url).send().await.unwrap();
+        let get = client.get(url).options(|options| options.retry(false));
+        let response = get.send().await.unwrap();
         response.bytes().await.unwrap();
         if host == hosts[0] {
             server.wait_until(|stats| stats.open_connections == 0).await;
