@@ -176,8 +176,8 @@ impl<T: Entry> Registry<T> {
         self.get(&HashedKey::from(destination.clone()), now)
     }
 
-    /// Keeps `value` for a destination without state. If the registry is full of pinned entries, `value` is returned
-    /// but not kept: it serves only this caller.
+    /// Keeps `value` for a destination without state. If the registry is full, and none of many candidates for removal
+    /// is free, `value` is returned but not kept: it serves only this caller.
     pub(crate) fn get_or_keep(&self, key: Destination, value: T, now: Instant) -> Arc<T> {
         self.insert((key, value), self.most, now)
     }
@@ -223,8 +223,8 @@ impl<T: Entry> Registry<T> {
     }
 
     /// Removes one entry: the first one in the queue that is idle, or was not used since it was last a candidate. If
-    /// there is none among the first few, removes the least recently used of them. Returns false if none of them is
-    /// free.
+    /// there is none among the first few, removes the least recently used of them. If all of these are pinned or held,
+    /// looks at more, up to a bound. Returns false if none of them is free.
     fn forget(&self, queue: &mut VecDeque<u64>, now: Instant) -> bool {
         let map = self.map.pin();
         let remove = |hash| {
@@ -234,7 +234,10 @@ impl<T: Entry> Registry<T> {
         let idle_before = self.second(now).checked_sub(IDLE_SECONDS);
         let mut oldest: Option<(u32, u64)> = None;
         let mut is_removed = false;
-        for _ in 0..MOST_CANDIDATES.min(queue.len()) {
+        for nth in 0..MOST_PINNED.min(queue.len()) {
+            if nth >= MOST_CANDIDATES && oldest.is_some() {
+                break;
+            }
             let Some(hash) = queue.pop_front() else {
                 break;
             };
@@ -287,9 +290,10 @@ pub(crate) const MOST_DESTINATIONS: usize = 100_000;
 /// Entries that were not used for this time are removed first.
 pub(crate) const IDLE: Duration = Duration::from_secs(IDLE_SECONDS as u64);
 const IDLE_SECONDS: u32 = 10 * 60;
-/// The number of candidates for one removal. It bounds the time under the lock, and is large enough to find a free
-/// entry if most of them are pinned.
+/// The number of candidates for one removal.
 const MOST_CANDIDATES: usize = 32;
+/// The number of candidates while all of them are pinned or held. It bounds the time under the lock.
+const MOST_PINNED: usize = 512;
 
 #[cfg(test)]
 #[path = "registry_tests.rs"]
