@@ -175,10 +175,11 @@ impl SharedRateLimit {
 
     /// Records that a call had no more time to wait for the store.
     pub(super) fn gave_up(&self, ticket: StoreTicket, asked: Instant, span: &Span) {
-        let (now, timeout) = (clock::now(), self.config().get_timeout());
-        let change = self
-            .health()
-            .give_up(ticket, (asked, now), (timeout, luck()));
+        let timeout = self.config().get_timeout();
+        let change = {
+            let mut health = self.health();
+            health.give_up(ticket, (asked, clock::now()), (timeout, luck()))
+        };
         report(change, Some(&StoreFailure::Late(timeout)), span);
     }
 
