@@ -12,10 +12,11 @@ use super::recent::DestinationState;
 use super::retry_loop::{Hint, NextPlace};
 use super::run::Run;
 use crate::clock;
-use crate::destination::Destination;
+use crate::destination::{Destination, Origin};
 use crate::error::ReasonText;
 use crate::hop::{Diagnosis, Effect, TimelineEventKind};
 use crate::luck::luck;
+use crate::policy::breaker::CircuitState;
 use crate::policy::endpoints::{EndpointHint, NextEndpoint};
 use crate::redact::redacted;
 use crate::replay::Saved;
@@ -99,6 +100,14 @@ impl Run {
         })
     }
 
+    /// Returns whether the circuit of an endpoint is closed, if its URL names the circuit.
+    fn is_closed_at(&self, uri: &Uri, now: Instant) -> bool {
+        let policies = self.policies_at(uri);
+        let breaker = policies.breaker.as_ref();
+        let circuit = breaker.and_then(|breaker| breaker.at(&Origin::of_request(uri), now));
+        circuit.is_some_and(|circuit| circuit.position().state == CircuitState::Closed)
+    }
+
     /// Returns the policies of an endpoint.
     fn policies_at(&self, uri: &Uri) -> Arc<Policies> {
         match &self.elsewhere {
@@ -130,7 +139,8 @@ impl Run {
             by_server: hint.by_server,
         }));
         let shares_keys = endpoints.shares_keys();
-        let next = endpoints.next(now)?;
+        let is_closed = |uri: &Uri| self.is_closed_at(uri, now);
+        let next = self.endpoints.as_ref()?.next(now, is_closed)?;
         let policies = self.policies_at(&next.uri);
         let is_safe = effect.is_none()
             || effect.is_declined()

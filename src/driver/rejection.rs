@@ -85,8 +85,12 @@ impl Run {
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
         let (turn, policy) = retries.ok_or(rejected)?;
         turn.place = Some(place);
-        // An open circuit says nothing about the other endpoint.
-        let seen = (None, Some(FailureClass::Transient));
+        // An open circuit says nothing about the other endpoint. If that one has asked for fewer requests, it still does.
+        let class = match turn.was_throttled() {
+            true => FailureClass::Throttled,
+            false => FailureClass::Transient,
+        };
+        let seen = (None, Some(class));
         turn.decide((&self.call, policy), (own, nothing), |policy| {
             let saved = later.saved()?;
             Some(failed(&self.call, (saved, policy), (own, before), seen))

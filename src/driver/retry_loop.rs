@@ -20,6 +20,8 @@ pub(crate) struct RetryLoop {
     /// When the next attempt may begin. `previous` is the latest backoff, without a server's hint.
     due: Instant,
     previous: Option<Duration>,
+    /// Whether the latest retry followed an attempt that the server throttled.
+    was_throttled: bool,
     /// Whether this driver has retried, in this leg or one before it.
     has_retried: bool,
     /// The attempts in flight, besides the one that is asked about.
@@ -80,6 +82,7 @@ impl RetryLoop {
             },
             due: now,
             previous: None,
+            was_throttled: false,
             has_retried,
             beside: 0,
             is_charged: false,
@@ -145,6 +148,11 @@ impl RetryLoop {
     /// Returns how many attempts of this leg have ended.
     pub(crate) fn made(&self) -> u32 {
         self.left.made()
+    }
+
+    /// Returns whether the latest retry followed an attempt that the server throttled.
+    pub(super) fn was_throttled(&self) -> bool {
+        self.was_throttled
     }
 
     /// Returns when the next attempt may begin.
@@ -254,6 +262,7 @@ impl RetryLoop {
         self.has_retried = true;
         call.stop(None);
         self.previous = Some(own);
+        self.was_throttled = kind == Kind::Throttled;
         self.due = clock::after(now, wait);
         if is_untried {
             return Ok(self.due);

@@ -20,7 +20,7 @@ pub(super) fn order(
     let time = |at: usize| {
         let number = mix(seed ^ mix(at as u64 + 1)) >> 11;
         let unit = (number as f64 + 0.5) / TWO_TO_THE_53;
-        -unit.ln() / f64::from(endpoints[at].get_weight())
+        (unit.ln() / f64::from(endpoints[at].get_weight())).abs()
     };
     // The bits of positive numbers have the order of the numbers.
     let key = |at: &usize| {

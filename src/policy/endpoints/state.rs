@@ -205,7 +205,7 @@ impl EndpointChoice {
         }
     }
 
-    /// Leaves out the current endpoint for the rest of the call, because its circuit is open.
+    /// Leaves out the current endpoint until its circuit is closed.
     pub(crate) fn reject(&mut self) {
         if let Some(current) = self.order.get_mut(self.at) {
             current.is_rejected = true;
@@ -231,10 +231,17 @@ impl EndpointChoice {
     ///
     /// That is one that the call has not tried. If there is none, it is the one that may be asked first, and of those
     /// the next one in order. Endpoints whose circuits are open are left out.
-    pub(crate) fn next(&self, now: Instant) -> Option<NextEndpoint> {
+    pub(crate) fn next(
+        &self,
+        now: Instant,
+        is_closed: impl Fn(&Uri) -> bool,
+    ) -> Option<NextEndpoint> {
         let is_untried = self.tried < self.order.len();
         let in_turn = (1..=self.order.len()).map(|step| (self.at + step) % self.order.len());
-        let is_closed = |at: &usize| self.order.get(*at).is_some_and(|own| !own.is_rejected);
+        let is_in = |at: &usize| {
+            let was_rejected = self.order.get(*at).is_some_and(|own| own.is_rejected);
+            !was_rejected || self.uri_at(*at).is_some_and(|uri| is_closed(&uri))
+        };
         let wait = |at: &usize| {
             let hint = self.order.get(*at).and_then(|candidate| candidate.hint);
             hint.map_or(Duration::ZERO, |hint| {
@@ -243,7 +250,7 @@ impl EndpointChoice {
         };
         let at = match is_untried {
             true => Some(self.tried),
-            false => in_turn.filter(is_closed).min_by_key(wait),
+            false => in_turn.filter(is_in).min_by_key(wait),
         };
         let at = at.filter(|at| *at != self.at && !self.is_pinned)?;
         Some(NextEndpoint {
@@ -301,12 +308,24 @@ mod tests {
             ("https://us.pay.test:8443/v1?a=b", true),
             ("https://eu.pay.test/api/v1?a=b", false),
         ] {
-            let next = choice.next(now).unwrap();
+            let next = choice.next(now, |_| false).unwrap();
             choice.go_on(&next);
             assert_eq!((&*told(&choice), next.is_untried), (url, is_untried));
         }
         assert!(choose(&endpoints, "https://eu.pay.test/v1", now).is_none());
         assert!(choose(&endpoints, "/v1", now).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn endpoint_that_was_rejected_is_left_out_until_its_circuit_is_closed() {
+        let (endpoints, now) = (two(), clock::now());
+        let mut choice = choose(&endpoints, "https://pay.internal/", now).unwrap();
+        choice.reject();
+        let untried = choice.next(now, |_| false).unwrap();
+        choice.go_on(&untried);
+        assert!(choice.next(now, |_| false).is_none());
+        let next = choice.next(now, |uri| uri.host() == Some("eu.pay.test"));
+        assert_eq!(next.unwrap().uri.host(), Some("eu.pay.test"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -344,11 +363,11 @@ mod tests {
         ] {
             let mut choice = choose(&endpoints, "https://pay.internal/", now).unwrap();
             choice.hinted(eu.map(hint));
-            let next = choice.next(now).unwrap();
+            let next = choice.next(now, |_| false).unwrap();
             assert!(next.is_untried && next.hint.is_none());
             choice.go_on(&next);
             choice.hinted(us.map(hint));
-            let next = choice.next(now);
+            let next = choice.next(now, |_| false);
             assert_eq!(next.is_none(), stays, "{eu:?} {us:?}");
             assert_eq!(
                 next.and_then(|next| next.hint),
