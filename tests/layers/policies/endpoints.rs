@@ -4,10 +4,46 @@ use std::time::Duration;
 
 use http::Method;
 use http_body_util::Full;
-use sevenhops::{Config, Effect, EndpointConfig, EndpointsConfig, Policy, StandardLayer};
+use sevenhops::policy::retry::{Backoff, Jitter};
+use sevenhops::{
+    Config, Effect, EndpointConfig, EndpointsConfig, Policy, RetryConfig, StandardLayer,
+};
 use tower::{Layer, ServiceExt};
 
 use crate::mock::{Mock, standard, status, steady, with};
+
+fn two() -> EndpointsConfig {
+    let [a, b] = ["https://a.test", "https://b.test"].map(EndpointConfig::new);
+    EndpointsConfig::new().endpoint(a).endpoint(b.priority(1))
+}
+
+#[tokio::test(start_paused = true)]
+async fn way_back_to_an_endpoint_that_throttles_waits_longer() {
+    // A throttled request waits from a base of a second on.
+    for (failed, is_long) in [(429, true), (503, false)] {
+        let mock = Mock::new([status(failed)]);
+        let backoff = Backoff::new().jitter(Jitter::None);
+        let config = Config::new(Duration::from_secs(10))
+            .endpoints("pay.internal", two())
+            .retry(RetryConfig::new().backoff(backoff));
+        let layer = StandardLayer::from_config(&config).unwrap();
+        layer
+            .breaker_handle()
+            .isolate(&"https://b.test".parse().unwrap());
+        let get = http::Request::get("https://pay.internal/v1").body(Full::default());
+        let service = layer.layer(mock.clone());
+        service.oneshot(get.unwrap()).await.unwrap();
+        let asked = mock.asked();
+        assert_eq!(asked.len(), 2);
+        assert_eq!(asked[1].head.uri, "https://a.test/v1");
+        let wait = asked[1].at - asked[0].at;
+        assert_eq!(
+            wait >= Duration::from_secs(1),
+            is_long,
+            "{failed}: {wait:?}"
+        );
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn rejection_below_passes_an_endpoint_over_only_if_nothing_was_sent() {
@@ -29,10 +65,7 @@ async fn rejection_below_passes_an_endpoint_over_only_if_nothing_was_sent() {
             "https://a.test"
         };
         inner.breaker_handle().isolate(&rejects.parse().unwrap());
-        let endpoints = ["https://a.test", "https://b.test"].map(EndpointConfig::new);
-        let [a, b] = endpoints;
-        let endpoints = EndpointsConfig::new().endpoint(a).endpoint(b.priority(1));
-        let config = Config::new(Duration::from_secs(10)).endpoints("pay.internal", endpoints);
+        let config = Config::new(Duration::from_secs(10)).endpoints("pay.internal", two());
         let outer = StandardLayer::from_config(&config).unwrap();
         let service = outer.layer(inner.layer(mock.clone()));
         let post = http::Request::builder()
