@@ -8,7 +8,7 @@ use http_body::Body;
 
 use super::body::DriverBody;
 use super::drain::DrainedBody;
-use super::judge::NextStep;
+use super::next_step::NextStep;
 use super::run::{Last, Run};
 use crate::box_error::BoxError;
 use crate::hop::{Diagnosis, Hop, Kind, NoRetryReason, Outcome, TimelineEventKind};

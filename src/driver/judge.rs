@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::attempt::AttemptInFlight;
 use super::body::DriverBody;
 use super::drain::{DRAIN_TIME, DrainedBody};
-use super::fallback::FallbackCall;
 use super::later::Resend;
 use super::legs::Lead;
+use super::next_step::NextStep;
 use super::retry_loop::Hint;
 use super::run::{Last, Run};
 use super::scope::Scope;
@@ -29,23 +29,6 @@ use crate::policy::fallback::Replacement;
 use crate::policy::retry::{failed, may_pass};
 use crate::policy::stale::Staleness;
 use crate::timeline::Timeline;
-
-/// The next step after an attempt.
-pub(super) enum NextStep<R> {
-    /// The state has changed and has to be polled.
-    Again,
-    /// The call is over, except for the body.
-    Deliver(Response<DriverBody<R>>),
-    Fail(AttemptFailure),
-    /// The same, and nothing stands in for the failure.
-    End(AttemptFailure),
-    /// The user's fallback is asked for a response that stands in for the failure.
-    Fallback(Box<FallbackCall<R>>),
-    /// The rest of the response is read until this instant. Then another request is sent.
-    Drain(DriverBody<R>, Instant),
-    /// Another attempt follows when its wait is over.
-    Backoff,
-}
 
 /// The effect that the attempts and legs of a request may have had.
 pub(super) struct SeenEffects {

@@ -32,6 +32,7 @@ mod judge;
 mod kept;
 mod later;
 mod legs;
+mod next_step;
 mod passed;
 mod peek;
 mod policies;

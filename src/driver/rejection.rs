@@ -2,8 +2,8 @@
 
 use http_body::Body;
 
-use super::judge::NextStep;
 use super::later::Resend;
+use super::next_step::NextStep;
 use super::retry_loop::{Hint, RetryLoop};
 use super::run::{Last, Run};
 use crate::box_error::BoxError;

@@ -8,8 +8,8 @@ use http_body::Body;
 use super::admit::Entry;
 use super::attempt::AttemptInFlight;
 use super::future::{DriverState, Polling};
-use super::judge::NextStep;
 use super::later::Resend;
+use super::next_step::NextStep;
 use crate::box_error::BoxError;
 use crate::hop::NoRetryReason;
 

@@ -9,6 +9,7 @@ mod event;
 mod handle;
 mod health;
 mod opened;
+mod pending;
 mod permit;
 mod probes;
 mod ramp;
@@ -37,6 +38,7 @@ pub use self::state::CircuitState;
 pub use self::watch::CircuitWatcher;
 
 pub(crate) use self::attempt::Verdict;
-pub(crate) use self::permit::{Admission, CircuitBreakers, PendingVerdict, refused, settle};
+pub(crate) use self::pending::PendingVerdict;
+pub(crate) use self::permit::{Admission, CircuitBreakers, refused, settle};
 pub(crate) use self::shared::{SharedCircuit, Ticket};
 pub(crate) use self::verdict::{Allotted, Judge};

@@ -11,6 +11,7 @@ use super::attempt::{Moment, Refusal, Verdict};
 use super::event::Change;
 use super::handle::report;
 use super::opened::peer_of;
+use super::pending::PendingVerdict;
 use super::shared::{SharedCircuit, Ticket};
 use super::state::CircuitState;
 use super::verdict::{Allotted, Judge};
@@ -302,74 +303,6 @@ impl Drop for Admission {
             let verdict = judge.by_time(verdict, || admitted.took(now));
             let verdict = judge.by_allotted(verdict, &failed, allotted);
             admitted.settle(verdict, now);
-        }
-    }
-}
-
-/// A successful response head whose verdict waits for the end of the body. If it is dropped before that, it counts as
-/// a success, unless the reader was waiting for more when the deadline passed.
-pub(crate) struct PendingVerdict {
-    ticket: Option<Ticket>,
-    /// Whether the head was slow.
-    is_slow: bool,
-    judge: Judge,
-    since: Instant,
-    /// The number of attempts that the call had made before this one.
-    attempts_before: u32,
-    call: Call,
-    is_waiting: bool,
-}
-
-impl PendingVerdict {
-    /// Records whether the reader waits for more of the body.
-    pub(crate) fn wait_for_more(&mut self, waits: bool) {
-        self.is_waiting = waits;
-    }
-
-    /// Settles the permit of a complete body.
-    pub(crate) fn end(&mut self, now: Instant) {
-        if let Some(ticket) = self.ticket.take() {
-            let verdict = match self.is_slow {
-                true => Verdict::Slow,
-                false => Verdict::Success,
-            };
-            let record = || self.call.record_after(self.attempts_before);
-            settle(ticket, verdict, (Some(&self.call), now), record);
-        }
-    }
-
-    /// Settles the permit of a body that broke off.
-    pub(crate) fn fail(&mut self, failed: &Diagnosis) {
-        if let Some(ticket) = self.ticket.take() {
-            let tracker = self.call.record_after(self.attempts_before);
-            let allotted = || {
-                Allotted::of(
-                    (&self.call, tracker.as_deref()),
-                    self.since,
-                    failed.timeout_kind,
-                )
-            };
-            let verdict = self.judge.judge(Some(failed), None);
-            let verdict = self.judge.by_allotted(verdict, failed, allotted);
-            let at = (Some(&self.call), clock::now());
-            settle(ticket, verdict, at, || tracker);
-        }
-    }
-}
-
-impl Drop for PendingVerdict {
-    fn drop(&mut self) {
-        if self.ticket.is_none() {
-            return;
-        }
-        let now = clock::now();
-        if self.is_waiting && self.call.deadline() <= now {
-            self.fail(&Diagnosis {
-                timeout_kind: Some(TimeoutKind::Deadline),
-                ..Diagnosis::after_head(Hop::Receive, Kind::Timeout)
-            });
-        } else {
-            self.end(now);
         }
     }
 }
