@@ -2,6 +2,7 @@
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
 mod calls;
+mod configs;
 mod policies;
 mod reporting;
 mod retrying;

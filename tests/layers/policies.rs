@@ -14,6 +14,7 @@ mod load_samples;
 mod presets;
 mod queue;
 mod rate_limit;
+mod recovery;
 mod retries;
 mod served;
 mod shared_rate_limit;

@@ -1,12 +1,11 @@
-//! Tests deadline, breaker, cancellation, and invalid settings.
+//! Tests deadline, breaker and cancellation.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use sevenhops::{CircuitBreakerConfig, RateLimitConfig};
 use sevenhops::{
-    Destination, Effect, Kind, Operation, OperationAttempt, OperationConfig, OperationError,
-    Policy,
+    Destination, Effect, Kind, Operation, OperationAttempt, OperationError, Policy,
     hop::{NoRetryReason, Outcome, TimelineEventKind},
     policy::{
         breaker::{CircuitState, Recovery},
@@ -374,31 +373,4 @@ async fn run_can_be_moved_to_another_thread() {
         operation.run(work).await
     });
     assert_eq!(spawned.await.unwrap().unwrap(), 37);
-}
-
-#[test]
-fn invalid_config_is_refused_by_name_and_value() {
-    let breaker = CircuitBreakerConfig::new().failure_ratio(2.0);
-    for (settings, told) in [
-        (
-            OperationConfig::new(MS(1)),
-            "deadline: 1ms is invalid: expected 10ms..=86400s",
-        ),
-        (
-            settings().attempt(SECS(11)),
-            "timeouts.attempt: 11s is invalid: expected at most deadline (10s)",
-        ),
-        (
-            settings().retry(steady().attempts(0)),
-            "retry.attempts: 0 is invalid: expected 1..=255",
-        ),
-        (
-            settings().circuit_breaker(breaker),
-            "circuit_breaker.failure_ratio: 2.0 is invalid: expected more than 0, at most 1",
-        ),
-    ] {
-        let refused = Operation::from_config("postgres", settings).unwrap_err();
-        assert_eq!(refused.to_string(), told);
-    }
-    assert!(Operation::new("postgres", SECS(0)).is_err());
 }

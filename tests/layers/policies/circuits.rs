@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use sevenhops::{
-    CircuitBreakerConfig, CircuitBreakerLayer, Destination, Policy, RateLimitConfig, RetryConfig,
-    StandardLayer, Timeouts,
+    CircuitBreakerConfig, CircuitBreakerLayer, Destination, Policy, RetryConfig, StandardLayer,
+    Timeouts,
     hop::FailureClass,
-    policy::breaker::{CircuitEvent, CircuitEventKind, CircuitState, Recovery},
+    policy::breaker::{CircuitEvent, CircuitEventKind, CircuitState},
 };
 
 use tokio::time::{Instant, advance, sleep};
@@ -22,19 +22,19 @@ use crate::mock::{Mock, Step, request, status, with};
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-fn api() -> Destination {
+pub(super) fn api() -> Destination {
     "https://api.test".parse().unwrap()
 }
 
 /// Returns a stack that makes one attempt.
-fn once(breaker: CircuitBreakerConfig) -> StandardLayer {
+pub(super) fn once(breaker: CircuitBreakerConfig) -> StandardLayer {
     let retry = RetryConfig::new().attempts(1).unsent_attempts(1);
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
     StandardLayer::from_config(&settings.circuit_breaker(breaker)).unwrap()
 }
 
 /// Makes this number of calls. Returns how many of them the circuit rejected.
-async fn rejections(layer: &StandardLayer, mock: &Mock, calls: u32) -> u32 {
+pub(super) async fn rejections(layer: &StandardLayer, mock: &Mock, calls: u32) -> u32 {
     let mut rejected = 0;
     for _ in 0..calls {
         let ended = layer
@@ -313,59 +313,6 @@ async fn snapshot_shows_the_window() {
         (seen.state(), seen.slow(), seen.open_left()),
         (CircuitState::Closed, 0, None)
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn recovery_by_ratio_and_by_ramp_through_the_whole_stack() {
-    let ratio = Recovery::Ratio {
-        probes: 4,
-        failure_ratio: 0.5,
-    };
-    let layer = once(
-        CircuitBreakerConfig::new()
-            .recovery(ratio)
-            .break_duration_by(|nth| SECS(1) * nth),
-    );
-    let mock = Mock::new(
-        (0..20)
-            .map(|_| status(500))
-            .chain([status(200), status(500)]),
-    );
-    rejections(&layer, &mock, 20).await;
-    advance(MS(1_201)).await;
-    assert_eq!(rejections(&layer, &mock, 4).await, 0);
-    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
-
-    let layer = once(CircuitBreakerConfig::new().recovery(Recovery::Ramp { step: SECS(10) }));
-    let mock = Mock::new((0..20).map(|_| status(500)));
-    rejections(&layer, &mock, 20).await;
-    advance(SECS(6)).await;
-    assert_eq!(
-        rejections(&layer, &mock, 101).await,
-        90,
-        "one probe, then a tenth"
-    );
-    advance(SECS(10)).await;
-    assert_eq!(rejections(&layer, &mock, 100).await, 75);
-    advance(SECS(20)).await;
-    assert_eq!(rejections(&layer, &mock, 100).await, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn ramp_counts_a_call_once_if_it_waits_for_the_rate_limit() {
-    let retry = RetryConfig::new().attempts(1).unsent_attempts(1);
-    let ramp = CircuitBreakerConfig::new().recovery(Recovery::Ramp { step: SECS(10) });
-    let config = sevenhops::Config::new(SECS(10))
-        .retry(retry)
-        .circuit_breaker(ramp)
-        .rate_limit(RateLimitConfig::new(1_000).burst(1));
-    let layer = StandardLayer::from_config(&config).unwrap();
-    let mock = Mock::new((0..20).map(|_| status(500)));
-    rejections(&layer, &mock, 20).await;
-    advance(SECS(6)).await;
-    let start = Instant::now();
-    assert_eq!(rejections(&layer, &mock, 101).await, 90);
-    assert_ne!(start.elapsed(), MS(0), "they have waited");
 }
 
 #[tokio::test(start_paused = true)]
