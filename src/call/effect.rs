@@ -104,8 +104,8 @@ impl Call {
 
     /// Records the effect that a driver of this call saw. It counts only if the attempts have no record.
     pub(crate) fn saw(&self, effect: Effect) {
-        let mut brief = self.brief();
-        if brief.first.is_none() {
+        if !self.has_record() {
+            let mut brief = self.brief();
             brief.seen = brief.seen.max(Some(effect));
         }
     }

@@ -44,7 +44,7 @@ impl Call {
     /// Returns the record of the attempt that began right after this number of attempts.
     pub(crate) fn record_at(&self, attempts: u32) -> Option<Arc<Tracker>> {
         match (attempts as usize).checked_sub(1) {
-            None => self.first(),
+            None => self.first().cloned(),
             Some(index) => self.rest().more.get(index).cloned(),
         }
     }

@@ -17,6 +17,8 @@ use crate::telemetry;
 /// The log of a call.
 #[derive(Default)]
 pub(super) struct Log {
+    /// The first attempt. Nearly every call is one attempt, and needs no list.
+    first: OnceLock<Arc<Tracker>>,
     brief: Mutex<Brief>,
     failure: OnceLock<Diagnosis>,
     /// Whether there is a second attempt, or will be.
@@ -30,8 +32,6 @@ pub(super) struct Log {
 /// The whole log of a call that is a plain single attempt.
 #[derive(Default)]
 pub(super) struct Brief {
-    /// Nearly every call is one attempt. It needs no list.
-    pub(super) first: Option<Arc<Tracker>>,
     /// The outcome that the caller received.
     answered: Option<Outcome>,
     /// Whether the response of the caller stands in for a failure.
@@ -69,11 +69,7 @@ pub(super) struct NestedCalls {
 impl Call {
     /// Records that another attempt begins.
     pub(crate) fn attempt(&self, tracker: Arc<Tracker>) {
-        let mut brief = self.brief();
-        if brief.first.is_none() {
-            brief.first = Some(tracker);
-        } else {
-            drop(brief);
+        if let Err(tracker) = self.0.log.first.set(tracker) {
             self.0.log.has_more.store(true, Ordering::Release);
             let mut rest = self.rest();
             rest.decisive = None;
@@ -85,7 +81,7 @@ impl Call {
     pub(crate) fn trackers(&self) -> Vec<Arc<Tracker>> {
         let first = self.first();
         let rest = self.rest();
-        first.into_iter().chain(rest.more.iter().cloned()).collect()
+        first.into_iter().chain(&rest.more).cloned().collect()
     }
 
     /// Returns the number of attempts that have a record.
@@ -96,13 +92,13 @@ impl Call {
         }
     }
 
-    pub(super) fn first(&self) -> Option<Arc<Tracker>> {
-        self.brief().first.clone()
+    pub(super) fn first(&self) -> Option<&Arc<Tracker>> {
+        self.0.log.first.get()
     }
 
     /// Returns whether an attempt has a record.
     pub(super) fn has_record(&self) -> bool {
-        self.brief().first.is_some()
+        self.first().is_some()
     }
 
     /// Returns the attempt in progress, or the one made last. Of several in flight it is the one that ended last.
@@ -113,21 +109,22 @@ impl Call {
                 return Some(Arc::clone(last));
             }
         }
-        self.first()
+        self.first().cloned()
     }
 
     /// Ends the attempts that run in tasks of their own, because the caller goes away. Unless attempts overlap, only
     /// the last one can be open.
     pub(super) fn cancel_open(&self) {
-        let cancel = |open: Arc<Tracker>| {
+        let cancel = |open: &Arc<Tracker>| {
             if !open.is_over() {
                 open.give_up();
                 open.cancel();
             }
         };
-        match self.overlaps() {
-            true => self.trackers().into_iter().for_each(cancel),
-            false => self.last().into_iter().for_each(cancel),
+        match self.0.log.has_more.load(Ordering::Acquire) {
+            false => self.first().into_iter().for_each(cancel),
+            true if self.overlaps() => self.trackers().iter().for_each(cancel),
+            true => self.last().iter().for_each(cancel),
         }
     }
 

@@ -88,11 +88,7 @@ impl AttemptInFlight {
             if is_here || is_over && now < attempt.due().0 {
                 attempt.tracker.finish_at(now);
             }
-            let timeouts::Span {
-                start, deadline, ..
-            } = attempt.span;
-            let left = deadline.saturating_duration_since(start);
-            let idle = attempt.tracker.timeouts().body_idle_within(left);
+            let idle = attempt.tracker.timeouts().body_idle_within(attempt.left);
             (attempt.tracker, idle)
         });
         (verdict, watched, passed)
@@ -133,9 +129,11 @@ pub(super) struct ActiveAttempt {
     pub(super) tracker: Arc<Tracker>,
     /// How long the attempt may last.
     span: timeouts::Span,
-    /// The timeouts that apply once a connection has taken the request. They differ if no attempt may follow from then
+    /// The time that the call had left when the attempt began.
+    left: Duration,
+    /// The timeouts that apply once a connection has taken the request, if they differ: no attempt may follow from then
     /// on.
-    taken: Arc<Timeouts>,
+    taken: Option<Arc<Timeouts>>,
     /// Whether the request carries a key, and whether the server honors it.
     keyed: Keyed,
     /// Whether its method is safe (RFC 9110 §9.2.1).
@@ -150,13 +148,14 @@ impl ActiveAttempt {
         request: &mut Request<B>,
         now: Instant,
     ) -> Self {
-        let left = call.deadline().saturating_duration_since(now);
-        let times = (left, call.whole_time());
-        let timeouts = policy.timeouts(times, follows.unsent);
-        let taken = match follows.unsent == follows.sent {
-            true => Arc::clone(&timeouts),
-            false => policy.timeouts(times, follows.sent),
+        let whole = call.whole_time();
+        let left = match now == call.started() {
+            true => whole,
+            false => call.deadline().saturating_duration_since(now),
         };
+        let timeouts = policy.timeouts((left, whole), follows.unsent);
+        let differs = follows.unsent != follows.sent;
+        let taken = differs.then(|| policy.timeouts((left, whole), follows.sent));
         let made = call.attempt_count();
         let mut spans = AttemptSpans::new(call, (request.method(), request.uri()), (made, now));
         if let Some(propagator) = &policy.propagator {
@@ -195,6 +194,7 @@ impl ActiveAttempt {
                 deadline: call.deadline(),
                 follows,
             },
+            left,
             taken,
             keyed,
             is_safe: request.method().is_safe(),
@@ -203,12 +203,9 @@ impl ActiveAttempt {
 
     /// Follows a new answer to the question which attempts may follow this one.
     pub(super) fn follow(&mut self, (policy, call): (&Attempts, &Call), follows: Follows) {
-        let timeouts::Span {
-            start, deadline, ..
-        } = self.span;
-        let left = deadline.saturating_duration_since(start);
         self.span.follows = follows;
-        self.taken = policy.timeouts((left, call.whole_time()), follows.sent);
+        let times = (self.left, call.whole_time());
+        self.taken = Some(policy.timeouts(times, follows.sent));
     }
 
     /// Records the response head.
@@ -251,9 +248,14 @@ impl ActiveAttempt {
     /// Returns the current timeouts.
     fn timeouts(&self, progress: &Progress) -> &Timeouts {
         match progress.taken || !progress.tracked {
-            true => &self.taken,
+            true => self.timeouts_once_taken(),
             false => self.tracker.timeouts(),
         }
+    }
+
+    fn timeouts_once_taken(&self) -> &Timeouts {
+        let own = self.taken.as_deref();
+        own.unwrap_or_else(|| self.tracker.timeouts())
     }
 
     /// Returns the timeout that expires next if no byte moves, and when.
@@ -277,7 +279,7 @@ impl ActiveAttempt {
             if at <= now {
                 return Poll::Ready(which);
             }
-            let look = look_again(&progress, (timeouts, &self.taken), at, now);
+            let look = look_again(&progress, (timeouts, self.timeouts_once_taken()), at, now);
             ready!(alarm.poll_at(look, cx));
             now = clock::now();
         }

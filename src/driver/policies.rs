@@ -123,6 +123,8 @@ pub(crate) struct Attempts {
     pub(crate) timeouts: Arc<Timeouts>,
     /// The timeouts of a first attempt that is also the last one.
     pub(crate) alone: Arc<Timeouts>,
+    /// If a call uses less than this before its first attempt, the precomputed timeouts are used.
+    usual: Duration,
     pub(crate) propagate_deadline: bool,
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
 }
@@ -138,6 +140,7 @@ impl Attempts {
         Self {
             timeouts: Arc::new(timeouts),
             alone: Arc::new(timeouts.for_attempt((deadline, deadline), false)),
+            usual: deadline / FIRST,
             propagate_deadline,
             propagator,
         }
@@ -156,8 +159,9 @@ impl Attempts {
         may_follow: bool,
     ) -> Arc<Timeouts> {
         let deadline = self.timeouts.deadline();
-        let is_usual = |time: Duration| time.abs_diff(deadline) <= deadline / FIRST;
-        match (is_usual(left) && is_usual(whole), may_follow) {
+        let is_usual = |time: Duration| time.abs_diff(deadline) <= self.usual;
+        let is_first = is_usual(whole) && (left == whole || is_usual(left));
+        match (is_first, may_follow) {
             (true, true) => Arc::clone(&self.timeouts),
             (true, false) => Arc::clone(&self.alone),
             (false, _) => Arc::new(self.timeouts.for_attempt((left, whole), may_follow)),
@@ -165,7 +169,7 @@ impl Attempts {
     }
 }
 
-/// If a call uses less than a thousandth of its time before its first attempt, the precomputed timeouts are used.
+/// The precomputed timeouts are used if a call has used less than a thousandth of its time.
 const FIRST: u32 = 1_000;
 
 impl Policies {

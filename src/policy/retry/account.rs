@@ -17,6 +17,8 @@ pub(crate) struct Account {
     spent: Option<Payment>,
     /// Whether the paid retry is in flight.
     is_begun: bool,
+    /// Whether a success changes the budget.
+    counts_successes: bool,
     /// The number of attempts that had reached the wire before the current one.
     before: u32,
 }
@@ -24,8 +26,9 @@ pub(crate) struct Account {
 impl Account {
     /// Opens the account at the start of a call, and pays in.
     pub(crate) fn open(budget: Arc<SharedBudget>, call: &Call, now: Instant) -> Self {
-        budget.deposit(now);
-        Self::join(budget, call)
+        let mut account = Self::join(budget, call);
+        account.counts_successes = account.budget.deposit(now);
+        account
     }
 
     /// Opens another account of a call that has paid in already.
@@ -36,6 +39,7 @@ impl Account {
             paid: None,
             spent: None,
             is_begun: false,
+            counts_successes: true,
         }
     }
 
@@ -51,6 +55,7 @@ impl Account {
         let payment = budget.withdraw(after_timeout, now);
         if payment.is_some() {
             self.paid = payment;
+            self.counts_successes |= elsewhere.is_some();
             self.budget = elsewhere.unwrap_or_else(|| Arc::clone(&self.budget));
         }
         payment.is_some()
@@ -111,10 +116,11 @@ impl Account {
                 };
                 self.budget.give_back(paid, now);
                 self.paid = Some(payment);
+                self.counts_successes = true;
             }
             None => {
                 self.budget.take_back(now);
-                to.deposit(now);
+                self.counts_successes = to.deposit(now);
             }
         }
         self.is_begun = false;
@@ -129,7 +135,9 @@ impl Account {
 
     /// Records that the call succeeded with its latest attempt.
     pub(crate) fn succeed(&mut self) {
-        self.budget.succeed(self.spent.take());
+        if self.counts_successes {
+            self.budget.succeed(self.spent.take());
+        }
     }
 
     /// Records that the next attempt asks the policies. It may still wait for them.

@@ -46,10 +46,15 @@ impl SharedBudget {
         }
     }
 
-    /// Pays in for a call.
-    pub(crate) fn deposit(&self, now: Instant) {
-        if let Counter::Rate(bucket) = &mut *self.counter() {
-            bucket.deposit(now);
+    /// Pays in for a call. Returns whether the success of the call has to be recorded, too.
+    pub(crate) fn deposit(&self, now: Instant) -> bool {
+        match &mut *self.counter() {
+            Counter::Rate(bucket) => {
+                bucket.deposit(now);
+                false
+            }
+            Counter::Unlimited => false,
+            Counter::Reserve(_) | Counter::Throttle(_) => true,
         }
     }
 
