@@ -1,5 +1,5 @@
-//! One line of SDK code crosses at least seven network hops. Any of them can fail, stall, or do the
-//! work and lose the response. This crate makes such a line safe to run, and honest when it fails.
+//! One line of SDK code crosses seven network hops. Each can fail, stall, or do the work and lose the response. This
+//! crate makes such a line safe to run, and honest when it fails.
 //!
 //! ```text
 //!  your code │ 1 dns │ 2 connect │ 3 tls │ 4 send │ 5 gateway │ 6 server │ 7 receive │ your code

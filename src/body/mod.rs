@@ -188,7 +188,7 @@ impl Body {
     /// the length of the body if it is known. The last part may still be in the buffers of the connection. Another
     /// attempt counts from the beginning again.
     ///
-    /// A panic of `observe` is ignored. It runs on the task of the connection, so it must not block.
+    /// `observe` must not block: it runs on the task that sends the body. A panic in it is ignored.
     ///
     /// # Example
     ///

@@ -156,8 +156,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses the retry budgets of other clients, and shares them. If this client's config has a budget on other terms,
-    /// [`build`](Self::build) fails.
+    /// Uses the retry budgets of other clients, and shares them. If this client's config has a budget with other
+    /// values, [`build`](Self::build) fails.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Self {
         self.budgets = Some(budgets.clone());
         self
@@ -233,7 +233,8 @@ impl ClientBuilder {
         self.on_complete(move |timeline| metrics.record(timeline))
     }
 
-    /// Answers a failed call with the response of this function: see [`FallbackLayer`](crate::FallbackLayer).
+    /// Answers a failed call with the response of this function: see [`FallbackLayer`](crate::FallbackLayer). A later
+    /// function replaces an earlier one.
     pub fn fallback<F, W>(mut self, fallback: F) -> Self
     where
         F: Fn(&Error) -> W + Send + Sync + 'static,
@@ -245,18 +246,22 @@ impl ClientBuilder {
     }
 
     /// Sends this header with every request that does not set it.
+    ///
+    /// By default the client sends `User-Agent: sevenhops/VERSION`, and `Accept-Encoding: gzip,deflate,br` unless the
+    /// request has `Range`. A header set here replaces it.
     pub fn default_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// Sends these headers with every request that does not set them.
+    /// Sends these headers with every request that does not set them: see [`default_header`](Self::default_header).
     pub fn default_headers(mut self, headers: HeaderMap) -> Self {
         self.headers.extend(headers);
         self
     }
 
-    /// Sets the maximum size of a body that is received whole, both on the wire and decoded: 8 MiB by default.
+    /// Sets the maximum size of a response body that is received whole, both on the wire and decoded. The default is
+    /// 8 MiB, and [`build`](Self::build) refuses 0.
     pub fn body_limit(mut self, max_bytes: usize) -> Self {
         self.max_body_bytes = max_bytes;
         self

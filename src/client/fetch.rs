@@ -115,7 +115,7 @@ impl Response {
             true => "redirects are switched off",
             false => unfollowed(self.uri(), self.status(), self.headers()),
         };
-        format!("the redirect was not followed, {why}")
+        format!("the redirect was not followed: {why}")
     }
 }
 

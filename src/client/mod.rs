@@ -79,7 +79,8 @@ use crate::telemetry::Maker;
 ///
 /// # Cancel safety
 ///
-/// If a future of the client is dropped, its call is given up. If no connection had taken the request, it is not sent.
+/// If a future of the client is dropped, its call is given up. A connection *takes* a request when its first byte may
+/// have left. A call that is dropped before that sends nothing. After that, the request may still have its effect.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 

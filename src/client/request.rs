@@ -157,7 +157,9 @@ impl RequestBuilder {
         self.authorization(value)
     }
 
-    /// Sets the HTTP version to use: 1.1 or 2.
+    /// Sets the HTTP version. `HTTP_2` requires HTTP/2: if the connection does not speak it, the call fails at encode.
+    /// `HTTP_11`, the default, lets the TLS handshake choose. For HTTP/1.1 alone see
+    /// [`TransportBuilder::http1_only`](crate::transport::TransportBuilder::http1_only). Other versions fail at encode.
     pub fn version(mut self, version: Version) -> Self {
         self.version = version;
         self
@@ -186,7 +188,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets the maximum size of this call's body, if it is received whole.
+    /// Sets the maximum size of the response body, if it is received whole. The default is the client's limit.
     pub fn body_limit(mut self, max_bytes: usize) -> Self {
         self.max_body_bytes = max_bytes;
         self

@@ -113,7 +113,6 @@ impl Host {
     }
 }
 
-/// Returns a host without the final dot of a DNS name.
 /// Returns an address in the spelling of the URL standard, and any other host as it is.
 pub(super) fn canonical(host: &str) -> Cow<'_, str> {
     match url::Host::parse(host) {
@@ -122,6 +121,7 @@ pub(super) fn canonical(host: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns a host without the final dot of a DNS name.
 fn plain(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }

@@ -145,8 +145,10 @@ impl Error {
         self.with_effect(effect)
     }
 
-    /// Returns the hop at which the call failed. `None` if a policy rejected the call before any hop, or if no client
-    /// observed a hop in an operation.
+    /// Returns the hop at which the call failed.
+    ///
+    /// It is `None` if a policy rejected the call or its next attempt. It is also `None` if no client observed a hop in
+    /// an operation, or if the inner service was not ready.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
         self.0.diagnosis.hop
@@ -158,7 +160,7 @@ impl Error {
         self.0.diagnosis.kind
     }
 
-    /// Returns whether the request may have taken effect.
+    /// Returns whether the call may have had an effect: the greatest effect of all its attempts and redirects.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.diagnosis.effect
@@ -186,7 +188,7 @@ impl Error {
         self.0.rejected_by
     }
 
-    /// Returns the status, if there was a response.
+    /// Returns the status, if the status is the failure. `None` after a 2xx whose body failed: see the timeline.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.diagnosis.status

@@ -83,7 +83,10 @@ impl Error {
         match (self.hop(), self.rejected_by()) {
             (Some(hop), _) => Explanation::of_failure(hop, kind, of_call),
             (None, Some(_)) => Explanation::of_rejection(kind, of_call),
-            (None, None) => Explanation::of_operation(kind, of_call),
+            (None, None) => {
+                let is_operation = self.timeline().is_some_and(|of| of.method().is_none());
+                Explanation::without_hop(is_operation, kind, of_call)
+            }
         }
     }
 }

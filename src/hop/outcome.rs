@@ -16,7 +16,7 @@ pub enum Outcome {
     Done,
     /// It failed.
     Failed {
-        /// The hop; `None` if a policy rejected it, or if no client saw a hop.
+        /// The hop; `None` if a policy rejected it, no client saw a hop, or the inner service was not ready.
         hop: Option<Hop>,
         /// The kind of the failure.
         kind: Kind,
@@ -24,7 +24,7 @@ pub enum Outcome {
         effect: Effect,
         /// The timeout that expired, if one did.
         timeout_kind: Option<TimeoutKind>,
-        /// The status, if there was a response.
+        /// The status, if it is the failure.
         status: Option<StatusCode>,
     },
     /// The caller dropped the call.

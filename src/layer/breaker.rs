@@ -88,18 +88,7 @@ use crate::timeout::Timeouts;
 ///
 /// # Defaults
 ///
-/// | field | default |
-/// |---|---|
-/// | `failure_ratio` | 0.5 |
-/// | `min_attempts` | 20 |
-/// | `window` | 10 s, or twice the attempt timeout if that is longer |
-/// | `consecutive_failures` | off |
-/// | `slow_calls` | off |
-/// | `break_duration` | 5 s, twice as long after each failed probe, plus up to 20 % jitter |
-/// | `max_break_duration` | 120 s |
-/// | `recovery` | 1 successful probe |
-/// | `count_throttled_as_failure` | no |
-/// | `observe_only` | no |
+/// The defaults are those of [`CircuitBreakerConfig`].
 ///
 /// The breaker keeps up to 100000 destinations. If there are more, it first removes those that were idle for 600 s.
 ///

@@ -73,7 +73,7 @@ use crate::timeout::Timeouts;
 /// takes precedence over the config.
 ///
 /// A layer that uses the budgets of others ([`StandardLayer::share_budgets`](crate::StandardLayer::share_budgets))
-/// keeps their terms: a config with a budget on other terms is refused. That holds for the handle, and so for all
+/// keeps their terms: a config with a budget with other values is refused. That holds for the handle, and so for all
 /// clones of the layer. A reload of the stack that the budgets belong to changes their terms for all that share them.
 #[derive(Clone)]
 pub struct ConfigHandle(Arc<Inner>);

@@ -264,7 +264,7 @@ impl<C> RetryLayer<C> {
     ///
     /// # Errors
     ///
-    /// Fails if the config of this layer has its own budget on other terms.
+    /// Fails if the config of this layer has its own budget with other values.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.policy.share(budgets)?;
         Ok(self)

@@ -226,6 +226,8 @@ impl Options {
 
     /// Sets whether the server honors idempotency keys. If it does, a request with a key is retried after its response
     /// was lost.
+    ///
+    /// If this is not set, the config decides for generated keys, and a key that you set counts as honored.
     #[must_use]
     pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
         self.honors_idempotency_keys = Some(yes);

@@ -37,7 +37,8 @@
 //! They call `send()`. Only calls that receive the whole body (`fetch_*`, or
 //! [`Options::whole_body`](crate::Options::whole_body)) see the error codes in bodies. All calls see headers.
 //!
-//! They give [`grpc::classify`] to `classify`. A gRPC failure is a 200, which only `classify_all` sees.
+//! They give [`grpc::classify`], or [`aws::classify`] for S3, to `classify`. gRPC and S3 report failures under a 200,
+//! which only `classify_all` sees.
 
 pub mod aws;
 pub mod github;

@@ -201,7 +201,7 @@ impl Timeline {
             None if kinds.any(|kind| matches!(kind, TimelineEventKind::Rejected(_))) => {
                 Explanation::of_rejection(kind, of_call)
             }
-            None => Explanation::of_operation(kind, of_call),
+            None => Explanation::without_hop(self.method().is_none(), kind, of_call),
         })
     }
 

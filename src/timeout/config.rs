@@ -98,7 +98,7 @@ macro_rules! setters_and_getters {
 }
 
 impl TimeoutsConfig {
-    /// Creates settings with the defaults.
+    /// Creates a config in which every timeout follows from the deadline.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -113,19 +113,26 @@ impl TimeoutsConfig {
     }
 
     setters_and_getters! {
-        /// Sets the time for one attempt.
+        /// Sets the time for one attempt: more than 0, at most the deadline. By default it is half of the deadline while
+        /// another attempt may follow, else all of the time left.
         attempt, get_attempt;
-        /// Sets the time for a DNS lookup.
+        /// Sets the time for a DNS lookup: more than 0, at most the attempt timeout. The default is 2 s, or half of the
+        /// attempt timeout if that is shorter.
         dns, get_dns;
-        /// Sets the time to a TCP connection, over all addresses.
+        /// Sets the time to a TCP connection, over all addresses: more than 0, at most the attempt timeout. The default
+        /// is 3 s, or half of the attempt timeout if that is shorter.
         connect, get_connect;
-        /// Sets the time for a TLS handshake.
+        /// Sets the time for a TLS handshake: more than 0, at most the attempt timeout. The default is 3 s, or half of
+        /// the attempt timeout if that is shorter.
         tls, get_tls;
-        /// Sets the time without progress while the request is being sent.
+        /// Sets the time without progress while the request is being sent: more than 0, at most the attempt timeout. The
+        /// default is 5 s, or half of the attempt timeout if that is shorter.
         send, get_send;
-        /// Sets the time from the last request byte to the response head.
+        /// Sets the time from the last request byte to the response head: more than 0, at most the attempt timeout. The
+        /// default is the attempt timeout.
         first_byte, get_first_byte;
-        /// Sets the time without a byte of the response body.
+        /// Sets the time without a byte of the response body: more than 0, at most the attempt timeout. The default is
+        /// 10 s, or the attempt timeout if that is shorter.
         body_idle, get_body_idle;
     }
 

@@ -37,11 +37,12 @@ use crate::config_error::{ConfigError, expected};
 /// | body idle | min(10 s, A) | between two pieces of the response body |
 ///
 /// A derived attempt timeout follows the time left at the start of the attempt, and the whole time of the call. That is
-/// D, or the deadline in the request's options. A call around it can only shorten the time. If another attempt may follow, that one keeps a quarter
-/// of the whole time, or half of the time left if that is less. The attempt gets the rest, at most half of the whole
-/// time. If no other attempt may follow, the attempt gets all of the time left. "May follow" depends on
-/// fixed facts: switches, the number of attempts, whether a retry is permitted, whether the body can be sent again. The
-/// other derived timeouts follow the attempt timeout.
+/// D, or the deadline in the request's options. If the call runs inside another call or an operation, that one can only
+/// shorten the time. If another attempt may follow, that one keeps a quarter of the whole time, or half of the time left
+/// if that is less. The attempt gets the rest, at most half of the whole time. If no other attempt may follow, the
+/// attempt gets all of the time left. "May follow" depends on fixed facts: switches, the number of attempts, whether a
+/// retry is permitted, whether the body can be sent again. The other derived timeouts follow the attempt timeout.
+///
 /// An attempt timeout that was set counts from the start of the attempt, even while bytes move, and is the same for
 /// all attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

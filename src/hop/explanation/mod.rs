@@ -4,7 +4,7 @@ mod texts;
 
 use std::fmt;
 
-use self::texts::{HOPS, OPERATIONS, REJECTIONS, UNKNOWN};
+use self::texts::{HOPS, OPERATIONS, REJECTIONS, UNKNOWN, UNREADY, WORK};
 use super::{Effect, Hop, Kind};
 
 /// The catalog's entry for a failure: what happened, what it proves, and what to do now.
@@ -43,7 +43,7 @@ impl Explanation {
     /// Returns the entry of a rejection by a policy.
     pub(crate) fn of_rejection(kind: Kind, of_call: Effect) -> Self {
         Self {
-            text: among(REJECTIONS, kind),
+            text: among(REJECTIONS, kind).unwrap_or(UNKNOWN),
             effect: match kind {
                 Kind::KeyExpired => EARLIER_PROCESS,
                 _ => NOT_SENT,
@@ -52,11 +52,30 @@ impl Explanation {
         }
     }
 
+    /// Returns the entry of a failure that has no hop, and that is not a rejection.
+    pub(crate) fn without_hop(is_operation: bool, kind: Kind, of_call: Effect) -> Self {
+        // The error of an operation inside a request has no hop either. Only an effect of none fits a service that was
+        // not ready.
+        match !is_operation && kind == Kind::Other && of_call.is_none() {
+            true => Self::of_unready(of_call),
+            false => Self::of_operation(kind, of_call),
+        }
+    }
+
     /// Returns the entry of an operation's failure without a hop.
     pub(crate) fn of_operation(kind: Kind, of_call: Effect) -> Self {
         Self {
-            text: among(OPERATIONS, kind),
+            text: among(OPERATIONS, kind).unwrap_or(WORK),
             effect: UNSEEN,
+            of_call,
+        }
+    }
+
+    /// Returns the entry of an inner service that was not ready.
+    fn of_unready(of_call: Effect) -> Self {
+        Self {
+            text: UNREADY,
+            effect: UNREADY_EFFECT,
             of_call,
         }
     }
@@ -95,9 +114,9 @@ impl fmt::Display for Explanation {
     }
 }
 
-fn among(table: &'static [Text], kind: Kind) -> Text {
+fn among(table: &'static [Text], kind: Kind) -> Option<Text> {
     let found = table.iter().find(|text| text.kinds.contains(&kind));
-    found.copied().unwrap_or(UNKNOWN)
+    found.copied()
 }
 
 /// Returns what a failure proves about its attempt.
@@ -138,6 +157,7 @@ const NOT_SENT: &str = "none. The rejected request was not sent. Earlier attempt
 const EARLIER_PROCESS: &str =
     "possible. This request was not sent, but an earlier process may have sent it.";
 const UNSEEN: &str = "possible, unless the error of the work says less. No client saw the request.";
+const UNREADY_EFFECT: &str = "none. The request was not sent.";
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,18 @@ fn catalog() -> Vec<(String, Explanation)> {
         let explanation = Explanation::of_operation(*kind, of_call);
         (format!("operation: {kind}"), explanation)
     });
-    failures.chain(rejections).chain(operations).collect()
+    let others = [
+        (
+            "operation: any other kind".to_owned(),
+            Explanation::without_hop(true, Kind::Other, of_call),
+        ),
+        (
+            "not ready: other".to_owned(),
+            Explanation::without_hop(false, Kind::Other, of_call),
+        ),
+    ];
+    let listed = failures.chain(rejections).chain(operations);
+    listed.chain(others).collect()
 }
 
 #[test]
@@ -84,10 +95,32 @@ fn every_rejection_has_a_text() {
         Kind::KeyExpired,
         Kind::RedirectLoop,
         Kind::TooManyRedirects,
+        Kind::RedirectRefused,
         Kind::Timeout,
     ] {
-        assert_ne!(among(REJECTIONS, kind), UNKNOWN, "{kind}");
+        assert_ne!(among(REJECTIONS, kind), None, "{kind}");
     }
+}
+
+#[test]
+fn operation_has_the_text_of_its_work_for_every_kind_but_timeout() {
+    let text = |kind| Explanation::without_hop(true, kind, Effect::None).text;
+    for kind in [
+        Kind::Refused,
+        Kind::Reset,
+        Kind::Unacknowledged,
+        Kind::Other,
+    ] {
+        assert_eq!(text(kind), WORK, "{kind}");
+    }
+    assert_eq!(Some(text(Kind::Timeout)), among(OPERATIONS, Kind::Timeout));
+}
+
+#[test]
+fn failure_of_a_request_without_a_hop_is_an_operations_unless_its_effect_is_none() {
+    let text = |effect| Explanation::without_hop(false, Kind::Other, effect).text;
+    assert_eq!(text(Effect::None), UNREADY);
+    assert_eq!(text(Effect::Possible), WORK);
 }
 
 #[test]

@@ -56,8 +56,10 @@ pub(super) const HOPS: &[Text] = {
             "The network said that there is no route to the address.",
             "Check routes, the VPN, and whether the host has IPv6 if the address is of that kind."),
         row(&[Connect], &[Kind::Reset, Kind::Closed],
-            "The peer closed the connection during its setup.",
-            "Look for a proxy or a load balancer that has no healthy backend. If the call goes through a proxy, read the proxy's log."),
+            "The peer closed the connection during its setup. Reset and closed differ only in how the system reported \
+             it.",
+            "Look for a proxy or a load balancer that has no healthy backend. If the call goes through a proxy, read the \
+             proxy's log."),
         row(&[Connect], &[Kind::ProxyRefused],
             "The proxy refused or could not open the tunnel. The error shows its status.",
             "Look at the proxy's log. After a 502 or 503 the destination is not reachable from the proxy."),
@@ -97,17 +99,18 @@ pub(super) const HOPS: &[Text] = {
             "Read the cause: a wrong purpose, a revoked or a malformed certificate needs a new one."),
         row(&[Tls], &[Kind::Alert],
             "The server ended the handshake with an alert. The error names it.",
-            "`handshake_failure` and `protocol_version`: the two have no version or cipher in common. \
+            "`handshake_failure` and `protocol_version`: client and server have no version or cipher in common. \
              `certificate_required` and `bad_certificate`: the server requires a client certificate, or rejects the one \
              it got."),
         row(&[Tls], &[Kind::Reset, Kind::Closed],
-            "The peer ended the connection during the handshake.",
+            "The peer ended the connection during the handshake. Reset and closed differ only in how the system \
+             reported it.",
             "Look at the load balancer, and at middleboxes that block a server name."),
         row(&[Tls, Send, Server, Receive], &[Kind::Unacknowledged],
             "The peer acknowledged none of the bytes for too long: the network path failed silently after the connection \
              was set up.",
-            "Look at the network between the two: a firewall that dropped its state, a failed link, a host that is gone. \
-             If it happens after idle times, shorten the idle timeout."),
+            "Look at the network between this host and the peer: a firewall that dropped its state, a failed link, a host \
+             that is gone. If it happens after idle times, shorten the idle timeout."),
         row(&[Tls], &[Kind::Other],
             "The handshake failed for another reason.",
             "Read the chain of causes. If it says that there are no root certificates, install them or set your own."),
@@ -116,9 +119,10 @@ pub(super) const HOPS: &[Text] = {
             "Look at the service: it may be overloaded, or refuse large bodies without saying so. For slow uploads raise \
              the send timeout."),
         row(&[Send], &[Kind::Reset, Kind::Closed],
-            "The server closed the connection while the request was being sent.",
-            "Look for a limit of the body's size, and for a server that restarts. If the effect is possible, ask the \
-             service before you send again without an idempotency key."),
+            "The server closed the connection while the request was being sent. The kind is closed if no connection \
+             took the request yet, else reset.",
+            "Look for a limit on the size of the body, and for a server that restarts. If the effect is possible, ask \
+             the service before you send again without an idempotency key."),
         row(&[Send], &[Kind::Unprocessed],
             "The server refused the HTTP/2 stream before it processed the request.",
             "A retry is safe. If it happens often, the server is overloaded or restarts: look there."),
@@ -182,7 +186,8 @@ pub(super) const HOPS: &[Text] = {
             "The request was sent, and no response came in time.",
             "Ask the service whether it did the work, or retry with the same idempotency key. Then look at its latency."),
         row(&[Server], &[Kind::Closed, Kind::Reset],
-            "The request was sent, and the server closed the connection or the stream without a response.",
+            "The request was sent, and no response came. The server closed the connection (closed), or reset the \
+             HTTP/2 stream (reset).",
             "Look for a crash or a restart of the service. On a reused connection, the idle timeout of the server may be \
              shorter than the client's."),
         row(&[Server], &[Kind::ProtocolError],
@@ -273,7 +278,7 @@ pub(super) const REJECTIONS: &[Text] = &[
     row(&[], &[Kind::ConcurrencyLimit],
         "The concurrency limit of the destination is reached, and the call cannot wait for a permit. The error has the \
          reason: a full queue, a wait that is too long, or a more important call.",
-        "Send less at a time. If the destination bears more, raise the limit or the queue. Give the important calls \
+        "Send less at a time. If the destination can take more, raise the limit or the queue. Give the important calls \
          `Priority::Critical`."),
     row(&[], &[Kind::RateLimit],
         "The rate limit of the destination has no slot in time. `retry_after` has the time until the next slot.",
@@ -287,6 +292,10 @@ pub(super) const REJECTIONS: &[Text] = &[
     row(&[], &[Kind::TooManyRedirects],
         "The call was redirected more often than the limit allows.",
         "Call the last URL directly, or raise the limit."),
+    row(&[], &[Kind::RedirectRefused],
+        "A redirect leads to a URL that the client must not follow: from https to http, or to another scheme. It is \
+         also refused if it leads to another origin, and the request may already have been processed.",
+        "Call the new URL directly if it is legitimate. The error names it."),
     row(&[], &[Kind::Timeout],
         "The deadline of the call passed before an attempt began.",
         "Look at the timeline for the waits before it. If the caller passed its own deadline on, it may have left too \
@@ -299,10 +308,25 @@ pub(super) const OPERATIONS: &[Text] = &[
     row(&[], &[Kind::Timeout],
         "The operation did not end within its deadline.",
         "Look at the timeline for its attempts. Ask the service whether it did the work before you do it again."),
-    row(&[], &[Kind::Other],
-        "The work of the operation returned an error, and no client of this crate observed a hop in it.",
-        "Read the chain of causes: it is the error of your own work or of its SDK."),
 ];
+
+/// The failure of an operation's work, of any kind without a row of its own.
+pub(super) const WORK: Text = row(
+    &[],
+    &[],
+    "The work of the operation returned an error, and no client of this crate observed a hop in it. The kind is read \
+     from the work's error.",
+    "Read the chain of causes: it is the error of your own work or of its SDK.",
+);
+
+/// The failure of an inner service that was not ready.
+pub(super) const UNREADY: Text = row(
+    &[],
+    &[],
+    "The inner service was not ready: its `poll_ready` failed.",
+    "Read the chain of causes: it is the error of the inner service. Create a new service, because a service that \
+     failed in this way must not be used again.",
+);
 
 /// A failure that no other row describes.
 pub(super) const UNKNOWN: Text = row(

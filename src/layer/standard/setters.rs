@@ -157,7 +157,7 @@ impl<C> StandardLayer<C> {
     ///
     /// # Errors
     ///
-    /// Fails if the config has its own budget on other terms.
+    /// Fails if the config has its own budget with other values.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.config.share(budgets)?;
         self.retry = self.retry.on(budgets.clone());

@@ -189,6 +189,7 @@ fn explanations() -> Vec<String> {
     let of_call = Effect::Possible;
     let first = Explanation::of_rejection(Kind::CircuitOpen, Effect::None);
     let unseen = Explanation::of_operation(Kind::Other, of_call);
+    let unready = Explanation::without_hop(false, Kind::Other, Effect::None);
     let mut effects: Vec<_> = failure_catalog()
         .iter()
         .map(|row| Explanation::of_failure(row.hop, row.kind, of_call).effect())
@@ -196,7 +197,8 @@ fn explanations() -> Vec<String> {
     effects.sort_unstable();
     effects.dedup();
     let effects = effects.into_iter().map(str::to_owned);
-    [first.to_string(), unseen.to_string()]
+    [first, unseen, unready]
+        .map(|explanation| explanation.to_string())
         .into_iter()
         .chain(effects)
         .collect()

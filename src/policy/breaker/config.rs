@@ -7,7 +7,7 @@ use crate::callback::{Site, ask};
 use crate::getters::getters;
 use crate::timeout::Timeouts;
 
-/// The config of a breaker. Values that are not set are derived from the attempt timeout.
+/// The config of a breaker. The default of the window follows from the attempt timeout.
 ///
 /// They are plain values. [`CircuitBreakerLayer::from_config`](crate::CircuitBreakerLayer::from_config) checks them.
 ///
@@ -26,6 +26,21 @@ use crate::timeout::Timeouts;
 /// );
 /// # Ok::<(), sevenhops::ConfigError>(())
 /// ```
+///
+/// # Defaults
+///
+/// | field | default |
+/// |---|---|
+/// | `failure_ratio` | 0.5 |
+/// | `min_attempts` | 20 |
+/// | `window` | 10 s, or twice the attempt timeout if that is longer |
+/// | `consecutive_failures` | off |
+/// | `slow_calls` | off |
+/// | `break_duration` | 5 s, twice as long after each failed probe, plus up to 20 % jitter |
+/// | `max_break_duration` | 120 s |
+/// | `recovery` | 1 successful probe |
+/// | `count_throttled_as_failure` | no |
+/// | `observe_only` | no |
 ///
 /// A value that is not set has its default. In the config of a destination it is taken from the surrounding config.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -119,7 +134,8 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Sets the window: a time of at least twice the attempt timeout, or a count of 1 to 10,000.
+    /// Sets the window: a time of at least twice the attempt timeout, or a count of 1 to 10,000. A count must be
+    /// at least `min_attempts`.
     #[must_use]
     pub const fn window(mut self, window: FailureWindow) -> Self {
         self.window = Some(window);
@@ -142,7 +158,8 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Sets how long the circuit stays open the first time. The time grows each time that the probes fail.
+    /// Sets how long the circuit stays open the first time: more than 0, at most `max_break_duration`. The default is
+    /// 5 s. The time grows each time that the probes fail.
     #[must_use]
     pub const fn break_duration(mut self, break_duration: Duration) -> Self {
         self.break_duration = Some(break_duration);
@@ -169,7 +186,7 @@ impl CircuitBreakerConfig {
         self
     }
 
-    /// Sets the longest open time, including growth, jitter and the server's hint.
+    /// Sets the longest open time, including growth, jitter and the server's hint. At most a day. The default is 120 s.
     #[must_use]
     pub const fn max_break_duration(mut self, longest: Duration) -> Self {
         self.max_break_duration = Some(longest);

@@ -21,7 +21,10 @@ fn defaults_build_for_every_deadline_from_10_ms_to_24_h() {
 #[test]
 fn table_of_defaults_is_the_constants() {
     use crate::registry::{IDLE, MOST_DESTINATIONS};
-    let doc = include_str!("../../layer/breaker.rs");
+    let doc = concat!(
+        include_str!("config.rs"),
+        include_str!("../../layer/breaker.rs")
+    );
     let (shortest, open, longest) = (
         SHORTEST_WINDOW.as_secs(),
         BREAK_DURATION.as_secs(),

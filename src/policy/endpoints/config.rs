@@ -39,7 +39,8 @@ use crate::destination::Destination;
 ///
 /// With `share_keys`, a key permits a retry at another endpoint only if that endpoint is known to honor it. This is
 /// known from the request's own option, the [`IdempotencyConfig`](crate::IdempotencyConfig) for its host, or the key
-/// itself. An endpoint whose config writes keys in another header or form does not know the key. If the retry config for its host permits no further attempt, the retry stays where it was.
+/// itself. An endpoint whose config writes keys in another header or form does not know the key. If the retry config
+/// for its host permits no further attempt, the call is retried at the same endpoint.
 ///
 /// # Reports
 ///

@@ -239,7 +239,8 @@ impl Operation {
     }
 
     /// Sets whether the server honors the key that it receives. If it does, an attempt that called
-    /// [`OperationAttempt::idempotency_key`] is retried even if its effect is unknown.
+    /// [`OperationAttempt::idempotency_key`] is retried even if its effect is unknown. By default only
+    /// a key that you set counts as honored.
     #[must_use]
     pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
         self.honors_idempotency_keys = Some(yes);

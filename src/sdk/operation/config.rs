@@ -104,8 +104,11 @@ impl OperationConfig {
         self
     }
 
-    /// Switches the throttle on: see [`ThrottleLayer`](crate::ThrottleLayer). [`OperationError`](super::OperationError) says whether an
-    /// attempt was throttled.
+    /// Switches the throttle on: see [`ThrottleLayer`](crate::ThrottleLayer).
+    ///
+    /// A failed attempt counts as overload in two cases. Its error has a wait
+    /// ([`OperationError::retry_after`](super::OperationError::retry_after)), or a call inside failed with the status
+    /// 429, 503 or 529.
     #[must_use]
     pub fn throttle(mut self, throttle: ThrottleConfig) -> Self {
         self.throttle = Some(throttle);

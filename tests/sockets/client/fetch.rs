@@ -74,7 +74,7 @@ async fn redirect_without_a_location_fails_and_says_why() {
                 (error.hop(), error.kind()),
                 (Some(Hop::Server), Kind::RedirectRefused)
             );
-            let whole = format!("the redirect was not followed, {why}");
+            let whole = format!("the redirect was not followed: {why}");
             assert!(error.to_string().contains(&whole), "{error}");
             assert_eq!(server.requests_seen(), before + 1, "{error}");
             if method == Method::POST && error.status() != Some(StatusCode::PERMANENT_REDIRECT) {
@@ -90,7 +90,7 @@ async fn redirect_that_is_disabled_or_needs_a_lost_body_fails_and_says_why() {
     let server = FaultServer::builder().start().await.unwrap();
     let url = url(&server, "http");
     let moved = || status(307).header("location", "/v2");
-    let off = "the redirect was not followed, redirects are switched off";
+    let off = "the redirect was not followed: redirects are switched off";
     let error = fetch(
         &server,
         moved(),
@@ -114,7 +114,7 @@ async fn redirect_that_is_disabled_or_needs_a_lost_body_fails_and_says_why() {
 
     let stream = || Body::wrap(http_body_util::Full::new(bytes::Bytes::from("once")));
     let error = fetch(&server, moved(), net.client().post(&url).body(stream())).await;
-    let gone = "the redirect was not followed, the request body cannot be sent again";
+    let gone = "the redirect was not followed: the request body cannot be sent again";
     assert!(error.to_string().contains(gone), "{error}");
     assert_eq!(server.requests_seen(), 3);
 
