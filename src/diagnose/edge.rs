@@ -4,10 +4,10 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use super::diagnose;
+use super::evidence::causes;
 use super::foreign::is_proof;
 use crate::box_error::BoxError;
 use crate::call::{Call, Since};
-use crate::chain::chain;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Policy};
 use crate::record::Tracker;
@@ -147,7 +147,7 @@ impl Error {
 
     /// Returns the first error of this crate in a chain.
     pub(crate) fn first_in<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
-        chain(error).find_map(|error| error.downcast_ref())
+        causes(error).find_map(|error| error.downcast_ref())
     }
 }
 

@@ -37,12 +37,30 @@ pub(super) struct Evidence {
 /// Reads the whole chain. The innermost cause that has a fact decides.
 pub(super) fn evidence(error: &(dyn StdError + 'static)) -> Evidence {
     let mut found = Evidence::default();
-    for error in chain(error) {
+    for error in causes(error) {
         if !found.read(error) {
             break;
         }
     }
     found
+}
+
+/// Returns an error and its causes, as far as they concern this request. A source of a request body may be another
+/// request of this crate: its error says nothing about this one.
+pub(super) fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    let mut is_over = false;
+    let concerns = move |error: &&(dyn StdError + 'static)| {
+        !std::mem::replace(&mut is_over, is_of_body(*error))
+    };
+    chain(error).take_while(concerns)
+}
+
+/// Returns whether this is the error of a request body's source.
+fn is_of_body(error: &(dyn StdError + 'static)) -> bool {
+    let by_hyper = |error: &hyper::Error| error.is_user() && error.source().is_some();
+    error.is::<BodyFailed>() || error.downcast_ref().is_some_and(by_hyper)
 }
 
 /// Returns whether the peer declared that it did not process the request.
@@ -72,9 +90,8 @@ impl Evidence {
         if let Some(TimeoutElapsed(which)) = error.downcast_ref() {
             self.kind = Some(Kind::Timeout);
             self.timeout_kind = Some(*which);
-        } else if error.is::<BodyFailed>() {
+        } else if is_of_body(error) {
             (self.kind, self.hop) = (Some(Kind::RequestBody), Some(Hop::Send));
-            return false; // the causes behind it belong to the caller
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             self.io(io);
         } else if let Some(h2) = error.downcast_ref::<h2::Error>() {

@@ -2,8 +2,7 @@
 
 use std::error::Error as StdError;
 
-use super::evidence::evidence;
-use crate::chain::chain;
+use super::evidence::{causes, evidence};
 use crate::hop::{Diagnosis, Effect, Hop, InjectedFault, Kind, TimeoutElapsed};
 
 impl Diagnosis {
@@ -42,7 +41,7 @@ impl Diagnosis {
     #[cfg(feature = "reqwest")]
     fn of_reqwest(&mut self, error: &(dyn StdError + 'static)) {
         use crate::hop::{Keyed, judge};
-        let Some(reqwest) = chain(error).find_map(|error| error.downcast_ref::<reqwest::Error>())
+        let Some(reqwest) = causes(error).find_map(|error| error.downcast_ref::<reqwest::Error>())
         else {
             return;
         };
@@ -69,7 +68,7 @@ impl Diagnosis {
 pub(super) fn is_proof(error: &(dyn StdError + 'static)) -> bool {
     let found = evidence(error);
     found.unprocessed || found.setup.is_some() || found.hop.is_some() || {
-        let mut causes = chain(error);
+        let mut causes = causes(error);
         causes.any(|cause| cause.is::<TimeoutElapsed>() || cause.is::<InjectedFault>())
     }
 }
@@ -79,7 +78,7 @@ pub(super) fn is_proof(error: &(dyn StdError + 'static)) -> bool {
 /// is not named.
 #[cfg(feature = "reqwest")]
 fn names_url(error: &(dyn StdError + 'static)) -> bool {
-    let mut errors = chain(error).filter_map(|error| error.downcast_ref::<reqwest::Error>());
+    let mut errors = causes(error).filter_map(|error| error.downcast_ref::<reqwest::Error>());
     errors.any(|error| error.url().is_some())
 }
 

@@ -2,15 +2,19 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
+use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use reqwest_middleware::ClientBuilder;
+use sevenhops::testing::ClosedPort;
 use sevenhops::{Body, Effect, Error, Hop, Kind, StandardLayer, Transport};
 use tower::{Layer, Service, ServiceExt};
 
@@ -111,4 +115,58 @@ async fn converted_to_reqwests_body_it_is_created_and_sent_once() {
     assert_eq!((seen.len(), &seen[0].body[..]), (1, &b"hello"[..]));
     assert_eq!(seen[0].headers["content-length"], "5");
     assert_eq!(made.load(Ordering::Relaxed), 1);
+}
+
+/// A piece, then an error of another call.
+struct BreaksOff(Option<Bytes>, Option<Error>, bool);
+
+impl http_body::Body for BreaksOff {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(piece) = self.0.take() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        // The head and the piece are sent first.
+        if !std::mem::replace(&mut self.2, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.1.take().map(Err))
+    }
+}
+
+#[tokio::test]
+async fn error_of_the_bodys_own_source_is_not_that_of_the_request() {
+    let world = World::new().await;
+    let closed = format!(
+        "http://127.0.0.1:{}/",
+        ClosedPort::new().unwrap().addr().port()
+    );
+    fails_at_send(&world, Transport::over(foreign(&world)), &closed).await;
+    fails_at_send(&world, world.transport().build().unwrap(), &closed).await;
+}
+
+/// Sends an upload whose source is a call that fails at connect.
+async fn fails_at_send<S, R>(world: &World, wire: S, closed: &str)
+where
+    S: Service<Request<Body>, Response = Response<R>, Error: Into<BoxError>>,
+    S: Clone,
+    R: http_body::Body<Error: Into<BoxError>>,
+{
+    let server = world.server().await;
+    let source = world.client().get(closed).send().await.unwrap_err();
+    assert!(source.had_no_effect(), "{source}");
+    let body = BreaksOff(Some(Bytes::from("a")), Some(source), false);
+    let request = Request::post(format!("{}/v1/charges", base(&server)));
+    let request = request.body(Body::wrap(body)).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
+    let error: Error = policies.layer(wire).oneshot(request).await.err().unwrap();
+    let found = (error.hop(), error.kind(), error.effect());
+    assert_eq!(found, told(Hop::Send, Kind::RequestBody, Effect::Possible));
+    assert!(!sevenhops::sdk::classify_error(&error).had_no_effect());
 }
