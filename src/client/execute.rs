@@ -1,12 +1,13 @@
 //! Sends a request through the stack of a client.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 
 use http::header::{ACCEPT_ENCODING, HeaderMap, RANGE};
 use http::{Request, Response as HttpResponse};
 use tower_service::Service;
 
-use super::layers::CallStack;
+use super::layers::{CallStack, LayeredStack};
 use super::{Body, Client, Response};
 use crate::coding::ACCEPTED;
 use crate::driver::{DriverBody, refresh};
@@ -47,10 +48,10 @@ impl Client {
                 CallStack::Standard(mut stack) => {
                     poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
                     let mut response = stack.call(request).await?;
-                    refresh(&mut response, stack, Body::empty);
+                    refresh(&mut response, || stack, Body::empty);
                     response
                 }
-                CallStack::Layered(stack) => Box::pin(respond(stack, request)).await?,
+                CallStack::Layered(stack) => Box::pin(within_layers(stack, request)).await?,
             };
             Ok(Response::new(response, max_body_bytes))
         }
@@ -77,8 +78,12 @@ impl Client {
     ) -> Result<HttpResponse<StackBody>, Error> {
         self.add_default_headers(request.headers_mut());
         match self.0.stack.clone() {
-            CallStack::Standard(stack) => Box::pin(respond(stack, request)).await,
-            CallStack::Layered(stack) => Box::pin(respond(stack, request)).await,
+            CallStack::Standard(mut stack) => {
+                let mut response = Box::pin(respond(&mut stack, request)).await?;
+                refresh(&mut response, || stack, Body::empty);
+                Ok(response)
+            }
+            CallStack::Layered(stack) => Box::pin(within_layers(stack, request)).await,
         }
     }
 
@@ -93,14 +98,20 @@ impl Client {
     }
 }
 
-/// Sends a request, and refreshes the stored response if the response is stale.
-async fn respond<S>(mut stack: S, request: Request<Body>) -> Result<HttpResponse<StackBody>, Error>
+/// Sends a request through the user's layers, and refreshes the stored response if the response is stale.
+async fn within_layers(
+    stack: Arc<LayeredStack>,
+    request: Request<Body>,
+) -> Result<HttpResponse<StackBody>, Error> {
+    let mut response = respond(&mut stack.calls.clone(), request).await?;
+    refresh(&mut response, || stack.refreshes.clone(), Body::empty);
+    Ok(response)
+}
+
+async fn respond<S>(stack: &mut S, request: Request<Body>) -> Result<HttpResponse<StackBody>, Error>
 where
-    S: Service<Request<Body>, Response = HttpResponse<StackBody>, Error = Error> + Send + 'static,
-    S::Future: Send,
+    S: Service<Request<Body>, Response = HttpResponse<StackBody>, Error = Error>,
 {
     poll_fn(|cx| stack.poll_ready(cx)).await?;
-    let mut response = stack.call(request).await?;
-    refresh(&mut response, stack, Body::empty);
-    Ok(response)
+    stack.call(request).await
 }

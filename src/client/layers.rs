@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -312,7 +313,14 @@ impl Future for AttemptFuture {
 #[derive(Clone)]
 pub(super) enum CallStack {
     Standard(StandardService<AttemptStack>),
-    Layered(DeadlineService<InnerService>),
+    Layered(Arc<LayeredStack>),
+}
+
+/// The user's layers around each call.
+pub(super) struct LayeredStack {
+    pub(super) calls: DeadlineService<InnerService>,
+    /// Without the layers: they have changed the request of a refresh already.
+    pub(super) refreshes: DeadlineService<InnerService>,
 }
 
 impl CallStack {
@@ -327,8 +335,11 @@ impl CallStack {
         match around_calls.is_empty() {
             true if is_plain => Self::Standard(standard.over(attempts)),
             true => Self::Standard(standard.layer(attempts)),
-            false => Self::Layered(standard.within((attempts, is_plain), |policies| {
-                InnerService::new(policies).within(around_calls)
+            false => Self::Layered(Arc::new(LayeredStack {
+                refreshes: standard.within((attempts.clone(), is_plain), InnerService::new),
+                calls: standard.within((attempts, is_plain), |policies| {
+                    InnerService::new(policies).within(around_calls)
+                }),
             })),
         }
     }

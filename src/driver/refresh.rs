@@ -15,8 +15,11 @@ use tower_service::Service;
 use crate::policy::stale::Refresh;
 
 /// Sends the refresh that a stale response asks for, with an empty body. It ends when the stored response is useless.
-pub(crate) fn refresh<S, B, R>(response: &mut Response<R>, service: S, empty: impl FnOnce() -> B)
-where
+pub(crate) fn refresh<S, B, R>(
+    response: &mut Response<R>,
+    service: impl FnOnce() -> S,
+    empty: impl FnOnce() -> B,
+) where
     S: Service<Request<B>, Response = Response<R>, Future: Send> + Send + 'static,
     B: Send + 'static,
     R: Body + Send + 'static,
@@ -26,7 +29,7 @@ where
     let Some((request, (within, most_bytes), claim)) = parts else {
         return;
     };
-    let request = request.map(|()| empty());
+    let (request, service) = (request.map(|()| empty()), service());
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
@@ -97,7 +100,7 @@ where
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
         if let Some(service) = this.service.take() {
-            refresh(&mut response, service, *this.empty);
+            refresh(&mut response, || service, *this.empty);
         }
         Poll::Ready(Ok(response))
     }

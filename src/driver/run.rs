@@ -180,6 +180,11 @@ impl Run {
         saved: &mut Saved<B>,
         now: Instant,
     ) -> Result<(), ReasonText> {
+        if let Some(StoreUse::Write(write)) = self.stale.as_deref_mut()
+            && !saved.method.is_safe()
+        {
+            write.lead_to(&saved.uri);
+        }
         if self.stays_at_endpoint(&saved.uri) {
             self.follow_config(&saved.uri, None);
         } else {
@@ -363,7 +368,10 @@ impl Run {
                     from: self.from,
                     seen: self.seen.all,
                 };
-                Error::at_edge(edge, failure)
+                let error = Error::at_edge(edge, failure);
+                // Another layer of the call may send the request again, and then get an error that proves nothing.
+                self.call.saw(error.effect());
+                error
             }
         }
     }

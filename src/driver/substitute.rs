@@ -26,7 +26,7 @@ use crate::diagnose::{AttemptFailure, Edge};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Keyed, Outcome, TimelineEventKind};
 use crate::policy::fallback::{FallbackFuture, Replacement};
-use crate::policy::stale::{IsRefresh, Refresh, Staleness, StoreUse, stands_in_for};
+use crate::policy::stale::{Found, IsRefresh, Refresh, Staleness, StoreUse, stands_in_for};
 use crate::timeline::Timeline;
 
 impl Run {
@@ -59,7 +59,9 @@ impl Run {
         now: Instant,
     ) -> Option<Response<DriverBody<R>>> {
         let read = self.stale.as_deref()?.read()?;
-        let ((mut head, bytes, age), claim) = read.before_asking(now)?;
+        let found = read.before_asking(now);
+        let fits = |((_, bytes, _), _): &(Found, _)| self.fits(bytes);
+        let ((mut head, bytes, age), claim) = found.filter(fits)?;
         if let Some(claim) = claim {
             let mut asks = Request::new(()).into_parts().0;
             asks.method = request.method().clone();
@@ -180,8 +182,9 @@ impl Run {
     fn serve_stale<R>(&mut self, error: Error) -> Result<Response<DriverBody<R>>, Error> {
         let read = self.stale.as_deref().and_then(StoreUse::read);
         let read = read.filter(|_| stands_in_for(&error.diagnosis()));
-        let Some((mut head, bytes, age)) = read.and_then(|read| read.after_failure(clock::now()))
-        else {
+        let found = read.and_then(|read| read.after_failure(clock::now()));
+        let found = found.filter(|(_, bytes, _)| self.fits(bytes));
+        let Some((mut head, bytes, age)) = found else {
             return Err(error);
         };
         let instead_of = Some(Outcome::from(error.diagnosis()));
@@ -193,6 +196,12 @@ impl Run {
             effect,
             TimelineEventKind::Stale { age, instead_of },
         ))
+    }
+
+    /// Returns whether a stored body is as short as the call demands.
+    fn fits(&self, stored: &Bytes) -> bool {
+        let most = self.call.options().whole_body;
+        most.is_none_or(|most| stored.len() <= most)
     }
 
     fn ask(&self, error: &Error) -> Option<FallbackFuture> {

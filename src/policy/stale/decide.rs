@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
 
 use super::control::Control;
-use crate::hop::{Diagnosis, Hop};
+use crate::hop::{Diagnosis, Hop, Kind};
 
 /// The use of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +121,12 @@ impl Terms {
 }
 
 /// Returns whether a stale response may stand in for this failure. A request that cannot be encoded is the caller's
-/// mistake: a response would hide it.
+/// mistake: a response would hide it. A response that is too large for the caller is not worse than an older one.
 pub(crate) fn stands_in_for(failure: &Diagnosis) -> bool {
     let by_client = failure
         .status
         .is_some_and(|status| status.is_client_error());
-    failure.hop != Some(Hop::Encode) && !by_client
+    failure.hop != Some(Hop::Encode) && failure.kind != Kind::TooLarge && !by_client
 }
 
 /// Returns the size of headers in memory.
@@ -384,12 +384,7 @@ mod tests {
         assert!(status(500) && status(503) && status(504) && status(600));
         assert!(!status(400) && !status(404) && !status(429));
         assert!(!stands_in_for(&Diagnosis::invalid()));
-        assert!(stands_in_for(&Diagnosis::refusal(
-            crate::hop::Kind::CircuitOpen
-        )));
-        assert!(stands_in_for(&Diagnosis::unsent(
-            Hop::Dns,
-            crate::hop::Kind::Timeout
-        )));
+        assert!(stands_in_for(&Diagnosis::refusal(Kind::CircuitOpen)));
+        assert!(stands_in_for(&Diagnosis::unsent(Hop::Dns, Kind::Timeout)));
     }
 }

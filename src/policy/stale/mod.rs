@@ -21,7 +21,7 @@ pub use self::staleness::Staleness;
 pub use crate::consistency::Consistency;
 
 pub(crate) use self::decide::stands_in_for;
-pub(crate) use self::policy::{Policy, StoreUse};
+pub(crate) use self::policy::{Found, Policy, StoreUse};
 pub(crate) use self::recording::Recording;
 pub(crate) use self::refresh::{IsRefresh, Refresh};
 pub(crate) use self::store::Store;

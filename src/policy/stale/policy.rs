@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Uri;
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 use tokio::time::Instant;
@@ -56,7 +57,7 @@ impl Policy {
         let (method, uri, _) = request;
         if !method.is_safe() {
             return Some(StoreUse::Write(Write {
-                slot: self.store.slot(uri),
+                slots: vec![self.store.slot(uri)],
                 store: Arc::clone(&self.store),
                 is_over: false,
             }));
@@ -85,7 +86,7 @@ pub(crate) struct Read {
 }
 
 /// The head of a stored response, its body and its age.
-type Found = (Parts, Bytes, Duration);
+pub(crate) type Found = (Parts, Bytes, Duration);
 
 impl Read {
     /// Returns the stored response that may stand in for a failure, and its age.
@@ -143,19 +144,31 @@ impl Read {
     }
 }
 
-/// A call that may change something. Earlier responses from its URL are not used any more (RFC 9111 §4.4).
+/// A call that may change something. Earlier responses from its URLs are not used any more (RFC 9111 §4.4).
 pub(crate) struct Write {
     store: Arc<Store>,
-    slot: usize,
+    /// The slot of the call's URL, and of those to which redirects have led the write.
+    slots: Vec<usize>,
     is_over: bool,
 }
 
 impl Write {
+    /// Adds the URL to which a redirect leads the write.
+    pub(crate) fn lead_to(&mut self, uri: &Uri) {
+        self.slots.push(self.store.slot(uri));
+    }
+
+    fn note(&self, now: Instant) {
+        for slot in &self.slots {
+            self.store.write(*slot, now);
+        }
+    }
+
     /// Ends the call. Without an effect, the stored responses stay good.
     pub(crate) fn end(mut self, had_effect: bool, now: Instant) {
         self.is_over = true;
         if had_effect {
-            self.store.write(self.slot, now);
+            self.note(now);
         }
     }
 }
@@ -164,7 +177,7 @@ impl Drop for Write {
     /// The caller went away: the server may still act.
     fn drop(&mut self) {
         if !self.is_over {
-            self.store.write(self.slot, clock::now());
+            self.note(clock::now());
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The last good responses, within a bound of bytes.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub(crate) struct Store {
     epoch: Instant,
     hashers: [RandomState; 2],
     pub(super) refreshing: Refreshes,
+    /// Held while a response is compared with the one that it replaces.
+    putting: Mutex<()>,
 }
 
 /// A request by its hash of 128 bits, with keys that each store draws anew. Neither URLs nor credentials are kept.
@@ -99,6 +101,7 @@ impl Store {
             epoch: now,
             hashers: [RandomState::new(), RandomState::new()],
             refreshing: Refreshes::default(),
+            putting: Mutex::default(),
         }
     }
 
@@ -125,6 +128,8 @@ impl Store {
     }
 
     pub(super) fn put(&self, target: &Target, stored: StoredResponse) {
+        // An older response must not replace a newer one that another thread stores meanwhile.
+        let _one_after_another = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.responses.peek(&target.key);
         if before.is_none_or(|before| before.asked_at <= stored.asked_at) {
             self.responses.insert(target.key, Arc::new(stored));

@@ -324,3 +324,36 @@ async fn own_write_is_never_undone_by_an_older_read() {
         assert_eq!(shop.read().await.is_ok(), is_served, "{write:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn write_that_a_redirect_leads_elsewhere_ends_the_responses_there() {
+    let [moved, seen] = [307, 303].map(|status| with(status, "location", "/wishes"));
+    for (redirect, is_write) in [(moved, true), (seen, false)] {
+        let steps = [saying(200, "a bicycle"), redirect, status(200), REFUSED];
+        let shop = Shop::new(&settings(), steps);
+        shop.read().await.unwrap();
+        advance(SECS(1)).await;
+        let post = Request::post("https://shop.test/lists").body(Full::from("a tent"));
+        shop.ask(post.unwrap()).await.unwrap();
+        advance(SECS(1)).await;
+        assert_eq!(shop.read().await.is_err(), is_write);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stored_body_that_is_too_long_for_the_call_does_not_stand_in() {
+    let long = || saying(200, "a bicycle and a tent");
+    let shop = Shop::new(&settings(), [long(), long(), REFUSED, REFUSED]);
+    shop.read().await.unwrap();
+    let bounded = |most| {
+        let mut request = get(None);
+        let options = Options::new().consistency(stale_for(60)).whole_body(most);
+        request.extensions_mut().insert(options);
+        request
+    };
+    let error = shop.ask(bounded(9)).await.unwrap_err();
+    assert_eq!(error.kind(), sevenhops::Kind::TooLarge);
+    let error = shop.ask(bounded(9)).await.unwrap_err();
+    assert_eq!(error.hop(), Some(Hop::Server));
+    assert!(staleness(&shop.ask(bounded(99)).await.unwrap()).is_some());
+}
