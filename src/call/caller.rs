@@ -154,7 +154,8 @@ fn is_done(call: &Call) -> bool {
         Some(Outcome::Responded(status)) => status.is_success(),
         _ => false,
     };
-    succeeded && call.failure().is_none() && !call.has_substitute()
+    // A classifier may say that a 2xx is a failure.
+    succeeded && call.failed().is_none() && !call.has_substitute()
 }
 
 /// Enough for a token, a request, and the few other requests that middleware between the caller's retry and the stack

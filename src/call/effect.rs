@@ -75,11 +75,11 @@ impl Call {
                 // A substitute says nothing about the request.
                 let answered = self.answered().filter(|_| !self.has_substitute());
                 let answered = answered.map(|how| self.effect_of_end(how));
-                let seen = self.brief().seen;
-                failed.or(answered).max(seen).unwrap_or(Effect::None)
+                failed.or(answered).unwrap_or(Effect::None)
             }
         };
-        own.max(self.effect_of_inner())
+        let seen = self.brief().seen.unwrap_or(Effect::None);
+        own.max(seen).max(self.effect_of_inner())
     }
 
     /// Returns the effect of the recorded attempts. If a redirect led an inner stack to another method or origin, the
@@ -102,9 +102,9 @@ impl Call {
         effects.max().unwrap_or(Effect::None)
     }
 
-    /// Records the effect that a driver of this call saw. It counts only if the attempts have no record.
+    /// Records the effect that a driver of this call saw. An attempt of it may have no record.
     pub(crate) fn saw(&self, effect: Effect) {
-        if !self.has_record() {
+        if !effect.is_none() {
             let mut brief = self.brief();
             brief.seen = brief.seen.max(Some(effect));
         }

@@ -36,7 +36,7 @@ pub(super) struct Brief {
     answered: Option<Outcome>,
     /// Whether the response of the caller stands in for a failure.
     has_substitute: bool,
-    /// The effect of attempts that have no record.
+    /// The effect that drivers saw, also of attempts that have no record.
     pub(super) seen: Option<Effect>,
     /// How a 2xx of an attempt without a record failed, by the user's classifier.
     classified: Option<Diagnosis>,
@@ -97,7 +97,7 @@ impl Call {
     }
 
     /// Returns whether an attempt has a record.
-    pub(super) fn has_record(&self) -> bool {
+    pub(crate) fn has_record(&self) -> bool {
         self.first().is_some()
     }
 

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
+use http::Request;
+
 use super::{Call, KeyMark};
 
 /// Whether another attempt may follow the one in progress, by facts that do not change meanwhile.
@@ -161,6 +163,15 @@ impl Call {
     /// Returns whether a redirect led to an origin that must not get the key. The key is then not sent again.
     pub(crate) fn is_led_away(&self) -> bool {
         self.0.state.led_away.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a redirect led to this request. That of the call itself keeps its key, also if it is sent again
+    /// after a redirect.
+    pub(crate) fn is_led_to<B>(&self, request: &Request<B>) -> bool {
+        let asked = self.asked();
+        let is_own =
+            || asked.method() == Some(request.method()) && asked.uri() == Some(request.uri());
+        self.is_led_away() && !is_own()
     }
 
     /// Marks that a layer stores the responses of this call.

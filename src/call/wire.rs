@@ -77,7 +77,7 @@ impl Call {
             let demanded = self.key().filter(|_| options.key.is_some());
             options.unmet(&Wire {
                 key: demanded.map(|mark| carries(&mark.name)),
-                is_led_away: self.is_led_away(),
+                is_led_away: self.is_led_to(request),
                 is_call: true,
                 is_attempt,
                 keeps_responses: self.keeps_responses(),

@@ -106,6 +106,10 @@ impl Run {
         let retry = self.retry_response((&head, classified), later);
         let effect = self.effect_of(&head, classified.failed);
         let mut body = DriverBody::new(source, effect, Timeline(self.call.clone()));
+        // Without a record, nothing else keeps the effect of this response for an attempt that another layer adds.
+        if !self.call.has_record() {
+            self.call.saw(effect.of_part());
+        }
         body.belongs_to(watched, verdict, passed);
         // A driver below has served it for a failure, perhaps for that of the deadline.
         let is_substitute = is_substitute(&head.extensions);

@@ -130,7 +130,7 @@ impl IdempotencyConfig {
         if let Some(value) = mark
             .value
             .as_ref()
-            .filter(|_| kept.is_put && !call.is_led_away())
+            .filter(|_| kept.is_put && !call.is_led_to(request))
         {
             request
                 .headers_mut()

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use sevenhops::{
-    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Error, IdempotencyLayer, RedirectConfig,
-    RedirectLayer, RetryLayer, Timeouts,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Effect, Error, IdempotencyLayer, Policy,
+    RateLimitConfig, RateLimitLayer, RedirectConfig, RedirectLayer, RetryLayer, Timeouts,
 };
 
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::mock::{Mock, request, standard, status, steady};
+use crate::mock::{Mock, Step, request, standard, status, steady};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -62,4 +62,27 @@ async fn six_layers_over_any_service_are_one_stack() {
     let mock = Mock::new([status(503), status(503)]);
     assert_eq!(six(mock.clone()).await.unwrap(), StatusCode::OK);
     assert_eq!(mock.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn layer_that_sends_again_does_not_hide_what_an_attempt_without_a_record_has_sent() {
+    for first in [Step::Fail(io::ErrorKind::ConnectionReset), status(503)] {
+        let mock = Mock::new([first]);
+        // The second request is rejected: there is one a minute.
+        let rate = RateLimitConfig::new(1)
+            .per(Duration::from_secs(60))
+            .wait(false);
+        let inner = RateLimitLayer::new(rate).unwrap().layer(mock.clone());
+        let twice = service_fn(move |request: Ask| {
+            let mut inner = inner.clone();
+            async move {
+                let _ = inner.ready().await?.call(request.clone()).await;
+                inner.ready().await?.call(request).await
+            }
+        });
+        let service = DeadlineLayer::new(DEADLINE).unwrap().layer(twice);
+        let error = service.oneshot(request(Method::POST)).await.unwrap_err();
+        assert_eq!(error.rejected_by(), Some(Policy::RateLimit));
+        assert_eq!((error.effect(), mock.count()), (Effect::Possible, 1));
+    }
 }

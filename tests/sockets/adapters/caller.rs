@@ -10,7 +10,7 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next, 
 use reqwest_retry::{
     RetryDecision, RetryPolicy, RetryTransientMiddleware, Retryable, RetryableStrategy,
 };
-use sevenhops::hop::TimelineEventKind;
+use sevenhops::hop::{FailureClass, TimelineEventKind};
 use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Identity, Reply, TestCa};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, Timeline, sdk};
 
@@ -310,4 +310,40 @@ async fn retry_of_the_caller_is_shown_in_the_waterfall_and_in_the_archive() {
         assert_eq!(note["kind"], "caller_retry");
         assert_eq!(note["number"], 2);
     }
+}
+
+/// Retries once more after a 200 that says that it failed.
+struct AfterBadNews;
+
+impl RetryableStrategy for AfterBadNews {
+    fn handle(&self, response: &Result<reqwest::Response>) -> Option<Retryable> {
+        let is_bad = |response: &reqwest::Response| response.headers().contains_key("x-failed");
+        let failed = response.as_ref().map_or(true, is_bad);
+        failed.then_some(Retryable::Transient)
+    }
+}
+
+#[tokio::test]
+async fn success_that_the_classifier_calls_a_failure_is_not_the_end_of_the_call() {
+    let world = World::new().await;
+    let server = world.server().await;
+    let bad = CannedResponse::new(StatusCode::OK).header("x-failed", "1");
+    server.on_request([bad.into()]);
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
+    let policies = policies.classify_all(|response| {
+        let is_bad = response.headers()?.contains_key("x-failed");
+        is_bad.then_some(FailureClass::Permanent)
+    });
+    let retry = RetryTransientMiddleware::new_with_policy_and_strategy(AtOnce, AfterBadNews);
+    let client = ClientBuilder::new(world.transport().build_reqwest().unwrap())
+        .with(retry)
+        .with(policies)
+        .build();
+    let response = client.post(base(&server)).body("amount=100").send().await;
+    let response = sevenhops::Response::from(response.unwrap());
+    assert_eq!(
+        tries(response.timeline().unwrap()),
+        [TimelineEventKind::CallerRetry { number: 2 }]
+    );
+    assert_eq!((server.requests_seen(), charges(&server)), (2, 1));
 }

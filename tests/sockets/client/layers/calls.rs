@@ -15,6 +15,7 @@ use sevenhops::{
     Body, ClientBuilder, Consistency, DestinationConfig, Effect, EndpointConfig, EndpointsConfig,
     IdempotencyConfig, RetryConfig, StaleConfig, Timeline,
 };
+use tower::util::MapRequestLayer;
 use tower::{layer::layer_fn, service_fn};
 
 use super::{UNAVAILABLE, count, once_more};
@@ -250,4 +251,56 @@ async fn config_of_the_next_url_holds_below_call_layers() {
     let response = client.get(origin("a.test")).send().await.unwrap();
     assert_eq!(response.status(), UNAVAILABLE);
     assert_eq!(server.requests_seen(), 3, "the new URL has one attempt");
+}
+
+#[tokio::test]
+async fn layer_that_sends_a_redirected_call_again_keeps_its_key() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let client = net
+        .builder()
+        .call_layer(once_more(StatusCode::UNAUTHORIZED))
+        .build()
+        .unwrap();
+    let seen = CannedResponse::new(StatusCode::SEE_OTHER).header("location", "/result");
+    let expired = CannedResponse::new(StatusCode::UNAUTHORIZED);
+    server.on_request([seen.into(), expired.into()]);
+    let post = client.post(url(&server, "http")).body("charge");
+    assert_eq!(post.send().await.unwrap().status(), StatusCode::OK);
+    let seen = server.requests();
+    let key = |at: usize| seen[at].headers.get("idempotency-key");
+    assert_eq!((seen[1].method.as_str(), key(1)), ("GET", None));
+    assert_eq!(seen[2].method.as_str(), "POST");
+    assert!(key(0).is_some() && key(2) == key(0));
+}
+
+#[tokio::test]
+async fn refresh_does_not_pass_the_call_layers_again() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let prefixed = MapRequestLayer::new(|mut request: Request<Body>| {
+        let uri = request.uri().to_string().replace("/v1/", "/api/v1/");
+        *request.uri_mut() = uri.parse().unwrap();
+        request
+    });
+    let stale = StaleConfig::new()
+        .store_bytes(1 << 20)
+        .consistency(Consistency::StaleFor(Duration::from_secs(60)))
+        .while_revalidate(Duration::from_secs(60));
+    let client = net
+        .builder()
+        .config(|config| config.stale(stale))
+        .call_layer(prefixed)
+        .build()
+        .unwrap();
+    let url = url(&server, "http");
+    client.get(&url).fetch_bytes().await.unwrap();
+    assert!(client.get(&url).send().await.unwrap().is_stale());
+    server.wait_until(|seen| seen.requests == 2).await;
+    let targets: Vec<_> = server
+        .requests()
+        .into_iter()
+        .map(|seen| seen.target)
+        .collect();
+    assert_eq!(targets, ["/api/v1/charges"; 2]);
 }
