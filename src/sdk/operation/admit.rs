@@ -83,7 +83,9 @@ impl Run<'_> {
             },
             _ => NoRetryReason::Rejected(policy),
         };
-        Err(match self.last.take() {
+        // An expired key may have been used before, so that rejection says more than the error before it.
+        let last = self.last.take().filter(|_| refused.had_no_effect());
+        Err(match last {
             Some(last) => {
                 self.scope.call().stop(Some(reason));
                 last

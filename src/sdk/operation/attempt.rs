@@ -85,6 +85,11 @@ impl Keys {
         }
     }
 
+    /// Returns the key, if an attempt has called `idempotency_key`, or the operation was given one.
+    pub(super) fn key(&self) -> Option<&IdempotencyKey> {
+        self.key.get()
+    }
+
     /// Returns the key, if this attempt called `idempotency_key`.
     pub(super) fn key_read_by(&self, attempt: u32) -> Option<&IdempotencyKey> {
         let read_by = self.read_by.load(Ordering::Acquire) == attempt;

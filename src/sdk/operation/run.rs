@@ -18,6 +18,7 @@ use crate::clock;
 use crate::driver::{Hint, RetryLoop, Scope};
 use crate::error::Error;
 use crate::hop::{Effect, NoRetryReason, Outcome, Retryability};
+use crate::idempotency_key::IdempotencyKey;
 use crate::policy::retry;
 use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
@@ -31,6 +32,8 @@ pub(super) struct Run<'o> {
     pub(super) turn: RetryLoop,
     /// The effect of all attempts so far.
     effect: Effect,
+    /// Whether each attempt that may have had an effect had read the key.
+    is_keyed: bool,
     /// The error of the last attempt.
     pub(super) last: Option<Error>,
     // Dropped last: the call ends when everything else has.
@@ -63,6 +66,7 @@ impl<'o> Run<'o> {
             keys: Arc::new(Keys::new(operation.key.clone(), operation.vouches())),
             turn: RetryLoop::new(policy, (&call, None), (budget, now), destination),
             effect: Effect::unsent(),
+            is_keyed: true,
             last: None,
             scope: Scope::new(&call),
             operation,
@@ -162,7 +166,9 @@ impl<'o> Run<'o> {
     /// Handles a failed attempt: a retry after a wait, or the end.
     fn judge(&mut self, failure: FailedWork) -> Result<(), Error> {
         let decided = self.decide(&failure);
-        self.effect = self.effect.max(failure.diagnosis.effect);
+        let effect = failure.diagnosis.effect;
+        self.effect = self.effect.max(effect);
+        self.is_keyed &= effect.is_none() || self.keys.key_read_by(self.turn.made()).is_some();
         let mut error = Error::new(failure.diagnosis);
         if let Some(wait) = failure.retry_after {
             error = error.after(wait);
@@ -190,10 +196,14 @@ impl<'o> Run<'o> {
             by_server: true,
         };
         let before = self.effect;
+        // An attempt without an effect need not have read the key that makes those before it safe to send again.
+        let is_unsent = failure.diagnosis.effect.is_none() && !before.is_none();
+        let known = || self.keys.key().filter(|_| is_unsent && self.is_keyed);
+        let key = self.keys.key_read_by(made).or_else(known);
         let failed = |_: &retry::RetryPolicy| {
             Some(retry::FailedAttempt {
                 before,
-                ..failed(self.operation, (call, made), &self.keys, failure)
+                ..failed(self.operation, call, key, failure)
             })
         };
         let decided = self.turn.decide(
@@ -208,12 +218,11 @@ impl<'o> Run<'o> {
 /// Returns the facts for the retry decision.
 fn failed<'a>(
     operation: &Operation,
-    (call, made): (&Call, u32),
-    keys: &Keys,
+    call: &Call,
+    key: Option<&IdempotencyKey>,
     failure: &FailedWork,
 ) -> retry::FailedAttempt<'a> {
     let status = failure.diagnosis.status;
-    let key = keys.key_read_by(made);
     let left = key.and_then(|key| key.expires_at()).map(|at| {
         let left = at.duration_since(clock::wall());
         left.unwrap_or(Duration::ZERO)

@@ -276,3 +276,40 @@ async fn inner_operation_leaves_the_retries_to_the_outer_one() {
         TimelineEventKind::Waited { hinted: false, .. }
     ));
 }
+
+#[tokio::test(start_paused = true)]
+async fn attempt_that_was_not_sent_need_not_have_read_the_key() {
+    let operation = operation().honors_idempotency_keys(true);
+    // The second attempt fails before it reads the key. The first one has read it.
+    for (keyed, attempts) in [([true, false, true], 3), ([false, false, true], 1)] {
+        let work = Work::new([Step::Maybe, Step::Unsent]);
+        let run = operation.run(async |attempt| {
+            if keyed[attempt.number() as usize - 1] {
+                let _ = attempt.idempotency_key();
+            }
+            work.once().await
+        });
+        assert_eq!(run.await.is_ok(), attempts == 3);
+        assert_eq!(work.count(), attempts);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
+#[tokio::test(start_paused = true)]
+async fn key_that_expires_before_a_retry_is_not_reported_as_without_effect() {
+    let expires_in = Duration::from_millis(300);
+    let made_at = SystemTime::now() - DAY + expires_in;
+    let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
+    let operation = operation().idempotency_key(key);
+    let run = operation.run(async |_| {
+        // The wall clock of a test does not stand still.
+        std::thread::sleep(expires_in);
+        Err::<(), _>(OperationError::not_sent("busy"))
+    });
+    let error = run.await.unwrap_err();
+    assert_eq!(error.kind(), Kind::KeyExpired);
+    assert_eq!(
+        (error.effect(), error.had_no_effect()),
+        (Effect::Possible, false)
+    );
+}
