@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Uri;
 
@@ -25,7 +26,7 @@ pub(crate) struct Plan {
     pub(crate) table: Table<Arc<Effective>>,
     /// The endpoints of logical names; `None` if there are none.
     pub(crate) endpoints: Option<Arc<Endpoints>>,
-    /// How many plans there were before this one, in the same stack.
+    /// How many reloads of the process there were before this plan, or 0 for the first plan of a stack.
     generation: u64,
 }
 
@@ -93,7 +94,7 @@ impl Plan {
 
     /// Takes the place of the plan before this one. Keeps the health of endpoints that both have.
     pub(crate) fn follow(&mut self, before: &Self) {
-        self.generation = before.generation.saturating_add(1);
+        self.generation = 1 + RELOADS.fetch_add(1, Ordering::Relaxed);
         let before = before.endpoints.as_deref();
         self.endpoints = Endpoints::new(&self.config.endpoints, before);
     }
@@ -281,5 +282,7 @@ fn effective(
 
 const PATTERNS: &str = "a host (api.test, api.test:8443), the hosts below a name (*.example.com), a route \
                         (/v1/charges/{id}), or a host with a route";
+/// The reloads of the process. Stacks may share a limit, so their generations are comparable.
+static RELOADS: AtomicU64 = AtomicU64::new(0);
 /// Each row takes a few kilobytes, and each call searches all hosts in order.
 const MOST_ROWS: usize = 4_096;

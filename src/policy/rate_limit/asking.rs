@@ -36,6 +36,7 @@ pub(crate) struct Asking {
     longest: Duration,
     timeout: Duration,
     asked: Instant,
+    is_settled: bool,
     until: Instant,
 }
 
@@ -75,6 +76,7 @@ impl Asking {
             longest,
             timeout,
             asked: now,
+            is_settled: false,
             until: clock::after(now, timeout),
         }
     }
@@ -111,9 +113,10 @@ impl Asking {
     /// # Errors
     ///
     /// Fails with the rejection of the local share.
-    pub(crate) fn expired(&self, span: impl FnOnce() -> Span) -> Result<Slot, Error> {
+    pub(crate) fn expired(&mut self, span: impl FnOnce() -> Span) -> Result<Slot, Error> {
         if self.timeout < self.limit.config().get_timeout() {
             // The call has little time left. That alone says nothing about the store.
+            self.is_settled = true;
             self.limit.gave_up(self.ticket, self.asked, &span());
             let bucket = Arc::clone(&self.bucket);
             return self.patience.reserve(bucket, self.share, clock::now());
@@ -122,10 +125,11 @@ impl Asking {
     }
 
     fn settle(
-        &self,
+        &mut self,
         response: Result<SlotDecision, StoreFailure>,
         span: impl FnOnce() -> Span,
     ) -> Result<Slot, Error> {
+        self.is_settled = true;
         let response = match response {
             Ok(SlotDecision::Granted { wait }) if wait > self.longest => {
                 Err(StoreFailure::TooLong(wait, self.longest))
@@ -154,6 +158,16 @@ impl Asking {
 }
 
 /// Asks the store. The future owns its parts, so the call can keep it.
+impl Drop for Asking {
+    /// The caller went away before the store responded. If all callers do, the store must be noticed all the same.
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.limit
+                .gave_up(self.ticket, self.asked, &Span::current());
+        }
+    }
+}
+
 async fn ask(
     limit: SharedRateLimit,
     destination: Destination,

@@ -105,6 +105,10 @@ impl Policy {
         if wait > longest {
             return Err(rejected(wait, (longest, false)));
         }
+        if !wait.is_zero() {
+            // A slot that the store gave now would be due at the same instant as all others.
+            return Ok(Place::Later(after(now, wait)));
+        }
         let Some(ticket) = limit.ask(now) else {
             return patience.reserve(bucket, share, now).map(Place::Slot);
         };
@@ -128,9 +132,9 @@ impl Policy {
         }
     }
 
-    /// Shares the rate by a store. The buckets of this process begin anew, with the local share.
+    /// Shares the rate by a store. All stacks of this process that use it share the local buckets, too.
     pub(crate) fn share(&mut self, limit: &SharedRateLimit) {
-        self.limit = RateLimit::new();
+        self.limit = limit.local();
         self.shared = Some(limit.clone());
     }
 }
@@ -140,6 +144,8 @@ pub(crate) enum Place {
     Slot(Slot),
     /// The store is asked.
     Asking(Box<Asking>),
+    /// The server said that nothing is left before this instant. The store is asked then.
+    Later(Instant),
 }
 
 /// Whether a request waits for its slot.

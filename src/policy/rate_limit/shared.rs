@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::outage::{Change, Health, StoreTicket};
+use super::policy::RateLimit;
 use super::store::RateLimitStore;
 use crate::box_error::BoxError;
 use crate::callback::{Panicked, Site};
@@ -123,6 +124,8 @@ struct Inner {
     site: Site,
     config: SharedRateLimitConfig,
     health: Mutex<Health>,
+    /// The local shares, for all stacks of the process.
+    local: RateLimit,
 }
 
 impl SharedRateLimit {
@@ -141,11 +144,16 @@ impl SharedRateLimit {
             site: Site::new("RateLimitStore::reserve"),
             config,
             health: Mutex::default(),
+            local: RateLimit::new(),
         })))
     }
 
     pub(super) fn store(&self) -> &dyn RateLimitStore {
         &*self.0.store
+    }
+
+    pub(super) fn local(&self) -> RateLimit {
+        self.0.local.clone()
     }
 
     pub(super) fn site(&self) -> &Site {

@@ -118,8 +118,11 @@ impl Bucket {
             return;
         };
         let rate = &self.rate.rules;
-        let not_before = clock::after(self.not_before, rate.tolerance());
-        self.full_at = rescaled(self.full_at, (&before, rate), now).max(not_before);
+        self.full_at = rescaled(self.full_at, (&before, rate), now);
+        if self.not_before > now {
+            let held = clock::after(self.not_before, rate.tolerance());
+            self.full_at = self.full_at.max(held);
+        }
         self.changes = self.changes.wrapping_add(1);
         self.freed.clear();
     }

@@ -291,3 +291,20 @@ async fn slot_of_a_store_waits_for_the_word_of_the_server() {
     let slots = [granted(MS(0)), granted(MS(4_000))];
     assert_eq!(waits(&slots), [MS(3_000), MS(4_000)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn newer_rate_does_not_empty_a_bucket_that_was_full() {
+    let slow = Rate {
+        interval: Duration::from_secs(36),
+        burst: 100,
+    };
+    let shared = shared(slow, clock::now());
+    drop(try_take(&shared, first(slow), MS(0)).unwrap());
+    tokio::time::advance(Duration::from_secs(600)).await;
+    let newer = Versioned {
+        generation: 1,
+        rules: Rate { burst: 101, ..slow },
+    };
+    let taken = (0..101).map_while(|_| try_take(&shared, newer, MS(0)));
+    assert_eq!(taken.count(), 101);
+}

@@ -23,6 +23,8 @@ struct Window {
     all: Counts,
     /// The number of the current slice, counted from `epoch`.
     current: u64,
+    /// How often the window has begun empty.
+    changes: u32,
     epoch: Instant,
     /// The server asked not to send before this instant.
     retry_at: Option<Instant>,
@@ -35,13 +37,14 @@ pub(super) struct Counts {
     pub(super) accepts: u64,
 }
 
-/// An attempt that the throttle let through, until its response is here. If it is dropped unsettled, it does not
-/// count.
+/// An attempt that the throttle let through, until its response is here. It counts from then on, so that a burst of
+/// attempts in flight does not look like an overload. If it is dropped unsettled, it does not count.
 #[derive(Debug)]
 pub(super) struct Permit {
-    shared: Option<Arc<Shared>>,
-    /// The slice that counted the attempt.
+    shared: Arc<Shared>,
+    /// The slice in which the attempt began.
     slice: u64,
+    changes: u32,
 }
 
 /// The throttle rejects the attempt.
@@ -59,14 +62,15 @@ impl Shared {
             slices: [Counts::default(); SLICES],
             all: Counts::default(),
             current: 0,
+            changes: 0,
             epoch: now,
             retry_at: None,
             spread: Spread::default(),
         }))
     }
 
-    /// Counts an attempt, and decides whether it may be sent. `luck` is drawn only if the window has too few accepted
-    /// attempts.
+    /// Decides whether an attempt may be sent. A rejected one counts. `luck` is drawn only if the window has too few
+    /// accepted attempts.
     pub(super) fn admit(
         self: Arc<Self>,
         rules: Versioned<Rules>,
@@ -79,8 +83,8 @@ impl Shared {
         let counts = window.all;
         let multiplier = window.rules.rules.multiplier;
         let probability = probability(counts.requests, counts.accepts, multiplier);
-        window.count(|counts| counts.requests += 1);
         if probability > 0.0 && window.spread.rejects(probability, luck()) {
+            window.count(|counts| counts.requests += 1);
             let left = |at: Instant| at.saturating_duration_since(now);
             let retry_after = window.retry_at.map(left).filter(|left| !left.is_zero());
             return Err(Rejection {
@@ -88,11 +92,12 @@ impl Shared {
                 retry_after,
             });
         }
-        let slice = window.current;
+        let (slice, changes) = (window.current, window.changes);
         drop(window);
         Ok(Permit {
-            shared: Some(self),
+            shared: self,
             slice,
+            changes,
         })
     }
 
@@ -118,6 +123,7 @@ impl Window {
         if before.is_some_and(|before| before.window != rules.rules.window) {
             (self.slices, self.all) = ([Counts::default(); SLICES], Counts::default());
             (self.epoch, self.current) = (now, 0);
+            self.changes = self.changes.wrapping_add(1);
         }
     }
 
@@ -143,40 +149,27 @@ impl Window {
 
 impl Permit {
     /// Counts the attempt as accepted.
-    pub(super) fn accept(mut self) {
-        if let Some(shared) = self.shared.take() {
-            // It counts in the slice of its request, so that both leave the window together.
-            shared.in_slice(self.slice, |counts| counts.accepts += 1);
-        }
+    pub(super) fn accept(self) {
+        self.count(|counts| {
+            counts.requests += 1;
+            counts.accepts += 1;
+        });
     }
 
-    /// Leaves the attempt as one that was not accepted. The server asked not to send before `retry_at`.
-    pub(super) fn overloaded(mut self, retry_at: Option<Instant>) {
-        if let Some(shared) = self.shared.take() {
-            let mut window = shared.window();
-            window.retry_at = window.retry_at.max(retry_at);
-        }
+    /// Counts the attempt as one that was not accepted. The server asked not to send before `retry_at`.
+    pub(super) fn overloaded(self, retry_at: Option<Instant>) {
+        self.count(|counts| counts.requests += 1);
+        let mut window = self.shared.window();
+        window.retry_at = window.retry_at.max(retry_at);
     }
-}
 
-impl Shared {
-    /// Changes the counts of a slice, if it is still in the window.
-    fn in_slice(&self, slice: u64, change: impl Fn(&mut Counts)) {
-        let mut window = self.window();
-        let is_there = slice <= window.current && window.current - slice < SLICES as u64;
-        let counts = window.slices[index(slice)];
-        // After a change of the config the number belongs to another slice, which may be empty.
-        if is_there && counts.requests > counts.accepts {
-            change(&mut window.slices[index(slice)]);
-            change(&mut window.all);
-        }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            shared.in_slice(self.slice, |counts| counts.requests -= 1);
+    /// Counts the attempt in the slice in which it began, if that is still in the window.
+    fn count(&self, count: impl Fn(&mut Counts)) {
+        let mut window = self.shared.window();
+        let is_same = self.changes == window.changes && self.slice <= window.current;
+        if is_same && window.current - self.slice < SLICES as u64 {
+            count(&mut window.slices[index(self.slice)]);
+            count(&mut window.all);
         }
     }
 }
@@ -221,17 +214,21 @@ mod tests {
     }
 
     #[test]
-    fn attempt_counts_before_it_is_sent_and_once_it_was_accepted() {
+    fn attempt_counts_once_its_response_is_here() {
         let now = clock::now();
         let shared = shared(now);
-        let permit = admit(&shared, now, UNLUCKY).unwrap();
+        // A burst in flight says nothing yet.
+        let burst: Vec<_> = (0..100).map(|_| admit(&shared, now, UNLUCKY)).collect();
+        let mut burst = burst.into_iter().map(Result::unwrap);
+        assert_eq!(shared.counts(), counts(0, 0));
+        burst.next().unwrap().overloaded(None);
         assert_eq!(shared.counts(), counts(1, 0));
         let rejected = admit(&shared, now, UNLUCKY).unwrap_err();
         assert_eq!(rejected.counts, counts(1, 0));
         // A rejection here counts, too: a client that is throttled sends even less.
         assert_eq!(shared.counts(), counts(2, 0));
-        permit.accept();
-        assert_eq!(shared.counts(), counts(2, 1));
+        burst.for_each(Permit::accept);
+        assert_eq!(shared.counts(), counts(101, 99));
         assert!(admit(&shared, now, UNLUCKY).is_ok());
     }
 
@@ -244,8 +241,8 @@ mod tests {
         let permit = admit(&shared, now, LUCKY).unwrap();
         // Its slice has left the window meanwhile.
         let other = admit(&shared, now + SECS(121), LUCKY).unwrap();
-        drop(permit);
-        assert_eq!(shared.counts(), counts(1, 0));
+        permit.accept();
+        assert_eq!(shared.counts(), counts(0, 0));
         other.overloaded(None);
         assert_eq!(shared.counts(), counts(1, 0));
     }

@@ -312,3 +312,16 @@ async fn server_that_pays_for_rejections_accepts_more_requests() {
     assert!(without < 100, "{without}");
     assert!(with > 500, "{with}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn burst_in_flight_is_not_an_overload() {
+    let mock = Mock::new((0..100).map(|_| Step::AnswerAfter(Duration::from_millis(100))));
+    let layer = layer();
+    let calls: Vec<_> = (0..100)
+        .map(|_| tokio::spawn(layer.layer(mock.clone()).oneshot(request(Method::GET))))
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(layer.throttle_handle().accepted(&api()), Some((100, 100)));
+}
