@@ -301,6 +301,13 @@ impl<B> Saved<B> {
         }
     }
 
+    /// Takes back the body of a request that was not sent, if it cannot be cloned.
+    pub(crate) fn take_back(&self, body: B) {
+        if let Some(unsent) = self.unsent.as_ref().filter(|_| self.body.is_none()) {
+            unsent.put(body);
+        }
+    }
+
     /// Returns the request for another attempt; `None` if its body is gone.
     pub(crate) fn again(&mut self, cloner: &impl BodyCloner<B>) -> Option<Request<B>> {
         let unsent = || self.unsent.as_ref().and_then(UnsentBody::take);

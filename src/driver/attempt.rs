@@ -22,7 +22,7 @@ use crate::hop::{
     Diagnosis, FailureClass, Keyed, ServerReport, effect_of_response, ends_in_trailers,
 };
 use crate::policy::Classified;
-use crate::policy::breaker::{Admission, PendingVerdict};
+use crate::policy::breaker::{Admission, Allotted, PendingVerdict};
 use crate::propagation;
 use crate::record::Tracker;
 use crate::redact::redacted;
@@ -96,14 +96,20 @@ impl AttemptInFlight {
 
     /// Handles a failure: records it, and judges the destination.
     pub(super) fn fail(mut self, failure: &AttemptFailure, class: Option<FailureClass>) {
-        if let Some(attempt) = self.attempt.take() {
+        let attempt = self.attempt.take();
+        let which = failure.diagnosis().timeout_kind;
+        let had_its_time = attempt
+            .as_ref()
+            .is_none_or(|attempt| attempt.had_its_time(which));
+        if let Some(attempt) = attempt {
             attempt.tracker.fail(failure.diagnosis());
         }
         if let Some(admission) = self.admission.take() {
             admission.fail(failure, class);
         }
         if let Some(passed) = self.passed.take() {
-            passed.fail(&failure.diagnosis(), (class, failure.retry_after()));
+            let said = (class, failure.retry_after());
+            passed.fail(&failure.diagnosis(), said, had_its_time);
         }
     }
 }
@@ -127,10 +133,10 @@ pub(super) type Watched = (Arc<Tracker>, Duration);
 /// The timeouts and the record of an attempt.
 pub(super) struct ActiveAttempt {
     pub(super) tracker: Arc<Tracker>,
-    /// How long the attempt may last.
-    span: timeouts::Span,
     /// The time that the call had left when the attempt began.
     left: Duration,
+    /// Which attempts may follow this one.
+    follows: Follows,
     /// The timeouts that apply once a connection has taken the request, if they differ: no attempt may follow from then
     /// on.
     taken: Option<Arc<Timeouts>>,
@@ -189,12 +195,8 @@ impl ActiveAttempt {
         keep_request(call, &tracker, request.headers());
         Self {
             tracker,
-            span: timeouts::Span {
-                start: now,
-                deadline: call.deadline(),
-                follows,
-            },
             left,
+            follows,
             taken,
             keyed,
             is_safe: request.method().is_safe(),
@@ -203,7 +205,7 @@ impl ActiveAttempt {
 
     /// Follows a new answer to the question which attempts may follow this one.
     pub(super) fn follow(&mut self, (policy, call): (&Attempts, &Call), follows: Follows) {
-        self.span.follows = follows;
+        self.follows = follows;
         let times = (self.left, call.whole_time());
         self.taken = Some(policy.timeouts(times, follows.sent));
     }
@@ -231,6 +233,16 @@ impl ActiveAttempt {
         self.tracker.head(status, judged, now);
         #[cfg(not(feature = "har"))]
         let _ = call;
+    }
+
+    /// Returns how long the attempt may last.
+    fn span(&self) -> timeouts::Span {
+        let start = self.tracker.started();
+        timeouts::Span {
+            start,
+            deadline: clock::after(start, self.left),
+            follows: self.follows,
+        }
     }
 
     fn progress(&self) -> Progress {
@@ -261,7 +273,7 @@ impl ActiveAttempt {
     /// Returns the timeout that expires next if no byte moves, and when.
     pub(super) fn due(&self) -> (Instant, TimeoutKind) {
         let progress = self.progress();
-        due(&progress, self.timeouts(&progress), &self.span)
+        due(&progress, self.timeouts(&progress), &self.span())
     }
 
     /// Ready when a timeout has expired. Returns which one.
@@ -272,10 +284,11 @@ impl ActiveAttempt {
     ) -> Poll<TimeoutKind> {
         let mut now = clock::now();
         self.tracker.waiting(now);
+        let span = self.span();
         loop {
             let progress = self.progress();
             let timeouts = self.timeouts(&progress);
-            let (at, which) = due(&progress, timeouts, &self.span);
+            let (at, which) = due(&progress, timeouts, &span);
             if at <= now {
                 return Poll::Ready(which);
             }
@@ -283,6 +296,14 @@ impl ActiveAttempt {
             ready!(alarm.poll_at(look, cx));
             now = clock::now();
         }
+    }
+
+    /// Returns whether the request left the attempt the time that the config gives it, or an explicit timeout ran out.
+    fn had_its_time(&self, which: Option<TimeoutKind>) -> bool {
+        let timeouts::Span {
+            start, deadline, ..
+        } = self.span();
+        Allotted::of((deadline, Some(&self.tracker)), start, which).is_whole(None)
     }
 
     /// Gives the attempt up after a timeout.

@@ -147,13 +147,15 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut this = self.project();
+        let is_here = matches!(*this.source, BodySource::Here { .. });
         let mut reading = Reading {
             watch: this.watch,
             verdict: this.verdict,
             scope: this.scope,
             effect: *this.effect,
             timeline: this.timeline,
-            is_in_time: *this.is_never_late || matches!(*this.source, BodySource::Here { .. }),
+            is_here,
+            is_in_time: *this.is_never_late || is_here,
         };
         let span = reading
             .scope
@@ -217,6 +219,8 @@ struct Reading<'a> {
     scope: &'a mut Option<Scope>,
     effect: Effect,
     timeline: &'a Timeline,
+    /// Whether the whole body is in memory.
+    is_here: bool,
     /// Whether the piece counts, whatever the time is: it came before the deadline and is in memory, or it stands in.
     is_in_time: bool,
 }
@@ -244,7 +248,8 @@ impl Reading<'_> {
     ) -> Option<Result<Frame<Bytes>, AttemptFailure>> {
         match frame {
             Some(Ok(frame)) => {
-                if let Some(watch) = &self.watch {
+                // The bytes of a body that was received within the attempt are counted already.
+                if let Some(watch) = self.watch.as_ref().filter(|_| !self.is_here) {
                     watch
                         .tracker
                         .received(frame.data_ref().map_or(0, Bytes::len), now);

@@ -45,7 +45,10 @@ impl Run {
         let Some(most_bytes) = self.call.options().whole_body else {
             return Wanted::Nothing;
         };
-        // A failure status decides without the body.
+        // A redirect or a failure decides without the body.
+        if response.status().is_redirection() {
+            return Wanted::Nothing;
+        }
         if attempt.is_some_and(|attempt| attempt.tracker.failure().is_none()) {
             return Wanted::Whole(most_bytes);
         }

@@ -102,6 +102,10 @@ impl Run {
                 None => return Poll::Ready(Ok(None)),
                 Some(Place::Slot(slot)) => return Poll::Ready(Ok(Some(slot))),
                 Some(Place::Asking(asking)) => hedges.asking = Some(asking),
+                // A hedge does not wait.
+                Some(Place::Later(_)) => {
+                    return Poll::Ready(Err(NoHedgeReason::Rejected(Policy::RateLimit)));
+                }
             }
         }
         let Some(asking) = &mut hedges.asking else {

@@ -54,6 +54,13 @@ pub trait Resend {
     /// Keeps a request that waits for a policy, until [`send_held`](Self::send_held).
     fn hold(&mut self, request: Request<Self::Body>);
 
+    /// Takes back a request that a policy has rejected: the body of a request that cannot be cloned is kept for the
+    /// next attempt.
+    fn take_back(&mut self, request: Request<Self::Body>);
+
+    /// Does the same with the request that waits, and frees the service that was ready for it.
+    fn take_back_held(&mut self);
+
     /// Returns the request that waits.
     fn held(&mut self) -> Option<&mut Request<Self::Body>>;
 
@@ -98,6 +105,10 @@ impl<B, F> Resend for Once<B, F> {
     }
 
     fn hold(&mut self, _request: Request<B>) {}
+
+    fn take_back(&mut self, _request: Request<B>) {}
+
+    fn take_back_held(&mut self) {}
 
     fn held(&mut self) -> Option<&mut Request<B>> {
         None
@@ -172,6 +183,18 @@ where
     fn hold(&mut self, request: Request<B>) {
         let service = None;
         self.held = Some(Box::new(Held { request, service }));
+    }
+
+    fn take_back(&mut self, request: Request<B>) {
+        if let Some(kept) = &mut self.kept {
+            kept.request.take_back(request.into_body());
+        }
+    }
+
+    fn take_back_held(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.take_back(held.request);
+        }
     }
 
     fn held(&mut self) -> Option<&mut Request<B>> {

@@ -13,7 +13,7 @@ use super::policies::Policies;
 use crate::call::Call;
 use crate::clock;
 use crate::error::Error;
-use crate::hop::{Diagnosis, FailureClass, Kind, Policy, TimelineEventKind};
+use crate::hop::{Diagnosis, FailureClass, Hop, Kind, Policy, TimelineEventKind};
 use crate::policy::concurrency::{self, Admitted, Permit, Waiter};
 use crate::policy::rate_limit::{Asking, Place, Slot, Waits, rejected};
 use crate::policy::{Classified, Subject, breaker, is_overload, throttle};
@@ -28,6 +28,8 @@ pub(crate) struct Passed {
     slot: Option<Slot>,
     /// The question to the store of the rate limit, until its response is there.
     asking: Option<Box<Asking>>,
+    /// When the store may be asked.
+    until: Option<Instant>,
     /// The place in the queue, until the permit is there.
     queue: Option<Waiter>,
     /// When the current wait began, or the attempt.
@@ -131,6 +133,10 @@ impl Passed {
                 self.asking = Some(asking);
                 false
             }
+            Some(Place::Later(until)) => {
+                self.until = Some(until);
+                false
+            }
         })
     }
 
@@ -172,6 +178,10 @@ impl Passed {
                 self.permit = Some(turn.map_err(concurrency::rejected)?);
             }
             None => {
+                if let Some(until) = self.until {
+                    ready!(alarm.poll_until(until, cx));
+                    self.until = None;
+                }
                 ready!(self.poll_store(call, alarm, cx))?;
                 if let Some(slot) = &self.slot {
                     ready!(alarm.poll_until(slot.due(), cx));
@@ -255,17 +265,22 @@ impl Passed {
         }
     }
 
-    /// Handles a failed attempt.
+    /// Handles a failed attempt. `had_its_time` says whether the request left it the time that the config gives it.
     pub(crate) fn fail(
         mut self,
         failed: &Diagnosis,
         (class, hint): (Option<FailureClass>, Option<Duration>),
+        had_its_time: bool,
     ) {
         let now = clock::now();
         let by_status = failed
             .status
             .is_some_and(|status| is_overload(status, class));
-        let is_late = failed.kind == Kind::Timeout && self.answered.is_none();
+        // A lookup did not reach the destination, and an impatient caller says nothing about its load.
+        let is_late = failed.kind == Kind::Timeout
+            && failed.hop != Some(Hop::Dns)
+            && had_its_time
+            && self.answered.is_none();
         let is_overload = is_late || class == Some(FailureClass::Throttled) || by_status;
         if is_overload || self.answered.is_some() {
             self.learn(is_overload, now);

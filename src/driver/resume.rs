@@ -53,7 +53,10 @@ impl<N: Resend, R> Polling<'_, N, R> {
                 state.set(DriverState::Admit);
                 return NextStep::Again;
             }
-            Err(failure) => return self.failed(failure),
+            Err(failure) => {
+                self.later.take_back(request);
+                return self.failed(failure);
+            }
         };
         let sent = flight.within(|| self.later.send(request));
         self.sent((flight, sent), state)
@@ -71,7 +74,10 @@ impl<N: Resend, R> Polling<'_, N, R> {
         let waited = ready!(self.run.poll_waiting(&mut self.alarm, cx));
         Poll::Ready(match waited {
             Ok(()) => self.send_held(state),
-            Err(failure) => self.failed(failure),
+            Err(failure) => {
+                self.later.take_back_held();
+                self.failed(failure)
+            }
         })
     }
 
@@ -87,7 +93,10 @@ impl<N: Resend, R> Polling<'_, N, R> {
         let flight = match self.run.admit_first(request, is_replayable) {
             Ok(Entry::Go(flight)) => flight,
             Ok(Entry::Wait) => return NextStep::Again,
-            Err(failure) => return self.failed(failure),
+            Err(failure) => {
+                self.later.take_back_held();
+                return self.failed(failure);
+            }
         };
         let sent = flight.within(|| self.later.send_held());
         self.sent((flight, sent), state)

@@ -184,7 +184,10 @@ where
                 }));
                 return DriverFuture::waiting(later, run);
             }
-            Err(failure) => return DriverFuture::rejected(failure, later, run),
+            Err(failure) => {
+                later.take_back(request);
+                return DriverFuture::rejected(failure, later, run);
+            }
         };
         // The service that was polled ready sends this request. A clone of it sends those that may follow.
         let spans = (run.live_span(), flight.live_span());

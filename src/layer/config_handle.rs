@@ -49,7 +49,7 @@ use crate::timeout::Timeouts;
 ///
 /// | | after a reload |
 /// |---|---|
-/// | calls | calls that begin later use the new config; calls in flight keep the old one |
+/// | calls | calls that begin later use the new config; calls in flight keep the old one. If a `call_layer` of a client waits, the policies below it use the config of the moment when it passes the request on |
 /// | circuits | keep their state and counts, and follow the new thresholds at once |
 /// | an open circuit | keeps its current open time; the next opening has a new one |
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt timeout |

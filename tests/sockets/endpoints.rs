@@ -6,7 +6,7 @@ use http::StatusCode;
 use sevenhops::hop::TimelineEventKind;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Reply};
 use sevenhops::{
-    Client, Config, Destination, Effect, EndpointConfig, EndpointsConfig, IdempotencyConfig,
+    Body, Client, Config, Destination, Effect, EndpointConfig, EndpointsConfig, IdempotencyConfig,
     Timeline,
 };
 
@@ -265,4 +265,17 @@ async fn region_that_is_not_known_to_honor_keys_gets_no_second_copy() {
         (Effect::Possible, 1),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn body_that_can_be_sent_once_goes_to_the_region_whose_circuit_is_closed() {
+    let regions = Regions::new().await;
+    let client = regions.client(false);
+    let eu = format!("http://eu.test:{}", regions.eu.addr().port());
+    client.breaker_handle().isolate(&eu.parse().unwrap());
+    let body = Body::wrap(http_body_util::Full::new(bytes::Bytes::from("a file")));
+    let response = client.post(URL).body(body).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(regions.seen(), (0, 1));
+    assert_eq!(regions.us.requests()[0].body, "a file");
 }

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use sevenhops::hop::Blame;
 use sevenhops::hop::{Outcome, Stage, StageOutcome};
 use sevenhops::testing::{
-    CannedResponse, ClosedPort, ConnFault, DnsScript, FaultServer, Gate, Reply,
+    CannedResponse, ClosedPort, ConnFault, DnsScript, FaultServer, Gate, Reply, TimelineRecorder,
 };
 use sevenhops::timeout::{TimeoutKind, TimeoutsConfig};
 use sevenhops::{Client, Effect, Hop, Kind, Timeline};
@@ -377,4 +377,17 @@ async fn deadline_covers_the_last_byte_of_the_body() {
     assert!(error.is_timeout());
     assert_eq!(error.effect(), Effect::Done);
     server.wait_until(|stats| stats.open_connections == 0).await;
+}
+
+#[tokio::test]
+async fn body_that_is_received_within_the_attempt_is_counted_once() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.on_request([CannedResponse::json("[1]").into()]);
+    let recorder = TimelineRecorder::new();
+    let client = net.builder().on_complete(recorder.listener());
+    let get = client.build().unwrap().get(url(&server, "http"));
+    assert_eq!(get.fetch_bytes().await.unwrap(), "[1]");
+    let timeline = &recorder.wait_for(1).await[0];
+    assert_eq!(timeline.attempts()[0].received_bytes(), 3);
 }

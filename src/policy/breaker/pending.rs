@@ -49,7 +49,7 @@ impl PendingVerdict {
             let tracker = self.call.record_after(self.attempts_before);
             let allotted = || {
                 Allotted::of(
-                    (&self.call, tracker.as_deref()),
+                    (self.call.deadline(), tracker.as_deref()),
                     self.since,
                     failed.timeout_kind,
                 )

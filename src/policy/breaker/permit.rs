@@ -248,7 +248,8 @@ impl Admitted {
 
     /// Returns the time that the attempt had.
     fn allotted(&self, call: &Call, which: Option<TimeoutKind>) -> Allotted {
-        Allotted::of((call, self.record(call).as_deref()), self.since, which)
+        let record = self.record(call);
+        Allotted::of((call.deadline(), record.as_deref()), self.since, which)
     }
 
     fn record(&self, call: &Call) -> Option<Arc<Tracker>> {

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::attempt::{CountedFailure, Verdict, Weight};
 use super::cause::FailureSite;
-use crate::call::Call;
 use crate::clock;
 use crate::hop::{Diagnosis, FailureClass, Hop, Kind, Retryability};
 use crate::record::Tracker;
@@ -134,11 +133,9 @@ impl Judge {
         }
     }
 
-    fn is_patient(&self, allotted: &Allotted) -> bool {
-        let configured = allotted.configured.unwrap_or(self.attempt);
-        let configured = configured.min(self.attempt);
-        let slack = (configured / SLACK).max(TICK);
-        allotted.is_explicit || allotted.time >= configured.saturating_sub(slack)
+    /// Returns whether an attempt had the time that its config gives it.
+    pub(crate) fn is_patient(&self, allotted: &Allotted) -> bool {
+        allotted.is_whole(Some(self.attempt))
     }
 
     /// Marks a late response or a late failure as slow.
@@ -179,15 +176,15 @@ pub(crate) struct Allotted {
 }
 
 impl Allotted {
-    /// Reads these values from the call and its attempt, as far as they are known. `since` is when the attempt got
+    /// Reads these values from the call's deadline and its attempt, as far as they are known. `since` is when the attempt got
     /// its permit, and `which` is the timeout that ran out.
-    pub(super) fn of(
-        (call, attempt): (&Call, Option<&Tracker>),
+    pub(crate) fn of(
+        (deadline, attempt): (Instant, Option<&Tracker>),
         since: Instant,
         which: Option<TimeoutKind>,
     ) -> Self {
         let start = attempt.map_or(since, Tracker::started);
-        let to_deadline = call.deadline().saturating_duration_since(start);
+        let to_deadline = deadline.saturating_duration_since(start);
         let timeouts = attempt.map(Tracker::timeouts);
         let time = match (which, timeouts) {
             // The attempt timeout may end at the head; the deadline holds to the last byte.
@@ -202,6 +199,14 @@ impl Allotted {
             configured: timeouts.map(|timeouts| timeouts.configured_attempt()),
             is_explicit,
         }
+    }
+
+    /// Returns whether an attempt had the time that its config gives it. At most `most` of that is expected.
+    pub(crate) fn is_whole(&self, most: Option<Duration>) -> bool {
+        let expected = self.configured.into_iter().chain(most).min();
+        let expected = expected.unwrap_or_default();
+        let slack = (expected / SLACK).max(TICK);
+        self.is_explicit || self.time >= expected.saturating_sub(slack)
     }
 }
 

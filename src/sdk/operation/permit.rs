@@ -37,19 +37,27 @@ impl OperationPermit {
         let verdict = self.judge.by_time(verdict, took);
         self.settle(self.by_time_given(verdict, &failure.diagnosis));
         if let Some(passed) = self.passed.take() {
-            passed.fail(&failure.diagnosis, (None, failure.retry_after));
+            let had_its_time = self.judge.is_patient(&self.allotted());
+            passed.fail(
+                &failure.diagnosis,
+                (None, failure.retry_after),
+                had_its_time,
+            );
         }
     }
 
     /// Ignores a timeout if the attempt had less time than configured: it does not show that the destination is
     /// unhealthy.
     fn by_time_given(&self, verdict: Verdict, failed: &Diagnosis) -> Verdict {
-        let allotted = || Allotted {
+        self.judge.by_allotted(verdict, failed, || self.allotted())
+    }
+
+    fn allotted(&self) -> Allotted {
+        Allotted {
             time: self.ends.saturating_duration_since(self.since),
             configured: None,
             is_explicit: false,
-        };
-        self.judge.by_allotted(verdict, failed, allotted)
+        }
     }
 
     fn settle(&mut self, verdict: Verdict) {

@@ -1,14 +1,19 @@
 //! Tests endpoints over another stack of layers.
 
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Request};
 use http_body_util::Full;
 use sevenhops::policy::retry::{Backoff, Jitter};
 use sevenhops::{
-    Config, Effect, EndpointConfig, EndpointsConfig, Policy, RetryConfig, StandardLayer,
+    Config, Effect, EndpointConfig, EndpointsConfig, Policy, RateLimitConfig, RetryConfig,
+    StandardLayer,
 };
-use tower::{Layer, ServiceExt};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::mock::{Mock, standard, status, steady, with};
 
@@ -30,7 +35,7 @@ async fn way_back_to_an_endpoint_that_throttles_waits_longer() {
         layer
             .breaker_handle()
             .isolate(&"https://b.test".parse().unwrap());
-        let get = http::Request::get("https://pay.internal/v1").body(Full::default());
+        let get = Request::get("https://pay.internal/v1").body(Full::default());
         let service = layer.layer(mock.clone());
         service.oneshot(get.unwrap()).await.unwrap();
         let asked = mock.asked();
@@ -68,7 +73,7 @@ async fn rejection_below_passes_an_endpoint_over_only_if_nothing_was_sent() {
         let config = Config::new(Duration::from_secs(10)).endpoints("pay.internal", two());
         let outer = StandardLayer::from_config(&config).unwrap();
         let service = outer.layer(inner.layer(mock.clone()));
-        let post = http::Request::builder()
+        let post = Request::builder()
             .method(Method::POST)
             .uri("https://pay.internal/v1");
         let post = post.body(Full::from("amount=100")).unwrap();
@@ -84,4 +89,73 @@ async fn rejection_below_passes_an_endpoint_over_only_if_nothing_was_sent() {
         }
         assert_eq!(mock.count(), sent);
     }
+}
+
+/// A service with room for one request. It reserves the room when it is ready.
+struct Room {
+    room: Arc<Mutex<()>>,
+    held: Option<OwnedMutexGuard<()>>,
+    mock: Mock,
+}
+
+impl Clone for Room {
+    fn clone(&self) -> Self {
+        Self {
+            room: Arc::clone(&self.room),
+            held: None,
+            mock: self.mock.clone(),
+        }
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Room {
+    type Response = <Mock as Service<Request<Full<Bytes>>>>::Response;
+    type Error = <Mock as Service<Request<Full<Bytes>>>>::Error;
+    type Future = <Mock as Service<Request<Full<Bytes>>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.held.is_none() {
+            self.held = Arc::clone(&self.room).try_lock_owned().ok();
+        }
+        match self.held {
+            Some(_) => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        self.held = None;
+        self.mock.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejection_after_a_wait_frees_the_room_of_the_inner_service() {
+    let mock = Mock::default();
+    let inner = Room {
+        room: Arc::default(),
+        held: None,
+        mock: mock.clone(),
+    };
+    let rate = RateLimitConfig::new(1).per(Duration::from_secs(1));
+    let config = Config::new(Duration::from_secs(10)).endpoints("pay.internal", two());
+    let layer = StandardLayer::from_config(&config.rate_limit(rate)).unwrap();
+    let service = layer.layer(inner);
+    let get = || {
+        let get = Request::get("https://pay.internal/v1").body(Full::default());
+        service.clone().oneshot(get.unwrap())
+    };
+    get().await.unwrap();
+    let (waited, ()) = tokio::join!(get(), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let first = "https://a.test".parse().unwrap();
+        layer.breaker_handle().isolate(&first);
+    });
+    waited.unwrap();
+    let hosts: Vec<_> = mock
+        .asked()
+        .into_iter()
+        .map(|asked| asked.head.uri)
+        .collect();
+    assert_eq!(hosts, ["https://a.test/v1", "https://b.test/v1"]);
 }

@@ -140,3 +140,17 @@ async fn operation_shows_how_long_a_permit_is_held() {
         "{rejected}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn caller_without_patience_says_nothing_about_the_load() {
+    let layer = stack(ConcurrencyConfig::new().limit(20));
+    for (deadline, shrinks) in [(10, false), (10_000, true)] {
+        let service = layer.layer(service_fn(|_: Request<_>| {
+            std::future::pending::<Result<Response<Late>, Infallible>>()
+        }));
+        let options = Options::new().deadline(MS(deadline));
+        let failed = service.oneshot(optional(Method::GET, options)).await;
+        assert_eq!(failed.err().map(|error| error.kind()), Some(Kind::Timeout));
+        assert_eq!(limit(&layer) < 20, shrinks, "{deadline}");
+    }
+}

@@ -203,3 +203,15 @@ async fn gateway_is_blamed_for_its_own_redirect() {
         (Some(Hop::Gateway), Kind::RedirectRefused)
     );
 }
+
+#[tokio::test]
+async fn bound_of_a_body_is_not_that_of_a_redirect_on_the_way() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let moved = status(301)
+        .header("location", "/there")
+        .body("<html>".repeat(27));
+    server.on_request([moved.into()]);
+    let get = net.client().get(url(&server, "http")).body_limit(64);
+    assert_eq!(get.fetch_bytes().await.unwrap(), r#"{"ok":true}"#);
+}
