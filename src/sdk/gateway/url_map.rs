@@ -77,12 +77,9 @@ impl UrlMap {
             return None;
         }
         let mut there = Url::parse(&from.to_string()).ok()?.join(text).ok()?;
-        let path = there.path();
         let rest = match there.origin() == self.upstream.origin() {
             // A URL above the path of the upstream is not one of the gateway.
-            true => path
-                .strip_prefix(&self.base)
-                .filter(|rest| rest.is_empty() || rest.starts_with('/')),
+            true => self.rest(there.path()),
             false => None,
         };
         let Some(rest) = rest else {
@@ -99,6 +96,25 @@ impl UrlMap {
         format!("{}{rest}{query}{fragment}", self.gateway)
             .parse()
             .ok()
+    }
+
+    /// Returns the rest of an upstream's path below its base.
+    fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let rest = path.strip_prefix(&self.base)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+
+    /// Returns the `Referer` of a request for the upstream. `None` if it has the secret prefix and does not lead there.
+    pub(super) fn referer(&self, value: &HeaderValue) -> Option<HeaderValue> {
+        let ours = value.to_str().ok();
+        if let Some(ours) = ours.filter(|text| text.starts_with(&self.gateway)) {
+            let there = self.upstream(&ours.parse().ok()?).ok()?;
+            return there.to_string().parse().ok();
+        }
+        let (text, token) = (value.as_bytes().to_ascii_lowercase(), &self.prefix[1..]);
+        let mut parts = text.windows(token.len());
+        let is_secret = parts.any(|part| part == token.as_bytes());
+        (!is_secret).then(|| value.clone())
     }
 }
 
@@ -252,6 +268,33 @@ mod tests {
             let expected = expected.map(|rest| format!("{GATEWAY}{rest}"));
             let mapped = mapped.map(|value| value.to_str().unwrap().to_owned());
             assert_eq!(mapped, expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn referer_does_not_show_the_prefix() {
+        let map = map("https://api.test/base");
+        let token = &PREFIX[1..];
+        for (value, expected) in [
+            (
+                format!("{GATEWAY}/v1?a"),
+                Some("https://api.test/base/v1?a"),
+            ),
+            (GATEWAY.to_owned(), Some("https://api.test/base")),
+            ("https://app.test/".to_owned(), Some("https://app.test/")),
+            (format!("{GATEWAY}0"), None),
+            (format!("http://localhost:1234/{token}/v1"), None),
+            (
+                format!("https://app.test/?from={}", token.to_uppercase()),
+                None,
+            ),
+        ] {
+            let mapped = map.referer(&value.parse().unwrap());
+            assert_eq!(
+                mapped.as_ref().map(|to| to.to_str().unwrap()),
+                expected,
+                "{value}"
+            );
         }
     }
 
