@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, HeaderMap, LOCATION, REFERER};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_LOCATION, HOST, HeaderMap, LOCATION, REFERER, SET_COOKIE,
+};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as HttpBody;
 use http_body_util::{Either, Full};
@@ -79,10 +81,15 @@ impl Exchange {
     }
 
     fn lead_back(&self, from: &Uri, headers: &mut HeaderMap) {
-        for name in [LOCATION, CONTENT_LOCATION] {
+        for name in [LOCATION, CONTENT_LOCATION, SET_COOKIE] {
+            let is_cookie = name == SET_COOKIE;
             if let http::header::Entry::Occupied(mut values) = headers.entry(name) {
                 for value in values.iter_mut() {
-                    if let Some(mapped) = self.urls.reference(from, value) {
+                    let mapped = match is_cookie {
+                        true => self.urls.cookie(from, value),
+                        false => self.urls.reference(from, value),
+                    };
+                    if let Some(mapped) = mapped {
                         *value = mapped;
                     }
                 }

@@ -161,6 +161,23 @@ async fn location_of_the_upstream_leads_through_the_gateway() {
 }
 
 #[tokio::test]
+async fn cookie_of_the_upstream_is_one_of_the_gateway() {
+    let server = FaultServer::start().await.unwrap();
+    let set = "a=1; Domain=127.0.0.1; Path=/v1/users; Secure; HttpOnly";
+    let answer = CannedResponse::new(StatusCode::OK).header("set-cookie", set);
+    server.default_reply(answer.header("set-cookie", "b=2; Path=/"));
+    let gateway = sdk::gateway(&client(), server.url("/v1")).unwrap();
+    let response = get(format!("{}/users/7", gateway.url())).await;
+    let prefix = gateway.url().parse::<Uri>().unwrap().path().to_owned();
+    let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+    let expected = [
+        format!("a=1; Path={prefix}/users; HttpOnly"),
+        format!("b=2; Path={prefix}"),
+    ];
+    assert_eq!(cookies, expected.each_ref());
+}
+
+#[tokio::test]
 async fn upstream_does_not_see_the_prefix_in_the_referer() {
     let server = FaultServer::start().await.unwrap();
     let gateway = sdk::gateway(&client(), server.url("/v1")).unwrap();
