@@ -50,6 +50,9 @@
 //!
 //! All hops, as [`Transport`](crate::Transport) does. Errors are [`Error`](crate::Error)s.
 //!
+//! Without the layer around the client and without a stack, a failed setup names its hop, and its effect is `Possible`. A
+//! layer between may have followed a redirect, so an earlier request may have been sent.
+//!
 //! # Trade-offs
 //!
 //! If a request finds that the address of its connection has left DNS, the connection is poisoned: no new request is

@@ -38,7 +38,7 @@
 //! The policies are those of the stack. To override the config for one request, put [`Options`] into its extensions:
 //! `.with_extension(Options::new().idempotency_key(key))`. The timeout of a single request becomes its deadline. A
 //! timeout below 10 ms or above 24 h is refused. If the request has a timeout and an [`Options::deadline`], the shorter
-//! one holds.
+//! one holds. Below `StandardLayer`, the timeout of the client itself does not apply: the deadline of the policies does.
 //!
 //! # A retry above the stack
 //!
@@ -79,6 +79,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -201,7 +202,8 @@ impl<'a> Service<http::Request<Body>> for Below<'a> {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let Self { next, extensions } = self.clone();
         Box::pin(async move {
-            let request = reqwest::Request::try_from(framed(request).await?)?;
+            let mut request = reqwest::Request::try_from(framed(request).await?)?;
+            *request.timeout_mut() = Some(ENDLESS);
             let mut own = lock(&extensions).clone();
             let answered = next.run(request, &mut own).await;
             *lock(&extensions) = own;
@@ -236,7 +238,8 @@ fn incoming(
         };
         head.extensions.insert(next_try(extensions, wish));
     }
-    if let Some(timeout) = timeout {
+    // A stack around this one has the deadline.
+    if let Some(timeout) = timeout.filter(|timeout| is_outermost || *timeout != ENDLESS) {
         let options = head.extensions.get_or_insert_default::<Options>();
         // The shorter one holds.
         let deadline = options.deadline.map_or(timeout, |own| own.min(timeout));
@@ -272,6 +275,10 @@ fn unwrapped(error: reqwest_middleware::Error) -> BoxError {
         },
     }
 }
+
+/// Longer than any call: the policies end a request. Otherwise the client below would end it by a timeout of its own, which
+/// may be shorter.
+const ENDLESS: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 fn lock(extensions: &Mutex<Extensions>) -> MutexGuard<'_, Extensions> {
     extensions.lock().unwrap_or_else(PoisonError::into_inner)

@@ -31,11 +31,14 @@ fn is_named(operation: &str, word: &str) -> bool {
 
 /// AWS names its operations after verbs. These have no effect on what is stored, but for [`WRITES`].
 const READS: [&str; 6] = ["BatchGet", "Describe", "Get", "List", "Query", "Scan"];
-/// These take a task from a queue, or create an identity.
-const WRITES: [&str; 3] = [
+/// These take a task from a queue, create an identity, use up a refresh token, or send a message to a user. An operation
+/// that only creates temporary credentials or a token is not in the list: a second one is harmless.
+const WRITES: [&str; 5] = [
     "GetActivityTask",
     "GetId",
     "GetOpenIdTokenForDeveloperIdentity",
+    "GetTokensFromRefreshToken",
+    "GetUserAttributeVerificationCode",
 ];
 
 #[cfg(test)]
@@ -78,6 +81,9 @@ mod tests {
         for target in [
             "AWSStepFunctions.GetActivityTask",
             "AWSCognitoIdentityService.GetId",
+            "AWSCognitoIdentityService.GetOpenIdTokenForDeveloperIdentity",
+            "AWSCognitoIdentityProviderService.GetTokensFromRefreshToken",
+            "AWSCognitoIdentityProviderService.GetUserAttributeVerificationCode",
         ] {
             assert!(!post(target, "{}"), "{target}");
         }

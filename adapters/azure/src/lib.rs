@@ -9,8 +9,8 @@ use azure_core::error::{Error as AzureError, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body as AzureBody, HttpClient, Request};
 use futures::{StreamExt, TryStreamExt};
-use http::header;
-use sevenhops::{Body, Client, ConfigError, Error, Options, sdk};
+use http::{Method, StatusCode, header};
+use sevenhops::{Body, Client, ConfigError, Effect, Error, Options, Timeline, sdk};
 
 /// The HTTP client of Azure's SDKs, over the whole stack of sevenhops. Cheap to clone.
 ///
@@ -59,6 +59,12 @@ impl HttpClient for AzureHttpClient {
         // The SDK would retry these, whatever the request does. The stack has made all safe retries.
         if matches!(response.status().as_u16(), 408 | 429 | 500..) {
             response.error_for_status_ref().map_err(failed)?;
+        }
+        let timeline = response.timeline();
+        if timeline.is_some_and(|timeline| is_in_doubt(response.status(), timeline)) {
+            // Without the status, which the SDK would take for the result of the whole call.
+            let unsure = |error| converted(ErrorKind::Other, error);
+            response.error_for_status_ref().map_err(unsure)?;
         }
         let (status, headers) = (response.status(), headers(response.headers()));
         let pieces = response.bytes_stream().map_err(failed);
@@ -119,6 +125,20 @@ fn failed(error: Error) -> AzureError {
         },
         None => ErrorKind::Other,
     };
+    converted(kind, error)
+}
+
+fn converted(kind: ErrorKind, error: Error) -> AzureError {
     let shown = error.to_string();
     AzureError::with_error(kind, error, shown)
+}
+
+/// Returns whether a 4xx may be the result of an earlier attempt of the same call. The first copy of a conditional PUT
+/// was carried out, its response was lost, and the second copy fails the condition. A 409 to the only attempt is not
+/// such a case.
+fn is_in_doubt(status: StatusCode, timeline: &Timeline) -> bool {
+    let is_safe = timeline.method().is_some_and(Method::is_safe);
+    let is_own = status == StatusCode::CONFLICT && timeline.attempt_count() == 1;
+    let may_be_done = timeline.effect() > Effect::Declined && !is_safe;
+    status.is_client_error() && may_be_done && !is_own
 }

@@ -72,6 +72,30 @@ async fn lost_response_of_a_get_is_retried() {
 }
 
 #[tokio::test]
+async fn own_write_is_not_reported_as_that_of_another() {
+    let server = FaultServer::start().await.unwrap();
+    for status in [
+        http::StatusCode::PRECONDITION_FAILED,
+        http::StatusCode::CONFLICT,
+    ] {
+        let url = server.url("/blob");
+        let put = || send(Method::Put, &url, secs(10));
+        let refused = || CannedResponse::new(status);
+        server.on_request([refused().into()]);
+        let error = put().await.unwrap_err();
+        assert_eq!(error.http_status().map(u16::from), Some(status.as_u16()));
+        assert!(call(&error).is_none(), "{error:?}");
+        let before = server.requests_seen();
+
+        server.on_request([Reply::CloseAfterRequest, refused().into()]);
+        let error = put().await.unwrap_err();
+        assert_eq!(error.http_status(), None);
+        assert_eq!(judge(&error).1, Effect::Possible);
+        assert_eq!(server.requests_seen(), before + 2);
+    }
+}
+
+#[tokio::test]
 async fn failing_status_is_retried_by_the_stack_alone_and_keeps_its_status() {
     let server = FaultServer::start().await.unwrap();
     server.default_reply(CannedResponse::new(http::StatusCode::SERVICE_UNAVAILABLE));

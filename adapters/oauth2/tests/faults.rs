@@ -9,13 +9,13 @@ use oauth2::{
     AuthorizationCode, ClientId, ClientSecret, RequestTokenError, TokenResponse, TokenUrl,
 };
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
-use sevenhops::{Effect, Error, Hop};
-use sevenhops_oauth2::OauthHttpClient;
+use sevenhops::{Effect, Error, Hop, sdk};
+use sevenhops_oauth2::{OauthHttpClient, RequestError};
 use tokio::time::Instant;
 
 const TOKEN: &str = r#"{"access_token":"canary","token_type":"bearer"}"#;
 
-type Exchanged = Result<String, BasicRequestTokenError<Error>>;
+type Exchanged = Result<String, BasicRequestTokenError<RequestError>>;
 
 async fn exchange(url: String, deadline: Duration) -> Exchanged {
     let http = OauthHttpClient::new(deadline).unwrap();
@@ -29,7 +29,7 @@ async fn exchange(url: String, deadline: Duration) -> Exchanged {
 
 fn failed(exchanged: Exchanged) -> Error {
     match exchanged {
-        Err(RequestTokenError::Request(error)) => error,
+        Err(RequestTokenError::Request(RequestError::Failed(error))) => error,
         other => panic!("{other:?}"),
     }
 }
@@ -115,6 +115,26 @@ async fn failing_status_and_refused_connection_name_their_effect() {
         (error.hop(), error.had_no_effect()),
         (Some(Hop::Connect), true)
     );
+}
+
+#[tokio::test]
+async fn every_status_after_which_the_code_may_be_used_up_says_so() {
+    let server = server().await;
+    for status in [301, 302, 303, 408, 409, 424, 499, 500] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let response = CannedResponse::new(status).header("location", "/other");
+        server.on_request([response.body("see the status page").into()]);
+        let error = match exchange(server.url("/token"), secs(10)).await {
+            Err(RequestTokenError::Request(error)) => error,
+            other => panic!("{status}: {other:?}"),
+        };
+        assert_eq!(error.effect(), Effect::Possible, "{error}");
+        assert!(!error.had_no_effect());
+        let found = sdk::classify_error(&error);
+        assert_eq!(found.effect(), Effect::Possible, "{error}");
+        assert!(error.to_string().contains(status.as_str()), "{error}");
+    }
+    assert_eq!(server.requests_seen(), 8);
 }
 
 #[tokio::test]

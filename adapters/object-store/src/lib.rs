@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::uri::Scheme;
+use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
@@ -14,8 +15,8 @@ use object_store::client::{
 };
 use object_store::{ClientConfigKey, ClientOptions};
 use sevenhops::{
-    Body, ConfigError, Error, Options, Response, StandardLayer, StandardService, Timeouts,
-    Transport,
+    Body, ConfigError, Effect, Error, Options, Response, StandardLayer, StandardService, Timeline,
+    Timeouts, Transport,
 };
 use tower::ServiceExt;
 
@@ -60,8 +61,9 @@ impl StackConnector {
             .await
             .map_err(failed)?;
         // The store would retry these, whatever the request does. The stack has made all safe retries.
-        if matches!(response.status().as_u16(), 408 | 429 | 500..) {
-            let timeline = response.body().timeline().clone();
+        let is_judged = matches!(response.status().as_u16(), 408 | 429 | 500..);
+        let timeline = response.body().timeline().clone();
+        if is_judged || is_in_doubt(response.status(), &timeline) {
             timeline.insert_into(response.extensions_mut());
             let (head, body) = response.into_parts();
             let status = http::Response::from_parts(head.clone(), Body::empty());
@@ -115,6 +117,16 @@ impl HttpService for Service {
         }
         self.stack.send(request).await
     }
+}
+
+/// Returns whether a 4xx may be the result of an earlier attempt of the same call. The first copy of a conditional PUT
+/// was carried out, its response was lost, and the second copy fails the condition. A 409 to the only attempt is not
+/// such a case.
+fn is_in_doubt(status: StatusCode, timeline: &Timeline) -> bool {
+    let is_safe = timeline.method().is_some_and(Method::is_safe);
+    let is_own = status == StatusCode::CONFLICT && timeline.attempt_count() == 1;
+    let may_be_done = timeline.effect() > Effect::Declined && !is_safe;
+    status.is_client_error() && may_be_done && !is_own
 }
 
 /// The options of object_store's own client. The stack would ignore them, so they are refused. Headers and roots cannot

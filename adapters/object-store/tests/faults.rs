@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::StatusCode;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::{ClientOptions, Error, MultipartUpload, ObjectStoreExt, PutPayload};
+use object_store::{
+    ClientOptions, Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
+};
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
 use sevenhops::{Effect, Hop, sdk};
 use sevenhops_object_store::StackConnector;
@@ -59,6 +61,27 @@ async fn lost_response_of_a_put_is_retried_and_that_of_a_post_is_not() {
     let error = begin(&store).await.unwrap_err();
     assert_eq!(judge(&error), (Some(Hop::Server), Effect::Possible));
     assert_eq!(server.requests_seen(), 3);
+}
+
+#[tokio::test]
+async fn own_write_is_not_reported_as_that_of_another() {
+    let server = FaultServer::start().await.unwrap();
+    let store = store(&server.url(""), secs(10));
+    let object = path();
+    let create = || store.put_opts(&object, PutPayload::from("bytes"), PutMode::Create.into());
+    for status in [StatusCode::PRECONDITION_FAILED, StatusCode::CONFLICT] {
+        let refused = || CannedResponse::new(status);
+        server.on_request([refused().into()]);
+        let error = create().await.unwrap_err();
+        assert!(matches!(error, Error::AlreadyExists { .. }), "{error:?}");
+        let before = server.requests_seen();
+
+        server.on_request([Reply::CloseAfterRequest, refused().into()]);
+        let error = create().await.unwrap_err();
+        assert!(matches!(error, Error::Generic { .. }), "{error:?}");
+        assert_eq!(judge(&error).1, Effect::Possible);
+        assert_eq!(server.requests_seen(), before + 2);
+    }
 }
 
 #[tokio::test]

@@ -26,9 +26,14 @@ async fn read(url: &str, deadline: Duration) -> opendal_core::Result<Bytes> {
 
 /// Sends a request that must not be sent twice.
 async fn post(url: &str) -> opendal_core::Error {
+    send(Request::post(url)).await.unwrap_err()
+}
+
+/// Sends a request as the services do.
+async fn send(request: http::request::Builder) -> opendal_core::Result<StatusCode> {
     let transport = HttpTransporter::new(StackTransport::new(secs(10)).unwrap());
-    let request = Request::post(url).body(Buffer::from("bytes")).unwrap();
-    transport.send(request).await.unwrap_err()
+    let request = request.body(Buffer::from("bytes")).unwrap();
+    Ok(transport.send(request).await?.status())
 }
 
 fn judge(error: &opendal_core::Error) -> (Option<Hop>, Effect) {
@@ -58,6 +63,30 @@ async fn lost_response_of_a_read_is_retried_and_that_of_a_post_is_not() {
     let error = post(&server.url("/begin")).await;
     assert_eq!(judge(&error), (Some(Hop::Server), Effect::Possible));
     assert_eq!(server.requests_seen(), before + 1);
+}
+
+#[tokio::test]
+async fn own_write_is_not_reported_as_that_of_another() {
+    let server = server().await;
+    for status in [StatusCode::PRECONDITION_FAILED, StatusCode::CONFLICT] {
+        let put = || send(Request::put(server.url("/object")).header("if-none-match", "*"));
+        let refused = || CannedResponse::new(status);
+        server.on_request([refused().into()]);
+        assert_eq!(put().await.unwrap(), status);
+        let before = server.requests_seen();
+
+        server.on_request([Reply::CloseAfterRequest, refused().into()]);
+        let error = put().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unexpected);
+        assert_eq!(judge(&error).1, Effect::Possible);
+        assert_eq!(server.requests_seen(), before + 2);
+    }
+    let delete = || send(Request::delete(server.url("/object")));
+    server.on_request([
+        Reply::CloseAfterRequest,
+        CannedResponse::new(StatusCode::NOT_FOUND).into(),
+    ]);
+    assert_eq!(judge(&delete().await.unwrap_err()).1, Effect::Possible);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use sevenhops::dns::StaticResolver;
 use sevenhops::testing::{
     CannedResponse, ClosedPort, DnsScript, FaultServer, Reply, ScriptedDns, TestCa,
 };
-use sevenhops::{Effect, Hop, Timeouts, sdk};
+use sevenhops::{Effect, Hop, Operation, OperationError, Timeouts, sdk};
 use sevenhops_reqwest012::{builder_with, client};
 use tokio::time::Instant;
 
@@ -67,7 +67,7 @@ async fn failed_setup_names_its_hop() {
         .build()
         .unwrap();
     let error = client.post("http://gone.test/").send().await.unwrap_err();
-    assert_eq!(judge(&error), (Some(Hop::Dns), Effect::None));
+    assert_eq!(judge(&error), (Some(Hop::Dns), Effect::Possible));
     assert!(dns.queries_for("gone.test") > 0);
 
     // The certificate is of an unknown authority.
@@ -78,6 +78,36 @@ async fn failed_setup_names_its_hop() {
     let url = format!("https://api.test:{}/", server.addr().port());
     let error = client.post(url).send().await.unwrap_err();
     assert_eq!(judge(&error).0, Some(Hop::Tls));
+}
+
+#[tokio::test]
+async fn failed_lookup_after_a_redirect_proves_nothing_about_the_request() {
+    let dns = ScriptedDns::start().await.unwrap();
+    dns.set("gone.test", DnsScript::NxDomain);
+    let gone = "http://gone.test/";
+    let server = FaultServer::start().await.unwrap();
+    server.default_reply(CannedResponse::new(303_u16.try_into().unwrap()).header("location", gone));
+    let client = builder_with(Timeouts::new(secs(10)).unwrap(), dns.resolver()).unwrap();
+    let client = client.redirect(reqwest::redirect::Policy::limited(3));
+    let client = client.build().unwrap();
+    let charge = server.url("/charge");
+    let error = client.post(&charge).send().await.unwrap_err();
+    assert_eq!(judge(&error), (Some(Hop::Dns), Effect::Possible));
+    // An operation knows whether its attempt has waited for a response.
+    for (url, effect) in [(charge.as_str(), Effect::Possible), (gone, Effect::None)] {
+        let operation = Operation::new("charges", secs(10)).unwrap();
+        let charge = operation.run(async |_| {
+            let sent = client.post(url).send().await;
+            sent.map_err(OperationError::from_error)
+        });
+        let error = charge.await.unwrap_err();
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Dns), effect),
+            "{url}"
+        );
+    }
+    assert_eq!(server.requests_seen(), 2);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use tonic::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use self::wire::GrpcTransport;
+use self::wire::{GrpcTransport, Streamed};
 
 /// A channel for tonic's generated clients, over the whole stack of sevenhops. Cheap to clone.
 ///
@@ -82,7 +82,8 @@ impl Channel {
     }
 
     /// Sets which methods respond with a stream. Their responses are passed on as they come, without a deadline after
-    /// the head, and are not retried once the head has come. By default no method does, and responses of more than
+    /// the head, and are not retried once the head has come. The server gets no `grpc-timeout`, except one of the
+    /// request itself: it would end the stream at that time. By default no method does, and responses of more than
     /// 4 MiB fail.
     #[must_use]
     pub fn streaming(mut self, is_streaming: fn(&str) -> bool) -> Self {
@@ -107,6 +108,9 @@ impl Channel {
     async fn send(mut self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let options = self.options(&request);
         let (mut head, body) = request.into_parts();
+        if (self.streaming)(head.uri.path()) {
+            head.extensions.insert(Streamed);
+        }
         head.extensions.insert(options);
         let request = Request::from_parts(head, request::replayable(body).await);
         poll_fn(|cx| self.service.poll_ready(cx))

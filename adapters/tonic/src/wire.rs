@@ -1,5 +1,5 @@
 //! The transport of a channel: at each attempt it tells the server how much time is left, and how many attempts came
-//! before.
+//! before. A method that responds with a stream is not told the time.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,8 +23,10 @@ impl Service<Request<Body>> for GrpcTransport {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if let Some(call) = Timeline::from_extensions(request.extensions()) {
+            let is_streamed = request.extensions().get::<Streamed>().is_some();
             let headers = request.headers_mut();
-            if let Ok(left) = HeaderValue::try_from(shown(call.remaining())) {
+            let left = HeaderValue::try_from(shown(call.remaining()));
+            if let Some(left) = left.ok().filter(|_| !is_streamed) {
                 headers.insert(TIMEOUT, left);
             }
             // The timeline has this attempt already. A hedge counts, too (gRFC A6).
@@ -38,6 +40,11 @@ impl Service<Request<Body>> for GrpcTransport {
         self.0.call(request)
     }
 }
+
+/// Marks the request of a method that responds with a stream. The deadline of the channel ends at the head. A server would
+/// end the stream at that time, so only a `grpc-timeout` of the caller's own is passed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streamed;
 
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, HeaderMap, LOCATION};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_LOCATION, HOST, HeaderMap, LOCATION, REFERER, SET_COOKIE,
+};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as HttpBody;
 use http_body_util::{Either, Full};
@@ -38,10 +40,30 @@ impl Exchange {
             Ok(uri) => uri,
             Err(status) => return failure::refused(status).map(Either::Left),
         };
-        match self.client.forward(outgoing(request, uri)).await {
+        match self.client.forward(self.outgoing(request, uri)).await {
             Ok(response) => self.returned(response).map(Either::Right),
             Err(error) => failure::failed(&error).map(Either::Left),
         }
+    }
+
+    /// Returns the request as the client sends it: to another host, over a connection with a framing of its own.
+    fn outgoing(&self, request: Request<Incoming>, uri: Uri) -> Request<Body> {
+        let (mut head, body) = request.into_parts();
+        hop_by_hop::remove(&mut head.headers);
+        head.headers.remove(HOST);
+        // The SDK may send the gateway's URL there, which is a secret.
+        let referer = head.headers.remove(REFERER);
+        if let Some(referer) = referer.and_then(|referer| self.urls.referer(&referer)) {
+            head.headers.insert(REFERER, referer);
+        }
+        if body.size_hint().exact().is_none() {
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        let mut outgoing = Request::new(request_body::request_body(body));
+        *outgoing.method_mut() = head.method;
+        *outgoing.uri_mut() = uri;
+        *outgoing.headers_mut() = head.headers;
+        outgoing
     }
 
     /// Returns the response of the upstream as the gateway's own.
@@ -59,29 +81,19 @@ impl Exchange {
     }
 
     fn lead_back(&self, from: &Uri, headers: &mut HeaderMap) {
-        for name in [LOCATION, CONTENT_LOCATION] {
+        for name in [LOCATION, CONTENT_LOCATION, SET_COOKIE] {
+            let is_cookie = name == SET_COOKIE;
             if let http::header::Entry::Occupied(mut values) = headers.entry(name) {
                 for value in values.iter_mut() {
-                    if let Some(mapped) = self.urls.reference(from, value) {
+                    let mapped = match is_cookie {
+                        true => self.urls.cookie(from, value),
+                        false => self.urls.reference(from, value),
+                    };
+                    if let Some(mapped) = mapped {
                         *value = mapped;
                     }
                 }
             }
         }
     }
-}
-
-/// Returns the request as the client sends it: to another host, over a connection with a framing of its own.
-fn outgoing(request: Request<Incoming>, uri: Uri) -> Request<Body> {
-    let (mut head, body) = request.into_parts();
-    hop_by_hop::remove(&mut head.headers);
-    head.headers.remove(HOST);
-    if body.size_hint().exact().is_none() {
-        head.headers.remove(CONTENT_LENGTH);
-    }
-    let mut outgoing = Request::new(request_body::request_body(body));
-    *outgoing.method_mut() = head.method;
-    *outgoing.uri_mut() = uri;
-    *outgoing.headers_mut() = head.headers;
-    outgoing
 }

@@ -1,5 +1,6 @@
 //! The gateway: a server inside the process, for SDKs that accept nothing but a base URL.
 
+mod cookies;
 mod exchange;
 mod failure;
 mod hop_by_hop;
@@ -57,6 +58,8 @@ use crate::redact::redacted;
 /// | any other request body | streamed, and sent once |
 /// | response body | streamed, and not decoded |
 /// | `Location`, `Content-Location` | a URL of the upstream becomes one of the gateway |
+/// | `Set-Cookie` | `Path` becomes one of the gateway; `Secure` and the upstream's `Domain` are removed |
+/// | `Referer` | a URL of the gateway becomes one of the upstream, or is removed: the prefix stays secret |
 /// | connections | at most 1,024 at a time. One that is idle for 5 minutes is closed |
 ///
 /// # Reports
@@ -90,8 +93,8 @@ use crate::redact::redacted;
 /// Each request takes an extra connection on loopback. The calls run in tasks of the gateway: an
 /// [`Operation`](crate::Operation) or [`observe`](crate::sdk::observe) around the SDK's call does not see them.
 ///
-/// Only the two headers above are rewritten. A URL of the upstream in a body, in `Link` or in a cookie's `Domain`
-/// bypasses the gateway. With endpoints for a logical name, so does the `Location` of an endpoint.
+/// Only the headers above are rewritten. A URL of the upstream in a body or in `Link` bypasses the gateway. With endpoints
+/// for a logical name, so does the `Location` of an endpoint.
 ///
 /// # How people get it wrong
 ///
@@ -100,6 +103,8 @@ use crate::redact::redacted;
 ///   SDK that replaces the whole path loses the prefix, and gets a 404.
 /// - The SDK signs the host (AWS Signature Version 4). It signs that of the gateway, and the service refuses it.
 /// - The SDK's own retries stay on. Each of them is another call, with its own attempts.
+/// - The SDK's own redirects stay on. A redirect to another host that the client refused reaches the SDK with its
+///   absolute `Location`. The SDK then bypasses the gateway, and shows its secret URL to that host in `Referer`.
 pub fn gateway(client: &Client, upstream: impl IntoUrl) -> Result<Gateway, ConfigError> {
     let upstream = base(upstream)?;
     let shown = redacted(&upstream);

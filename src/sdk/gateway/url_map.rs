@@ -6,6 +6,7 @@ use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use http::{HeaderValue, StatusCode, Uri};
 use url::Url;
 
+use super::cookies;
 use crate::box_error::BoxError;
 
 /// Maps the URLs of requests to the upstream, and those in responses back.
@@ -77,12 +78,9 @@ impl UrlMap {
             return None;
         }
         let mut there = Url::parse(&from.to_string()).ok()?.join(text).ok()?;
-        let path = there.path();
         let rest = match there.origin() == self.upstream.origin() {
             // A URL above the path of the upstream is not one of the gateway.
-            true => path
-                .strip_prefix(&self.base)
-                .filter(|rest| rest.is_empty() || rest.starts_with('/')),
+            true => self.rest(there.path()),
             false => None,
         };
         let Some(rest) = rest else {
@@ -99,6 +97,48 @@ impl UrlMap {
         format!("{}{rest}{query}{fragment}", self.gateway)
             .parse()
             .ok()
+    }
+
+    /// Returns a `Set-Cookie` of the upstream for a jar that sees the gateway's URL. `None` if it is not the upstream's,
+    /// or is right as it stands.
+    pub(super) fn cookie(&self, from: &Uri, value: &HeaderValue) -> Option<HeaderValue> {
+        let from = Url::parse(&from.to_string()).ok()?;
+        if from.origin() != self.upstream.origin() {
+            return None;
+        }
+        cookies::returned(value, from.host_str()?, |path| self.path(path))
+    }
+
+    /// Returns the gateway's path for one of the upstream, or for one above its base.
+    fn path(&self, path: &str) -> Option<String> {
+        let is_above = |path: &str| {
+            let below = self.base.strip_prefix(path.trim_end_matches('/'));
+            path.starts_with('/') && below.is_some_and(|below| below.starts_with('/'))
+        };
+        match self.rest(path) {
+            Some("" | "/") => Some(self.prefix.clone()),
+            Some(rest) => Some(format!("{}{rest}", self.prefix)),
+            None => is_above(path).then(|| self.prefix.clone()),
+        }
+    }
+
+    /// Returns the rest of an upstream's path below its base.
+    fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let rest = path.strip_prefix(&self.base)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+
+    /// Returns the `Referer` of a request for the upstream. `None` if it has the secret prefix and does not lead there.
+    pub(super) fn referer(&self, value: &HeaderValue) -> Option<HeaderValue> {
+        let ours = value.to_str().ok();
+        if let Some(ours) = ours.filter(|text| text.starts_with(&self.gateway)) {
+            let there = self.upstream(&ours.parse().ok()?).ok()?;
+            return there.to_string().parse().ok();
+        }
+        let (text, token) = (value.as_bytes().to_ascii_lowercase(), &self.prefix[1..]);
+        let mut parts = text.windows(token.len());
+        let is_secret = parts.any(|part| part == token.as_bytes());
+        (!is_secret).then(|| value.clone())
     }
 }
 
@@ -252,6 +292,73 @@ mod tests {
             let expected = expected.map(|rest| format!("{GATEWAY}{rest}"));
             let mapped = mapped.map(|value| value.to_str().unwrap().to_owned());
             assert_eq!(mapped, expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn cookie_of_the_upstream_fits_the_url_of_the_gateway() {
+        for (path, expected) in [
+            ("/", PREFIX),
+            ("/base", PREFIX),
+            ("/base/", PREFIX),
+            ("/base/a/", &format!("{PREFIX}/a/")),
+            // These are not the gateway's paths.
+            ("/based", "/based"),
+            ("/ba", "/ba"),
+            ("/other", "/other"),
+            ("", ""),
+        ] {
+            let set = |path| format!("a=\"1; Path={path}; Max-Age=5");
+            let from = "https://api.test/base/v1".parse().unwrap();
+            let map = map("https://api.test/base");
+            let mapped = map.cookie(&from, &set(path).parse().unwrap());
+            assert_eq!(mapped.unwrap(), set(expected));
+        }
+        let map = map("https://api.test");
+        let from = "https://api.test/v1".parse().unwrap();
+        for (attributes, expected) in [
+            ("; Secure; HttpOnly", "; HttpOnly"),
+            ("; domain=API.test; sEcure", ""),
+            ("; Domain=.test; SameSite=None", "; SameSite=None"),
+            ("; Domain=other.test", "; Domain=other.test"),
+            ("; Domain=pi.test", "; Domain=pi.test"),
+            (
+                "; path=/v1/;Domain=",
+                &format!("; Path={PREFIX}/v1/;Domain="),
+            ),
+        ] {
+            let mapped = map.cookie(&from, &format!("a=1{attributes}").parse().unwrap());
+            assert_eq!(mapped.unwrap(), format!("a=1{expected}"));
+        }
+        let other = "https://other.test/".parse().unwrap();
+        let set = HeaderValue::from_static("a=1; Secure");
+        assert_eq!(map.cookie(&other, &set), None);
+    }
+
+    #[test]
+    fn referer_does_not_show_the_prefix() {
+        let map = map("https://api.test/base");
+        let token = &PREFIX[1..];
+        for (value, expected) in [
+            (
+                format!("{GATEWAY}/v1?a"),
+                Some("https://api.test/base/v1?a"),
+            ),
+            (GATEWAY.to_owned(), Some("https://api.test/base")),
+            ("https://app.test/".to_owned(), Some("https://app.test/")),
+            (format!("{GATEWAY}0"), None),
+            (format!("http://localhost:1234/{token}/v1"), None),
+            (
+                format!("https://app.test/?from={}", token.to_uppercase()),
+                None,
+            ),
+        ] {
+            let mapped = map.referer(&value.parse().unwrap());
+            assert_eq!(
+                mapped.as_ref().map(|to| to.to_str().unwrap()),
+                expected,
+                "{value}"
+            );
         }
     }
 

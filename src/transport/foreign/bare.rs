@@ -58,6 +58,7 @@ impl TransportBuilder {
             filter,
             timeouts,
             proxied: proxies.is_some(),
+            single_leg: true,
         };
         // No part of this crate retries above the connector. A request that the peer did not process is sent again, as
         // reqwest does by itself, but within a budget.

@@ -17,6 +17,7 @@ async fn refused(filter: AddressFilter, url: &str, asks_later: bool) -> Kind {
         filter,
         timeouts,
         proxied: false,
+        single_leg: true,
     });
     let connector = service_fn(move |url: Url| {
         if !asks_later {

@@ -36,6 +36,8 @@ pub struct ConnectorLayer {
     pub(super) timeouts: Timeouts,
     /// Whether connections may go to a proxy, which the filter does not judge.
     pub(super) proxied: bool,
+    /// Whether the client follows no redirect. Then a failed setup proves that its request was not sent.
+    pub(super) single_leg: bool,
 }
 
 impl ConnectorLayer {
@@ -49,16 +51,20 @@ impl ConnectorLayer {
             filter,
             timeouts,
             proxied,
+            single_leg,
         } = self;
+        let outer = tracker::current();
+        let is_proof = *single_leg || outer.is_some();
         if let Err(error) = judge(filter, seen.as_ref()) {
             return ConnectorFuture {
                 connecting: None,
                 refused: Some(error),
                 arrival: None,
+                is_proof,
             };
         }
         let literal = seen.as_ref().and_then(Seen::literal);
-        let (tracker, own) = match tracker::current() {
+        let (tracker, own) = match outer {
             Some(tracker) => (tracker, false),
             None => {
                 let tracker = alone(timeouts);
@@ -82,6 +88,7 @@ impl ConnectorLayer {
                 filter: filter.clone(),
                 is_literal: literal.is_some(),
             }),
+            is_proof,
         }
     }
 }
@@ -92,6 +99,19 @@ pub struct ConnectorFuture<F> {
     connecting: Option<Pin<Box<Connecting<F>>>>,
     refused: Option<Error>,
     arrival: Option<Arrival>,
+    /// Whether an error may prove that nothing was sent.
+    is_proof: bool,
+}
+
+impl<F> ConnectorFuture<F> {
+    /// Returns the error as the client gets it. Without an attempt around it, an earlier request may have been sent:
+    /// this may be the next leg of a redirect.
+    fn proved(&self, error: Error) -> BoxError {
+        match self.is_proof {
+            true => error.into(),
+            false => error.unproved().into(),
+        }
+    }
 }
 
 impl<F, T, E> Future for ConnectorFuture<F>
@@ -105,23 +125,23 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let Some(refused) = this.refused.take() {
-            return Poll::Ready(Err(refused.into()));
+            return Poll::Ready(Err(this.proved(refused)));
         }
         let Some(connecting) = &mut this.connecting else {
             return Poll::Pending;
         };
         let arrived = ready!(connecting.as_mut().poll(cx));
         let setup = connecting.setup();
-        Poll::Ready(match (arrived, &this.arrival) {
-            (Ok(connection), Some(arrival)) => match arrival.judge(setup, &connection) {
-                Ok(()) => Ok(connection),
-                Err(refused) => Err(refused.into()),
-            },
+        let judged = match (arrived, &this.arrival) {
+            (Ok(connection), Some(arrival)) => {
+                arrival.judge(setup, &connection).map(|()| connection)
+            }
             (arrived, _) => {
                 let tracker = setup.tracker();
-                arrived.map_err(|error| failed(error, tracker.as_deref()).into())
+                arrived.map_err(|error| failed(error, tracker.as_deref()))
             }
-        })
+        };
+        Poll::Ready(judged.map_err(|error| this.proved(error)))
     }
 }
 

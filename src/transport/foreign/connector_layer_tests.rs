@@ -17,13 +17,18 @@ fn layer(filter: AddressFilter) -> ConnectorLayer {
         filter,
         timeouts,
         proxied: false,
+        single_leg: false,
     }
 }
 
 /// Returns the error of a refused connector.
 async fn refused(filter: AddressFilter, seen: Option<Seen>) -> Error {
+    refused_by(&layer(filter), seen).await
+}
+
+async fn refused_by(layer: &ConnectorLayer, seen: Option<Seen>) -> Error {
     let refuses = async || Err::<Nothing, _>(io::Error::from(io::ErrorKind::ConnectionRefused));
-    let error = layer(filter).begin(seen, refuses).await.unwrap_err();
+    let error = layer.begin(seen, refuses).await.unwrap_err();
     Error::ours(error).unwrap()
 }
 
@@ -33,14 +38,18 @@ fn seen() -> Option<Seen> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_connect_had_no_effect() {
-    let error = refused(AddressFilter::new(), seen()).await;
-    assert_eq!(
-        (error.hop(), error.kind()),
-        (Some(Hop::Connect), Kind::Refused)
-    );
-    assert_eq!(error.effect(), Effect::None);
-    assert!(!format!("{error:?}").contains("secret"));
+async fn failed_connect_proves_nothing_if_the_client_may_have_followed_a_redirect() {
+    for (single_leg, effect) in [(true, Effect::None), (false, Effect::Possible)] {
+        let with = |filter| ConnectorLayer {
+            single_leg,
+            ..layer(filter)
+        };
+        let error = refused_by(&with(AddressFilter::new()), seen()).await;
+        assert_eq!((error.kind(), error.effect()), (Kind::Refused, effect));
+        assert!(!format!("{error:?}").contains("secret"));
+        let error = refused_by(&with(AddressFilter::public_only()), None).await;
+        assert_eq!((error.kind(), error.effect()), (Kind::Filtered, effect));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -101,6 +101,7 @@ impl TransportBuilder {
             filter: filter.clone(),
             timeouts,
             proxied: proxy_filters,
+            single_leg: false,
         };
         let names = ResolverService {
             resolver,

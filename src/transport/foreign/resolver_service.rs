@@ -14,6 +14,9 @@ use super::connector::setup;
 use super::judge::unseen;
 use crate::box_error::BoxError;
 use crate::dns::{AddressFilter, Resolve};
+use crate::error::Error;
+use crate::hop::Stage;
+use crate::record::tracker;
 use crate::timeout::Timeouts;
 use crate::transport::leave::alone;
 use crate::transport::resolve::lookup;
@@ -39,6 +42,7 @@ impl ResolverService {
         Box::pin(async move {
             let dial = dial?;
             let setup = setup();
+            let is_first = setup.is_some() || is_first_request();
             let tracker = setup.as_ref().and_then(|setup| {
                 setup.asked();
                 setup.tracker()
@@ -54,10 +58,12 @@ impl ResolverService {
             if is_other && this.filter.is_on() && !this.others.contain(&dial) {
                 return Err(unseen(OTHER_NAME).into());
             }
+            let proved = |error: Error| if is_first { error } else { error.unproved() };
             // The filter does not apply to the address of a proxy.
             let none = AddressFilter::new();
             let filter = if is_other { &none } else { &this.filter };
-            let answer = lookup(&*this.resolver, &dial, filter, &tracker).await?;
+            let answer = lookup(&*this.resolver, &dial, filter, &tracker).await;
+            let answer = answer.map_err(proved)?;
             let connect = tracker.timeouts().connect();
             let addresses: Vec<_> = padded(answer.addresses(), this.divided, connect)
                 .map(|ip| SocketAddr::new(ip, 0))
@@ -70,6 +76,13 @@ impl ResolverService {
             Ok(addresses)
         })
     }
+}
+
+/// Returns whether the attempt around a lookup has sent nothing yet. Without an attempt it is not known: the client may
+/// follow a redirect, and a name does not show which request it belongs to.
+fn is_first_request() -> bool {
+    let attempt = tracker::current();
+    attempt.is_some_and(|attempt| !attempt.is_taken() && !attempt.has_entered(Stage::Wait))
 }
 
 /// Returns the addresses, and after them enough unusable ones. So a connector that divides `divided` gives no usable

@@ -1,9 +1,10 @@
 //! Tests the diagnosis of errors of foreign clients.
 
+use std::error::Error as StdError;
 use std::io;
 
 use http::StatusCode;
-use sevenhops::testing::{CannedResponse, ConnFault, FaultServer};
+use sevenhops::testing::{CannedResponse, ConnFault, DnsScript, FaultServer};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, sdk};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -25,6 +26,11 @@ fn plain(world: &World) -> reqwest::ClientBuilder {
 fn found(error: &reqwest::Error) -> Told {
     let found = sdk::classify_error(error);
     assert!(found.error().is_none(), "nothing of ours is in {error:?}");
+    told_by(error)
+}
+
+fn told_by(error: &(dyn StdError + 'static)) -> Told {
+    let found = sdk::classify_error(error);
     (found.hop(), found.kind(), found.effect())
 }
 
@@ -62,6 +68,30 @@ async fn hop_comes_from_the_chain_and_the_effect_stays_possible() {
     let client = plain(&world).dns_resolver(Nowhere).build().unwrap();
     let error = client.get(&stage.url).send().await.unwrap_err();
     assert_eq!(found(&error), told(Hop::Dns, Kind::Other, Effect::Possible));
+}
+
+#[tokio::test]
+async fn failed_lookup_after_a_redirect_proves_nothing_about_the_request() {
+    let world = World::new().await;
+    world.dns.set("gone.test", DnsScript::NxDomain);
+    let server = FaultServer::start().await.unwrap();
+    let names = world.transport().build_hyper().unwrap().resolver();
+    let client = plain(&world).dns_resolver(names).build().unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
+    let over = reqwest_middleware::ClientBuilder::new(client.clone());
+    let over = over.with(policies).build();
+    let lost = told(Hop::Dns, Kind::NotFound, Effect::Possible);
+    let unsent = told(Hop::Dns, Kind::NotFound, Effect::None);
+    let away = CannedResponse::new(StatusCode::SEE_OTHER).header("location", "http://gone.test/");
+    server.on_request([away.clone().into(), away.into()]);
+    let gone = "http://gone.test/";
+    for (url, by_stack) in [(server.url("/charge"), lost), (gone.to_owned(), unsent)] {
+        let error = client.post(&url).send().await.unwrap_err();
+        assert_eq!(told_by(&error), lost, "{url}");
+        let error = over.post(&url).send().await.unwrap_err();
+        assert_eq!(told_by(&error), by_stack, "{url}");
+    }
+    assert_eq!(server.requests_seen(), 2);
 }
 
 #[tokio::test]

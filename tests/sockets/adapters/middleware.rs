@@ -11,8 +11,10 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use http_body_util::{BodyExt, Full};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use sevenhops::{
-    Client, Effect, Hop, IdempotencyKey, Kind, Options, StandardLayer, hop::Stage, sdk,
-    testing::Reply,
+    Client, Effect, Hop, IdempotencyKey, Kind, Options, StandardLayer,
+    hop::Stage,
+    sdk,
+    testing::{CannedResponse, Gate, Reply},
 };
 
 use super::world::{BoxError, Fault, Move, NAME, World, base, found, keys, throttled, told};
@@ -295,6 +297,37 @@ async fn timeout_of_one_request_is_its_deadline() {
     let error = client.get(&stage.url).timeout(Duration::ZERO).send().await;
     let error = error.unwrap_err();
     assert_eq!(sdk::classify_error(&error).hop(), Some(Hop::Encode));
+}
+
+#[tokio::test]
+async fn deadline_holds_and_not_the_timeout_of_the_client_below() {
+    let world = World::new().await;
+    let short = Duration::from_millis(300);
+    let impatient = foreign_builder(&world).timeout(short);
+    let impatient = impatient.resolve(NAME, ([127, 0, 0, 1], 0).into());
+    let policies = StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let client = ClientBuilder::new(impatient.build().unwrap()).with(policies);
+    let client = client.build();
+    let server = world.server().await;
+    for holds_body in [false, true] {
+        let gate = Gate::new();
+        let slow = CannedResponse::default();
+        server.on_request([match holds_body {
+            true => slow.hold_body(&gate).into(),
+            false => slow.hold(&gate).into(),
+        }]);
+        let url = base(&server);
+        let call = async {
+            let request = client.post(url).timeout(Duration::from_secs(60));
+            request.send().await?.bytes().await.map_err(BoxError::from)
+        };
+        let later = async {
+            tokio::time::sleep(2 * short).await;
+            gate.open();
+        };
+        let (called, ()) = tokio::join!(call, later);
+        assert_eq!(called.unwrap(), r#"{"ok":true}"#);
+    }
 }
 
 #[tokio::test]

@@ -161,6 +161,50 @@ async fn location_of_the_upstream_leads_through_the_gateway() {
 }
 
 #[tokio::test]
+async fn cookie_of_the_upstream_is_one_of_the_gateway() {
+    let server = FaultServer::start().await.unwrap();
+    let set = "a=1; Domain=127.0.0.1; Path=/v1/users; Secure; HttpOnly";
+    let answer = CannedResponse::new(StatusCode::OK).header("set-cookie", set);
+    server.default_reply(answer.header("set-cookie", "b=2; Path=/"));
+    let gateway = sdk::gateway(&client(), server.url("/v1")).unwrap();
+    let response = get(format!("{}/users/7", gateway.url())).await;
+    let prefix = gateway.url().parse::<Uri>().unwrap().path().to_owned();
+    let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+    let expected = [
+        format!("a=1; Path={prefix}/users; HttpOnly"),
+        format!("b=2; Path={prefix}"),
+    ];
+    assert_eq!(cookies, expected.each_ref());
+}
+
+#[tokio::test]
+async fn upstream_does_not_see_the_prefix_in_the_referer() {
+    let server = FaultServer::start().await.unwrap();
+    let gateway = sdk::gateway(&client(), server.url("/v1")).unwrap();
+    let (origin, token) = gateway.url().rsplit_once('/').unwrap();
+    for (referer, expected) in [
+        (
+            format!("{}/a?b", gateway.url()),
+            Some(server.url("/v1/a?b")),
+        ),
+        (format!("{origin}//{token}/a"), None),
+        (
+            "https://app.test/".to_owned(),
+            Some("https://app.test/".to_owned()),
+        ),
+    ] {
+        let request = Request::get(gateway.url()).header("referer", &referer);
+        send(request.body(none()).unwrap()).await.unwrap();
+        let seen = server.requests().pop().unwrap();
+        let seen = seen
+            .headers
+            .get("referer")
+            .map(|seen| seen.to_str().unwrap());
+        assert_eq!(seen, expected.as_deref(), "{referer}");
+    }
+}
+
+#[tokio::test]
 async fn redirects_are_followed_by_the_client() {
     let server = FaultServer::start().await.unwrap();
     let moved = CannedResponse::new(StatusCode::FOUND).header("location", "/v2");

@@ -76,6 +76,20 @@ async fn timeout_of_a_request_is_its_deadline() {
 }
 
 #[tokio::test]
+async fn stream_has_only_the_timeout_of_its_request() {
+    let service = Scripted::default();
+    let origin = service.start().await;
+    let mut client = HealthClient::with_origin(channel(secs(10)), origin);
+    let mut request = Request::new(HealthCheckRequest::default());
+    client.watch(request).await.unwrap();
+    request = Request::new(HealthCheckRequest::default());
+    request.set_timeout(secs(60));
+    client.watch(request).await.unwrap();
+    let own = Some("60000000u".to_owned());
+    assert_eq!(service.header("grpc-timeout"), [None, own]);
+}
+
+#[tokio::test]
 async fn unavailable_is_retried_only_if_the_method_is_idempotent() {
     let service = Scripted::failing([Status::unavailable("restarting")]);
     let origin = service.start().await;

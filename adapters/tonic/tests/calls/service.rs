@@ -99,12 +99,7 @@ impl Health for Scripted {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        self.0
-            .metadata
-            .lock()
-            .unwrap()
-            .push(request.metadata().clone());
-        self.0.seen.send_modify(|seen| *seen += 1);
+        self.0.saw(request.metadata());
         let step = self.0.steps.lock().unwrap().pop_front();
         match step {
             None => Ok(Response::new(serving())),
@@ -124,12 +119,19 @@ impl Health for Scripted {
 
     async fn watch(
         &self,
-        _: Request<HealthCheckRequest>,
+        request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        self.0.seen.send_modify(|seen| *seen += 1);
+        self.0.saw(request.metadata());
         let lost = Status::unavailable("lost");
         let items = [Ok(serving()), Ok(serving()), Err(lost)];
         Ok(Response::new(Box::pin(tokio_stream::iter(items))))
+    }
+}
+
+impl Inner {
+    fn saw(&self, metadata: &MetadataMap) {
+        self.metadata.lock().unwrap().push(metadata.clone());
+        self.seen.send_modify(|seen| *seen += 1);
     }
 }
 
