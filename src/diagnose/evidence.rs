@@ -7,6 +7,8 @@ use std::io;
 use hickory_resolver::net::NetError;
 
 use crate::chain::chain;
+#[cfg(feature = "client")]
+use crate::dns::DnsError;
 use crate::error::Error;
 #[cfg(feature = "client")]
 use crate::hop::TunnelRefused;
@@ -75,7 +77,13 @@ impl Evidence {
         } else if error.is::<BodyFailed>() {
             (self.kind, self.hop) = (Some(Kind::RequestBody), Some(Hop::Send));
             return false; // the causes behind it belong to the caller
-        } else if let Some(io) = error.downcast_ref::<io::Error>() {
+        }
+        #[cfg(feature = "client")]
+        if let Some(dns) = error.downcast_ref() {
+            self.dns(dns);
+            return false; // the causes behind it belong to the resolver
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>() {
             self.io(io);
         } else if let Some(h2) = error.downcast_ref::<h2::Error>() {
             self.h2(h2);
@@ -86,6 +94,20 @@ impl Evidence {
             self.client(error);
         }
         true
+    }
+
+    /// Reads a failed lookup. Its causes may be errors of other connections and of other calls. Of these, only a lack of
+    /// local resources counts.
+    #[cfg(feature = "client")]
+    fn dns(&mut self, error: &DnsError) {
+        let lacks = chain(error).any(|cause| local_in_lookup(cause) == Some(Kind::LocalResources));
+        let kind = match lacks {
+            true => Kind::LocalResources,
+            false => error.reason().into(),
+        };
+        (self.kind, self.hop) = (Some(kind), Some(Hop::Dns));
+        // A cached timeout of a lookup is still a timeout of the lookup.
+        self.timeout_kind = (kind == Kind::Timeout).then_some(TimeoutKind::Dns);
     }
 
     fn io(&mut self, error: &io::Error) {
@@ -144,10 +166,6 @@ impl Evidence {
             self.tls(tls);
         } else if let Some(refused) = error.downcast_ref::<TunnelRefused>() {
             self.kind = Some(refused.kind);
-        } else if let Some(dns) = error.downcast_ref::<crate::dns::DnsError>() {
-            (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
-            // A cached timeout of a lookup is still a timeout of the lookup.
-            self.timeout_kind = (self.kind == Some(Kind::Timeout)).then_some(TimeoutKind::Dns);
         } else if let Some(NetError::Io(io)) = error.downcast_ref() {
             // This error does not list the wrapped IO error among its causes.
             self.kind = local(io).or(self.kind);
@@ -209,6 +227,15 @@ impl Evidence {
         self.refuses_certificate =
             refusals.any(|alert| rustls::Error::AlertReceived(*alert).to_string() == message);
         self.kind = Some(Kind::Alert);
+    }
+}
+
+/// Returns the kind if a cause of a failed lookup is a failure of this process.
+#[cfg(feature = "client")]
+fn local_in_lookup(cause: &(dyn StdError + 'static)) -> Option<Kind> {
+    match cause.downcast_ref() {
+        Some(NetError::Io(io)) => local(io),
+        _ => local(cause),
     }
 }
 
