@@ -59,8 +59,10 @@ pub(crate) struct Facts {
     pub(crate) tickets: Option<Tickets>,
     /// The proxy that was used, without credentials.
     pub(crate) via: Option<String>,
-    /// Where the request went, if a redirect led it there.
+    /// Where the request went, if a redirect or a choice among endpoints led it there.
     pub(crate) url: Option<String>,
+    /// Whether a redirect led it there.
+    pub(crate) is_redirected: bool,
     /// Whether the DNS answer had expired, and was used because no newer one was received.
     pub(crate) stale: bool,
     /// The TTL that was left, and whether it came from the cache.
