@@ -67,7 +67,8 @@ pub(crate) struct Facts {
     pub(crate) stale: bool,
     /// The TTL that was left, and whether it came from the cache.
     pub(crate) dns: Option<(Duration, bool)>,
-    /// Whether the cache knew that the name has no addresses. No query was sent then.
+    /// Whether the lookup failed without a query. Either the cache knew that the name has no addresses, or the filter
+    /// refused an address that was known.
     pub(crate) dns_remembered: bool,
     /// The local end of the connection that was used.
     pub(crate) local: Option<SocketAddr>,

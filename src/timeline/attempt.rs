@@ -63,7 +63,7 @@ pub struct Attempt {
     /// Whether a redirect led to its URL.
     #[cfg(feature = "otel")]
     pub(crate) is_redirected: bool,
-    /// Whether a failed lookup came from the cache, so that no name server was asked.
+    /// Whether a failed lookup needed no query.
     #[cfg(feature = "otel")]
     pub(crate) dns_remembered: bool,
     #[cfg(feature = "har")]

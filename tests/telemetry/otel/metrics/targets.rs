@@ -1,7 +1,9 @@
 //! The metrics of calls by their routes and names.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use sevenhops::dns::{AddressFilter, StaticResolver};
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer};
 use sevenhops::{Client, Config, EndpointConfig, EndpointsConfig};
 
@@ -37,4 +39,44 @@ async fn attempt_at_an_endpoint_has_the_route_of_its_call_and_a_redirected_one_h
     let metric = "http.client.request.duration";
     assert_eq!(sum(metric, &[here, ROUTE]), 1);
     assert_eq!(sum(metric, &[here]), 2);
+}
+
+#[tokio::test]
+async fn refusal_of_an_address_is_a_lookup_only_if_a_query_was_sent() {
+    let net = Net::new().await;
+    net.dns.set(
+        "private.test",
+        DnsScript::addresses([[10, 0, 0, 1].into()]).ttl(60),
+    );
+    let known: IpAddr = [10, 0, 0, 2].into();
+    let listed = StaticResolver::new().host("listed.test", [known]);
+    let client = |by_list: bool| {
+        let builder = net.builder().metrics(&sdk().2);
+        let builder = builder.transport(|transport| {
+            let transport = transport.filter(AddressFilter::public_only());
+            match by_list {
+                true => transport.resolver(listed.clone()),
+                false => transport,
+            }
+        });
+        builder.build().unwrap()
+    };
+    for (host, by_list, lookups) in [
+        ("10.0.0.3", false, 0),
+        ("listed.test", true, 0),
+        ("private.test", false, 1),
+    ] {
+        let client = client(by_list);
+        for _ in 0..2 {
+            let url = format!("http://{host}/");
+            client.get(url).fetch_bytes().await.unwrap_err();
+        }
+        let of = ("dns.question.name", host);
+        assert_eq!(sum("dns.lookup.duration", &[of]), lookups, "{host}");
+        let refused = [
+            ("server.address", host),
+            ("sevenhops.kind", "refused by the filter"),
+        ];
+        assert_eq!(sum("sevenhops.hop.duration", &refused), 2, "{host}");
+    }
 }
