@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Call;
+use crate::hop::TimelineEventKind;
 use crate::record::Tracker;
 
 /// The right to hedge a call. One driver at a time has it, so that nested stacks do not multiply their hedges.
@@ -47,6 +48,17 @@ impl Call {
             None => self.first().cloned(),
             Some(index) => self.rest().more.get(index).cloned(),
         }
+    }
+
+    /// Records an event of the attempt with this record. Unless attempts overlap, that is the latest attempt.
+    pub(crate) fn note_of(&self, record: Option<Arc<Tracker>>, what: TimelineEventKind) {
+        let record = record.filter(|_| self.overlaps());
+        let before = record.and_then(|record| {
+            let mut records = self.trackers().into_iter();
+            records.position(|other| Arc::ptr_eq(&other, &record))
+        });
+        let number = before.and_then(|before| u32::try_from(before + 1).ok());
+        self.note_after(number.unwrap_or_else(|| self.attempt_count()), what);
     }
 
     /// Records that an attempt that began after this number of attempts ended, while others were in flight.

@@ -138,7 +138,7 @@ impl Call {
     pub(crate) fn redirected(&self, status: StatusCode, (uri, is_away): (&Uri, bool)) {
         self.begin_leg(is_away);
         let url = redacted(uri);
-        self.note(TimelineEventKind::Redirected { status, url });
+        self.note_of(self.last(), TimelineEventKind::Redirected { status, url });
         self.rest().redirected_to = Some(uri.clone());
     }
 

@@ -13,6 +13,7 @@ use super::{ChaosConfig, Fault};
 use crate::call::Call;
 use crate::destination::Destination;
 use crate::hop::TimelineEventKind;
+use crate::record::tracker;
 use crate::telemetry;
 
 /// The fault for a request, and the delay of the response if the fault is a delay.
@@ -97,7 +98,7 @@ impl FaultPlan {
         let PlannedFault { fault, delay } = drawn;
         let what = TimelineEventKind::Chaos { fault, delay };
         match call {
-            Some(call) => call.note(what),
+            Some(call) => call.note_of(tracker::current(), what),
             None => telemetry::note(&telemetry::Span::current(), &what),
         }
     }

@@ -114,10 +114,13 @@ impl FromStr for Destination {
     }
 }
 
-/// The part of a text that an error may show: neither userinfo nor query, which may be secret.
+/// The part of a text that an error may show: no userinfo, query or fragment, which may be secret.
 pub(crate) fn shown(text: &str) -> &str {
-    let text = text.rsplit('@').next().unwrap_or_default();
-    text.split('?').next().unwrap_or_default()
+    let (before, text) = text.rsplit_once('@').unwrap_or(("", text));
+    if before.contains(['?', '#']) {
+        return ""; // the query may contain the `@`
+    }
+    text.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// A text that is not a destination.
@@ -240,6 +243,8 @@ mod tests {
         for text in [
             "https://u:canary@api.test/v1",
             "https://api.test/?key=canary",
+            "https://api.test/?mail=a@canary",
+            "https://api.test/v1#canary",
         ] {
             let refused = text.parse::<Destination>().unwrap_err().to_string();
             assert!(!refused.contains("canary"), "{refused}");

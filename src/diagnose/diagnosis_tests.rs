@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use hickory_resolver::net::NetError;
 use http::StatusCode;
 use proptest::prelude::*;
 use rustls::AlertDescription;
 
 use super::*;
 use crate::clock;
+use crate::dns::{DnsError, DnsErrorReason};
 use crate::error::Error;
 use crate::hop::{BodyFailed, Keyed, TimeoutElapsed, TlsSession, name};
 use crate::record::Tickets;
@@ -217,13 +219,112 @@ fn refused_certificate_of_a_second_request_says_nothing_about_the_first() {
     }
 }
 
+/// The cause may be the error of a connection to a name server, or of a call that a user's resolver made.
+#[test]
+fn failed_lookup_is_a_dns_failure_whatever_its_cause_says() {
+    for reason in REASONS {
+        for stage in [Reached::Dns, Reached::Nothing] {
+            let tracker = lookup(stage);
+            let check = |error: DnsError, expected: Kind| {
+                let diagnosis = diagnose(&tracker, &error);
+                let found = (diagnosis.hop, diagnosis.kind);
+                assert_eq!(found, (Some(Hop::Dns), expected), "{reason:?} {error:?}");
+                assert_ne!(name(Hop::Dns, diagnosis.kind).error_type, "_OTHER");
+                let is_timeout = diagnosis.timeout_kind == Some(TimeoutKind::Dns);
+                assert_eq!(is_timeout, expected == Kind::Timeout);
+            };
+            let failed = || DnsError::new("api.test", reason);
+            check(failed(), reason.into());
+            for kind in IO_KINDS {
+                let expected = match kind {
+                    io::ErrorKind::AddrNotAvailable => Kind::LocalResources,
+                    _ => reason.into(),
+                };
+                check(failed().caused_by(io::Error::from(kind)), expected);
+                let inside = Arc::new(io::Error::from(kind));
+                check(failed().caused_by(NetError::Io(inside)), expected);
+            }
+            let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+            check(failed().caused_by(alert), reason.into());
+            let reset = h2::Error::from(h2::Reason::REFUSED_STREAM);
+            check(failed().caused_by(reset), reason.into());
+            let limit = TimeoutElapsed(TimeoutKind::Connect);
+            check(failed().caused_by(limit), reason.into());
+            let trailers = "chunk trailers count overflow";
+            let trailers = io::Error::new(io::ErrorKind::InvalidData, trailers);
+            check(failed().caused_by(trailers), reason.into());
+        }
+    }
+}
+
+#[test]
+fn failed_call_of_a_resolver_has_no_effect_on_the_call_that_needs_the_name() {
+    let unavailable = Diagnosis::status(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &http::HeaderMap::new(),
+        Keyed::No,
+    );
+    let registry = Error::new(unavailable.unwrap());
+    let error = DnsError::new("api.test", DnsErrorReason::ServerFailure).caused_by(registry);
+    let diagnosis = diagnose(&lookup(Reached::Dns), &error);
+    assert_eq!(
+        (diagnosis.hop, diagnosis.kind, diagnosis.effect),
+        (Some(Hop::Dns), Kind::ServerFailure, Effect::None)
+    );
+    assert_eq!(diagnosis.status, None);
+}
+
+/// Returns an attempt that looks a name up, by the crate's own transport or by a service that reports no stages.
+fn lookup(reached: Reached) -> Tracker {
+    let journey = Journey {
+        tracked: reached == Reached::Dns,
+        reached,
+        taken: false,
+        sent: false,
+        head: None,
+        tls: None,
+        ticket: None,
+        via: None,
+    };
+    let tracker = journey.tracker();
+    if reached == Reached::Nothing {
+        tracker.waiting(clock::now());
+    }
+    tracker
+}
+
+const REASONS: [DnsErrorReason; 6] = [
+    DnsErrorReason::NotFound,
+    DnsErrorReason::NoRecords,
+    DnsErrorReason::Protocol,
+    DnsErrorReason::ServerFailure,
+    DnsErrorReason::Unreachable,
+    DnsErrorReason::Timeout,
+];
+
+const IO_KINDS: [io::ErrorKind; 10] = {
+    use io::ErrorKind as Io;
+    [
+        Io::ConnectionRefused,
+        Io::ConnectionReset,
+        Io::BrokenPipe,
+        Io::UnexpectedEof,
+        Io::NotConnected,
+        Io::HostUnreachable,
+        Io::AddrNotAvailable,
+        Io::TimedOut,
+        Io::InvalidData,
+        Io::Other,
+    ]
+};
+
 /// The parts of an error. Each case builds a new error, because errors cannot be cloned.
 #[derive(Clone, Debug)]
 enum Cause {
     Alert(u8, bool),
     Io(io::ErrorKind),
     Code(i32),
-    Dns(crate::dns::DnsErrorReason),
+    Dns(DnsErrorReason),
     Tls(rustls::Error),
     Timeout(TimeoutKind),
     Body,
@@ -239,7 +340,7 @@ impl Cause {
             }
             Self::Io(kind) => io::Error::from(kind).into(),
             Self::Code(code) => io::Error::from_raw_os_error(code).into(),
-            Self::Dns(reason) => crate::dns::DnsError::new("api.test", reason).into(),
+            Self::Dns(reason) => DnsError::new("api.test", reason).into(),
             Self::Tls(error) => io::Error::new(io::ErrorKind::InvalidData, error).into(),
             Self::Timeout(which) => TimeoutElapsed(which).into(),
             Self::Body => BodyFailed("of its own".into()).into(),
@@ -249,25 +350,8 @@ impl Cause {
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
-    use crate::dns::DnsErrorReason;
-    use io::ErrorKind as Io;
-    let io = prop::sample::select(vec![
-        Io::ConnectionRefused,
-        Io::ConnectionReset,
-        Io::BrokenPipe,
-        Io::UnexpectedEof,
-        Io::NotConnected,
-        Io::HostUnreachable,
-        Io::AddrNotAvailable,
-        Io::TimedOut,
-        Io::InvalidData,
-        Io::Other,
-    ]);
-    let dns = prop::sample::select(vec![
-        DnsErrorReason::NotFound,
-        DnsErrorReason::Timeout,
-        DnsErrorReason::Protocol,
-    ]);
+    let io = prop::sample::select(IO_KINDS.to_vec());
+    let dns = prop::sample::select(REASONS.to_vec());
     let tls = prop::sample::select(vec![
         rustls::Error::NoCertificatesPresented,
         rustls::Error::DecryptError,

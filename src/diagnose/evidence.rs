@@ -7,6 +7,8 @@ use std::io;
 use hickory_resolver::net::NetError;
 
 use crate::chain::chain;
+#[cfg(feature = "client")]
+use crate::dns::DnsError;
 use crate::error::Error;
 #[cfg(feature = "client")]
 use crate::hop::TunnelRefused;
@@ -45,16 +47,25 @@ pub(super) fn evidence(error: &(dyn StdError + 'static)) -> Evidence {
     found
 }
 
-/// Returns an error and its causes, as far as they concern this request. A source of a request body may be another
-/// request of this crate: its error says nothing about this one.
+/// Returns an error and its causes, as far as they concern this request. The source of a body and a resolver may make
+/// requests of their own: their errors say nothing about this one.
 pub(super) fn causes<'e>(
     error: &'e (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
     let mut is_over = false;
     let concerns = move |error: &&(dyn StdError + 'static)| {
-        !std::mem::replace(&mut is_over, is_of_body(*error))
+        !std::mem::replace(&mut is_over, is_of_another(*error))
     };
     chain(error).take_while(concerns)
+}
+
+/// Returns whether the causes of this error concern another request.
+fn is_of_another(error: &(dyn StdError + 'static)) -> bool {
+    #[cfg(feature = "client")]
+    if error.is::<DnsError>() {
+        return true;
+    }
+    is_of_body(error)
 }
 
 /// Returns whether this is the error of a request body's source.
@@ -87,11 +98,18 @@ impl Evidence {
             self.kind = Some(kind);
             return false;
         }
+        if is_of_body(error) {
+            (self.kind, self.hop) = (Some(Kind::RequestBody), Some(Hop::Send));
+            return false;
+        }
+        #[cfg(feature = "client")]
+        if let Some(dns) = error.downcast_ref() {
+            self.dns(dns);
+            return false;
+        }
         if let Some(TimeoutElapsed(which)) = error.downcast_ref() {
             self.kind = Some(Kind::Timeout);
             self.timeout_kind = Some(*which);
-        } else if is_of_body(error) {
-            (self.kind, self.hop) = (Some(Kind::RequestBody), Some(Hop::Send));
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             self.io(io);
         } else if let Some(h2) = error.downcast_ref::<h2::Error>() {
@@ -103,6 +121,20 @@ impl Evidence {
             self.client(error);
         }
         true
+    }
+
+    /// Reads a failed lookup. Its causes may be errors of other connections and of other calls. Of these, only a lack of
+    /// local resources counts.
+    #[cfg(feature = "client")]
+    fn dns(&mut self, error: &DnsError) {
+        let lacks = chain(error).any(|cause| local_in_lookup(cause) == Some(Kind::LocalResources));
+        let kind = match lacks {
+            true => Kind::LocalResources,
+            false => error.reason().into(),
+        };
+        (self.kind, self.hop) = (Some(kind), Some(Hop::Dns));
+        // A cached timeout of a lookup is still a timeout of the lookup.
+        self.timeout_kind = (kind == Kind::Timeout).then_some(TimeoutKind::Dns);
     }
 
     fn io(&mut self, error: &io::Error) {
@@ -161,10 +193,6 @@ impl Evidence {
             self.tls(tls);
         } else if let Some(refused) = error.downcast_ref::<TunnelRefused>() {
             self.kind = Some(refused.kind);
-        } else if let Some(dns) = error.downcast_ref::<crate::dns::DnsError>() {
-            (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
-            // A cached timeout of a lookup is still a timeout of the lookup.
-            self.timeout_kind = (self.kind == Some(Kind::Timeout)).then_some(TimeoutKind::Dns);
         } else if let Some(NetError::Io(io)) = error.downcast_ref() {
             // This error does not list the wrapped IO error among its causes.
             self.kind = local(io).or(self.kind);
@@ -226,6 +254,15 @@ impl Evidence {
         self.refuses_certificate =
             refusals.any(|alert| rustls::Error::AlertReceived(*alert).to_string() == message);
         self.kind = Some(Kind::Alert);
+    }
+}
+
+/// Returns the kind if a cause of a failed lookup is a failure of this process.
+#[cfg(feature = "client")]
+fn local_in_lookup(cause: &(dyn StdError + 'static)) -> Option<Kind> {
+    match cause.downcast_ref() {
+        Some(NetError::Io(io)) => local(io),
+        _ => local(cause),
     }
 }
 

@@ -179,6 +179,9 @@ fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind
         Some(Kind::ProtocolError) if evidence.garbled && !is_set_up(stage) => Kind::Reset,
         kind => kind.unwrap_or(Kind::Other),
     };
+    if evidence.hop.is_some() {
+        return kind; // it does not depend on the open stage
+    }
     match (kind, stage) {
         (Kind::Unacknowledged, Some(Stage::Connect)) => Kind::Timeout,
         // The kernel reports its last received error as the reason. If the peer lost its power, that error is "host

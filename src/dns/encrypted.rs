@@ -19,10 +19,11 @@ use url::{Host, Url};
 use super::error::{DnsErrorReason, LookupFailure};
 use super::servers::Upstream;
 use crate::config_error::ConfigError;
+use crate::destination::shown;
 use crate::roots;
 
 /// A name server, and how it proves its identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Encrypted {
     /// With the name in its certificate.
     Tls(SocketAddr, String),
@@ -46,9 +47,8 @@ impl Encrypted {
             }
             Self::Https(_, whole) => {
                 let expected = "an https URL of a host and a path";
-                // A userinfo is not shown.
-                let text = whole.rsplit('@').next().unwrap_or_default();
-                let refused = || ConfigError::invalid("resolver.https_servers", text, expected);
+                let refused =
+                    || ConfigError::invalid("resolver.https_servers", shown(whole), expected);
                 let url = Url::parse(whole).map_err(|_| refused())?;
                 let is_own_port = url.port().is_none_or(|port| port == self.addr().port());
                 let name = host(&url).filter(|_| is_own_port).ok_or_else(refused)?;
@@ -56,6 +56,16 @@ impl Encrypted {
                 Ok(ConnectionConfig::https(name, path))
             }
         }
+    }
+}
+
+impl fmt::Debug for Encrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, addr, text) = match self {
+            Self::Tls(addr, name) => ("Tls", addr, &**name),
+            Self::Https(addr, url) => ("Https", addr, shown(url)),
+        };
+        f.debug_tuple(name).field(addr).field(&text).finish()
     }
 }
 

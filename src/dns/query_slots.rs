@@ -142,22 +142,23 @@ impl QuerySlots {
     /// Returns the next query, of the domain with the fewest, if a slot is free for it.
     fn next(&mut self, now: Instant) -> Option<QueuedQuery> {
         self.forget_given_up();
-        if self.waiting == 0 || self.running >= QUERIES && !self.take_away(now) {
+        if self.waiting == 0 {
             return None;
         }
-        let free = QUERIES - self.running;
-        let waiting = self
-            .domains
-            .iter_mut()
-            .filter(|(_, d)| !d.waiting.is_empty());
+        let waiting = self.domains.iter().filter(|(_, d)| !d.waiting.is_empty());
         let first = |domain: &Domain| domain.waiting.front().map(|(id, _)| *id);
         let (name, domain) = waiting.min_by_key(|(_, d)| (d.running.len(), first(d)))?;
-        if domain.running.len() >= free {
+        let (name, running) = (name.clone(), domain.running.len());
+        // One slot more is of use only to a domain that runs no query.
+        if self.running >= QUERIES && !(running == 0 && self.take_away(now)) {
             return None;
         }
-        let (id, place) = domain.waiting.pop_front()?;
+        if running >= QUERIES - self.running {
+            return None;
+        }
+        let (id, place) = self.domains.get_mut(&name)?.waiting.pop_front()?;
         self.waiting -= 1;
-        Some((place, name.clone(), id))
+        Some((place, name, id))
     }
 
     /// Removes the queries in front that no longer wait.
@@ -318,6 +319,18 @@ mod tests {
         all.clear();
         let room = limiter.room();
         assert_eq!((room.running, room.waiting, room.domains.len()), (0, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_query_is_dropped_for_a_domain_that_runs_one_already() {
+        let limiter = Arc::new(QueryLimiter::default());
+        let mut all = fill(&limiter, QUERIES, |n| format!("{n}.test")).await;
+
+        let second = timeout(3 * PATIENCE, limiter.slot("api.7.test")).await;
+
+        assert!(second.is_err());
+        assert!(timeout(PATIENCE, all[0].dropped()).await.is_err());
+        assert_eq!(limiter.room().running, QUERIES);
     }
 
     #[tokio::test(start_paused = true)]

@@ -107,17 +107,22 @@ impl Resolve for Resolver {
         let (now, inner) = (clock::now(), &self.0);
         let mut config = inner.config.load();
         let mut written = config.before_dns(host);
+        let mut is_changed = false;
         if written.is_none()
             && let Some(name) = config.search.as_is_first(host)
             && let Some(hit) = inner.pool.answer(name, now)
         {
-            if hit.due {
-                inner.ask_again(name, (RefreshReason::Due, now));
+            // A name in steady use is always a hit, so its refresh looks at the files.
+            is_changed = hit.due && inner.reread(now);
+            if !is_changed {
+                if hit.due {
+                    inner.ask_again(name, (RefreshReason::Due, now));
+                }
+                return Resolution::Cached(Ok(hit.answer));
             }
-            return Resolution::Cached(Ok(hit.answer));
         }
         // Cached names stay cached. The files may contain other names by now.
-        if inner.reread(now) {
+        if is_changed || inner.reread(now) {
             config = inner.config.load();
             written = config.before_dns(host);
         }

@@ -78,7 +78,9 @@ impl Chain {
         if let Some(outcome) = self.addresses(response) {
             return Reading::Outcome(outcome);
         }
-        let soa = soa(response);
+        // A denial ends with the aliases that led to it: from then on the name may have another end.
+        let chain_ttl = Duration::from_secs(self.ttl.into());
+        let soa = soa(response).map(|ttl| ttl.min(chain_ttl));
         if code == ResponseCode::NXDomain {
             return negative(DnsErrorReason::NotFound, (code, soa));
         }

@@ -7,8 +7,9 @@ use super::*;
 
 #[test]
 fn response_is_negative_only_with_authority() {
+    let short = || alias("a.test", "b.test", 3);
     let alias = || alias("a.test", "b.test", 60);
-    let rows: [(&str, Message, &str); 16] = [
+    let rows: [(&str, Message, &str); 18] = [
         ("address", ok([four("a.test", 60)]), "addresses 60"),
         ("NXDOMAIN", code(ResponseCode::NXDomain), "not found -"),
         (
@@ -20,6 +21,16 @@ fn response_is_negative_only_with_authority() {
         ("SOA", soa(ok([])), "no records 7"),
         ("AA", aa(ok([])), "no records -"),
         ("SOA after an alias", soa(ok([alias()])), "no records 7"),
+        (
+            "SOA after a short alias",
+            soa(ok([short()])),
+            "no records 3",
+        ),
+        (
+            "NXDOMAIN, SOA after a short alias",
+            soa(nx(ok([short()]))),
+            "not found 3",
+        ),
         ("AA and an alias", aa(ok([alias()])), "alias b.test."),
         ("alias without an end", ok([alias()]), "alias b.test."),
         (

@@ -1,8 +1,8 @@
 use tokio::time::advance;
 
 use super::*;
-use crate::dns::scripted::{File as Temporary, counting};
-use crate::dns::{Resolution, Resolve, Resolver};
+use crate::dns::scripted::{File as Temporary, Say, Scripted, counting};
+use crate::dns::{Family, Resolution, Resolve, Resolver};
 
 #[tokio::test(start_paused = true)]
 async fn hosts_file_is_read_again_when_it_changes() {
@@ -26,6 +26,25 @@ async fn hosts_file_is_read_again_when_it_changes() {
     std::fs::write(&file.0, "10.0.0.3 api.test\n").unwrap();
     advance(LOOK_AGAIN).await;
     assert_eq!(written(&resolver), "10.0.0.3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_hosts_file_is_noticed_although_every_lookup_is_a_hit() {
+    let file = Temporary::new("hosts-hot", "# nothing\n");
+    let dns = Scripted::default();
+    dns.say(("api.test", Family::V4), 0, Say::Address("10.0.0.1", 60));
+    dns.say(("api.test", Family::V6), 0, Say::Address("fd00::1", 60));
+    let resolver = dns.resolver_with(|builder| builder.hosts_file(&*file.0));
+    resolver.resolve("api.test").answer().await.unwrap();
+
+    file.write("10.0.0.22 api.test\n");
+    for _ in 0..120 {
+        advance(Duration::from_millis(500)).await;
+        tokio::task::yield_now().await;
+        written(&resolver);
+    }
+
+    assert_eq!(written(&resolver), "10.0.0.22");
 }
 
 #[test]

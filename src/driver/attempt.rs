@@ -177,6 +177,7 @@ impl ActiveAttempt {
         let url = call.is_redirected().then(|| redacted(request.uri()));
         if method.is_some() || url.is_some() {
             tracker.facts(|facts| {
+                facts.is_redirected = url.is_some();
                 facts.url = url;
                 facts.method = method.cloned();
             });

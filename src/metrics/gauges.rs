@@ -23,7 +23,8 @@ pub(crate) struct Gauges {
     /// By the names in [`STATES`].
     pub(crate) circuits: Looks<&'static str>,
     pub(crate) budgets: Looks<i64>,
-    pub(crate) connections: Looks<u64>,
+    /// In the order of [`CONNECTION_STATES`].
+    pub(crate) connections: Looks<[u64; 2]>,
     /// In the order of [`names::CONCURRENCY`].
     pub(crate) limits: Looks<[u64; 3]>,
     /// In the order of [`names::THROTTLE`].
@@ -55,9 +56,13 @@ impl Gauges {
             }
         });
         gauge(meter, &names::OPEN_CONNECTIONS, self, |gauges, observe| {
-            for (destination, open) in gauges.connections.look(u64::saturating_add) {
+            for (destination, open) in gauges.connections.look(sum) {
                 let uri = destination.as_str().parse().unwrap_or_default();
-                observe(i64::try_from(open).unwrap_or(i64::MAX), &server(&uri));
+                for (state, open) in CONNECTION_STATES.into_iter().zip(open) {
+                    let mut about = server(&uri);
+                    about.push(KeyValue::new("http.connection.state", state));
+                    observe(i64::try_from(open).unwrap_or(i64::MAX), &about);
+                }
             }
         });
         self.observe_load(meter);
@@ -170,6 +175,8 @@ fn rank(state: &str) -> Option<usize> {
 /// The states of a breaker, from best to worst.
 const STATES: [&str; 4] = ["closed", "half_open", "open", "isolated"];
 const STATE: &str = "sevenhops.breaker.state";
+/// The states of an open connection, by OpenTelemetry's names.
+const CONNECTION_STATES: [&str; 2] = ["active", "idle"];
 
 #[cfg(test)]
 mod tests {

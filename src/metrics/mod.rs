@@ -171,8 +171,8 @@ impl Metrics {
         let to = &MetricTarget {
             method: attempt.method.as_ref().or(to.method),
             uri: led.as_ref().or(to.uri),
-            // The route belongs to the call's own URL.
-            route: to.route.filter(|_| led.is_none()),
+            // The route belongs to the call's own URL, whichever endpoint it goes to.
+            route: to.route.filter(|_| !attempt.is_redirected),
             ..*to
         };
         let failed = error_type(&attempt.outcome);

@@ -59,13 +59,16 @@ pub(crate) struct Facts {
     pub(crate) tickets: Option<Tickets>,
     /// The proxy that was used, without credentials.
     pub(crate) via: Option<String>,
-    /// Where the request went, if a redirect led it there.
+    /// Where the request went, if a redirect or a choice among endpoints led it there.
     pub(crate) url: Option<String>,
+    /// Whether a redirect led it there.
+    pub(crate) is_redirected: bool,
     /// Whether the DNS answer had expired, and was used because no newer one was received.
     pub(crate) stale: bool,
     /// The TTL that was left, and whether it came from the cache.
     pub(crate) dns: Option<(Duration, bool)>,
-    /// Whether the cache knew that the name has no addresses. No query was sent then.
+    /// Whether the lookup failed without a query. Either the cache knew that the name has no addresses, or the filter
+    /// refused an address that was known.
     pub(crate) dns_remembered: bool,
     /// The local end of the connection that was used.
     pub(crate) local: Option<SocketAddr>,

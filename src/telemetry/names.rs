@@ -228,8 +228,8 @@ pub(crate) const TIME_IN_QUEUE: MetricName = metric(
 pub(crate) const OPEN_CONNECTIONS: MetricName = metric(
     "http.client.open_connections",
     (UP_DOWN_COUNTER, "{connection}"),
-    &["server.address", "server.port"],
-    "Open connections, idle or in use.",
+    &["http.connection.state", "server.address", "server.port"],
+    "Open connections, by state: active or idle.",
 );
 
 pub(crate) const HOP_DURATION: MetricName = metric(

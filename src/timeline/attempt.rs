@@ -60,7 +60,10 @@ pub struct Attempt {
     pub(crate) is_lost: bool,
     pub(crate) calls: Vec<Timeline>,
     pub(crate) outcome: Outcome,
-    /// Whether a failed lookup came from the cache, so that no name server was asked.
+    /// Whether a redirect led to its URL.
+    #[cfg(feature = "otel")]
+    pub(crate) is_redirected: bool,
+    /// Whether a failed lookup needed no query.
     #[cfg(feature = "otel")]
     pub(crate) dns_remembered: bool,
     #[cfg(feature = "har")]
@@ -305,6 +308,8 @@ impl Attempt {
             server_report: facts.said.map(|said| *said),
             is_hedge: facts.is_hedge,
             is_lost: facts.is_lost,
+            #[cfg(feature = "otel")]
+            is_redirected: facts.is_redirected,
             #[cfg(feature = "otel")]
             dns_remembered: facts.dns_remembered,
             #[cfg(feature = "har")]

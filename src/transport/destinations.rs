@@ -89,13 +89,16 @@ impl DestinationPools {
         self.bounds.close_idlest();
     }
 
-    /// Returns the number of open connections to each destination.
+    /// Returns how many connections to each destination carry requests, and how many are idle.
     #[cfg(feature = "otel")]
-    pub(super) fn open_connections(&self) -> Vec<(Destination, u64)> {
+    pub(super) fn connections(&self) -> Vec<(Destination, [u64; 2])> {
         self.known.each(|name, destination| {
             let inside = destination.inside();
-            let open = inside.pools().map(|pool| pool.open() as u64).sum();
-            (name.clone(), open)
+            let states = inside.pools().map(|pool| pool.states());
+            let sum = states.fold([0; 2], |sum, [active, idle]| {
+                [sum[0] + active, sum[1] + idle]
+            });
+            (name.clone(), sum)
         })
     }
 }

@@ -218,11 +218,11 @@ impl Transport {
         }
     }
 
-    /// Returns a function that reads the number of open connections.
+    /// Returns a function that counts the open connections by their state.
     #[cfg(feature = "otel")]
-    pub(crate) fn look(&self) -> Look<u64> {
+    pub(crate) fn look(&self) -> Look<[u64; 2]> {
         let shared = Arc::downgrade(&self.shared);
-        Box::new(move || Some(shared.upgrade()?.destinations.open_connections()))
+        Box::new(move || Some(shared.upgrade()?.destinations.connections()))
     }
 }
 

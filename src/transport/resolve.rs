@@ -26,26 +26,31 @@ pub(super) async fn lookup(
         Dial::Name(name) => name,
     };
     let limit = tracker.timeouts().dns();
-    let answer = match resolver.resolve_within(name, limit) {
-        Resolution::Cached(answer) => answer.map_err(|error| {
-            tracker.enter(Stage::Dns);
-            tracker.spans().asking(name);
-            tracker.facts(|facts| facts.dns_remembered = true);
-            BoxError::from(error)
-        }),
+    let (answer, is_remembered) = match resolver.resolve_within(name, limit) {
+        Resolution::Cached(answer) => {
+            let answer = answer.map_err(|error| {
+                tracker.enter(Stage::Dns);
+                tracker.spans().asking(name);
+                tracker.facts(|facts| facts.dns_remembered = true);
+                BoxError::from(error)
+            });
+            (answer, true)
+        }
         Resolution::Pending(asking) => {
             tracker.enter(Stage::Dns);
             tracker.spans().asking(name);
             tracker.facts(|facts| facts.dns_remembered = false);
-            match Box::pin(tokio::time::timeout(limit, asking)).await {
+            let answer = match Box::pin(tokio::time::timeout(limit, asking)).await {
                 Ok(answer) => answer.map_err(BoxError::from),
                 Err(_) => Err(BoxError::from(TimeoutElapsed(TimeoutKind::Dns))),
-            }
+            };
+            (answer, false)
         }
     };
     match answer {
         Ok(answer) => {
-            let answer = filter.retain(&answer).map_err(|no| filtered(no, tracker))?;
+            let answer = filter.retain(&answer);
+            let answer = answer.map_err(|no| filtered(no, is_remembered, tracker))?;
             tracker.spans().answers(answer.addresses());
             tracker.resolved();
             if answer.is_stale() {
@@ -84,7 +89,10 @@ pub(super) fn filter_literal(
     tracker: &Tracker,
 ) -> Result<(), Error> {
     match dial {
-        Dial::Address(address) => filter.check(*address).map_err(|no| filtered(no, tracker)),
+        Dial::Address(address) => {
+            let checked = filter.check(*address);
+            checked.map_err(|no| filtered(no, true, tracker))
+        }
         Dial::Name(_) => Ok(()),
     }
 }
@@ -102,8 +110,10 @@ fn failed(error: BoxError, tracker: &Tracker) -> Error {
     }
 }
 
-fn filtered(refused: AddressDenied, tracker: &Tracker) -> Error {
+/// Returns the error of a refused address. If the address was remembered, no query was sent for it.
+fn filtered(refused: AddressDenied, is_remembered: bool, tracker: &Tracker) -> Error {
     tracker.enter(Stage::Dns);
+    tracker.facts(|facts| facts.dns_remembered = is_remembered);
     Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).because(refused)
 }
 

@@ -2,15 +2,18 @@
 #![cfg(feature = "har")]
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response};
 use http_body_util::Full;
 use serde_json::{Value, json};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault, Latency};
 use sevenhops::hop::Har;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Gate, Reply};
-use sevenhops::{Options, StandardLayer, Timeline};
+use sevenhops::{Config, HedgeConfig, Options, StandardLayer, Timeline};
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::mock::{Mock, Step, request, status, with};
@@ -120,6 +123,54 @@ async fn waits_and_redirects_are_between_the_entries() {
         (time - timeline.elapsed().as_secs_f64() * 1e3).abs() < 1e-3,
         "no gap and no overlap"
     );
+}
+
+/// Calls a service whose first response comes while a hedge is in flight.
+async fn hedged(first: fn() -> Response<Full<Bytes>>, chaos: &ChaosLayer) -> Vec<Value> {
+    let count = Arc::new(AtomicU32::new(0));
+    let service = service_fn(move |_: Request<Full<Bytes>>| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match number {
+                0 => tokio::time::sleep(MS(50)).await,
+                1 => std::future::pending().await,
+                _ => return Ok::<_, Infallible>(Response::default()),
+            }
+            Ok(first())
+        }
+    });
+    let config = Config::new(SECS(10)).hedge(HedgeConfig::new().delay(MS(30)));
+    let service = StandardLayer::from_config(&config)
+        .unwrap()
+        .layer(chaos.layer(service));
+    let response = service.oneshot(request(Method::GET)).await.unwrap();
+    entries(response.body().timeline())
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirect_and_fault_beside_a_hedge_belong_to_their_own_attempt() {
+    let quiet = || ChaosLayer::new(ChaosConfig::new(1)).unwrap();
+    let moved = || {
+        let moved = Response::builder().status(302);
+        let moved = moved.header("location", "https://api.test/v2");
+        moved.body(Full::default()).unwrap()
+    };
+    let entries = hedged(moved, &quiet()).await;
+    let urls: Vec<_> = entries
+        .iter()
+        .map(|entry| entry["response"]["redirectURL"].as_str().unwrap())
+        .collect();
+    assert_eq!(urls, ["https://api.test/v2", "", ""]);
+
+    let chaos = quiet();
+    let delay = Fault::Delay(Latency::between(MS(10), MS(10)));
+    chaos.enqueue([delay]).unwrap();
+    let entries = hedged(Response::default, &chaos).await;
+    let faults: Vec<_> = entries
+        .iter()
+        .map(|entry| entry["_chaos"].as_str())
+        .collect();
+    assert_eq!(faults, [Some("delay"), None]);
 }
 
 #[tokio::test]
@@ -316,7 +367,7 @@ async fn headers_are_kept_only_if_enabled_and_listed() {
 async fn header_that_carries_the_key_is_not_shown_whatever_its_name() {
     let keys = sevenhops::policy::idempotency::IdempotencyConfig::new()
         .header(HeaderName::from_static("x-request-id"));
-    let settings = sevenhops::Config::new(SECS(10)).idempotency(keys);
+    let settings = Config::new(SECS(10)).idempotency(keys);
     let service = StandardLayer::from_config(&settings)
         .unwrap()
         .layer(Mock::default());

@@ -69,6 +69,21 @@ impl Pool {
         self.open.load(Ordering::Acquire)
     }
 
+    /// Returns how many connections carry requests, and how many are idle.
+    #[cfg(feature = "otel")]
+    pub(super) fn states(&self) -> [u64; 2] {
+        let idle = {
+            let inside = self.inside();
+            let http2 = inside.http2.iter();
+            let http2 = http2.filter(|one| one.is_idle() && !one.is_closed());
+            inside.idle.len() + http2.count()
+        };
+        // Read later: a connection may have ended meanwhile.
+        let open = self.open();
+        let idle = idle.min(open);
+        [open - idle, idle].map(|count| count as u64)
+    }
+
     /// Closes the idle connections. The others end after their requests in flight.
     pub(super) fn close(&self) {
         self.close_before(None);

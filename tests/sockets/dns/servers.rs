@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolve, Resolver};
 use sevenhops::testing::{ClosedPort, DnsScript, QueryTransport, RecordType, ScriptedDns};
+use sevenhops::{Client, Hop, Kind};
 
 #[tokio::test]
 async fn next_server_is_queried_after_an_unusable_response() {
@@ -179,6 +180,25 @@ async fn server_listens_on_a_given_loopback_address_only() {
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn call_is_retried_if_the_name_server_has_a_closed_port() {
+    let closed = ClosedPort::new().unwrap();
+    let brief = Duration::from_millis(1);
+    let resolver = Resolver::builder().hosts_file(false);
+    let resolver = resolver.failure_backoff(brief, brief);
+    let resolver = resolver.name_servers([closed.addr()]).build().unwrap();
+    let client = Client::builder(Duration::from_secs(10))
+        .transport(|transport| transport.resolver(resolver))
+        .build()
+        .unwrap();
+
+    let error = client.get("http://api.test/").send().await.unwrap_err();
+
+    assert_eq!(error.hop(), Some(Hop::Dns), "{error}");
+    assert_eq!(error.kind(), Kind::Unreachable);
+    assert!(error.attempts() > 1, "{error}");
 }
 
 async fn start() -> ScriptedDns {

@@ -94,27 +94,50 @@ async fn circuit_and_budget_of_an_operation_are_shown() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn open_connections_are_counted_idle_ones_too() {
+async fn open_connections_are_counted_by_their_state() {
     let net = Net::new().await;
-    let server = FaultServer::builder().start().await.unwrap();
-    let (client, url) = (client(&net), url(&server, "http"));
-    let port = port(&server);
-    let open = || sum("http.client.open_connections", &[("server.port", &port)]);
-    client.get(&url).fetch_bytes().await.unwrap();
-    assert_eq!(open(), 1);
-    let gate = Gate::new();
-    server.default_reply(CannedResponse::json("1").hold(&gate));
-    let [one, other] = [(); 2].map(|()| tokio::spawn(client.get(&url).fetch_bytes()));
-    server.wait_until(|stats| stats.requests == 3).await;
-    gate.open();
-    one.await.unwrap().unwrap();
-    other.await.unwrap().unwrap();
-    assert_eq!(open(), 2, "idle ones, too");
-    server.close_connections();
-    server.wait_until(|stats| stats.open_connections == 0).await;
-    while open() > 0 {
-        tokio::task::yield_now().await;
+    for (server, scheme, most) in [
+        (FaultServer::builder().start().await.unwrap(), "http", 2),
+        (net.http2().await, "https", 1),
+    ] {
+        let (client, url) = (client(&net), url(&server, scheme));
+        let port = port(&server);
+        let open = || {
+            ["active", "idle"].map(|state| {
+                let of = [
+                    ("server.port", port.as_str()),
+                    ("http.connection.state", state),
+                ];
+                sum("http.client.open_connections", &of)
+            })
+        };
+        client.get(&url).fetch_bytes().await.unwrap();
+        until(|| open() == [0, 1]).await;
+        let gate = Gate::new();
+        server.default_reply(CannedResponse::json("1").hold(&gate));
+        let [one, other] = [(); 2].map(|()| tokio::spawn(client.get(&url).fetch_bytes()));
+        server.wait_until(|stats| stats.requests == 3).await;
+        assert_eq!(open(), [most, 0], "{scheme}");
+        gate.open();
+        one.await.unwrap().unwrap();
+        other.await.unwrap().unwrap();
+        until(|| open() == [0, most]).await;
+        server.close_connections();
+        server.wait_until(|stats| stats.open_connections == 0).await;
+        until(|| open() == [0, 0]).await;
     }
+}
+
+/// Waits until the client has noticed the end of a request or of a connection.
+#[cfg(target_os = "linux")]
+async fn until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    waited.expect("the gauge follows");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 mod policies;
+mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{LazyLock, OnceLock};
