@@ -71,19 +71,18 @@ impl Evidence {
             self.kind = Some(kind);
             return false;
         }
+        #[cfg(feature = "client")]
+        if let Some(dns) = error.downcast_ref() {
+            self.dns(dns);
+            return false; // the causes behind it belong to the resolver
+        }
         if let Some(TimeoutElapsed(which)) = error.downcast_ref() {
             self.kind = Some(Kind::Timeout);
             self.timeout_kind = Some(*which);
         } else if error.is::<BodyFailed>() {
             (self.kind, self.hop) = (Some(Kind::RequestBody), Some(Hop::Send));
             return false; // the causes behind it belong to the caller
-        }
-        #[cfg(feature = "client")]
-        if let Some(dns) = error.downcast_ref() {
-            self.dns(dns);
-            return false; // the causes behind it belong to the resolver
-        }
-        if let Some(io) = error.downcast_ref::<io::Error>() {
+        } else if let Some(io) = error.downcast_ref::<io::Error>() {
             self.io(io);
         } else if let Some(h2) = error.downcast_ref::<h2::Error>() {
             self.h2(h2);
