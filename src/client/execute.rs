@@ -36,15 +36,21 @@ impl Client {
         self.send_as_is(request)
     }
 
-    /// Sends a request without the client's headers.
-    pub(super) fn send_as_is(
+    /// Sends the request that a function builds at the first poll, with the client's headers.
+    ///
+    /// It is one future for everything: a future inside would be moved into the outer one, byte by byte.
+    pub(super) fn send_built<F>(
         &self,
-        request: Request<Body>,
-    ) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
-        let (stack, max_body_bytes) = (self.0.stack.clone(), self.0.max_body_bytes);
+        build: F,
+        max_body_bytes: usize,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + use<F>
+    where
+        F: FnOnce(&Self) -> Result<Request<Body>, Error> + Send,
+    {
+        let client = self.clone();
         async move {
-            let response = match stack {
-                // Without another future, which would store the request a second time.
+            let request = build(&client)?;
+            let response = match client.0.stack.clone() {
                 CallStack::Standard(mut stack) => {
                     poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
                     let mut response = stack.call(request).await?;
@@ -55,6 +61,14 @@ impl Client {
             };
             Ok(Response::new(response, max_body_bytes))
         }
+    }
+
+    /// Sends a request without the client's headers.
+    pub(super) fn send_as_is(
+        &self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
+        self.send_built(|_| Ok(request), self.0.max_body_bytes)
     }
 
     /// Adds the client's headers that the request does not set, and the codings that the client decodes.

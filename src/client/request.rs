@@ -206,10 +206,14 @@ impl RequestBuilder {
     ///
     /// If the future is dropped, the call ends. A request that no connection took is not sent. A request that was sent
     /// may still have its effect.
-    pub async fn send(self) -> Result<Response, Error> {
+    pub fn send(self) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
         let (client, max_body_bytes) = (self.client.clone(), self.max_body_bytes);
-        let response = client.execute(self.build()?).await?;
-        Ok(response.bounded(max_body_bytes))
+        let build = |client: &Client| {
+            let mut request = self.build()?;
+            client.add_defaults(request.headers_mut());
+            Ok(request)
+        };
+        client.send_built(build, max_body_bytes)
     }
 
     /// Sends the request and receives the whole body, as part of the attempt.

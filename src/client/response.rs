@@ -72,11 +72,6 @@ impl Response {
         }
     }
 
-    pub(super) fn bounded(mut self, max_body_bytes: usize) -> Self {
-        self.max_body_bytes = max_body_bytes;
-        self
-    }
-
     /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
