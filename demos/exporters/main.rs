@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One call succeeds, and one loses its response. Without arguments, the program scrapes itself and receives its own
-//! OTLP. It exits with a failure if either of the two lacks the lost response. With `--serve` it makes these calls once
+//! OTLP. It exits with a failure if either of the two does not count one lost response. With `--serve` it makes these calls once
 //! a second until it is stopped, so that the dashboard of `dashboards/` has something to show.
 
 mod wiring;
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use prost::Message;
 use sevenhops::telemetry::otel::Metrics;
 use sevenhops::testing::{CannedResponse, FaultServer, Reply};
@@ -75,8 +77,26 @@ fn run(arguments: Arguments) -> Outcome<()> {
         .into_iter()
         .map(|request| ExportMetricsServiceRequest::decode(request.body))
         .collect();
-    let pushed = format!("{:?}", pushed?);
-    expect("OTLP", &pushed, "sevenhops.call.effect_possible")
+    expect("OTLP", pushed_count(&pushed?))
+}
+
+/// Returns the number of lost responses in the last push that has it.
+fn pushed_count(pushed: &[ExportMetricsServiceRequest]) -> Option<f64> {
+    let scopes = pushed
+        .iter()
+        .flat_map(|push| &push.resource_metrics)
+        .flat_map(|of_resource| &of_resource.scope_metrics);
+    let metrics = scopes.flat_map(|scope| &scope.metrics);
+    let mut lost = metrics.filter(|metric| metric.name == "sevenhops.call.effect_possible");
+    let Data::Sum(sum) = lost.next_back()?.data.as_ref()? else {
+        return None;
+    };
+    let counts = sum.data_points.iter().map(|point| match point.value {
+        Some(Value::AsInt(count)) => count as f64,
+        Some(Value::AsDouble(count)) => count,
+        None => 0.0,
+    });
+    Some(counts.sum())
 }
 
 /// Makes the calls, and looks at the page that Prometheus would scrape.
@@ -113,19 +133,21 @@ async fn call(exporters: &Exporters, arguments: &Arguments) -> Outcome<()> {
         .await?;
     let page = String::from_utf8_lossy(&page);
     let name = "sevenhops_call_effect_possible_total{";
-    expect("Prometheus", &page, name)?;
     let line = page.lines().find(|line| line.starts_with(name));
     println!("{}", line.unwrap_or_default());
-    Ok(())
+    let value = line.and_then(|line| line.rsplit(' ').next());
+    expect("Prometheus", value.and_then(|value| value.parse().ok()))
 }
 
-fn expect(who: &str, found: &str, name: &str) -> Outcome<()> {
-    match found.contains(name) {
-        true => {
-            println!("{who} has {name}");
+fn expect(who: &str, lost: Option<f64>) -> Outcome<()> {
+    match lost {
+        Some(1.0) => {
+            println!("{who} has 1 call whose effect is possible");
             Ok(())
         }
-        false => Err(format!("{who} lacks {name}: {found}").into()),
+        other => {
+            Err(format!("{who} should have 1 call whose effect is possible: {other:?}").into())
+        }
     }
 }
 

@@ -17,6 +17,8 @@
 //! call that may have had an effect, and reports "effect possible". Only these mails are then looked up in the API's
 //! log, and sent again if they did not go out.
 //!
+//! The first four mails find a port that refuses. The client reports "no effect", so they are sent again without a lookup.
+//!
 //! The API keeps books of the mails that really went out, and of the requests that came back too early. The client's
 //! results are compared with them. The program fails if one of the claims is wrong.
 
@@ -30,6 +32,8 @@ mod settle;
 
 use std::error::Error as StdError;
 use std::process::ExitCode;
+
+use sevenhops::testing::ClosedPort;
 
 use crate::api::Api;
 use crate::caller::Caller;
@@ -77,7 +81,13 @@ async fn experiment(seed: u64) -> Result<Vec<Claim>> {
     println!("{MAILS} mails at once, seed {seed}: this client\n");
     let api = Api::start(seed).await?;
     let (caller, url) = (Caller::ours()?, api.url());
-    let beliefs = caller.send(&url, 1..=MAILS).await;
+    let (early, closed) = (Caller::ours()?, ClosedPort::new()?);
+    let refusing = format!("http://{}/v1/mails", closed.addr());
+    let (mut beliefs, others) = tokio::join!(
+        early.send(&refusing, 1..=REFUSED),
+        caller.send(&url, REFUSED + 1..=MAILS)
+    );
+    beliefs.extend(others);
     let reconciled = Reconciled::new(&beliefs, api.ledger());
     report::print_counts(&api.ledger().counts());
     reconciled.print();
@@ -104,3 +114,5 @@ async fn control(seed: u64) -> Result<Vec<Claim>> {
 
 /// Four times what the API lets through at once.
 pub(crate) const MAILS: u32 = 80;
+/// The mails that find a port that refuses.
+const REFUSED: u32 = 4;

@@ -1,4 +1,5 @@
-//! Settles the mails that may have gone out: they are looked up, and only those that did not go out are sent again.
+//! Settles the mails that failed. Those that had no effect are sent again. Those that may have gone out are looked up, and
+//! only those that did not go out are sent again.
 
 use sevenhops::Effect;
 
@@ -13,10 +14,12 @@ pub(crate) struct Round {
     pub(crate) had_gone_out: usize,
 }
 
-/// Settles the uncertain mails, until none is left.
+/// Sends the unsent mails again, and settles the uncertain ones, until none is left.
 pub(crate) async fn settle(caller: &Caller, url: &str, beliefs: &[Belief]) -> Result<Vec<Round>> {
     let mut rounds = Vec::new();
     let mut doubtful = in_doubt(beliefs);
+    let unsent = with_effect(beliefs, Effect::None);
+    doubtful.extend(in_doubt(&caller.send(url, unsent.into_iter()).await));
     while !doubtful.is_empty() {
         if rounds.len() == MOST_ROUNDS {
             return Err("mails are still in doubt".into());
@@ -38,10 +41,14 @@ pub(crate) async fn settle(caller: &Caller, url: &str, beliefs: &[Belief]) -> Re
 }
 
 fn in_doubt(beliefs: &[Belief]) -> Vec<u32> {
-    let doubtful = beliefs
-        .iter()
-        .filter(|belief| matches!(belief.of, Outcome::Failed(Some(Effect::Possible), _)));
-    doubtful.map(|belief| belief.mail).collect()
+    with_effect(beliefs, Effect::Possible)
+}
+
+fn with_effect(beliefs: &[Belief], effect: Effect) -> Vec<u32> {
+    let failed = beliefs.iter().filter(
+        |belief| matches!(belief.of, Outcome::Failed(Some(reported), _) if reported == effect),
+    );
+    failed.map(|belief| belief.mail).collect()
 }
 
 /// For more rounds, one of twenty mails would have to be lost this many times in a row.

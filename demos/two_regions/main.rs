@@ -36,7 +36,7 @@ struct Counts {
     failed_over: u32,
     /// Orders that were charged more than once.
     double: u32,
-    /// Orders for which the client is wrong: "paid" but not charged, or "no effect" but charged.
+    /// Orders for which the client is wrong: "paid" or "done" but not charged, or "no effect" but charged.
     unreported: u32,
     /// Requests at the first region after its return, and at the second one.
     first_again: u32,
@@ -177,8 +177,9 @@ impl Counts {
         self.possible += u32::from(!call.paid && call.effect == Effect::Possible);
         self.failed_over += u32::from(call.failed_over);
         self.double += u32::from(charges > 1);
+        let is_done = call.paid || call.effect == Effect::Done;
         let has_no_effect = matches!(call.effect, Effect::None | Effect::Declined);
-        let is_wrong = call.paid && charges == 0 || has_no_effect && charges > 0;
+        let is_wrong = is_done && charges == 0 || has_no_effect && charges > 0;
         self.unreported += u32::from(is_wrong);
     }
 }
