@@ -229,6 +229,14 @@ impl<B> Clone for UnsentBody<B> {
     }
 }
 
+/// Gives the body of a request back that was not sent, if it cannot be cloned. This driver or one around it may send it
+/// again.
+pub(crate) fn give_back<B: Send + 'static>(mut request: Request<B>) {
+    if let Some(unsent) = request.extensions_mut().remove::<UnsentBody<B>>() {
+        unsent.put(request.into_body());
+    }
+}
+
 /// A request that was saved for a retry.
 #[expect(
     unnameable_types,
@@ -298,13 +306,6 @@ impl<B> Saved<B> {
         self.body = Some(body);
         if let Some(unsent) = self.unsent.take() {
             unsent.close();
-        }
-    }
-
-    /// Takes back the body of a request that was not sent, if it cannot be cloned.
-    pub(crate) fn take_back(&self, body: B) {
-        if let Some(unsent) = self.unsent.as_ref().filter(|_| self.body.is_none()) {
-            unsent.put(body);
         }
     }
 

@@ -110,6 +110,13 @@ impl Call {
         }
     }
 
+    /// Records that an attempt without a record was dropped in flight.
+    pub(crate) fn lost_sight(&self) {
+        if !self.has_record() {
+            self.saw(Effect::Possible);
+        }
+    }
+
     /// Returns the effect of the caller's earlier tries.
     #[cfg(feature = "reqwest-middleware")]
     fn effect_before(&self) -> Effect {

@@ -26,7 +26,7 @@ pub(crate) struct Plan {
     pub(crate) table: Table<Arc<Effective>>,
     /// The endpoints of logical names; `None` if there are none.
     pub(crate) endpoints: Option<Arc<Endpoints>>,
-    /// How many reloads of the process there were before this plan, or 0 for the first plan of a stack.
+    /// How many reloads of the process there were when this plan was made.
     generation: u64,
 }
 
@@ -88,7 +88,7 @@ impl Plan {
             },
             endpoints: Endpoints::new(&config.endpoints, None),
             config: config.clone(),
-            generation: 0,
+            generation: RELOADS.load(Ordering::Relaxed),
         })
     }
 

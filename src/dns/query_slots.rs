@@ -2,7 +2,7 @@
 //!
 //! A query holds a socket, so the number of queries is bounded; others wait. A domain may run as many queries as there
 //! are free slots. So a domain with silent servers takes at most half of the slots and leaves the others free. If many
-//! domains are silent and no slot is free, the domain with the most queries loses its oldest one. Only a query that has
+//! domains are silent and no slot is free, the domain with the most queries loses its oldest one to a domain without any. Only a query that has
 //! run for long is dropped. Queries that get a response soon are not dropped.
 
 use std::cmp::Reverse;

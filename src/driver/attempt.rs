@@ -38,6 +38,8 @@ pub(super) struct AttemptInFlight {
     // Dropped first: the breaker reads the open stage, to know where the attempt hung.
     pub(super) admission: Option<Admission>,
     pub(super) attempt: Option<ActiveAttempt>,
+    /// The call of another driver, if this attempt has no record: another layer of the call may go on after it.
+    pub(super) unrecorded: Option<Call>,
     // Dropped last: then the next call may be sent.
     pub(super) passed: Option<Box<Passed>>,
 }
@@ -75,6 +77,7 @@ impl AttemptInFlight {
     ) -> Delivered {
         let is_over = response.body().is_end_stream();
         let is_here = matches!(response.body(), BodySource::Here { .. });
+        self.unrecorded = None;
         let mut passed = self.passed.take();
         if let Some(passed) = &mut passed {
             passed.head(response, classified, now);
@@ -96,11 +99,12 @@ impl AttemptInFlight {
 
     /// Handles a failure: records it, and judges the destination.
     pub(super) fn fail(mut self, failure: &AttemptFailure, class: Option<FailureClass>) {
+        self.unrecorded = None;
         let attempt = self.attempt.take();
-        let which = failure.diagnosis().timeout_kind;
-        let had_its_time = attempt
-            .as_ref()
-            .is_none_or(|attempt| attempt.had_its_time(which));
+        let had_its_time = match &attempt {
+            Some(attempt) => attempt.had_its_time(failure.diagnosis().timeout_kind),
+            None => had_its_time_below(failure),
+        };
         if let Some(attempt) = attempt {
             attempt.tracker.fail(failure.diagnosis());
         }
@@ -121,7 +125,19 @@ impl Drop for AttemptInFlight {
             attempt.tracker.give_up();
             attempt.tracker.cancel();
         }
+        if let Some(call) = self.unrecorded.take() {
+            call.lost_sight();
+        }
     }
+}
+
+/// Returns whether a driver below gave its attempt the time that the config gives it.
+fn had_its_time_below(failure: &AttemptFailure) -> bool {
+    failure.call().is_none_or(|call| {
+        let (record, which) = (call.last(), failure.diagnosis().timeout_kind);
+        let allotted = Allotted::of((call.deadline(), record.as_deref()), call.started(), which);
+        allotted.is_whole(None)
+    })
 }
 
 /// The parts of an attempt that wait for the end of the body.

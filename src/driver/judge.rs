@@ -106,15 +106,14 @@ impl Run {
         let retry = self.retry_response((&head, classified), later);
         let effect = self.effect_of(&head, classified.failed);
         let mut body = DriverBody::new(source, effect, Timeline(self.call.clone()));
-        // Without a record, nothing else keeps the effect of this response for an attempt that another layer adds.
-        if !self.call.has_record() {
-            self.call.saw(effect.of_part());
-        }
         body.belongs_to(watched, verdict, passed);
         // A driver below has served it for a failure, perhaps for that of the deadline.
         let is_substitute = is_substitute(&head.extensions);
         if is_substitute {
             body.never_is_late();
+        } else if !self.call.has_record() {
+            // Nothing else keeps the effect of this response for an attempt that another layer adds.
+            self.call.saw(effect.of_part());
         }
         if let Some(until) = retry {
             self.call.saw(self.seen.all);

@@ -8,7 +8,7 @@ use http::Request;
 use tower_service::Service;
 
 use crate::box_error::BoxError;
-use crate::replay::{BodyCloner, Saved, TraitCloner};
+use crate::replay::{BodyCloner, Saved, TraitCloner, give_back};
 
 /// A driver that sends immediately, and only once. It calls its service once, so the service need not be `Clone`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -186,9 +186,7 @@ where
     }
 
     fn take_back(&mut self, request: Request<B>) {
-        if let Some(kept) = &mut self.kept {
-            kept.request.take_back(request.into_body());
-        }
+        give_back(request);
     }
 
     fn take_back_held(&mut self) {

@@ -28,8 +28,10 @@ pub(crate) struct Passed {
     slot: Option<Slot>,
     /// The question to the store of the rate limit, until its response is there.
     asking: Option<Box<Asking>>,
-    /// When the store may be asked.
+    /// When the store may be asked, because the server said that nothing is left before.
     until: Option<Instant>,
+    /// How long the request has waited for that.
+    waited: Duration,
     /// The place in the queue, until the permit is there.
     queue: Option<Waiter>,
     /// When the current wait began, or the attempt.
@@ -86,7 +88,10 @@ impl Passed {
                 None => {}
             }
         }
-        self.reserve(policies, (subject, call), (left, Waits::ByConfig, now))
+        let waits = Waits::ByConfig {
+            waited: self.waited,
+        };
+        self.reserve(policies, (subject, call), (left, waits, now))
     }
 
     /// Takes a permit and a slot, if both are free now.
@@ -181,6 +186,10 @@ impl Passed {
                 if let Some(until) = self.until {
                     ready!(alarm.poll_until(until, cx));
                     self.until = None;
+                    if let Some(since) = self.since {
+                        let waited = clock::now().saturating_duration_since(since);
+                        self.waited = self.waited.saturating_add(waited);
+                    }
                 }
                 ready!(self.poll_store(call, alarm, cx))?;
                 if let Some(slot) = &self.slot {

@@ -136,7 +136,7 @@ impl Options {
     /// Receives the whole body inside the attempt, up to this number of bytes on the wire.
     ///
     /// An [`AttemptLayer`](crate::AttemptLayer) receives the body. Without this layer the transport fails the request
-    /// at encode.
+    /// at encode. The body of a redirect is not received, and not bounded.
     #[must_use]
     pub fn whole_body(mut self, most_bytes: usize) -> Self {
         self.whole_body = Some(most_bytes);

@@ -10,7 +10,7 @@ use http_body_util::BodyDataStream;
 use opendal_core::{Buffer, ErrorKind, HttpBody, HttpTransport};
 use sevenhops::{
     Body, ConfigError, Effect, Error, Options, Response, StandardLayer, StandardService, Timeline,
-    Timeouts, Transport,
+    Timeouts, Transport, hop::{Attempt, Outcome},
 };
 use tower::ServiceExt;
 
@@ -79,13 +79,16 @@ impl HttpTransport for StackTransport {
 }
 
 /// Returns whether a 4xx may be the result of an earlier attempt of the same call. The first copy of a conditional PUT
-/// was carried out, its response was lost, and the second copy fails the condition. A 409 to the only attempt is not
-/// such a case.
+/// was carried out, its response was lost, and the second copy fails the condition.
 fn is_in_doubt(status: StatusCode, timeline: &Timeline) -> bool {
     let is_safe = timeline.method().is_some_and(Method::is_safe);
-    let is_own = status == StatusCode::CONFLICT && timeline.attempt_count() == 1;
-    let may_be_done = timeline.effect() > Effect::Declined && !is_safe;
-    status.is_client_error() && may_be_done && !is_own
+    let may_be_done = |attempt: &Attempt| match attempt.outcome() {
+        Outcome::Failed { effect, .. } => effect > Effect::Declined,
+        _ => true,
+    };
+    let attempts = timeline.attempts();
+    let earlier = attempts.split_last().map_or(&[][..], |(_, earlier)| earlier);
+    status.is_client_error() && !is_safe && earlier.iter().any(may_be_done)
 }
 
 /// Converts an error. Without `set_temporary` it is permanent in OpenDAL's terms: no retry.

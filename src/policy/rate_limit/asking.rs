@@ -157,7 +157,6 @@ impl Asking {
     }
 }
 
-/// Asks the store. The future owns its parts, so the call can keep it.
 impl Drop for Asking {
     /// The caller went away before the store responded. If all callers do, the store must be noticed all the same.
     fn drop(&mut self) {
@@ -168,6 +167,7 @@ impl Drop for Asking {
     }
 }
 
+/// Asks the store. The future owns its parts, so the call can keep it.
 async fn ask(
     limit: SharedRateLimit,
     destination: Destination,

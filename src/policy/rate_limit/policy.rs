@@ -151,8 +151,8 @@ pub(crate) enum Place {
 /// Whether a request waits for its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
-    /// If the config permits that.
-    ByConfig,
+    /// If the config permits that. It has waited this long for the server already.
+    ByConfig { waited: Duration },
     /// A hedge does not wait.
     Never,
 }
@@ -160,7 +160,10 @@ pub(crate) enum Waits {
 impl Waits {
     fn longest(self, config: &RateLimitConfig, left: Duration) -> Duration {
         match self {
-            Self::ByConfig => config.longest(left),
+            Self::ByConfig { waited } => {
+                let longest = config.longest(left.saturating_add(waited));
+                longest.saturating_sub(waited)
+            }
             Self::Never => Duration::ZERO,
         }
     }

@@ -79,7 +79,8 @@ impl SharedRateLimitConfig {
     }
 }
 
-/// A rate limit that several processes share: its store, and whether the store responds. Clones share both.
+/// A rate limit that several processes share: its store, whether the store responds, and the local share of this process.
+/// Clones share all of it.
 ///
 /// [`RateLimitLayer::share_rate_limit`](crate::RateLimitLayer::share_rate_limit) uses it, and so do the functions of that
 /// name of a [`StandardLayer`](crate::StandardLayer), a client and an [`Operation`](crate::Operation). The rates are

@@ -94,7 +94,7 @@ impl Policy {
         }
     }
 
-    /// Counts an attempt, and decides whether it may be sent; `None` if no window counts it.
+    /// Decides whether an attempt may be sent; `None` if no window counts it.
     ///
     /// # Errors
     ///

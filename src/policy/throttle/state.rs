@@ -42,8 +42,7 @@ pub(super) struct Counts {
 #[derive(Debug)]
 pub(super) struct Permit {
     shared: Arc<Shared>,
-    /// The slice in which the attempt began.
-    slice: u64,
+    /// How often the window had begun empty.
     changes: u32,
 }
 
@@ -92,11 +91,10 @@ impl Shared {
                 retry_after,
             });
         }
-        let (slice, changes) = (window.current, window.changes);
+        let changes = window.changes;
         drop(window);
         Ok(Permit {
             shared: self,
-            slice,
             changes,
         })
     }
@@ -163,13 +161,11 @@ impl Permit {
         window.retry_at = window.retry_at.max(retry_at);
     }
 
-    /// Counts the attempt in the slice in which it began, if that is still in the window.
+    /// Counts the attempt in the current slice, unless the window is another one.
     fn count(&self, count: impl Fn(&mut Counts)) {
         let mut window = self.shared.window();
-        let is_same = self.changes == window.changes && self.slice <= window.current;
-        if is_same && window.current - self.slice < SLICES as u64 {
-            count(&mut window.slices[index(self.slice)]);
-            count(&mut window.all);
+        if self.changes == window.changes {
+            window.count(count);
         }
     }
 }
@@ -233,18 +229,18 @@ mod tests {
     }
 
     #[test]
-    fn dropped_attempt_does_not_count() {
+    fn attempt_counts_when_it_ends_however_long_it_took() {
         let now = clock::now();
         let shared = shared(now);
         drop(admit(&shared, now, LUCKY).unwrap());
         assert_eq!(shared.counts(), counts(0, 0));
         let permit = admit(&shared, now, LUCKY).unwrap();
-        // Its slice has left the window meanwhile.
+        // The window has passed meanwhile.
         let other = admit(&shared, now + SECS(121), LUCKY).unwrap();
-        permit.accept();
-        assert_eq!(shared.counts(), counts(0, 0));
-        other.overloaded(None);
+        permit.overloaded(None);
         assert_eq!(shared.counts(), counts(1, 0));
+        other.accept();
+        assert_eq!(shared.counts(), counts(2, 1));
     }
 
     #[test]

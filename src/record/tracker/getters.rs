@@ -65,6 +65,13 @@ impl Tracker {
         self.marks.has(ENDED)
     }
 
+    /// Returns whether nothing of the attempt was sent, as far as this record knows. Behind a wait, a foreign client may
+    /// be at the target of a redirect.
+    #[cfg(any(feature = "hyper-util", feature = "reqwest"))]
+    pub(crate) fn is_unsent(&self) -> bool {
+        !self.is_taken() && !self.has_entered(Stage::Wait)
+    }
+
     pub(crate) fn is_taken(&self) -> bool {
         self.marks.has(TAKEN)
     }

@@ -81,6 +81,10 @@ impl Exchange {
     }
 
     fn lead_back(&self, from: &Uri, headers: &mut HeaderMap) {
+        if !self.urls.is_upstream(from) {
+            // The SDK would send a cookie of another host to this one.
+            headers.remove(SET_COOKIE);
+        }
         for name in [LOCATION, CONTENT_LOCATION, SET_COOKIE] {
             let is_cookie = name == SET_COOKIE;
             if let http::header::Entry::Occupied(mut values) = headers.entry(name) {

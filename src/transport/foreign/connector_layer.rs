@@ -54,7 +54,7 @@ impl ConnectorLayer {
             single_leg,
         } = self;
         let outer = tracker::current();
-        let is_proof = *single_leg || outer.is_some();
+        let is_proof = *single_leg || outer.as_ref().is_some_and(|attempt| attempt.is_unsent());
         if let Err(error) = judge(filter, seen.as_ref()) {
             return ConnectorFuture {
                 connecting: None,

@@ -15,7 +15,6 @@ use super::judge::unseen;
 use crate::box_error::BoxError;
 use crate::dns::{AddressFilter, Resolve};
 use crate::error::Error;
-use crate::hop::Stage;
 use crate::record::tracker;
 use crate::timeout::Timeouts;
 use crate::transport::leave::alone;
@@ -42,7 +41,9 @@ impl ResolverService {
         Box::pin(async move {
             let dial = dial?;
             let setup = setup();
-            let is_first = setup.is_some() || is_first_request();
+            // Without an attempt around the lookup, a redirect may have come before: a name does not show it.
+            let is_unsent = || tracker::current().is_some_and(|attempt| attempt.is_unsent());
+            let is_first = setup.is_some() || is_unsent();
             let tracker = setup.as_ref().and_then(|setup| {
                 setup.asked();
                 setup.tracker()
@@ -76,13 +77,6 @@ impl ResolverService {
             Ok(addresses)
         })
     }
-}
-
-/// Returns whether the attempt around a lookup has sent nothing yet. Without an attempt it is not known: the client may
-/// follow a redirect, and a name does not show which request it belongs to.
-fn is_first_request() -> bool {
-    let attempt = tracker::current();
-    attempt.is_some_and(|attempt| !attempt.is_taken() && !attempt.has_entered(Stage::Wait))
 }
 
 /// Returns the addresses, and after them enough unusable ones. So a connector that divides `divided` gives no usable

@@ -66,7 +66,11 @@ async fn six_layers_over_any_service_are_one_stack() {
 
 #[tokio::test(start_paused = true)]
 async fn layer_that_sends_again_does_not_hide_what_an_attempt_without_a_record_has_sent() {
-    for first in [Step::Fail(io::ErrorKind::ConnectionReset), status(503)] {
+    for first in [
+        Step::Fail(io::ErrorKind::ConnectionReset),
+        status(503),
+        Step::Hang,
+    ] {
         let mock = Mock::new([first]);
         // The second request is rejected: there is one a minute.
         let rate = RateLimitConfig::new(1)
@@ -76,7 +80,8 @@ async fn layer_that_sends_again_does_not_hide_what_an_attempt_without_a_record_h
         let twice = service_fn(move |request: Ask| {
             let mut inner = inner.clone();
             async move {
-                let _ = inner.ready().await?.call(request.clone()).await;
+                let first = inner.ready().await?.call(request.clone());
+                let _ = tokio::time::timeout(DEADLINE / 10, first).await;
                 inner.ready().await?.call(request).await
             }
         });

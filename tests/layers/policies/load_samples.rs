@@ -11,8 +11,8 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use sevenhops::policy::concurrency::Algorithm;
 use sevenhops::{
-    ConcurrencyConfig, Config, Destination, Kind, Operation, OperationConfig, OperationError,
-    Options, Policy, RetryConfig, StandardLayer,
+    ConcurrencyConfig, ConcurrencyLayer, Config, Destination, Kind, Operation, OperationConfig,
+    OperationError, Options, Policy, RetryConfig, StandardLayer,
 };
 use tokio::time::{Sleep, sleep};
 use tower::{Layer, ServiceExt, service_fn};
@@ -152,5 +152,25 @@ async fn caller_without_patience_says_nothing_about_the_load() {
         let failed = service.oneshot(optional(Method::GET, options)).await;
         assert_eq!(failed.err().map(|error| error.kind()), Some(Kind::Timeout));
         assert_eq!(limit(&layer) < 20, shrinks, "{deadline}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn caller_without_patience_says_nothing_about_the_load_of_a_stack_below() {
+    let silent =
+        service_fn(|_: Request<_>| std::future::pending::<Result<Response<Late>, Infallible>>());
+    let once = Config::new(MS(10_000)).retry(RetryConfig::new().attempts(1));
+    let below = StandardLayer::from_config(&once).unwrap();
+    let limits = ConcurrencyLayer::new(ConcurrencyConfig::new().limit(20)).unwrap();
+    let service = limits.layer(below.layer(silent));
+    for (deadline, shrinks) in [(10, false), (10_000, true)] {
+        let options = Options::new().deadline(MS(deadline));
+        let failed = service.clone().oneshot(optional(Method::GET, options));
+        assert_eq!(
+            failed.await.err().map(|error| error.kind()),
+            Some(Kind::Timeout)
+        );
+        let now = limits.concurrency_handle().snapshot(&api()).unwrap().limit;
+        assert_eq!(now < 20, shrinks, "{deadline}");
     }
 }

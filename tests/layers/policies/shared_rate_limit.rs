@@ -393,3 +393,16 @@ async fn stacks_of_a_process_have_one_local_share() {
     }
     assert_eq!(sent, 2, "the burst of one process");
 }
+
+#[tokio::test(start_paused = true)]
+async fn waits_for_the_server_and_for_the_store_are_bounded_together() {
+    let store = Store::new([Reply::Grant(0), Reply::Grant(2_000)]);
+    let mock = Mock::new([with(200, "ratelimit", "\"default\";r=0;t=4")]);
+    let config = ten().server_informed(true).max_wait(MS(5_000));
+    let layer = stack(config, &store);
+    send(&layer, &mock).await.unwrap();
+    // It has waited for 4 s when the store is asked, so that the store may let it wait for 1 s.
+    let _ = send(&layer, &mock).await;
+    let longest = store.requests.lock().unwrap()[1].longest();
+    assert!(longest <= MS(1_000), "{longest:?}");
+}

@@ -276,3 +276,18 @@ async fn tunnel_is_refused_and_nothing_is_sent() {
     assert_eq!(line, "HTTP/1.1 501 Not Implemented\r\n");
     assert_eq!(server.connections(), 0);
 }
+
+#[tokio::test]
+async fn cookie_of_another_host_is_not_returned() {
+    let (server, other) = (
+        FaultServer::start().await.unwrap(),
+        FaultServer::start().await.unwrap(),
+    );
+    let moved = CannedResponse::new(StatusCode::FOUND).header("location", &other.url("/"));
+    server.on_request([moved.into()]);
+    other.default_reply(CannedResponse::new(StatusCode::OK).header("set-cookie", "sid=SECRET"));
+    let gateway = sdk::gateway(&client(), server.url("/v1")).unwrap();
+    let response = get(gateway.url()).await;
+    assert_eq!(other.requests_seen(), 1);
+    assert!(!response.headers().contains_key("set-cookie"));
+}

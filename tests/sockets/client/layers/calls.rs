@@ -304,3 +304,23 @@ async fn refresh_does_not_pass_the_call_layers_again() {
         .collect();
     assert_eq!(targets, ["/api/v1/charges"; 2]);
 }
+
+#[tokio::test]
+async fn substitute_below_a_call_layer_is_no_effect_of_the_request() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let none = || Some(Response::new("none".into()));
+    let client = net
+        .builder()
+        .fallback(move |_| ready(none()))
+        .call_layer(count(&Arc::default()))
+        .build()
+        .unwrap();
+    let url = url(&server, "http");
+    let api = url.strip_suffix("/v1/charges").unwrap().parse().unwrap();
+    client.breaker_handle().isolate(&api);
+    let response = client.post(url).body("charge").send().await.unwrap();
+    assert_eq!(response.timeline().unwrap().effect(), Effect::None);
+    assert_eq!(response.text().await.unwrap(), "none");
+    assert_eq!(server.requests_seen(), 0);
+}
