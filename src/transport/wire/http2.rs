@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
-use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use h2::client::{Builder, Connection, SendRequest};
 use http::{Request, Response};
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Attachment, ExchangeError, SendBody};
-use super::expect::Wait;
+use super::in_flight::InFlight;
 use super::lane::GivenUp;
 use super::life::{ConnectionEnd, Life, Made, Task};
 use super::stream::Stream;
@@ -94,11 +94,7 @@ impl StreamLease {
         } else {
             Some(Upload::new(stream, body))
         };
-        let mut sending = InFlight {
-            response,
-            upload,
-            wait: wait.map(Wait::new),
-        };
+        let mut sending = InFlight::new(response, upload, wait);
         Ok(async move {
             match poll_fn(|cx| sending.poll(cx)).await {
                 Ok(response) => Ok((response, sending.rest(tracker))),
@@ -268,43 +264,6 @@ impl fmt::Debug for Http2 {
             .field("life", &self.life)
             .field("leased", &self.leased)
             .finish_non_exhaustive()
-    }
-}
-
-/// A request in flight: its body is sent while the head of the response is awaited.
-struct InFlight {
-    response: ResponseFuture,
-    upload: Option<Upload>,
-    /// Set while the body is kept back until the server asks for it.
-    wait: Option<Wait>,
-}
-
-impl InFlight {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, h2::Error>> {
-        if let Some(wait) = &mut self.wait
-            && wait.poll(&mut self.response, cx).is_ready()
-        {
-            self.wait = None;
-        }
-        if let Some(upload) = self.upload.as_mut().filter(|_| self.wait.is_none())
-            && upload.poll(cx).is_ready()
-        {
-            // If it failed, the stream was reset, and the response reports that.
-            self.upload = None;
-        }
-        Pin::new(&mut self.response).poll(cx)
-    }
-
-    /// Returns the state of the body once the head of the response has come.
-    fn rest(self, tracker: &Tracker) -> Rest {
-        match (self.upload, self.wait) {
-            (None, _) => Rest::None,
-            (Some(upload), None) => Rest::Goes(upload),
-            (Some(_), Some(_)) => {
-                tracker.withheld();
-                Rest::Withheld
-            }
-        }
     }
 }
 

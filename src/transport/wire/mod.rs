@@ -5,6 +5,7 @@ pub(super) mod expect;
 pub(super) mod head;
 pub(super) mod http1;
 pub(super) mod http2;
+mod in_flight;
 pub(super) mod incoming;
 pub(super) mod lane;
 pub(super) mod life;
