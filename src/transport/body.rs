@@ -16,9 +16,13 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
+use super::wire::exchange::BodySource;
 use super::wire::lane::{GivenUp, Lane};
+use super::wire::trailers::AnnouncedTrailers;
 use crate::body::measured::Measured;
 use crate::box_error::BoxError;
+use crate::callback::{Site, permits, require};
+use crate::error::ReasonText;
 use crate::hop::BodyFailed;
 use crate::record::tracker::Tracker;
 use crate::replay::UnsentBody;
@@ -40,6 +44,12 @@ struct ReturnSlot<B> {
     unused: Mutex<Option<B>>,
     /// Why its source failed: over HTTP/2 hyper does not report that.
     failed: Mutex<Option<BodyFailed>>,
+}
+
+impl<B: Send> BodySource for ReturnSlot<B> {
+    fn take_failure(&self) -> Option<BodyFailed> {
+        lock(&self.failed).take()
+    }
 }
 
 impl<B> ReturnableBody<B>
@@ -67,7 +77,7 @@ where
 
     /// Returns why the request failed: the error of the body's source, or that of the connection.
     pub(super) fn cause(&self, error: impl Into<BoxError>) -> BoxError {
-        match lock(&self.slot.failed).take() {
+        match self.slot.take_failure() {
             Some(failed) => Box::new(failed),
             None => error.into(),
         }
@@ -147,7 +157,7 @@ enum Wire {
     /// A connection of another client: only the body's own polls are visible.
     Foreign,
     /// A connection of this crate over HTTP/1. It knows both, once the body has reported its end.
-    Http1(Arc<Lane>),
+    Http1(Arc<Lane>, AnnouncedTrailers),
     /// A connection of this crate over HTTP/2. It takes the request, which is sent when the body has ended.
     Http2,
 }
@@ -170,18 +180,20 @@ where
         }
         if this.rest.is_empty() && !this.done {
             match ready!(this.poll_inner(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => this.rest = data,
-                    Err(frame) => {
-                        // Trailers end a message; hyper does not poll again.
-                        this.is_whole();
-                        return Poll::Ready(Some(Ok(frame)));
+                Some(Ok(frame)) => {
+                    if let Err(lost) = this.check_trailers(&frame) {
+                        return Poll::Ready(Some(Err(this.failed(lost.into()))));
                     }
-                },
-                Some(Err(error)) => {
-                    *lock(&this.home.failed) = Some(BodyFailed(error));
-                    return Poll::Ready(Some(Err("the request body failed".into())));
+                    match frame.into_data() {
+                        Ok(data) => this.rest = data,
+                        Err(frame) => {
+                            // Trailers end a message; hyper does not poll again.
+                            this.is_whole();
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                    }
                 }
+                Some(Err(error)) => return Poll::Ready(Some(Err(this.failed(error)))),
                 None => this.done = true,
             }
         }
@@ -241,10 +253,22 @@ where
         self.hides_its_length() || self.empty && !self.safe
     }
 
+    /// Returns its source, which may fail after the head of the response. An empty body has none.
+    pub(super) fn source(&self) -> Option<Arc<dyn BodySource>>
+    where
+        B: Send + 'static,
+    {
+        (!self.empty).then(|| Arc::clone(&self.home) as Arc<dyn BodySource>)
+    }
+
     /// Hands it to a connection of this crate, which reports when the request is taken.
-    pub(super) fn over(mut self: Box<Self>, lane: Option<&Arc<Lane>>) -> Pin<Box<Self>> {
-        self.wire = match lane {
-            Some(lane) => Wire::Http1(Arc::clone(lane)),
+    pub(super) fn over(mut self: Box<Self>, http1: Option<(&Arc<Lane>, &Parts)>) -> Pin<Box<Self>> {
+        self.wire = match http1 {
+            Some((lane, head)) => {
+                let is_chunked = !self.empty && self.announced.is_none();
+                let trailers = is_chunked.then(|| AnnouncedTrailers::of(&head.headers));
+                Wire::Http1(Arc::clone(lane), trailers.unwrap_or_default())
+            }
             None => Wire::Http2,
         };
         Box::into_pin(self)
@@ -263,18 +287,41 @@ where
     /// Returns whether the last byte has come from its source.
     fn is_whole(&self) {
         match &self.wire {
-            Wire::Http1(lane) => lane.body_ended(),
+            Wire::Http1(lane, _) => lane.body_ended(),
             Wire::Foreign | Wire::Http2 => self.tracker.sent_all(),
         }
+    }
+
+    /// Fails if hyper would drop the trailers. After the last byte of a known length it does not even poll for them.
+    fn check_trailers(&mut self, frame: &Frame<Bytes>) -> Result<(), ReasonText> {
+        let Wire::Http1(_, announced) = &self.wire else {
+            return Ok(());
+        };
+        let kept = match self.inner.as_mut().map(SyncWrapper::get_mut) {
+            Some(Held::Polled(body)) => body.trailers(),
+            _ => None,
+        };
+        let trailers = frame.trailers_ref().or(kept);
+        trailers.map_or(Ok(()), |trailers| announced.check(trailers))
+    }
+
+    /// Keeps the failure of the source for the call: the connection sees another error.
+    fn failed(&self, error: BoxError) -> BoxError {
+        *lock(&self.home.failed) = Some(BodyFailed(error));
+        "the request body failed".into()
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         if self.empty {
             return Poll::Ready(None);
         }
-        match self.polled() {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+        let Some(body) = self.polled() else {
+            return Poll::Ready(None);
+        };
+        // A panic would end the task of the connection.
+        match require(&SOURCE, || Pin::new(body).poll_frame(cx)) {
+            Ok(polled) => polled,
+            Err(panicked) => Poll::Ready(Some(Err(panicked.into()))),
         }
     }
 
@@ -292,12 +339,12 @@ where
     }
 
     fn at_end(&mut self) -> bool {
-        self.inner
-            .as_mut()
-            .is_none_or(|inner| match inner.get_mut() {
+        self.inner.as_mut().is_none_or(|inner| {
+            permits(&SOURCE, || match inner.get_mut() {
                 Held::Whole(body) => body.is_end_stream(),
                 Held::Polled(body) => body.is_end_stream(),
             })
+        })
     }
 }
 
@@ -328,5 +375,7 @@ fn lock<T>(slot: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The source of a body that is sent on the task of a connection.
+static SOURCE: Site = Site::new("http_body::Body::poll_frame");
 /// A large frame would otherwise count as sent in one step.
 const PIECE_BYTES: usize = 256 << 10;

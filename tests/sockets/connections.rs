@@ -11,10 +11,13 @@ mod http2;
 mod identity;
 mod idle;
 mod options;
+mod pings;
 mod raw;
 mod resets;
 mod runtimes;
 mod slow;
+mod sources;
+mod undriven;
 #[cfg(unix)]
 mod unix;
 mod versions;

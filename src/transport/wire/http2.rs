@@ -3,24 +3,26 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
-use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use h2::client::{Builder, Connection, SendRequest};
 use http::{Request, Response};
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Attachment, ExchangeError, SendBody};
-use super::expect::Wait;
+use super::in_flight::InFlight;
 use super::lane::GivenUp;
 use super::life::{ConnectionEnd, Life, Made, Task};
+use super::socket::Sight;
 use super::stream::Stream;
 use super::upload::{Rest, Upload};
 use super::watch::{Monitor, PingTimes};
+use crate::clock;
 use crate::hop::HeadRefused;
 use crate::record::Tracker;
 
@@ -34,6 +36,8 @@ pub(crate) struct Http2 {
     /// The number of streams that wait until the connection's task resets them.
     cancelled: AtomicUsize,
     task: Mutex<Option<Waker>>,
+    /// Whether a frame of a response has come since the last PING.
+    pub(super) has_responded: AtomicBool,
     /// Whether an option bounds the heads of responses.
     bounds_heads: bool,
     pub(super) home: Weak<dyn Watcher>,
@@ -88,21 +92,25 @@ impl StreamLease {
                 return Err(unsent(error));
             }
         };
-        let upload = if is_empty {
+        let (upload, unused) = if is_empty {
             tracker.sent_all();
-            None
+            (None, Some(body))
         } else {
-            Some(Upload::new(stream, body))
+            (Some(Upload::new(stream, body)), None)
         };
-        let mut sending = InFlight {
-            response,
-            upload,
-            wait: wait.map(Wait::new),
-        };
+        let mut sending = InFlight::new(response, upload, wait);
         Ok(async move {
             match poll_fn(|cx| sending.poll(cx)).await {
-                Ok(response) => Ok((response, sending.rest(tracker))),
-                Err(error) => Err(self.failed(error, before, tracker)),
+                Ok(response) => {
+                    self.connection.responded();
+                    Ok((response, sending.rest(tracker)))
+                }
+                Err(error) => {
+                    let failed = self.failed(error, before, tracker);
+                    // Only now: the body of an unsent request returns to the call.
+                    drop(unused);
+                    Err(failed)
+                }
             }
         })
     }
@@ -154,6 +162,7 @@ impl Http2 {
             leased: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             task: Mutex::default(),
+            has_responded: AtomicBool::new(false),
             bounds_heads,
             home: Weak::clone(&attachment.home),
         });
@@ -164,6 +173,23 @@ impl Http2 {
             attachment.hold,
         ));
         Ok(connection)
+    }
+
+    /// Checks a connection before it is used again. An idle one is closed if its time is over, or if its socket has
+    /// ended: its task may not have run since then. `Unread` bytes are for its task, which may read there that the
+    /// server closes it.
+    pub(crate) fn look(&self, now: Instant) -> Sight {
+        if !self.is_idle() {
+            return Sight::Quiet;
+        }
+        let sight = match now < self.life.idle_until() {
+            true => self.life.socket.look(),
+            false => Sight::Over,
+        };
+        if sight == Sight::Over {
+            self.close();
+        }
+        sight
     }
 
     /// Leases a stream to a call, if one is free. So no request waits inside h2, which would send it even after its
@@ -183,7 +209,10 @@ impl Http2 {
         if self.leased.load(Ordering::SeqCst) >= most {
             return None;
         }
-        self.leased.fetch_add(1, Ordering::SeqCst);
+        if self.leased.fetch_add(1, Ordering::SeqCst) == 0 {
+            // The task reads there when its watch begins.
+            self.life.rest(now);
+        }
         Some(StreamLease {
             connection: Arc::clone(self),
             requests: requests.clone(),
@@ -235,10 +264,17 @@ impl Http2 {
 
     /// Records that streams have ended.
     fn give_back(&self, streams: usize) {
+        // First: once the count is zero, a call reads since when the connection is idle.
+        self.life.rest(clock::now());
         self.leased.fetch_sub(streams, Ordering::SeqCst);
         if let Some(home) = self.home.upgrade() {
             home.changed();
         }
+    }
+
+    /// Records that a frame of a response has come.
+    pub(super) fn responded(&self) {
+        self.has_responded.store(true, Ordering::Relaxed);
     }
 
     fn wake(&self) {
@@ -268,43 +304,6 @@ impl fmt::Debug for Http2 {
             .field("life", &self.life)
             .field("leased", &self.leased)
             .finish_non_exhaustive()
-    }
-}
-
-/// A request in flight: its body is sent while the head of the response is awaited.
-struct InFlight {
-    response: ResponseFuture,
-    upload: Option<Upload>,
-    /// Set while the body is kept back until the server asks for it.
-    wait: Option<Wait>,
-}
-
-impl InFlight {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, h2::Error>> {
-        if let Some(wait) = &mut self.wait
-            && wait.poll(&mut self.response, cx).is_ready()
-        {
-            self.wait = None;
-        }
-        if let Some(upload) = self.upload.as_mut().filter(|_| self.wait.is_none())
-            && upload.poll(cx).is_ready()
-        {
-            // If it failed, the stream was reset, and the response reports that.
-            self.upload = None;
-        }
-        Pin::new(&mut self.response).poll(cx)
-    }
-
-    /// Returns the state of the body once the head of the response has come.
-    fn rest(self, tracker: &Tracker) -> Rest {
-        match (self.upload, self.wait) {
-            (None, _) => Rest::None,
-            (Some(upload), None) => Rest::Goes(upload),
-            (Some(_), Some(_)) => {
-                tracker.withheld();
-                Rest::Withheld
-            }
-        }
     }
 }
 

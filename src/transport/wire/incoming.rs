@@ -15,6 +15,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use sync_wrapper::SyncWrapper;
 use tokio::task::AbortHandle;
 
+use super::exchange::BodySource;
 use super::http1::Http1;
 use super::http2::StreamLease;
 use super::upload::Rest;
@@ -40,6 +41,7 @@ struct OverHttp1 {
     connection: Arc<Http1>,
     /// The number of the request on its connection.
     number: u64,
+    source: Source,
     /// The lease, which is given back when the body ends.
     _lease: tokio::sync::OwnedSemaphorePermit,
 }
@@ -51,7 +53,13 @@ struct OverHttp2 {
     left: Option<u64>,
     /// The rest of the request body.
     upload: Option<Upward>,
+    source: Source,
+    /// Whether the next frame had not come yet when it was last polled for.
+    is_awaited: bool,
 }
+
+/// The source of the request body, unless the body is empty. If it fails, the response breaks off.
+type Source = Option<Arc<dyn BodySource>>;
 
 /// The rest of a request body.
 enum Upward {
@@ -107,12 +115,14 @@ impl Incoming {
         (response, number): (Response<hyper::body::Incoming>, u64),
         connection: Arc<Http1>,
         lease: tokio::sync::OwnedSemaphorePermit,
+        source: Source,
     ) -> Response<Self> {
         response.map(|body| {
             let over = OverHttp1 {
                 body,
                 connection,
                 number,
+                source,
                 _lease: lease,
             };
             let mut incoming = Self(IncomingContent::Http1(over));
@@ -124,9 +134,9 @@ impl Incoming {
     }
 
     pub(crate) fn http2(
-        response: Response<RecvStream>,
-        rest: Rest,
+        (response, rest): (Response<RecvStream>, Rest),
         lease: StreamLease,
+        source: Source,
     ) -> Response<Self> {
         let left = length(response.headers());
         let upload = match rest {
@@ -140,6 +150,8 @@ impl Incoming {
                 stream,
                 lease,
                 upload,
+                source,
+                is_awaited: false,
             };
             let mut incoming = Self(IncomingContent::Http2(over));
             if incoming.is_end_stream() {
@@ -172,13 +184,24 @@ impl Incoming {
 impl OverHttp1 {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let failed = |error: hyper::Error| self.connection.cause(error.into());
+        let failed =
+            |error: hyper::Error| cause(&self.source, || self.connection.cause(error.into()));
         Poll::Ready(frame.map(|frame| frame.map_err(failed)))
     }
 }
 
 impl OverHttp2 {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let frame = self.poll_next(cx);
+        let was_awaited = std::mem::replace(&mut self.is_awaited, frame.is_pending());
+        // Any other frame may have come before the last PING.
+        if was_awaited && matches!(frame, Poll::Ready(Some(Ok(_)))) {
+            self.lease.connection.responded();
+        }
+        frame
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         if let Some(data) = ready!(self.stream.poll_data(cx)) {
             let data = data.and_then(|data| {
                 let flow = self.stream.flow_control();
@@ -190,18 +213,28 @@ impl OverHttp2 {
                     self.left = self.left.map(|left| left.saturating_sub(came));
                     Ok(Frame::data(data))
                 }
-                Err(error) => Err(self.failed(error)),
+                Err(error) => return Poll::Ready(self.failed(error)),
             }));
         }
         match ready!(self.stream.poll_trailers(cx)) {
             Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
             Ok(None) if self.stream.is_end_stream() => Poll::Ready(None),
             Ok(None) => Poll::Ready(Some(Err(broken_off()))),
-            Err(error) => Poll::Ready(Some(Err(self.failed(error)))),
+            Err(error) => Poll::Ready(self.failed(error)),
         }
     }
 
-    fn failed(&self, error: h2::Error) -> BoxError {
+    /// Returns the failure, or the end of a response that is complete by its length. If a connection breaks during the
+    /// upload, h2 no longer reports that the stream of the response had ended.
+    fn failed(&self, error: h2::Error) -> Option<Piece> {
+        let is_of_connection = error.is_io() || error.is_go_away();
+        if is_of_connection && self.source.is_some() && self.left == Some(0) {
+            return None;
+        }
+        Some(Err(cause(&self.source, || self.broken(error))))
+    }
+
+    fn broken(&self, error: h2::Error) -> BoxError {
         // NO_ERROR ends an upload that is not needed (RFC 9113 §8.1), but this response was not complete.
         if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) {
             return broken_off();
@@ -263,6 +296,14 @@ impl fmt::Debug for Incoming {
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     number(headers.get(CONTENT_LENGTH)?)
+}
+
+/// Returns why a response broke off: the failure of the request body's source, or else that of the connection.
+fn cause(source: &Source, of_connection: impl FnOnce() -> BoxError) -> BoxError {
+    match source.as_ref().and_then(|source| source.take_failure()) {
+        Some(failed) => Box::new(failed),
+        None => of_connection(),
+    }
 }
 
 fn broken_off() -> BoxError {

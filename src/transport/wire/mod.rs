@@ -5,12 +5,14 @@ pub(super) mod expect;
 pub(super) mod head;
 pub(super) mod http1;
 pub(super) mod http2;
+mod in_flight;
 pub(super) mod incoming;
 pub(super) mod lane;
 pub(super) mod life;
 pub(super) mod socket;
 pub(super) mod stream;
 mod sync;
+pub(super) mod trailers;
 mod upload;
 pub(super) mod watch;
 
