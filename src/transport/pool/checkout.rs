@@ -102,7 +102,7 @@ impl Checkout<'_> {
         permit: &mut Option<OwnedSemaphorePermit>,
         now: Instant,
     ) -> Option<ConnectionLease> {
-        if let Some(stream) = self.pool.stream(now) {
+        if let Some(stream) = self.pool.stream(now).await {
             return Some(ConnectionLease::Http2(stream));
         }
         if permit.is_none() {

@@ -16,6 +16,7 @@ use self::idle::{IdleState, Listed};
 use super::dial::Connected;
 use super::wire::http1::{Home, Http1, Leased};
 use super::wire::http2::{Http2, StreamLease, Watcher};
+use super::wire::socket::Sight;
 use crate::clock;
 
 /// A pool. The connection that was used last is used first, so surplus connections become idle and are closed.
@@ -150,14 +151,37 @@ impl Pool {
     }
 
     /// Returns a stream of a connection that has one free.
-    fn stream(&self, now: Instant) -> Option<StreamLease> {
+    async fn stream(&self, now: Instant) -> Option<StreamLease> {
+        for _ in 0..=PATIENCE {
+            let mut waits = false;
+            let found = self.free_stream(now, &mut waits);
+            if found.is_some() || !waits {
+                return found;
+            }
+            // Meanwhile their tasks read.
+            tokio::task::yield_now().await;
+        }
+        None
+    }
+
+    /// Returns a stream of a connection whose task has nothing to read first.
+    fn free_stream(&self, now: Instant, waits: &mut bool) -> Option<StreamLease> {
         let mut inside = self.inside();
         if inside.http2.is_empty() {
             return None;
         }
         inside.http2.retain(|connection| !connection.is_closed());
-        let mut leases = inside.http2.iter().map(|connection| connection.lease(now));
-        leases.find_map(|lease| lease)
+        inside
+            .http2
+            .iter()
+            .find_map(|connection| match connection.look(now) {
+                Sight::Quiet => connection.lease(now),
+                Sight::Unread => {
+                    *waits = true;
+                    None
+                }
+                Sight::Over => None,
+            })
     }
 
     /// Returns the idle connection that was used last.
@@ -321,5 +345,5 @@ impl Drop for Pool {
     }
 }
 
-/// How often a TLS connection gets time to read its unread bytes.
+/// How often the task of a connection over TLS or HTTP/2 gets time to read its unread bytes.
 const PATIENCE: usize = 3;

@@ -18,9 +18,11 @@ use super::exchange::{Attachment, ExchangeError, SendBody};
 use super::in_flight::InFlight;
 use super::lane::GivenUp;
 use super::life::{ConnectionEnd, Life, Made, Task};
+use super::socket::Sight;
 use super::stream::Stream;
 use super::upload::{Rest, Upload};
 use super::watch::{Monitor, PingTimes};
+use crate::clock;
 use crate::hop::HeadRefused;
 use crate::record::Tracker;
 
@@ -162,6 +164,23 @@ impl Http2 {
         Ok(connection)
     }
 
+    /// Checks a connection before it is used again. An idle one is closed if its time is over, or if its socket has
+    /// ended: its task may not have run since then. `Unread` bytes are for its task, which may read there that the
+    /// server closes it.
+    pub(crate) fn look(&self, now: Instant) -> Sight {
+        if !self.is_idle() {
+            return Sight::Quiet;
+        }
+        let sight = match now < self.life.idle_until() {
+            true => self.life.socket.look(),
+            false => Sight::Over,
+        };
+        if sight == Sight::Over {
+            self.close();
+        }
+        sight
+    }
+
     /// Leases a stream to a call, if one is free. So no request waits inside h2, which would send it even after its
     /// call was given up.
     pub(crate) fn lease(self: &Arc<Self>, now: Instant) -> Option<StreamLease> {
@@ -231,6 +250,8 @@ impl Http2 {
 
     /// Records that streams have ended.
     fn give_back(&self, streams: usize) {
+        // First: once the count is zero, a call reads since when the connection is idle.
+        self.life.rest(clock::now());
         self.leased.fetch_sub(streams, Ordering::SeqCst);
         if let Some(home) = self.home.upgrade() {
             home.changed();

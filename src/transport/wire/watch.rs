@@ -63,13 +63,11 @@ impl Monitor {
             return;
         }
         if (before.0 == 0) != (now_seen.0 == 0) {
-            let now = clock::now();
-            connection.life.rest(now);
             self.heard = connection.life.socket.read();
             (self.is_asked, self.silences) = (false, 0);
             alarm.reset(match now_seen.0 {
                 0 => connection.life.idle_until(),
-                _ => now + self.pings.after / LOOKS,
+                _ => clock::now() + self.pings.after / LOOKS,
             });
         }
         if before.1 != now_seen.1

@@ -116,39 +116,40 @@ async fn connection_that_is_idle_for_too_long_is_closed() {
 
 #[tokio::test]
 async fn idle_time_begins_when_the_response_is_over() {
-    let net = Net::new().await;
-    let server = FaultServer::start().await.unwrap();
-    let gate = Gate::new();
-    server.on_request([CannedResponse::default().hold(&gate).into()]);
-    let builder = net.builder();
-    let builder = builder.transport(|transport| transport.idle_timeout(3 * SECOND / 2));
-    let client = builder.build().unwrap();
-    let url = url(&server, "http");
-    let call = tokio::spawn(
-        client
-            .get(&url)
-            .options(|options| options.retry(false))
-            .fetch_bytes(),
-    );
-    server.wait_until(|stats| stats.requests == 1).await;
-    let frozen = Frozen::now();
-    settle().await;
-    advance(2 * SECOND).await;
-    settle().await;
-    gate.open();
-    call.await.unwrap().unwrap();
-    settle().await;
-    advance(Duration::from_millis(1_400)).await;
-    settle().await;
-    assert_eq!(server.open_connections(), 1);
-    advance(Duration::from_millis(200)).await;
-    let closed = server.wait_until(|stats| stats.open_connections == 0);
-    tokio::select! {
-        _ = closed => {}
-        () = settle() => panic!("it is kept for longer"),
+    for http2 in [false, true] {
+        let net = Net::new().await;
+        let (server, scheme) = match http2 {
+            true => (net.http2().await, "https"),
+            false => (FaultServer::start().await.unwrap(), "http"),
+        };
+        let gate = Gate::new();
+        server.on_request([CannedResponse::default().hold(&gate).into()]);
+        let builder = net.builder();
+        let builder = builder.transport(|transport| transport.idle_timeout(3 * SECOND / 2));
+        let client = builder.build().unwrap();
+        let url = url(&server, scheme);
+        let get = client.get(&url).options(|options| options.retry(false));
+        let call = tokio::spawn(get.fetch_bytes());
+        server.wait_until(|stats| stats.requests == 1).await;
+        let frozen = Frozen::now();
+        settle().await;
+        advance(2 * SECOND).await;
+        settle().await;
+        gate.open();
+        call.await.unwrap().unwrap();
+        settle().await;
+        advance(Duration::from_millis(1_400)).await;
+        settle().await;
+        assert_eq!(server.open_connections(), 1);
+        advance(Duration::from_millis(200)).await;
+        let closed = server.wait_until(|stats| stats.open_connections == 0);
+        tokio::select! {
+            _ = closed => {}
+            () = settle() => panic!("it is kept for longer"),
+        }
+        drop(frozen);
+        resume();
     }
-    drop(frozen);
-    resume();
 }
 
 #[tokio::test]

@@ -1,0 +1,162 @@
+//! Tests the connections of a runtime that is not driven between two calls. Their tasks do not notice meanwhile that a
+//! connection has ended.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use h2::Reason;
+use sevenhops::Client;
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{advance, resume};
+
+use super::raw::{ACK, END_STREAM, Frozen, PING, Peer, frame, go_away, head, serve};
+use crate::net::Net;
+
+/// The frames that a server writes on a stream, or after its response.
+type Frames = fn(u32) -> Vec<Vec<u8>>;
+
+/// A server in a runtime of its own.
+struct Server {
+    url: String,
+    next: Arc<Notify>,
+    is_written: mpsc::Receiver<()>,
+    _alive: oneshot::Sender<()>,
+}
+
+impl Server {
+    /// Starts a server. Its first connection ends when the test says so: the server writes `last`, and then closes it
+    /// if `closes`.
+    fn start(respond: Frames, (last, closes): (Frames, bool)) -> Self {
+        let next = Arc::new(Notify::new());
+        let (written, is_written) = mpsc::channel();
+        let (found, address) = mpsc::channel();
+        let (alive, is_over) = oneshot::channel();
+        let ends = Arc::clone(&next);
+        std::thread::spawn(move || {
+            runtime().block_on(async move {
+                let address = serve(move |stream, number| {
+                    let (ends, written) = (Arc::clone(&ends), written.clone());
+                    async move {
+                        let mut peer = Peer::accept(stream, 100).await?;
+                        if number > 1 {
+                            loop {
+                                let stream = peer.request().await?;
+                                peer.write(&no_content(stream)).await?;
+                            }
+                        }
+                        let mut stream = 0;
+                        loop {
+                            tokio::select! {
+                                asked = peer.request() => stream = asked?,
+                                () = ends.notified() => break,
+                            }
+                            peer.write(&respond(stream)).await?;
+                        }
+                        peer.write(&last(stream)).await?;
+                        if closes {
+                            peer.stream.shutdown().await?;
+                        }
+                        written.send(()).unwrap();
+                        loop {
+                            let stream = peer.request().await?;
+                            peer.write(&no_content(stream)).await?;
+                        }
+                    }
+                })
+                .await;
+                found.send(address).unwrap();
+                let _ = is_over.await;
+            });
+        });
+        Self {
+            url: format!("http://{}/", address.recv().unwrap()),
+            next,
+            is_written,
+            _alive: alive,
+        }
+    }
+
+    /// Lets the server end its first connection. No task of this thread's runtime runs meanwhile.
+    fn end(&self) {
+        self.next.notify_one();
+        self.is_written.recv().unwrap();
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn no_content(stream: u32) -> Vec<Vec<u8>> {
+    vec![head(stream, 204, None, END_STREAM)]
+}
+
+async fn client(idle_timeout: Duration) -> Client {
+    let builder = Net::new().await.builder();
+    let builder = builder.transport(|transport| {
+        transport
+            .http2_prior_knowledge(true)
+            .idle_timeout(idle_timeout)
+    });
+    builder.build().unwrap()
+}
+
+/// Sends a POST. Returns whether its connection was reused.
+async fn post(client: &Client, url: &str) -> bool {
+    let post = client
+        .post(url)
+        .options(|options| options.retry(false))
+        .body("10");
+    let response = post.send().await.unwrap();
+    let timeline = response.timeline().cloned().unwrap();
+    response.bytes().await.unwrap();
+    timeline.attempts()[0].is_reused()
+}
+
+#[test]
+fn idle_http2_connection_that_has_ended_is_not_used_again() {
+    let nothing: Frames = |_| Vec::new();
+    let goes_away: Frames = |stream| vec![go_away(stream, Reason::NO_ERROR)];
+    let pongs: Frames = |_| vec![frame(PING, ACK, 0, &[0; 8])];
+    for (last, closes, is_reused) in [
+        (nothing, true, false),
+        (goes_away, true, false),
+        (goes_away, false, false),
+        // Its task reads these bytes first, and the connection is as good as before.
+        (pongs, false, true),
+    ] {
+        let server = Server::start(no_content, (last, closes));
+        let runtime = runtime();
+        let client = runtime.block_on(client(Duration::from_secs(60)));
+        assert!(!runtime.block_on(post(&client, &server.url)));
+        server.end();
+        let seen = runtime.block_on(post(&client, &server.url));
+        assert_eq!(seen, is_reused, "{:?}, closed: {closes}", last(1));
+    }
+}
+
+#[test]
+fn http2_connection_is_not_used_beyond_its_idle_timeout() {
+    let server = Server::start(no_content, (no_content, false));
+    let runtime = runtime();
+    let client = runtime.block_on(client(Duration::from_secs(5)));
+    runtime.block_on(async {
+        assert!(!post(&client, &server.url).await);
+        assert!(post(&client, &server.url).await);
+        let frozen = Frozen::now();
+        for (millis, is_reused) in [(4_900, true), (4_900, true), (5_100, false)] {
+            // The first poll moves the clock, and no task runs.
+            let advancing = pin!(advance(Duration::from_millis(millis)));
+            let _ = advancing.poll(&mut Context::from_waker(Waker::noop()));
+            let seen = post(&client, &server.url).await;
+            assert_eq!(seen, is_reused, "after {millis} ms");
+        }
+        drop(frozen);
+        resume();
+    });
+}
