@@ -240,7 +240,7 @@ impl SendPlan<'_> {
             };
             now = clock::now();
             let second = self.judge((visit, now), address, &error);
-            let goes_on = !left(now).is_zero() && may_go_on(tracker);
+            let goes_on = !left(now).is_zero() && may_go_on(tracker) && !is_final(error.kind());
             let is_last = tried == order.len();
             if !goes_on || is_last && second.is_none() {
                 return Err(settled(error, tracker, taken));
@@ -300,10 +300,7 @@ impl SendPlan<'_> {
             self.destination.forget(address.ip(), used);
         }
         // A proxy that refuses a tunnel is reachable.
-        let refuses = matches!(
-            error.kind(),
-            Kind::ProxyRefused | Kind::ProxyDenied | Kind::ProxyUnauthorized
-        );
+        let refuses = error.kind() == Kind::ProxyRefused || is_final(error.kind());
         if refuses || !dark && error.hop() != Some(Hop::Connect) {
             visit.finish(AddressOutcome::Failed, now);
             return None;
@@ -353,6 +350,12 @@ type Candidates = (Vec<IpAddr>, Instant);
 /// Returns whether another address may be tried: the connect failed, and nothing was sent.
 fn may_go_on(tracker: &Tracker) -> bool {
     tracker.open() == Some(Stage::Connect) && !tracker.is_taken()
+}
+
+/// Returns whether a proxy refuses permanently. Its other addresses apply the same rules, and the same password
+/// again may lock the account.
+const fn is_final(kind: Kind) -> bool {
+    matches!(kind, Kind::ProxyDenied | Kind::ProxyUnauthorized)
 }
 
 const HEDGE_WITHOUT_ADDRESS: &str = "the addresses of the session's attempts have left DNS";
