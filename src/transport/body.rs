@@ -16,9 +16,11 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
+use super::wire::exchange::BodySource;
 use super::wire::lane::{GivenUp, Lane};
 use crate::body::measured::Measured;
 use crate::box_error::BoxError;
+use crate::callback::{Site, permits, require};
 use crate::hop::BodyFailed;
 use crate::record::tracker::Tracker;
 use crate::replay::UnsentBody;
@@ -40,6 +42,12 @@ struct ReturnSlot<B> {
     unused: Mutex<Option<B>>,
     /// Why its source failed: over HTTP/2 hyper does not report that.
     failed: Mutex<Option<BodyFailed>>,
+}
+
+impl<B: Send> BodySource for ReturnSlot<B> {
+    fn take_failure(&self) -> Option<BodyFailed> {
+        lock(&self.failed).take()
+    }
 }
 
 impl<B> ReturnableBody<B>
@@ -67,7 +75,7 @@ where
 
     /// Returns why the request failed: the error of the body's source, or that of the connection.
     pub(super) fn cause(&self, error: impl Into<BoxError>) -> BoxError {
-        match lock(&self.slot.failed).take() {
+        match self.slot.take_failure() {
             Some(failed) => Box::new(failed),
             None => error.into(),
         }
@@ -179,8 +187,7 @@ where
                     }
                 },
                 Some(Err(error)) => {
-                    *lock(&this.home.failed) = Some(BodyFailed(error));
-                    return Poll::Ready(Some(Err("the request body failed".into())));
+                    return Poll::Ready(Some(Err(this.failed(error))));
                 }
                 None => this.done = true,
             }
@@ -241,6 +248,14 @@ where
         self.hides_its_length() || self.empty && !self.safe
     }
 
+    /// Returns its source, which may fail after the head of the response. An empty body has none.
+    pub(super) fn source(&self) -> Option<Arc<dyn BodySource>>
+    where
+        B: Send + 'static,
+    {
+        (!self.empty).then(|| Arc::clone(&self.home) as Arc<dyn BodySource>)
+    }
+
     /// Hands it to a connection of this crate, which reports when the request is taken.
     pub(super) fn over(mut self: Box<Self>, lane: Option<&Arc<Lane>>) -> Pin<Box<Self>> {
         self.wire = match lane {
@@ -268,13 +283,23 @@ where
         }
     }
 
+    /// Keeps the failure of the source for the call: the connection sees another error.
+    fn failed(&self, error: BoxError) -> BoxError {
+        *lock(&self.home.failed) = Some(BodyFailed(error));
+        "the request body failed".into()
+    }
+
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         if self.empty {
             return Poll::Ready(None);
         }
-        match self.polled() {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+        let Some(body) = self.polled() else {
+            return Poll::Ready(None);
+        };
+        // A panic would end the task of the connection.
+        match require(&SOURCE, || Pin::new(body).poll_frame(cx)) {
+            Ok(polled) => polled,
+            Err(panicked) => Poll::Ready(Some(Err(panicked.into()))),
         }
     }
 
@@ -292,12 +317,12 @@ where
     }
 
     fn at_end(&mut self) -> bool {
-        self.inner
-            .as_mut()
-            .is_none_or(|inner| match inner.get_mut() {
+        self.inner.as_mut().is_none_or(|inner| {
+            permits(&SOURCE, || match inner.get_mut() {
                 Held::Whole(body) => body.is_end_stream(),
                 Held::Polled(body) => body.is_end_stream(),
             })
+        })
     }
 }
 
@@ -328,5 +353,7 @@ fn lock<T>(slot: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The source of a body that is sent on the task of a connection.
+static SOURCE: Site = Site::new("http_body::Body::poll_frame");
 /// A large frame would otherwise count as sent in one step.
 const PIECE_BYTES: usize = 64 << 10;

@@ -203,7 +203,7 @@ impl SendPlan<'_> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let is_empty = body.is_empty();
+        let (is_empty, source) = (body.is_empty(), body.source());
         let wait = || patience(&self.head.headers, self.tracker.timeouts().send());
         let wait = (!is_empty).then(wait).flatten();
         let form = Form {
@@ -221,14 +221,14 @@ impl SendPlan<'_> {
                 }
                 let sending = connection.exchange(request, is_empty, self.tracker)?;
                 let response = sending.await?;
-                Incoming::http1(response, connection, permit)
+                Incoming::http1(response, connection, permit, source)
             }
             ConnectionLease::Http2(mut stream) => {
                 stream.connection.life.note(self.tracker);
                 let request = http2(&form, body.over(None))?;
                 let sending = stream.exchange(request, (is_empty, wait), self.tracker)?;
-                let (response, rest) = sending.await?;
-                Incoming::http2(response, rest, stream)
+                let answered = sending.await?;
+                Incoming::http2(answered, stream, source)
             }
         };
         let version = response.version();
@@ -238,6 +238,7 @@ impl SendPlan<'_> {
 }
 
 /// How the request to one address ended.
+#[expect(clippy::large_enum_variant, reason = "it is matched where it is made")]
 pub(super) enum VisitOutcome {
     Answered(Response<Incoming>),
     Failed(BoxError),

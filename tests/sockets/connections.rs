@@ -15,6 +15,7 @@ mod raw;
 mod resets;
 mod runtimes;
 mod slow;
+mod sources;
 mod undriven;
 #[cfg(unix)]
 mod unix;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::Body;
 
 use crate::box_error::BoxError;
+use crate::hop::BodyFailed;
 
 /// Attaches a new connection to its pool.
 pub(crate) struct Attachment<H: ?Sized, T> {
@@ -21,6 +22,12 @@ pub(crate) struct ExchangeError {
     pub(crate) error: BoxError,
     /// Whether it is certain that no byte of the request went out.
     pub(crate) is_unsent: bool,
+}
+
+/// The source of a request body. A connection reports its failure only as a failure of its own.
+pub(crate) trait BodySource: Send + Sync {
+    /// Returns why it failed, once.
+    fn take_failure(&self) -> Option<BodyFailed>;
 }
 
 /// The body of a request as a connection takes it.

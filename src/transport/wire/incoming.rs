@@ -15,6 +15,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use sync_wrapper::SyncWrapper;
 use tokio::task::AbortHandle;
 
+use super::exchange::BodySource;
 use super::http1::Http1;
 use super::http2::StreamLease;
 use super::upload::Rest;
@@ -40,6 +41,7 @@ struct OverHttp1 {
     connection: Arc<Http1>,
     /// The number of the request on its connection.
     number: u64,
+    source: Source,
     /// The lease, which is given back when the body ends.
     _lease: tokio::sync::OwnedSemaphorePermit,
 }
@@ -51,7 +53,11 @@ struct OverHttp2 {
     left: Option<u64>,
     /// The rest of the request body.
     upload: Option<Upward>,
+    source: Source,
 }
+
+/// The source of the request body, unless the body is empty. If it fails, the response breaks off.
+type Source = Option<Arc<dyn BodySource>>;
 
 /// The rest of a request body.
 enum Upward {
@@ -107,12 +113,14 @@ impl Incoming {
         (response, number): (Response<hyper::body::Incoming>, u64),
         connection: Arc<Http1>,
         lease: tokio::sync::OwnedSemaphorePermit,
+        source: Source,
     ) -> Response<Self> {
         response.map(|body| {
             let over = OverHttp1 {
                 body,
                 connection,
                 number,
+                source,
                 _lease: lease,
             };
             let mut incoming = Self(IncomingContent::Http1(over));
@@ -124,9 +132,9 @@ impl Incoming {
     }
 
     pub(crate) fn http2(
-        response: Response<RecvStream>,
-        rest: Rest,
+        (response, rest): (Response<RecvStream>, Rest),
         lease: StreamLease,
+        source: Source,
     ) -> Response<Self> {
         let left = length(response.headers());
         let upload = match rest {
@@ -140,6 +148,7 @@ impl Incoming {
                 stream,
                 lease,
                 upload,
+                source,
             };
             let mut incoming = Self(IncomingContent::Http2(over));
             if incoming.is_end_stream() {
@@ -172,7 +181,8 @@ impl Incoming {
 impl OverHttp1 {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let failed = |error: hyper::Error| self.connection.cause(error.into());
+        let failed =
+            |error: hyper::Error| cause(&self.source, || self.connection.cause(error.into()));
         Poll::Ready(frame.map(|frame| frame.map_err(failed)))
     }
 }
@@ -202,6 +212,10 @@ impl OverHttp2 {
     }
 
     fn failed(&self, error: h2::Error) -> BoxError {
+        cause(&self.source, || self.broken(error))
+    }
+
+    fn broken(&self, error: h2::Error) -> BoxError {
         // NO_ERROR ends an upload that is not needed (RFC 9113 §8.1), but this response was not complete.
         if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) {
             return broken_off();
@@ -263,6 +277,14 @@ impl fmt::Debug for Incoming {
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     number(headers.get(CONTENT_LENGTH)?)
+}
+
+/// Returns why a response broke off: the failure of the request body's source, or else that of the connection.
+fn cause(source: &Source, of_connection: impl FnOnce() -> BoxError) -> BoxError {
+    match source.as_ref().and_then(|source| source.take_failure()) {
+        Some(failed) => Box::new(failed),
+        None => of_connection(),
+    }
 }
 
 fn broken_off() -> BoxError {
