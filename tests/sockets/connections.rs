@@ -11,6 +11,7 @@ mod http2;
 mod identity;
 mod idle;
 mod options;
+mod pings;
 mod raw;
 mod resets;
 mod runtimes;

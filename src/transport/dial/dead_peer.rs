@@ -115,8 +115,8 @@ impl DeadPeerTimeouts {
     }
 
     /// Returns the times of HTTP/2's PINGs, which are sent only while requests wait. The kernel's probes watch idle
-    /// connections without waking a task. Servers count PINGs on connections without streams as abuse (gRPC: two, then
-    /// GOAWAY).
+    /// connections without waking a task. Servers count PINGs on connections without streams as abuse, and more than two
+    /// between two frames of responses (gRPC: then GOAWAY).
     pub(super) const fn pings(self) -> PingTimes {
         PingTimes {
             after: self.ping,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub(crate) struct Http2 {
     /// The number of streams that wait until the connection's task resets them.
     cancelled: AtomicUsize,
     task: Mutex<Option<Waker>>,
+    /// Whether a frame of a response has come since the last PING.
+    pub(super) has_responded: AtomicBool,
     /// Whether an option bounds the heads of responses.
     bounds_heads: bool,
     pub(super) home: Weak<dyn Watcher>,
@@ -99,7 +101,10 @@ impl StreamLease {
         let mut sending = InFlight::new(response, upload, wait);
         Ok(async move {
             match poll_fn(|cx| sending.poll(cx)).await {
-                Ok(response) => Ok((response, sending.rest(tracker))),
+                Ok(response) => {
+                    self.connection.responded();
+                    Ok((response, sending.rest(tracker)))
+                }
                 Err(error) => Err(self.failed(error, before, tracker)),
             }
         })
@@ -152,6 +157,7 @@ impl Http2 {
             leased: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             task: Mutex::default(),
+            has_responded: AtomicBool::new(false),
             bounds_heads,
             home: Weak::clone(&attachment.home),
         });
@@ -256,6 +262,11 @@ impl Http2 {
         if let Some(home) = self.home.upgrade() {
             home.changed();
         }
+    }
+
+    /// Records that a frame of a response has come.
+    pub(super) fn responded(&self) {
+        self.has_responded.store(true, Ordering::Relaxed);
     }
 
     fn wake(&self) {

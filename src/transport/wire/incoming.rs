@@ -54,6 +54,8 @@ struct OverHttp2 {
     /// The rest of the request body.
     upload: Option<Upward>,
     source: Source,
+    /// Whether the next frame had not come yet when it was last polled for.
+    is_awaited: bool,
 }
 
 /// The source of the request body, unless the body is empty. If it fails, the response breaks off.
@@ -149,6 +151,7 @@ impl Incoming {
                 lease,
                 upload,
                 source,
+                is_awaited: false,
             };
             let mut incoming = Self(IncomingContent::Http2(over));
             if incoming.is_end_stream() {
@@ -189,6 +192,16 @@ impl OverHttp1 {
 
 impl OverHttp2 {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let frame = self.poll_next(cx);
+        let was_awaited = std::mem::replace(&mut self.is_awaited, frame.is_pending());
+        // Any other frame may have come before the last PING.
+        if was_awaited && matches!(frame, Poll::Ready(Some(Ok(_)))) {
+            self.lease.connection.responded();
+        }
+        frame
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         if let Some(data) = ready!(self.stream.poll_data(cx)) {
             let data = data.and_then(|data| {
                 let flow = self.stream.flow_control();

@@ -33,6 +33,8 @@ pub(super) struct Monitor {
     silences: u32,
     /// Whether a PING waits for its reply.
     is_asked: bool,
+    /// The number of PINGs since the last frame of a response.
+    asked: u32,
     /// The number of leased streams, and the maximum.
     seen: (usize, usize),
 }
@@ -45,6 +47,7 @@ impl Monitor {
             heard: 0,
             silences: 0,
             is_asked: false,
+            asked: 0,
             seen: (0, 0),
         }
     }
@@ -98,11 +101,15 @@ impl Monitor {
             return None;
         }
         self.silences += 1;
-        if self.silences < LOOKS {
+        if connection.has_responded.swap(false, Ordering::Relaxed) {
+            self.asked = 0;
+        }
+        if self.silences < LOOKS || self.asked == MOST_PINGS {
             return Some(now + self.pings.after / LOOKS);
         }
         let ping = self.ping_pong.as_mut()?;
         self.is_asked = true;
+        self.asked += 1;
         // A second PING cannot be sent before the first one has its reply, so the connection waits for that one.
         let _ = ping.send_ping(Ping::opaque());
         Some(now + self.pings.within)
@@ -118,3 +125,6 @@ impl Monitor {
 
 /// The number of checks before a connection counts as silent: the silence may have begun after the last check.
 const LOOKS: u32 = 4;
+/// gRPC's servers close a connection at the third early PING since their last HEADERS or DATA, also while requests are in
+/// flight. From then on the kernel watches the peer.
+const MOST_PINGS: u32 = 2;
