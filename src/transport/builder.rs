@@ -216,7 +216,7 @@ impl TransportBuilder {
                 connector: Arc::new(connector(&timeouts, options, &tls)),
                 destinations: DestinationPools::new(most_leases, Bounds::new(most)),
                 timeouts,
-                anonymous: tls.as_ref().ok().and_then(tls::without_identity),
+                anonymous: tls.as_ref().map(tls::without_identity).map_err(Arc::clone),
                 tls,
                 resolver,
                 filter,
@@ -316,7 +316,7 @@ fn connector(
         .max_local_error_reset_streams(None);
     let proxy_tls = tls.as_ref().map_err(Arc::clone).map(|tls| {
         // The client's certificate is not for the proxy.
-        let mut tls = tls::without_identity(tls).unwrap_or_else(|| tls.clone());
+        let mut tls = tls::without_identity(tls);
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(tls)
     });

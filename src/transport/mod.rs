@@ -128,8 +128,8 @@ struct TransportInner {
     connector: Arc<Connector>,
     /// The error if there is none: the system has no roots.
     tls: Result<ClientConfig, Arc<ConfigError>>,
-    /// The same without the client's certificate, if it has one.
-    anonymous: Option<ClientConfig>,
+    /// The same without the client's certificate.
+    anonymous: Result<ClientConfig, Arc<ConfigError>>,
     resolver: Arc<dyn Resolve>,
     filter: AddressFilter,
     proxies: Proxies,
@@ -168,18 +168,24 @@ impl TransportInner {
         })
     }
 
-    /// The certificate is only for the origin that the caller named.
-    fn identity(&self, extensions: &Extensions) -> Identity {
-        match &self.anonymous {
-            Some(_) if extensions.get::<OtherOrigin>().is_some() => Identity::Withheld,
-            _ => Identity::Shown,
+    /// Returns the identity of the connections that a request may use, and of a new one that it makes. The certificate
+    /// is only for the origin that the caller named. As long as there is none, all requests share their connections.
+    fn identities(&self, extensions: &Extensions) -> (Identity, Identity) {
+        if extensions.get::<OtherOrigin>().is_none() {
+            return (Identity::Shown, Identity::Shown);
+        }
+        let has_certificate = |tls: &ClientConfig| tls.client_auth_cert_resolver.has_certs();
+        match self.tls.as_ref().is_ok_and(has_certificate) {
+            true => (Identity::Withheld, Identity::Withheld),
+            // The certificate may come before the handshake.
+            false => (Identity::Shown, Identity::Withheld),
         }
     }
 
     fn tls(&self, identity: Identity) -> Result<&ClientConfig, &Arc<ConfigError>> {
-        match (&self.anonymous, identity) {
-            (Some(anonymous), Identity::Withheld) => Ok(anonymous),
-            _ => self.tls.as_ref(),
+        match identity {
+            Identity::Shown => self.tls.as_ref(),
+            Identity::Withheld => self.anonymous.as_ref(),
         }
     }
 }

@@ -107,8 +107,8 @@ where
     filter_literal(&shared.filter, &target.dial, tracker)?;
     let none = AddressFilter::new();
     let filter = if via.is_some() { &none } else { &shared.filter };
-    let identity = shared.identity(&head.extensions);
-    let route = destination.routing.route(shared.tls(identity), identity);
+    let (identity, own) = shared.identities(&head.extensions);
+    let route = destination.routing.route(shared.tls(own), own);
     let route = route.map_err(|none| Error::invalid().because(none))?;
     let way = SendPlan {
         shared,

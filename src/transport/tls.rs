@@ -6,13 +6,11 @@ use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
 
-/// Returns the same configuration without the client's certificate. `None` if it has none.
-pub(super) fn without_identity(config: &ClientConfig) -> Option<ClientConfig> {
-    config.client_auth_cert_resolver.has_certs().then(|| {
-        let mut config = config.clone();
-        config.client_auth_cert_resolver = Arc::new(NoIdentity);
-        config
-    })
+/// Returns the same configuration without the client's certificate, also if that comes later.
+pub(super) fn without_identity(config: &ClientConfig) -> ClientConfig {
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(NoIdentity);
+    config
 }
 
 /// A resolver that has no client certificate.

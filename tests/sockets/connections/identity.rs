@@ -1,6 +1,12 @@
 //! Tests that the client sends its certificate only to the origin that the caller named.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::StatusCode;
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
 use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Identity, ProxyServer, Reply};
 use sevenhops::{Client, Error, Hop, Kind};
 
@@ -156,6 +162,75 @@ async fn certificate_is_not_shown_to_a_proxy() {
         .options(|options| options.retry(false))
         .send()
         .await;
+    let error = error.expect_err("the certificate was shown");
+    assert_eq!(world.strict.requests_seen(), 0, "{error}");
+}
+
+/// A resolver whose first certificate comes after the client was built.
+#[derive(Debug)]
+struct Late {
+    certificate: Arc<dyn ResolvesClientCert>,
+    is_there: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for Late {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let certificate = self.has_certs().then_some(&self.certificate);
+        certificate.and_then(|certificate| certificate.resolve(hints, schemes))
+    }
+
+    fn has_certs(&self) -> bool {
+        self.is_there.load(Ordering::SeqCst)
+    }
+}
+
+/// Returns a TLS configuration whose certificate comes later.
+fn late(world: &World) -> (rustls::ClientConfig, Arc<AtomicBool>) {
+    let own = world.net.authority.issue(&["client.test"]).unwrap();
+    let mut config = world.net.authority.client_config_as(&own);
+    let is_there = Arc::new(AtomicBool::new(false));
+    config.client_auth_cert_resolver = Arc::new(Late {
+        certificate: config.client_auth_cert_resolver,
+        is_there: Arc::clone(&is_there),
+    });
+    (config, is_there)
+}
+
+#[tokio::test]
+async fn certificate_that_comes_after_the_build_is_not_shown_after_a_redirect() {
+    let mut world = World::new().await;
+    let (config, is_there) = late(&world);
+    let builder = world.net.builder();
+    let builder = builder.transport(|transport| transport.tls(config));
+    world.client = builder.build().unwrap();
+    // Without a certificate, calls and redirects share their connections.
+    let port = world.start.addr().port();
+    let there = format!("https://other.test:{port}/");
+    let response = world.client.get(&there).send().await.unwrap();
+    response.bytes().await.unwrap();
+    let moved = CannedResponse::new(StatusCode::FOUND).header("location", &there);
+    world.start.on_request([Reply::from(moved)]);
+    let url = format!("https://start.test:{port}/");
+    let response = world.client.get(url).send().await.unwrap();
+    response.bytes().await.unwrap();
+    assert_eq!(world.start.connections(), 2);
+    is_there.store(true, Ordering::SeqCst);
+    assert_not_shown(world.redirected(StatusCode::FOUND).await);
+    let response = world.client.get(world.strict_url()).send().await;
+    assert_eq!(response.unwrap().status(), 200);
+    assert_not_shown(world.redirected(StatusCode::FOUND).await);
+}
+
+#[tokio::test]
+async fn certificate_that_comes_after_the_build_is_not_shown_to_a_proxy() {
+    let world = World::new().await;
+    let (config, is_there) = late(&world);
+    let builder = world.net.builder();
+    let builder = builder.transport(|transport| transport.tls(config).proxy(world.strict_url()));
+    let client = builder.build().unwrap();
+    is_there.store(true, Ordering::SeqCst);
+    let get = client.get("http://api.test/");
+    let error = get.options(|options| options.retry(false)).send().await;
     let error = error.expect_err("the certificate was shown");
     assert_eq!(world.strict.requests_seen(), 0, "{error}");
 }
