@@ -92,11 +92,11 @@ impl StreamLease {
                 return Err(unsent(error));
             }
         };
-        let upload = if is_empty {
+        let (upload, unused) = if is_empty {
             tracker.sent_all();
-            None
+            (None, Some(body))
         } else {
-            Some(Upload::new(stream, body))
+            (Some(Upload::new(stream, body)), None)
         };
         let mut sending = InFlight::new(response, upload, wait);
         Ok(async move {
@@ -105,7 +105,12 @@ impl StreamLease {
                     self.connection.responded();
                     Ok((response, sending.rest(tracker)))
                 }
-                Err(error) => Err(self.failed(error, before, tracker)),
+                Err(error) => {
+                    let failed = self.failed(error, before, tracker);
+                    // Only now: the body of an unsent request returns to the call.
+                    drop(unused);
+                    Err(failed)
+                }
             }
         })
     }

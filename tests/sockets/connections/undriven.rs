@@ -160,3 +160,29 @@ fn http2_connection_is_not_used_beyond_its_idle_timeout() {
         resume();
     });
 }
+
+#[test]
+fn unsent_http2_request_is_passed_to_the_next_connection() {
+    // The first response does not end, so the connection is in use when it ends.
+    let server = Server::start(
+        |stream| vec![head(stream, 200, None, 0)],
+        (|_| Vec::new(), true),
+    );
+    let runtime = runtime();
+    let client = runtime.block_on(client(Duration::from_secs(60)));
+    let held = runtime.block_on(client.get(&server.url).send()).unwrap();
+    server.end();
+    let get = client
+        .get(&server.url)
+        .options(|options| options.retry(false));
+    let response = runtime.block_on(async {
+        // From now on the runtime knows of the end, and the connection's task is the next one to run.
+        tokio::task::yield_now().await;
+        get.send().await.unwrap()
+    });
+    assert_eq!(response.status(), 204);
+    let timeline = response.timeline().unwrap();
+    assert_eq!(timeline.attempt_count(), 1, "{timeline}");
+    assert!(!timeline.attempts()[0].is_reused(), "{timeline}");
+    runtime.block_on(held.bytes()).unwrap_err();
+}
