@@ -343,7 +343,8 @@ fn connector(
 const MOST_LEASES: usize = 256;
 /// The bytes in flight on a path of 100 ms at 640 Mbit/s.
 const STREAM_WINDOW: u32 = 8 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// As many unread responses of that size as most servers allow streams. They must not stop the others.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 const MOST_HEADERS: u32 = 64 << 10;
 /// The default of hyper.
 const HYPER_BUFFER: usize = 408 << 10;

@@ -13,7 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::raw::Most;
+use super::raw::{
+    ACK, END_STREAM, HEADERS, Most, Peer, SETTINGS, WINDOW_UPDATE, data, head, http2_client, serve,
+};
 use crate::net::Net;
 
 /// The delay in each direction.
@@ -95,4 +97,60 @@ async fn large_body_over_a_long_path_takes_few_round_trips() {
     assert_eq!(received, BODY);
     // With windows of 64 KiB, at most these bytes are on their way at once, and the body takes 1,024 round trips.
     assert!(most.get() >= 4 << 20, "{} bytes on their way", most.get());
+}
+
+#[tokio::test]
+async fn unread_responses_leave_room_for_the_others_of_their_connection() {
+    /// The window of one stream.
+    const WINDOW: usize = 8 << 20;
+    const UNREAD: u32 = 4;
+    let net = Net::new().await;
+    let address = serve(|stream, _| async move {
+        let mut peer = Peer::accept(stream, 100).await?;
+        // The bytes that the client accepts on the connection (RFC 9113 §6.9.2).
+        let (mut window, mut requests) = (65_535, 0);
+        loop {
+            let frame = peer.read().await?;
+            if (frame.kind, frame.stream) == (WINDOW_UPDATE, 0) {
+                let more = frame.payload.try_into().unwrap();
+                window += u32::from_be_bytes(more) as usize;
+            }
+            if frame.kind == SETTINGS && frame.flags & ACK == 0 {
+                // The client's windows of streams apply from now on.
+                peer.write(&[super::raw::frame(SETTINGS, ACK, 0, &[])])
+                    .await?;
+            }
+            if frame.kind != HEADERS {
+                continue;
+            }
+            requests += 1;
+            let stream = frame.stream;
+            if requests > UNREAD {
+                let last = data(stream, &b"small"[..window.min(5)], END_STREAM);
+                peer.write(&[head(stream, 200, None, 0), last]).await?;
+                continue;
+            }
+            peer.write(&[head(stream, 200, None, 0)]).await?;
+            let mut left = WINDOW.min(window);
+            window -= left;
+            while left > 0 {
+                let piece = left.min(16 << 10);
+                peer.write(&[data(stream, &vec![7; piece], 0)]).await?;
+                left -= piece;
+            }
+        }
+    })
+    .await;
+    let client = http2_client(&net);
+    let url = format!("http://{address}/");
+    let get = || {
+        let get = client.get(&url);
+        get.options(|options| options.streaming(true).retry(false))
+    };
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        unread.push(get().send().await.unwrap());
+    }
+    let small = get().send().await.unwrap();
+    assert_eq!(small.bytes().await.unwrap(), "small");
 }
