@@ -56,6 +56,11 @@ impl<B> Measured<B> {
         Some(self.announced?.saturating_sub(given))
     }
 
+    /// Returns the trailers that come next, if the source has ended with some.
+    pub(crate) const fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
     /// Checks the length after the source has ended.
     fn end(&mut self) -> Result<(), ReasonText> {
         self.ended = true;

@@ -18,9 +18,11 @@ use sync_wrapper::SyncWrapper;
 
 use super::wire::exchange::BodySource;
 use super::wire::lane::{GivenUp, Lane};
+use super::wire::trailers::AnnouncedTrailers;
 use crate::body::measured::Measured;
 use crate::box_error::BoxError;
 use crate::callback::{Site, permits, require};
+use crate::error::ReasonText;
 use crate::hop::BodyFailed;
 use crate::record::tracker::Tracker;
 use crate::replay::UnsentBody;
@@ -155,7 +157,7 @@ enum Wire {
     /// A connection of another client: only the body's own polls are visible.
     Foreign,
     /// A connection of this crate over HTTP/1. It knows both, once the body has reported its end.
-    Http1(Arc<Lane>),
+    Http1(Arc<Lane>, AnnouncedTrailers),
     /// A connection of this crate over HTTP/2. It takes the request, which is sent when the body has ended.
     Http2,
 }
@@ -178,17 +180,20 @@ where
         }
         if this.rest.is_empty() && !this.done {
             match ready!(this.poll_inner(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => this.rest = data,
-                    Err(frame) => {
-                        // Trailers end a message; hyper does not poll again.
-                        this.is_whole();
-                        return Poll::Ready(Some(Ok(frame)));
+                Some(Ok(frame)) => {
+                    if let Err(lost) = this.check_trailers(&frame) {
+                        return Poll::Ready(Some(Err(this.failed(lost.into()))));
                     }
-                },
-                Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(this.failed(error))));
+                    match frame.into_data() {
+                        Ok(data) => this.rest = data,
+                        Err(frame) => {
+                            // Trailers end a message; hyper does not poll again.
+                            this.is_whole();
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                    }
                 }
+                Some(Err(error)) => return Poll::Ready(Some(Err(this.failed(error)))),
                 None => this.done = true,
             }
         }
@@ -257,9 +262,13 @@ where
     }
 
     /// Hands it to a connection of this crate, which reports when the request is taken.
-    pub(super) fn over(mut self: Box<Self>, lane: Option<&Arc<Lane>>) -> Pin<Box<Self>> {
-        self.wire = match lane {
-            Some(lane) => Wire::Http1(Arc::clone(lane)),
+    pub(super) fn over(mut self: Box<Self>, http1: Option<(&Arc<Lane>, &Parts)>) -> Pin<Box<Self>> {
+        self.wire = match http1 {
+            Some((lane, head)) => {
+                let is_chunked = !self.empty && self.announced.is_none();
+                let trailers = is_chunked.then(|| AnnouncedTrailers::of(&head.headers));
+                Wire::Http1(Arc::clone(lane), trailers.unwrap_or_default())
+            }
             None => Wire::Http2,
         };
         Box::into_pin(self)
@@ -278,9 +287,22 @@ where
     /// Returns whether the last byte has come from its source.
     fn is_whole(&self) {
         match &self.wire {
-            Wire::Http1(lane) => lane.body_ended(),
+            Wire::Http1(lane, _) => lane.body_ended(),
             Wire::Foreign | Wire::Http2 => self.tracker.sent_all(),
         }
+    }
+
+    /// Fails if hyper would drop the trailers. After the last byte of a known length it does not even poll for them.
+    fn check_trailers(&mut self, frame: &Frame<Bytes>) -> Result<(), ReasonText> {
+        let Wire::Http1(_, announced) = &self.wire else {
+            return Ok(());
+        };
+        let kept = match self.inner.as_mut().map(SyncWrapper::get_mut) {
+            Some(Held::Polled(body)) => body.trailers(),
+            _ => None,
+        };
+        let trailers = frame.trailers_ref().or(kept);
+        trailers.map_or(Ok(()), |trailers| announced.check(trailers))
     }
 
     /// Keeps the failure of the source for the call: the connection sees another error.

@@ -214,7 +214,7 @@ impl SendPlan<'_> {
         let response = match lease {
             ConnectionLease::Http1(connection, permit) => {
                 connection.life.note(self.tracker);
-                let body = body.over(Some(&connection.lane));
+                let body = body.over(Some((&connection.lane, self.head)));
                 let mut request = http1(&form, body).inspect_err(|_| connection.close())?;
                 if let Some(wait) = wait {
                     request = keep_back(request, wait, self.tracker);

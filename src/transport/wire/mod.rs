@@ -12,6 +12,7 @@ pub(super) mod life;
 pub(super) mod socket;
 pub(super) mod stream;
 mod sync;
+pub(super) mod trailers;
 mod upload;
 pub(super) mod watch;
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
 use sevenhops::{Body, Client, Error, Hop, Kind, RequestBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -133,5 +134,97 @@ async fn source_that_fails_after_the_head_of_the_response_is_named() {
             let error = response.bytes().await.unwrap_err();
             assert_is_the_sources(&error, &format!("HTTP/2: {http2}, {end:?}"));
         }
+    }
+}
+
+/// A body of two bytes with trailers, whose length is not known.
+struct Trailed(Vec<Frame<Bytes>>);
+
+impl Trailed {
+    fn body(fields: &[&'static str]) -> Body {
+        let name = |name: &&'static str| http::HeaderName::from_static(name);
+        let value = HeaderValue::from_static("1");
+        let fields = fields.iter().map(|field| (name(field), value.clone()));
+        let trailers = Frame::trailers(HeaderMap::from_iter(fields));
+        Body::wrap(Self(vec![trailers, Frame::data(Bytes::from_static(b"10"))]))
+    }
+}
+
+impl http_body::Body for Trailed {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(self.0.pop().map(Ok))
+    }
+}
+
+/// Reads the chunks and the trailers of requests, and responds.
+async fn chunked() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let (told, requests) = tokio::sync::mpsc::unbounded_channel();
+    let address = serve(move |mut stream, _| {
+        let told = told.clone();
+        async move {
+            loop {
+                read_head(&mut stream).await?;
+                let body = read_head(&mut stream).await?;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    .await?;
+                let _ = told.send(body);
+            }
+        }
+    })
+    .await;
+    (address, requests)
+}
+
+#[tokio::test]
+async fn http1_request_whose_trailers_would_be_lost_fails() {
+    let net = Net::new().await;
+    let client = net.client();
+    let (address, _requests) = chunked().await;
+    let url = format!("http://{address}/");
+    for (announced, fields) in [
+        (&[][..], &["x-sum"][..]),
+        (&[("trailer", "x-other")], &["x-sum"]),
+        (&[("trailer", "x-sum")], &["x-sum", "x-other"]),
+        (&[("trailer", "content-type")], &["content-type"]),
+        (&[("trailer", "x-sum"), ("content-length", "2")], &["x-sum"]),
+    ] {
+        let post = client.post(&url).body(Trailed::body(fields));
+        let post = announced
+            .iter()
+            .fold(post, |post, (name, value)| post.header(*name, *value));
+        let error = post.send().await.expect_err("the trailers were lost");
+        let named = (error.hop(), error.kind(), error.attempts());
+        let expected = (Some(Hop::Send), Kind::RequestBody, 1);
+        assert_eq!(named, expected, "{announced:?}: {error:?}");
+        let cause = error.source().unwrap().source().unwrap().to_string();
+        assert!(cause.contains("trailer"), "{cause}");
+    }
+}
+
+#[tokio::test]
+async fn http1_request_whose_trailers_are_announced_is_sent_with_them() {
+    let net = Net::new().await;
+    let client = net.client();
+    let (address, mut requests) = chunked().await;
+    let url = format!("http://{address}/");
+    for (announced, fields, sent) in [
+        (
+            "X-Other, X-Sum",
+            &["x-sum"][..],
+            "2\r\n10\r\n0\r\nx-sum: 1\r\n\r\n",
+        ),
+        ("x-sum", &[], "2\r\n10\r\n0\r\n\r\n"),
+    ] {
+        let post = client.post(&url).header("trailer", announced);
+        let response = post.body(Trailed::body(fields)).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(requests.recv().await.unwrap(), sent);
     }
 }
