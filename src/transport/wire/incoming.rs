@@ -213,19 +213,25 @@ impl OverHttp2 {
                     self.left = self.left.map(|left| left.saturating_sub(came));
                     Ok(Frame::data(data))
                 }
-                Err(error) => Err(self.failed(error)),
+                Err(error) => return Poll::Ready(self.failed(error)),
             }));
         }
         match ready!(self.stream.poll_trailers(cx)) {
             Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
             Ok(None) if self.stream.is_end_stream() => Poll::Ready(None),
             Ok(None) => Poll::Ready(Some(Err(broken_off()))),
-            Err(error) => Poll::Ready(Some(Err(self.failed(error)))),
+            Err(error) => Poll::Ready(self.failed(error)),
         }
     }
 
-    fn failed(&self, error: h2::Error) -> BoxError {
-        cause(&self.source, || self.broken(error))
+    /// Returns the failure, or the end of a response that is complete by its length. If a connection breaks during the
+    /// upload, h2 no longer reports that the stream of the response had ended.
+    fn failed(&self, error: h2::Error) -> Option<Piece> {
+        let is_of_connection = error.is_io() || error.is_go_away();
+        if is_of_connection && self.source.is_some() && self.left == Some(0) {
+            return None;
+        }
+        Some(Err(cause(&self.source, || self.broken(error))))
     }
 
     fn broken(&self, error: h2::Error) -> BoxError {

@@ -10,7 +10,7 @@ use sevenhops::{Body, Effect, Error, Hop, Kind};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
-use super::raw::{END_STREAM, Peer, data, head, http2_client, read_head, reset, serve};
+use super::raw::{END_STREAM, Peer, data, go_away, head, http2_client, read_head, reset, serve};
 use crate::net::{Net, url};
 
 /// The frames of a response.
@@ -167,6 +167,40 @@ async fn http2_response_is_complete_although_its_stream_is_reset_afterwards() {
             assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
             let body = response.bytes().await.unwrap();
             assert!(body.is_empty() || body == "full", "{body:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http2_response_that_is_complete_by_its_length_survives_the_end_of_its_connection() {
+    let net = Net::new().await;
+    let cases: [(Respond, bool); 3] = [
+        (|_| Vec::new(), true),
+        (|id| vec![go_away(id, Reason::NO_ERROR)], true),
+        // A part of it is missing.
+        (|_| Vec::new(), false),
+    ];
+    for (last, is_whole) in cases {
+        let address = serve(move |stream, _| async move {
+            let mut peer = Peer::accept(stream, 100).await?;
+            let id = peer.request().await?;
+            let head = head(id, 413, Some(if is_whole { 4 } else { 5 }), 0);
+            let mut frames = vec![head, data(id, b"full", 0)];
+            if is_whole {
+                frames.push(data(id, b"", END_STREAM));
+            }
+            // The upload has not ended, because nothing opens the window of the stream again.
+            peer.write(&[frames, last(id)].concat()).await?;
+            peer.stream.shutdown().await
+        })
+        .await;
+        let post = http2_client(&net).post(format!("http://{address}/"));
+        let post = post.options(|options| options.retry(false));
+        let response = post.body(vec![7; 1 << 20]).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        match response.bytes().await {
+            Ok(body) => assert_eq!((&body[..], is_whole), (&b"full"[..], true)),
+            Err(error) => assert!(!is_whole, "{error:?}"),
         }
     }
 }
