@@ -70,7 +70,7 @@ impl Monitor {
             (self.is_asked, self.silences) = (false, 0);
             alarm.reset(match now_seen.0 {
                 0 => connection.life.idle_until(),
-                _ => connection.life.idle_since() + self.pings.after / LOOKS,
+                _ => clock::now() + self.pings.after / LOOKS,
             });
         }
         if before.1 != now_seen.1
