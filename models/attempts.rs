@@ -33,6 +33,7 @@ pub(crate) mod record {
         #[derive(Clone, Debug, Default)]
         pub(crate) struct Facts {
             pub(super) handed_back: Option<super::stages::End>,
+            pub(super) went_on: bool,
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct CallerTry {
     number: u32,
     /// The effect of the earlier tries.
     before: Effect,
+    /// The endpoint at which they may have had it.
+    endpoint: Option<Uri>,
     key: Arc<OnceLock<Uuid>>,
     /// The slot for this try's call. Weak, because the call owns this value.
     call: Weak<OnceLock<Call>>,
@@ -54,6 +56,7 @@ impl Call {
 
     /// Marks this call as a try of the caller.
     pub(super) fn mark_callers_try(&self, this: CallerTry) {
+        self.keep_to(this.endpoint.clone());
         let _ = self.0.state.caller.set(Box::new(this));
     }
 
@@ -89,6 +92,7 @@ struct LatestTry {
     request: CallerRequest,
     number: u32,
     before: Effect,
+    endpoint: Option<Uri>,
     key: Arc<OnceLock<Uuid>>,
     call: Arc<OnceLock<Call>>,
 }
@@ -99,6 +103,7 @@ impl LatestTry {
             request,
             number: 1,
             before: Effect::unsent(),
+            endpoint: None,
             key: Arc::default(),
             call: Arc::default(),
         }
@@ -117,6 +122,9 @@ impl LatestTry {
         Self {
             number: self.number.saturating_add(1),
             before: self.before.max(call.effect()),
+            endpoint: call
+                .endpoint_of_effect(self.request.uri.host())
+                .or_else(|| self.endpoint.clone()),
             key: Arc::clone(&self.key),
             ..next
         }
@@ -126,6 +134,7 @@ impl LatestTry {
         CallerTry {
             number: self.number,
             before: self.before,
+            endpoint: self.endpoint.clone(),
             key: Arc::clone(&self.key),
             call: Arc::downgrade(&self.call),
         }

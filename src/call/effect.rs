@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 
 use super::Call;
 #[cfg(feature = "reqwest-middleware")]
@@ -74,7 +74,8 @@ impl Call {
                 let failed = self.failed().map(|failed| failed.effect);
                 // A substitute says nothing about the request.
                 let answered = self.answered().filter(|_| !self.has_substitute());
-                let answered = answered.map(|how| self.effect_of_end(how));
+                let shown = self.brief().shown;
+                let answered = answered.map(|how| shown.unwrap_or_else(|| self.effect_of_end(how)));
                 failed.or(answered).unwrap_or(Effect::None)
             }
         };
@@ -108,6 +109,28 @@ impl Call {
             let mut brief = self.brief();
             brief.seen = brief.seen.max(Some(effect));
         }
+    }
+
+    /// Records that the trailers of the caller's response say that the call was done.
+    pub(crate) fn done_by_trailers(&self) {
+        self.brief().shown = Some(Effect::Done);
+    }
+
+    /// Returns the URL of the endpoint at which this call may have had an effect, or a call below it. A call that is
+    /// still open may be sent yet.
+    pub(super) fn endpoint_of_effect(&self, host: Option<&str>) -> Option<Uri> {
+        let own = match self.asked().uri().and_then(Uri::host) == host {
+            true => self.rest().endpoint.clone(),
+            false => None,
+        };
+        let is_over = || self.ended().is_some() && self.effect() <= Effect::Declined;
+        let own = own.filter(|_| !is_over());
+        let below = || {
+            let below = self.calls_below();
+            let mut below = below.iter().rev();
+            below.find_map(|call| call.endpoint_of_effect(host))
+        };
+        own.or_else(below)
     }
 
     /// Records that an attempt without a record was dropped in flight.

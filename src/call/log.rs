@@ -34,6 +34,8 @@ pub(super) struct Log {
 pub(super) struct Brief {
     /// The outcome that the caller received.
     answered: Option<Outcome>,
+    /// The effect that the head of the caller's response shows.
+    pub(super) shown: Option<Effect>,
     /// Whether the response of the caller stands in for a failure.
     has_substitute: bool,
     /// The effect that drivers saw, also of attempts that have no record.
@@ -55,6 +57,10 @@ pub(super) struct Rest {
     pub(super) inside: Vec<NestedCalls>,
     /// The URL to which redirects have led.
     pub(super) redirected_to: Option<Uri>,
+    /// The URL of the endpoint of a logical name that the call went to.
+    pub(super) endpoint: Option<Uri>,
+    /// The URL of the endpoint at which an earlier send of the same work may have had an effect.
+    pub(super) earlier_endpoint: Option<Uri>,
 }
 
 /// The requests that an operation's work sent in one attempt.
@@ -144,7 +150,23 @@ impl Call {
 
     /// Records that the call to a logical name goes to this URL.
     pub(crate) fn sent_to(&self, uri: &Uri) {
-        self.rest().redirected_to = Some(uri.clone());
+        let mut rest = self.rest();
+        rest.redirected_to = Some(uri.clone());
+        rest.endpoint = Some(uri.clone());
+    }
+
+    /// Keeps the URL of the endpoint at which an earlier send of the same work may have had an effect.
+    pub(super) fn keep_to(&self, endpoint: Option<Uri>) {
+        if endpoint.is_some() {
+            self.rest().earlier_endpoint = endpoint;
+        }
+    }
+
+    /// Returns the URL of the endpoint at which an earlier send of the same work may have had an effect.
+    pub(crate) fn earlier_endpoint(&self) -> Option<Uri> {
+        let rest = self.0.log.rest.get()?;
+        let rest = rest.lock().unwrap_or_else(PoisonError::into_inner);
+        rest.earlier_endpoint.clone()
     }
 
     /// Returns the current URL of the call: its own, or the one that a redirect led to.
@@ -203,6 +225,17 @@ impl Call {
     /// Records that the caller has its response: with a status, or done.
     pub(crate) fn answer(&self, how: Outcome) {
         self.brief().answered.get_or_insert(how);
+    }
+
+    /// Records that the caller has this response, and the effect that it shows.
+    pub(crate) fn answer_with(&self, status: StatusCode, effect: Effect) {
+        let effect = match self.leads_away() {
+            true => effect.of_part(),
+            false => effect,
+        };
+        let mut brief = self.brief();
+        brief.answered.get_or_insert(Outcome::Responded(status));
+        brief.shown.get_or_insert(effect);
     }
 
     /// Records that the caller has a response that stands in for the failure of the call.

@@ -169,6 +169,11 @@ impl Call {
         if outer.is_some_and(Self::hedges) {
             call.0.state.hedges.store(true, Ordering::Relaxed);
         }
+        if let Some(outer) = outer {
+            let host = call.asked().uri().and_then(http::Uri::host);
+            let earlier = outer.earlier_endpoint();
+            call.keep_to(earlier.or_else(|| outer.endpoint_of_effect(host)));
+        }
         match above {
             Some(above) => {
                 if above.keeps_responses() {

@@ -63,14 +63,14 @@ impl AttemptFailure {
     pub(crate) fn below(error: BoxError, view: View<'_>) -> Self {
         let error = match Error::ours(error) {
             Ok(ours) => {
-                let effect = effect_of_ours(&ours, view.call);
+                let effect = effect_of_ours(&ours, view);
                 return Self(ours.with_effect(effect));
             }
             Err(foreign) => foreign,
         };
         let diagnosis = match Error::first_in(&*error) {
             Some(ours) => Diagnosis {
-                effect: effect_of_ours(ours, view.call),
+                effect: effect_of_ours(ours, view),
                 ..ours.diagnosis()
             },
             None => foreign(&*error, view),
@@ -104,12 +104,17 @@ impl AttemptFailure {
 }
 
 /// Returns the effect that an error of this crate from below proves. If the error belongs to another call, the result
-/// includes the effect of that call on this request.
-fn effect_of_ours(ours: &Error, call: Option<&Call>) -> Effect {
+/// includes the effect of that call on this request. A service may return the first of its errors, and have sent another
+/// request after it.
+fn effect_of_ours(ours: &Error, view: View<'_>) -> Effect {
     let inner = ours.timeline().map(|of| &of.0);
-    let other = call.zip(inner).filter(|(call, inner)| !inner.is(call));
+    let other = view.call.zip(inner).filter(|(call, inner)| !inner.is(call));
     let below = other.map(|(call, inner)| call.effect_below(inner));
-    ours.effect().max(below.unwrap_or_else(Effect::unsent))
+    let effect = ours.effect().max(below.unwrap_or_else(Effect::unsent));
+    match view.record.is_some_and(Tracker::may_have_sent_more) {
+        true => effect.unproved(),
+        false => effect,
+    }
 }
 
 /// Diagnoses a foreign error. Only the error's own text or type can prove that the request was not sent. The service

@@ -167,7 +167,7 @@ impl Run {
             let url = redacted(request.uri());
             attempt.tracker.facts(|facts| facts.url = Some(url));
         }
-        let goes_on = attempt.is_none() && self.is_shared && self.scope.is_none();
+        let goes_on = attempt.is_none() && self.is_shared && !self.policies.leaves_attempts;
         AttemptInFlight {
             unrecorded: goes_on.then(|| self.call.clone()),
             admission,

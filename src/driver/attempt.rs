@@ -38,7 +38,7 @@ pub(super) struct AttemptInFlight {
     // Dropped first: the breaker reads the open stage, to know where the attempt hung.
     pub(super) admission: Option<Admission>,
     pub(super) attempt: Option<ActiveAttempt>,
-    /// The call of another driver, if this attempt has no record: another layer of the call may go on after it.
+    /// The call, if this attempt has no record. Nothing else knows of it if it is dropped.
     pub(super) unrecorded: Option<Call>,
     // Dropped last: then the next call may be sent.
     pub(super) passed: Option<Box<Passed>>,

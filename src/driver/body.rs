@@ -253,11 +253,11 @@ impl Reading<'_> {
                     watch
                         .tracker
                         .received(frame.data_ref().map_or(0, Bytes::len), now);
-                    if let Some(trailers) = frame.trailers_ref()
-                        && grpc_code(trailers, None) == Some(0)
-                    {
-                        watch.tracker.facts(|facts| facts.awaits_trailers = false);
-                    }
+                }
+                if let Some(trailers) = frame.trailers_ref()
+                    && grpc_code(trailers, None) == Some(0)
+                {
+                    self.done_by_trailers();
                 }
                 let late = |scope: &&Scope| !self.is_in_time && scope.is_late(now);
                 match self.scope.as_ref().filter(late) {
@@ -273,6 +273,14 @@ impl Reading<'_> {
                 self.end_verdict(now);
                 None
             }
+        }
+    }
+
+    fn done_by_trailers(&self) {
+        match (&self.watch, &self.scope) {
+            (Some(watch), _) => watch.tracker.facts(|facts| facts.awaits_trailers = false),
+            (None, Some(scope)) => scope.call().done_by_trailers(),
+            (None, None) => {}
         }
     }
 

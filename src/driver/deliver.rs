@@ -11,7 +11,7 @@ use super::drain::DrainedBody;
 use super::next_step::NextStep;
 use super::run::{Last, Run};
 use crate::box_error::BoxError;
-use crate::hop::{Diagnosis, Hop, Kind, NoRetryReason, Outcome, TimelineEventKind};
+use crate::hop::{Diagnosis, Hop, Kind, NoRetryReason, TimelineEventKind};
 use crate::policy::idempotency::is_replayed;
 
 impl Run {
@@ -70,7 +70,7 @@ impl Run {
             self.call.note(TimelineEventKind::Replayed);
         }
         if let Some(scope) = &self.scope {
-            scope.call().answer(Outcome::Responded(head.status));
+            scope.call().answer_with(head.status, body.effect());
         }
         body.ends(self.scope.take());
         NextStep::Deliver(Response::from_parts(head, body))

@@ -17,7 +17,7 @@ use crate::error::ReasonText;
 use crate::hop::{Diagnosis, Effect, TimelineEventKind};
 use crate::luck::luck;
 use crate::policy::breaker::CircuitState;
-use crate::policy::endpoints::{EndpointHint, NextEndpoint};
+use crate::policy::endpoints::{EndpointChoice, EndpointHint, NextEndpoint};
 use crate::redact::redacted;
 use crate::replay::Saved;
 
@@ -46,10 +46,28 @@ impl Run {
         };
         let session = self.call.options().affinity;
         let seed = || session.map_or_else(|| luck().to_bits(), |session| session.seed());
-        let choice = endpoints.choose(uri, seed, clock::now())?;
+        let mut choice = endpoints.choose(uri, seed, clock::now())?;
+        if let Some(choice) = &mut choice
+            && let Some(earlier) = self.call.earlier_endpoint()
+            && !self.may_go_anywhere(choice)
+            && !choice.keep_to(&earlier)
+        {
+            return Err(ReasonText::new(ENDPOINT_GONE));
+        }
         let led = choice.as_ref().and_then(|choice| choice.uri());
         self.endpoints = choice.filter(|_| led.is_some()).map(Box::new);
         Ok(led)
+    }
+
+    /// Returns whether the call may go to another endpoint than an earlier send of the same work that may have had an
+    /// effect.
+    fn may_go_anywhere(&self, choice: &EndpointChoice) -> bool {
+        let is_idempotent = self
+            .call
+            .method()
+            .is_none_or(|method| self.call.is_idempotent(method));
+        let honors = |uri: Uri| self.honors_key_at(&uri, &self.policies_at(&uri));
+        is_idempotent || choice.shares_keys() && choice.uri().is_some_and(honors)
     }
 
     pub(super) fn lead_to_endpoint(&mut self, uri: &Uri) {
@@ -206,3 +224,6 @@ impl Run {
         self.call.note(TimelineEventKind::FailedOver { url });
     }
 }
+
+const ENDPOINT_GONE: &str =
+    "an earlier attempt may have had an effect at an endpoint that is not configured any more";

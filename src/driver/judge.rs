@@ -381,6 +381,9 @@ impl Run {
         };
         match self.ask_retry((own, before), (hint, (None, class)), later) {
             Some(Ok(_)) => {
+                if !self.call.has_record() {
+                    self.call.saw(own.effect);
+                }
                 self.last = Some(Box::new(Last::Failure(failure)));
                 NextStep::Backoff
             }

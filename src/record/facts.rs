@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     pub(crate) failure: Option<Diagnosis>,
     /// How a transport left the attempt, until the service continues after it.
     pub(super) handed_back: Option<End>,
+    /// Whether the service has continued after a transport had left the attempt.
+    pub(super) went_on: bool,
     /// Whether a transport has begun more than once. A proof of one of them then says nothing about the others.
     pub(crate) is_shared: bool,
     /// Whether a connection had taken the request when a transport left the attempt.

@@ -125,6 +125,7 @@ impl Store {
     /// transport, and the service's next steps are not reported. `None` if no transport has left.
     pub(super) fn go_on(&mut self, marks: &Marks) -> Option<Change> {
         let how = self.facts.handed_back.take()?;
+        self.facts.went_on = true;
         let left = |state| Some(state & !(OPEN | TRACKED));
         Some(self.step(marks, |_| how, left))
     }

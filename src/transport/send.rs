@@ -23,6 +23,7 @@ use super::target::{Dial, speakable};
 use super::visit::{SendPlan, VisitOutcome};
 use super::wire::expect::asks;
 use super::wire::incoming::Incoming;
+use super::wire::lane::GivenUp;
 use crate::affinity::{Affinity, Session};
 use crate::body::unprepared;
 use crate::box_error::BoxError;
@@ -77,6 +78,10 @@ where
     B::Error: Into<BoxError>,
 {
     tracker.begin();
+    if tracker.is_given_up() {
+        // A connect of another transport has failed in this attempt, so no connection will take its request.
+        return Err(Error::new(Diagnosis::unsent(Hop::Send, Kind::Other)).because(GivenUp));
+    }
     speakable(head.version)?;
     if let Some(body) = unprepared(&mut body) {
         Box::pin(body.prepare()).await?;

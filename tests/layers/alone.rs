@@ -13,11 +13,11 @@ use sevenhops::RedirectConfig;
 use sevenhops::hop::Outcome;
 
 use sevenhops::policy::retry::Budget;
-use sevenhops::testing::Reply;
+use sevenhops::testing::{Reply, TimelineRecorder};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{
-    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Destination, Effect, Hop, Kind, Operation,
-    RedirectLayer, RetryLayer, Transport,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Destination, Effect, Hop, IdempotencyConfig,
+    IdempotencyLayer, Kind, Operation, RedirectLayer, RetryLayer, Transport,
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -263,5 +263,57 @@ impl Service<Request<Full<Bytes>>> for Once {
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.inner.call(request)
+    }
+}
+
+/// Makes a call below a deadline alone. Returns the effect in its timeline at the end.
+async fn effect_at_the_end<S, R>(
+    over: impl FnOnce(Mock) -> S,
+    steps: impl IntoIterator<Item = Step>,
+    patience: Duration,
+) -> Effect
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<tower::BoxError>>,
+    R: http_body::Body<Error: Into<tower::BoxError>>,
+{
+    let recorder = TimelineRecorder::new();
+    let deadline = DeadlineLayer::new(Duration::from_secs(10)).unwrap();
+    let deadline = deadline.on_complete(recorder.listener());
+    let service = deadline.layer(over(Mock::new(steps)));
+    let sent = service.oneshot(request(Method::POST));
+    if let Ok(Ok(response)) = tokio::time::timeout(patience, sent).await {
+        let _ = response.into_body().collect().await;
+    }
+    recorder.wait_for(1).await[0].effect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_is_dropped_without_a_record_may_have_had_an_effect() {
+    let short = Duration::from_millis(50);
+    let hang = effect_at_the_end(|mock| mock, [Step::Hang], short);
+    assert_eq!(hang.await, Effect::Possible);
+    // The caller leaves between the attempts.
+    let all = || IdempotencyLayer::new(IdempotencyConfig::new().honored_by_all(true)).unwrap();
+    let retried = |mock: Mock| all().layer(RetryLayer::new(steady()).unwrap().layer(mock));
+    let lost = Step::Fail(ErrorKind::ConnectionReset);
+    let waits = effect_at_the_end(retried, [lost], short);
+    assert_eq!(waits.await, Effect::Possible);
+}
+
+#[tokio::test(start_paused = true)]
+async fn response_without_a_record_is_read_with_its_headers_and_its_redirects() {
+    let long = Duration::from_secs(5);
+    let grpc = || with(200, "content-type", "application/grpc");
+    let ended = effect_at_the_end(|mock| mock, [grpc()], long).await;
+    assert_eq!(ended, Effect::Possible, "its code is in the trailers");
+    let follows = |mock| {
+        RedirectLayer::new(RedirectConfig::new())
+            .unwrap()
+            .layer(mock)
+    };
+    for (status, expected) in [(303, Effect::Possible), (307, Effect::Done)] {
+        let steps = [with(status, "location", "/there")];
+        let ended = effect_at_the_end(follows, steps, long).await;
+        assert_eq!(ended, expected, "{status}");
     }
 }

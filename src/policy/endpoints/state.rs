@@ -221,6 +221,21 @@ impl EndpointChoice {
         is_there
     }
 
+    /// Goes to this endpoint only. Returns false if it is none of them.
+    pub(crate) fn keep_to(&mut self, uri: &Uri) -> bool {
+        let wanted = Destination::of_request(uri);
+        let is_it = |own: &Candidate| {
+            let own = self.set.urls.get(own.index);
+            own.is_some_and(|(_, own)| *own == wanted)
+        };
+        let at = self.order.iter().position(is_it);
+        if let Some(at) = at {
+            self.order.swap(0, at);
+            (self.is_pinned, self.is_trial) = (true, false);
+        }
+        at.is_some()
+    }
+
     fn current(&self) -> Option<&Destination> {
         let current = self.order.get(self.at)?;
         let (_, current) = self.set.urls.get(current.index)?;

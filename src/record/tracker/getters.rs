@@ -76,6 +76,15 @@ impl Tracker {
         self.marks.has(TAKEN)
     }
 
+    /// Returns whether the service may have sent a request after a transport had left the attempt. The error of that
+    /// transport then proves nothing.
+    pub(crate) fn may_have_sent_more(&self) -> bool {
+        let store = self.store();
+        let state = store.state(&self.marks);
+        let may_have = store.facts.was_taken || state & TAKEN != 0 || state & TRACKED == 0;
+        store.facts.went_on && may_have
+    }
+
     /// Returns whether another request of this attempt may have been sent: a service has called a transport of this
     /// crate before. A proof of the transport that has the request now says nothing about that one.
     pub(crate) fn may_have_sent_another(&self) -> bool {

@@ -54,7 +54,10 @@ impl ConnectorLayer {
             single_leg,
         } = self;
         let outer = tracker::current();
-        let is_proof = *single_leg || outer.as_ref().is_some_and(|attempt| attempt.is_unsent());
+        let is_proof = match &outer {
+            Some(attempt) => attempt.is_unsent(),
+            None => *single_leg,
+        };
         if let Err(error) = judge(filter, seen.as_ref()) {
             return ConnectorFuture {
                 connecting: None,

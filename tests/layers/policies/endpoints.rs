@@ -9,13 +9,13 @@ use http::{Method, Request};
 use http_body_util::Full;
 use sevenhops::policy::retry::{Backoff, Jitter};
 use sevenhops::{
-    Config, Effect, EndpointConfig, EndpointsConfig, Policy, RateLimitConfig, RetryConfig,
-    StandardLayer,
+    Config, Effect, EndpointConfig, EndpointsConfig, IdempotencyConfig, IdempotencyKey, Operation,
+    OperationError, Options, Policy, RateLimitConfig, RetryConfig, StandardLayer,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tower::{Layer, Service, ServiceExt};
 
-use crate::mock::{Mock, standard, status, steady, with};
+use crate::mock::{Mock, Step, standard, status, steady, with};
 
 fn two() -> EndpointsConfig {
     let [a, b] = ["https://a.test", "https://b.test"].map(EndpointConfig::new);
@@ -158,4 +158,40 @@ async fn rejection_after_a_wait_frees_the_room_of_the_inner_service() {
         .map(|asked| asked.head.uri)
         .collect();
     assert_eq!(hosts, ["https://a.test/v1", "https://b.test/v1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_around_the_stack_stays_at_the_endpoint_that_had_the_request() {
+    let key = || IdempotencyKey::new("order-4711").unwrap();
+    for share_keys in [false, true] {
+        let mut moved = 0;
+        for _ in 0..20 {
+            let mock = Mock::new([Step::Fail(std::io::ErrorKind::ConnectionReset)]);
+            // Both have the same priority: each call chooses one of them at random.
+            let [a, b] = ["https://a.test", "https://b.test"].map(EndpointConfig::new);
+            let both = EndpointsConfig::new().endpoint(a).endpoint(b);
+            let config = Config::new(Duration::from_secs(10))
+                .idempotency(IdempotencyConfig::new().honored_by_all(true))
+                .endpoints("pay.internal", both.share_keys(share_keys));
+            let layer = StandardLayer::from_config(&config).unwrap();
+            let pay = layer.layer(mock.clone());
+            let operation = Operation::new("pay", Duration::from_secs(60)).unwrap();
+            let operation = operation.idempotency_key(key());
+            let done = operation.run(async |attempt| {
+                let key = attempt.idempotency_key().clone();
+                let mut post = Request::post("https://pay.internal/v1")
+                    .body(Full::from("amount=100"))
+                    .unwrap();
+                post.extensions_mut()
+                    .insert(Options::new().idempotency_key(key));
+                let sent = pay.clone().oneshot(post).await;
+                sent.map(drop).map_err(OperationError::from_error)
+            });
+            done.await.unwrap();
+            let asked = mock.asked();
+            assert_eq!(asked.len(), 2);
+            moved += usize::from(asked[0].head.uri != asked[1].head.uri);
+        }
+        assert_eq!(moved > 0, share_keys, "{moved} of 20 went to the other one");
+    }
 }
