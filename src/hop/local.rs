@@ -89,16 +89,16 @@ const TRAILERS: [&str; 2] = [
     "chunk trailers bytes over limit",
 ];
 
-/// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them, because a router on
-/// the path can cause it too (ICMPv6 "administratively prohibited").
+/// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EAFNOSUPPORT, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them,
+/// because a router on the path can cause it too (ICMPv6 "administratively prohibited").
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 99, 105];
+const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 97, 99, 105];
 /// The same on BSD and macOS.
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 49, 55];
-/// WSAEINVAL, WSAEMFILE, WSAEADDRNOTAVAIL, WSAENOBUFS.
+const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 47, 49, 55];
+/// WSAEINVAL, WSAEMFILE, WSAEAFNOSUPPORT, WSAEADDRNOTAVAIL, WSAENOBUFS.
 #[cfg(not(unix))]
-const LACKING: &[i32] = &[10_022, 10_024, 10_049, 10_055];
+const LACKING: &[i32] = &[10_022, 10_024, 10_047, 10_049, 10_055];
 
 #[cfg(test)]
 #[path = "local_tests.rs"]

@@ -20,6 +20,7 @@ fn what_the_operating_system_has_no_more_of_is_local_and_shown_in_its_words() {
         (22, "Invalid argument (os error 22)"),
         (23, "Too many open files in system (os error 23)"),
         (24, "Too many open files (os error 24)"),
+        (97, "Address family not supported by protocol (os error 97)"),
         (98, "Address already in use (os error 98)"),
         (99, "Cannot assign requested address (os error 99)"),
         (105, "No buffer space available (os error 105)"),
