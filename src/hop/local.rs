@@ -12,7 +12,7 @@ pub(crate) fn local(error: &(dyn StdError + 'static)) -> Option<Kind> {
     if let Some(io) = error.downcast_ref::<io::Error>() {
         match is_lacking(io) {
             true => Some(Kind::LocalResources),
-            false => are_trailers_too_large(io).then_some(Kind::LocalProtocol),
+            false => is_framing_too_large(io).then_some(Kind::LocalProtocol),
         }
     } else if let Some(io) = error.downcast_ref::<Arc<io::Error>>() {
         is_lacking(io).then_some(Kind::LocalResources)
@@ -63,13 +63,13 @@ const fn ours(_: &(dyn StdError + 'static)) -> Option<Kind> {
     None
 }
 
-/// Returns whether hyper refused the trailers of a body, because they are too many or too long. hyper gives no other
-/// sign.
-fn are_trailers_too_large(error: &io::Error) -> bool {
+/// Returns whether hyper refused the trailers or the chunk extensions of a body, because they are too many or too long.
+/// hyper gives no other sign.
+fn is_framing_too_large(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
         && error.get_ref().is_some_and(|inner| {
             let text = inner.to_string();
-            TRAILERS.contains(&text.as_str())
+            FRAMING.contains(&text.as_str())
         })
 }
 
@@ -84,9 +84,10 @@ fn is_lacking(error: &io::Error) -> bool {
         }
 }
 
-const TRAILERS: [&str; 2] = [
+const FRAMING: [&str; 3] = [
     "chunk trailers count overflow",
     "chunk trailers bytes over limit",
+    "chunk extensions over limit",
 ];
 
 /// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EAFNOSUPPORT, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them,

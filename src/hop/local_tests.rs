@@ -131,3 +131,28 @@ async fn head_above_our_own_limit_is_local() {
     let error = sent.unwrap_err();
     assert_eq!(told(&error).kind, Kind::LocalProtocol, "{error:?}");
 }
+
+/// The extensions of the chunks are longer than hyper's limit.
+#[tokio::test]
+async fn chunk_extensions_above_our_own_limit_are_local() {
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    let io = hyper_util::rt::TokioIo::new(near);
+    let (mut send, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let body = http_body_util::Empty::<Bytes>::new();
+    let answering = async {
+        far.read_u8().await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let body = format!("1;{}\r\nx\r\n0\r\n\r\n", "x".repeat(1 << 15));
+        far.write_all(format!("{head}{body}").as_bytes())
+            .await
+            .unwrap();
+    };
+    let sending = send.send_request(Request::get("/").body(body).unwrap());
+    let (sent, ()) = tokio::join!(sending, answering);
+    let error = sent.unwrap().collect().await.unwrap_err();
+    assert_eq!(told(&error).kind, Kind::LocalProtocol, "{error:?}");
+}
