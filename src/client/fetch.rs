@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{Method, StatusCode};
 
 use super::Response;
@@ -18,6 +18,8 @@ use crate::timeline::Timeline;
 pub(super) struct StatusTerms {
     /// Whether the request asks for a 304 if nothing was modified.
     pub(super) conditional: bool,
+    /// Whether the request asks for a 206, a part of the content.
+    pub(super) ranged: bool,
     /// The config, which says whether the client follows redirects.
     pub(super) config: ConfigHandle,
 }
@@ -31,9 +33,14 @@ pub(super) fn is_conditional(method: &Method, headers: [&HeaderMap; 2]) -> bool 
         && asking.any(|(headers, name)| headers.contains_key(name))
 }
 
+/// Returns whether a request asks for a 206 (RFC 9110 §14.2).
+pub(super) fn is_ranged(headers: [&HeaderMap; 2]) -> bool {
+    headers.iter().any(|headers| headers.contains_key(RANGE))
+}
+
 impl Response {
-    /// Turns a status other than 2xx into an error that shows it and has the beginning of the body. A 304 is an error
-    /// only if the request did not ask for it.
+    /// Turns a status other than 2xx into an error that shows it and has the beginning of the body. A 206 or a 304 is
+    /// an error only if the request did not ask for it.
     pub(super) async fn fetched(mut self, asks: StatusTerms) -> Result<Self, Error> {
         let Some(error) = self.failed_by_status(&asks) else {
             return self.decoded();
@@ -46,21 +53,26 @@ impl Response {
 
     fn failed_by_status(&self, asks: &StatusTerms) -> Option<Error> {
         let status = self.status();
-        let unmodified = status == StatusCode::NOT_MODIFIED;
-        if status.is_success() || unmodified && asks.conditional {
+        let unasked = match status {
+            StatusCode::NOT_MODIFIED => !asks.conditional,
+            StatusCode::PARTIAL_CONTENT => !asks.ranged,
+            _ => false,
+        };
+        let is_final = status.is_success() || status == StatusCode::NOT_MODIFIED;
+        if is_final && !unasked {
             return None;
         }
         if let Some(error) = self.status_error() {
             return Some(error);
         }
         let hop = author_of(status, self.headers());
-        let (kind, reason) = if status.is_redirection() && !unmodified {
-            (Kind::RedirectRefused, self.unfollowed(&asks.config))
-        } else if unmodified {
+        let (kind, reason) = if unasked {
             (
                 Kind::ProtocolError,
                 "the request did not ask for it".to_owned(),
             )
+        } else if status.is_redirection() {
+            (Kind::RedirectRefused, self.unfollowed(&asks.config))
         } else {
             (Kind::ProtocolError, "it is not a final status".to_owned())
         };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::address::Address;
-use super::fetch::{StatusTerms, is_conditional};
+use super::fetch::{StatusTerms, is_conditional, is_ranged};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -221,9 +221,10 @@ impl RequestBuilder {
     /// # Errors
     ///
     /// Fails like [`send`](Self::send). Every status other than 2xx is also an error. If a redirect was not followed,
-    /// the error says why. A GET or HEAD with `If-None-Match` or `If-Modified-Since` may get a 304, without a body.
-    /// [`Error::body`] has the beginning of such a failure's body. The call also fails if the body is longer than the
-    /// body limit, or has a coding that the client cannot decode. Only [`send`](Self::send) returns encoded bytes.
+    /// the error says why. A GET or HEAD with `If-None-Match` or `If-Modified-Since` may get a 304, without a body. A
+    /// 206 is an error if the request has no `Range`. [`Error::body`] has the beginning of such a failure's body. The
+    /// call also fails if the body is longer than the body limit, or has a coding that the client cannot decode. Only
+    /// [`send`](Self::send) returns encoded bytes.
     ///
     /// # Cancel safety
     ///
@@ -249,8 +250,10 @@ impl RequestBuilder {
     }
 
     async fn fetch(self) -> Result<Response, Error> {
+        let headers = [&self.headers, &self.client.0.headers];
         let asks = StatusTerms {
-            conditional: is_conditional(&self.method, [&self.headers, &self.client.0.headers]),
+            conditional: is_conditional(&self.method, headers),
+            ranged: is_ranged(headers),
             config: self.client.0.config.clone(),
         };
         let most = self.max_body_bytes;

@@ -199,14 +199,11 @@ proptest! {
 #[test]
 fn refused_certificate_of_a_second_request_says_nothing_about_the_first() {
     let journey = Journey {
-        tracked: true,
-        reached: Reached::Own,
         taken: true,
         sent: true,
-        head: None,
         tls: Some("1.3"),
         ticket: Some(false),
-        via: None,
+        ..setup_at(Reached::Own)
     };
     for error in alert(116) {
         let tracker = journey.tracker();
@@ -216,6 +213,22 @@ fn refused_certificate_of_a_second_request_says_nothing_about_the_first() {
         assert!(tracker.take());
         let second = diagnose(&tracker, &*error);
         assert_eq!(second.effect, Effect::Possible, "{error}");
+    }
+}
+
+/// The TLS session with an https proxy belongs to the connect.
+#[test]
+fn failure_of_a_proxy_during_its_tls_handshake_has_a_name() {
+    let expired = rustls::CertificateError::Expired.into();
+    let plain = rustls::InvalidMessage::InvalidContentType.into();
+    for (cause, kind) in [
+        (Cause::Io(io::ErrorKind::UnexpectedEof), Kind::Closed),
+        (Cause::Tls(expired), Kind::CertificateExpired),
+        (Cause::Tls(plain), Kind::ProtocolError),
+    ] {
+        let diagnosis = diagnose(&setup_at(Reached::Connect).tracker(), &*cause.error());
+        assert_eq!(diagnosis, Diagnosis::unsent(Hop::Connect, kind));
+        assert_ne!(name(Hop::Connect, kind).error_type, "_OTHER", "{kind}");
     }
 }
 
@@ -278,6 +291,19 @@ fn failed_call_of_a_resolver_has_no_effect_on_the_call_that_needs_the_name() {
 fn lookup(reached: Reached) -> Tracker {
     let journey = Journey {
         tracked: reached == Reached::Dns,
+        ..setup_at(reached)
+    };
+    let tracker = journey.tracker();
+    if reached == Reached::Nothing {
+        tracker.waiting(clock::now());
+    }
+    tracker
+}
+
+/// Returns an attempt whose setup is at this point.
+fn setup_at(reached: Reached) -> Journey {
+    Journey {
+        tracked: true,
         reached,
         taken: false,
         sent: false,
@@ -285,12 +311,7 @@ fn lookup(reached: Reached) -> Tracker {
         tls: None,
         ticket: None,
         via: None,
-    };
-    let tracker = journey.tracker();
-    if reached == Reached::Nothing {
-        tracker.waiting(clock::now());
     }
-    tracker
 }
 
 const REASONS: [DnsErrorReason; 6] = [

@@ -189,6 +189,8 @@ fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind
         (Kind::Unreachable, Some(Stage::Tls | Stage::Send | Stage::Wait | Stage::Receive)) => {
             Kind::Unacknowledged
         }
+        // The TLS handshake with an https proxy belongs to the connect.
+        (Kind::Incomplete, Some(Stage::Connect)) => Kind::Closed,
         (Kind::Reset | Kind::Incomplete, Some(Stage::Tls)) => Kind::Closed,
         (Kind::Reset, Some(Stage::Wait)) if !evidence.stream => Kind::Closed,
         (Kind::Incomplete, Some(Stage::Wait)) => Kind::Closed,

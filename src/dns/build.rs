@@ -56,8 +56,9 @@ use crate::timeout::LONGEST;
 ///
 /// The system's files are read again when they change. A lookup that needs a query checks their size and date, at most
 /// once in three seconds. If the name servers changed, all earlier results expire. A file that can no longer be used is
-/// reported once as a `tracing` warning, and its last content stays in use. Malformed lines are ignored, with one
-/// warning for each file.
+/// reported once as a `tracing` warning, and its last content stays in use. If a file exists and cannot be read, for
+/// example because the process lacks file descriptors, it is read again at the next check. Malformed lines are ignored,
+/// with one warning for each file.
 ///
 /// Without a name server, the resolver can still be built: literals and names of the hosts file resolve. A lookup that
 /// needs a name server fails, and its error says what to set. A public resolver is never used instead.
@@ -254,8 +255,8 @@ impl ResolverBuilder {
     /// Fails if an option is out of range or contradicts another one, or if a hosts file at a path cannot be read.
     pub fn build(self) -> Result<Resolver, ConfigError> {
         self.check()?;
-        let watch = FileWatch::new(self.plan.clone());
-        match self.plan.asking() {
+        let mut watch = FileWatch::new(self.plan.clone());
+        match watch.first_asking() {
             Ok(asking) => {
                 let source = self.plan.upstream.source(&asking.servers)?;
                 self.finish_with((watch, asking), source)
@@ -286,8 +287,8 @@ impl ResolverBuilder {
         source: Arc<dyn QuerySource>,
     ) -> Result<Resolver, ConfigError> {
         let config = ResolverConfig {
-            hosts: Arc::new(self.plan.hosts_file.read()?),
-            order: self.plan.hosts_order(),
+            hosts: Arc::new(watch.first_hosts()?),
+            order: watch.first_order(),
             search: asking.search,
         };
         watch.begin(asking.servers);

@@ -112,7 +112,7 @@ async fn hosts_file_stands_where_nsswitch_has_it() {
 #[test]
 fn nsswitch_is_about_the_systems_hosts_file_only() {
     let file = File::new("nsswitch", "hosts: dns\n");
-    let order = |builder: ResolverBuilder| builder.nsswitch(&file.0).plan.hosts_order();
+    let order = |builder: ResolverBuilder| builder.nsswitch(&file.0).plan.hosts_order().unwrap();
     assert_eq!(order(Resolver::builder()), HostsOrder::Never);
     let own = Resolver::builder().hosts_file(Path::new("/etc/hosts"));
     assert_eq!(order(own), HostsOrder::First);

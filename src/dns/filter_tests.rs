@@ -40,6 +40,10 @@ fn address_that_is_not_public_is_refused() {
             AddressRange::Reserved,
         ),
         ("4000::1 2001:10::1 2001:20::1", AddressRange::Reserved),
+        (
+            "2001:1::1 2001:3::1 2001:4:112::1 2001:30::1 2001:1ff:ffff::1 2620:4f:8000::1",
+            AddressRange::Reserved,
+        ),
     ] {
         for address in addresses.split(' ') {
             let refused = AddressFilter::public_only().check(ip(address)).unwrap_err();
@@ -55,7 +59,7 @@ fn address_that_is_not_public_is_refused() {
 fn public_address_is_not_refused() {
     let addresses = "23.1.1.1 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.0.0.1 128.0.0.1 \
         169.253.0.1 172.15.255.255 172.32.0.0 192.0.1.1 192.167.0.1 198.17.0.1 198.20.0.1 223.255.255.255 \
-        2600::1111 2620::8888 2a00::1";
+        2001:200::1 2600::1111 2620::8888 2620:4f:8001::1 2a00::1";
     for address in addresses.split_whitespace() {
         assert_eq!(
             AddressFilter::public_only().check(ip(address)),

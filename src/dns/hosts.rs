@@ -104,15 +104,6 @@ impl HostsFile {
     }
 
     pub(crate) fn read(&self) -> Result<Hosts, ConfigError> {
-        match self.read_again() {
-            // The system also resolves names without this file.
-            Err(_) if *self == Self::System => Ok(Hosts::default()),
-            read => read,
-        }
-    }
-
-    /// Reads the file again.
-    pub(crate) fn read_again(&self) -> Result<Hosts, ConfigError> {
         let Some(path) = self.path() else {
             return Ok(Hosts::default());
         };

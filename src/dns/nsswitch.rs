@@ -3,6 +3,7 @@
 //! Only the order of `files` and DNS (`dns`, or systemd's `resolve`) counts. Other services and the actions in brackets
 //! exist only in glibc.
 
+use std::io;
 use std::path::Path;
 
 use super::malformed::Malformed;
@@ -21,14 +22,15 @@ pub(crate) enum HostsOrder {
 
 impl HostsOrder {
     /// Reads the file at `path`. Systems without glibc have none.
-    pub(crate) fn read(path: &Path) -> Self {
-        let Ok(bytes) = std::fs::read(path) else {
-            return Self::default();
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            read => read?,
         };
         let mut malformed = Malformed::default();
         let order = Self::parse(&String::from_utf8_lossy(&bytes), &mut malformed);
         malformed.report(path);
-        order
+        Ok(order)
     }
 
     pub(crate) fn parse(lines: &str, malformed: &mut Malformed) -> Self {

@@ -131,6 +131,25 @@ impl File {
         std::fs::write(&self.0, content).unwrap();
     }
 
+    /// Creates a directory in place of a file.
+    pub(super) fn unreadable(name: &str) -> Self {
+        let file = Self::new(name, "");
+        file.remove();
+        std::fs::create_dir(&file.0).unwrap();
+        file
+    }
+
+    /// Replaces that directory by a file with the same date and size, as far as the size allows.
+    pub(super) fn make_readable(&self, content: &str) {
+        let seen = std::fs::metadata(&self.0).unwrap();
+        std::fs::remove_dir(&self.0).unwrap();
+        let bytes = usize::try_from(seen.len()).unwrap();
+        let padding = "\n".repeat(bytes.saturating_sub(content.len()));
+        std::fs::write(&self.0, format!("{content}{padding}")).unwrap();
+        let file = std::fs::File::options().write(true).open(&self.0).unwrap();
+        file.set_modified(seen.modified().unwrap()).unwrap();
+    }
+
     pub(super) fn remove(&self) {
         std::fs::remove_file(&self.0).unwrap();
     }
@@ -138,7 +157,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.0).or_else(|_| std::fs::remove_dir(&self.0));
     }
 }
 

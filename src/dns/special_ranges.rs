@@ -57,6 +57,8 @@ pub(super) fn range(address: IpAddr) -> Option<AddressRange> {
     };
     let found = ranges.iter().find(|(cidr, _)| cidr.contains(address));
     match (found, address) {
+        // Teredo is judged by the IPv4 addresses in it.
+        (_, IpAddr::V6(v6)) if v6.segments()[..2] == [0x2001, 0] => None,
         (Some((_, range)), _) => Some(*range),
         // Outside of these ranges, only 2000::/3 is in use.
         (None, IpAddr::V6(v6)) if v6.segments()[0] >> 13 != 1 => Some(AddressRange::Reserved),
@@ -192,18 +194,15 @@ const V6: &[(Cidr, AddressRange)] = &[
         Cidr::known(v6(0x2001, 2, 0, 0), 48),
         AddressRange::Benchmarking,
     ),
+    (Cidr::known(v6(0x2001, 0, 0, 0), 23), AddressRange::Reserved), // protocols of the IETF, with ORCHID
     (
         Cidr::known(v6(0x2001, 0xdb8, 0, 0), 32),
         AddressRange::Documentation,
     ),
     (
-        Cidr::known(v6(0x2001, 0x10, 0, 0), 28),
+        Cidr::known(v6(0x2620, 0x4f, 0x8000, 0), 48),
         AddressRange::Reserved,
-    ), // ORCHID
-    (
-        Cidr::known(v6(0x2001, 0x20, 0, 0), 28),
-        AddressRange::Reserved,
-    ), // ORCHIDv2
+    ), // AS112
     (
         Cidr::known(v6(0x3fff, 0, 0, 0), 20),
         AddressRange::Documentation,

@@ -1,8 +1,11 @@
 //! The files that configure name resolution, read again when they change.
 //!
 //! There is no background task: a lookup that needs a query looks at their size and date first, once in a few seconds.
-//! Unreadable files are ignored; the content that was read last stays in use.
+//! Unreadable files are ignored; the content that was read last stays in use. A file that exists and could not be read
+//! is read again at the next look: the process may have lacked file descriptors.
 
+use std::error::Error as StdError;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -17,6 +20,8 @@ use super::search::Search;
 use super::servers::{Server, Upstream};
 use super::system::{NoServer, System};
 use crate::box_error::BoxError;
+use crate::chain::chain;
+use crate::config_error::ConfigError;
 
 /// The files that a resolver reads, and the values that are configured instead.
 #[derive(Clone, Debug)]
@@ -68,10 +73,10 @@ impl Plan {
     }
 
     /// Returns the place of the hosts file among the sources. nsswitch.conf applies only to the system's file.
-    pub(crate) fn hosts_order(&self) -> HostsOrder {
+    pub(crate) fn hosts_order(&self) -> io::Result<HostsOrder> {
         match self.hosts_file {
             HostsFile::System => HostsOrder::read(&self.nsswitch),
-            HostsFile::Ignore | HostsFile::At(_) => HostsOrder::First,
+            HostsFile::Ignore | HostsFile::At(_) => Ok(HostsOrder::First),
         }
     }
 
@@ -136,6 +141,43 @@ impl FileWatch {
         }
     }
 
+    /// Reads the servers and the search list for the first time.
+    pub(crate) fn first_asking(&mut self) -> Result<QueryPlan, NoServer> {
+        let asking = self.plan.asking();
+        self.begin_with(&asking, |state| &mut state.resolv_conf);
+        asking
+    }
+
+    /// Reads the hosts file for the first time. The system also resolves names without its file.
+    pub(crate) fn first_hosts(&mut self) -> Result<Hosts, ConfigError> {
+        let hosts = self.plan.hosts_file.read();
+        self.begin_with(&hosts, |state| &mut state.hosts_file);
+        match hosts {
+            Err(_) if self.plan.hosts_file == HostsFile::System => Ok(Hosts::default()),
+            hosts => hosts,
+        }
+    }
+
+    /// Reads the place of the hosts file for the first time.
+    pub(crate) fn first_order(&mut self) -> HostsOrder {
+        let order = self.plan.hosts_order();
+        self.begin_with(&order, |state| &mut state.nsswitch);
+        order.unwrap_or_default()
+    }
+
+    /// Records whether the first read of a file failed.
+    fn begin_with<T, E: StdError + 'static>(
+        &mut self,
+        read: &Result<T, E>,
+        file: fn(&mut WatchState) -> &mut Option<WatchedFile>,
+    ) {
+        if let (Err(error), Ok(state)) = (read, self.state.get_mut())
+            && let Some(file) = file(state)
+        {
+            file.is_unread = is_there(error);
+        }
+    }
+
     /// Sets the servers that the resolver uses at first.
     pub(crate) fn begin(&mut self, servers: Vec<Server>) {
         if let Ok(state) = self.state.get_mut() {
@@ -161,7 +203,7 @@ impl FileWatch {
             .as_mut()
             .is_some_and(WatchedFile::has_changed)
         {
-            let read = self.plan.hosts_file.read_again();
+            let read = self.plan.hosts_file.read();
             let file = state.hosts_file.as_mut()?;
             news.hosts = file.accept(read.map_err(BoxError::from)).map(Arc::new);
         }
@@ -170,7 +212,9 @@ impl FileWatch {
             .as_mut()
             .is_some_and(WatchedFile::has_changed)
         {
-            news.order = Some(self.plan.hosts_order());
+            let read = self.plan.hosts_order();
+            let file = state.nsswitch.as_mut()?;
+            news.order = file.accept(read.map_err(BoxError::from));
         }
         if state
             .resolv_conf
@@ -200,6 +244,8 @@ struct WatchedFile {
     stamp: Option<Stamp>,
     /// Whether it could not be used at the last look, and was reported.
     unusable: bool,
+    /// Whether it exists, and the last read failed. Its marks do not show that a read would succeed now.
+    is_unread: bool,
 }
 
 /// The marks of a file. If they differ, the file has changed.
@@ -215,20 +261,22 @@ impl WatchedFile {
             stamp: stamp(path),
             path: path.to_owned(),
             unusable: false,
+            is_unread: false,
         }
     }
 
     fn has_changed(&mut self) -> bool {
         let stamp = stamp(&self.path);
-        std::mem::replace(&mut self.stamp, stamp) != stamp
+        std::mem::replace(&mut self.stamp, stamp) != stamp || self.is_unread
     }
 
     /// Returns the content that was read. A file that cannot be used is reported once.
     fn accept<T>(&mut self, read: Result<T, BoxError>) -> Option<T> {
+        self.is_unread = read.as_ref().is_err_and(|error| is_there(&**error));
         let was_unusable = std::mem::replace(&mut self.unusable, read.is_err());
         match read {
             Ok(read) => {
-                tracing::info!(file = %self.path.display(), "read again, because it has changed");
+                tracing::info!(file = %self.path.display(), "read again");
                 Some(read)
             }
             Err(error) => {
@@ -240,6 +288,12 @@ impl WatchedFile {
             }
         }
     }
+}
+
+/// Returns whether a read failed although the file exists, as far as the error says.
+fn is_there(error: &(dyn StdError + 'static)) -> bool {
+    let mut causes = chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() != io::ErrorKind::NotFound)
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

@@ -97,6 +97,60 @@ fn file_that_cannot_be_used_any_more_is_reported_once() {
 }
 
 #[test]
+fn file_is_read_again_after_a_failed_read_unless_it_is_missing() {
+    let file = Temporary::new("conf-unread", "nameserver 127.0.0.1\n");
+    let mut watched = WatchedFile::at(&file.0);
+    for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound] {
+        assert!(
+            watched
+                .accept::<()>(Err(io::Error::from(kind).into()))
+                .is_none()
+        );
+        let is_again = kind != io::ErrorKind::NotFound;
+        assert_eq!(watched.has_changed(), is_again, "{kind}");
+    }
+    watched.accept::<()>(Err(io::Error::from(io::ErrorKind::OutOfMemory).into()));
+    assert!(watched.has_changed() && watched.has_changed());
+    watched.accept(Ok(()));
+    assert!(!watched.has_changed());
+}
+
+/// A directory cannot be read. The file in its place has the same marks.
+#[test]
+fn file_that_could_not_be_read_at_first_is_read_again() {
+    let (file, now) = (Temporary::unreadable("conf-later"), Instant::now());
+    let mut watch = FileWatch::new(plan(&file));
+    watch.first_asking().unwrap_err();
+    assert!(watch.look(now).is_none());
+
+    file.make_readable("nameserver 127.0.0.1\n");
+    let news = watch.look(now + LOOK_AGAIN).unwrap();
+    assert!(news.source.is_some() && news.search.is_some());
+    assert!(watch.look(now + LOOK_AGAIN * 2).is_none());
+}
+
+#[test]
+fn order_of_the_hosts_file_stays_if_it_cannot_be_read() {
+    let (file, now) = (Temporary::unreadable("nsswitch-later"), Instant::now());
+    let mut watch = FileWatch::new(Plan {
+        hosts_file: HostsFile::System,
+        nsswitch: file.0.clone(),
+        servers: Some(vec![Server::Plain(SERVER.parse().unwrap())]),
+        ..plan(&file)
+    });
+    assert_eq!(watch.first_order(), HostsOrder::First);
+    assert!(watch.look(now).is_none());
+
+    file.make_readable("hosts: dns\n");
+    let news = watch.look(now + LOOK_AGAIN).unwrap();
+    assert_eq!(news.order, Some(HostsOrder::Never));
+
+    file.remove();
+    std::fs::create_dir(&file.0).unwrap();
+    assert!(watch.look(now + LOOK_AGAIN * 2).is_none());
+}
+
+#[test]
 fn files_are_looked_at_once_in_a_few_seconds() {
     let file = Temporary::new("conf-seldom", "nameserver 127.0.0.1\n");
     let (watch, now) = (watch(&file), Instant::now());

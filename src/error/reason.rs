@@ -44,7 +44,7 @@ pub(super) fn reason<'e>(
             #[cfg(feature = "client")]
             Kind::Filtered => filtered(cause),
             #[cfg(feature = "client")]
-            Kind::ProxyRefused => proxy(cause),
+            Kind::ProxyRefused | Kind::ProxyDenied => proxy(cause),
             _ => None,
         }
         .or(found);

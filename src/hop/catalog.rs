@@ -48,7 +48,7 @@ pub fn failure_catalog() -> &'static [FailureSpec] {
     CATALOG
 }
 
-/// Returns the row of a failure. A pair without a row gets the name of its hop, and the network is to blame.
+/// Returns the row of a failure. A pair without a row has no name: the network is to blame, and a retry may succeed.
 pub(crate) fn name(hop: Hop, kind: Kind) -> FailureSpec {
     CATALOG
         .iter()
@@ -59,7 +59,7 @@ pub(crate) fn name(hop: Hop, kind: Kind) -> FailureSpec {
             kind,
             error_type: "_OTHER",
             blame: Blame::Network,
-            class: Retryability::Permanent,
+            class: Retryability::Transient,
         })
 }
 
@@ -105,6 +105,11 @@ const CATALOG: &[FailureSpec] = {
         row(Connect, Kind::ConnectionLimit,          "connection_limit_reached",     (Client, Transient)),
         row(Connect, Kind::ProxyDenied,              "http_request_denied",          (Client, Permanent)),
         row(Connect, Kind::ProxyUnauthorized,        "proxy_configuration_error",    (Client, Permanent)),
+        row(Connect, Kind::ProtocolError,            "tls_protocol_error",           (Network, Permanent)),
+        row(Connect, Kind::CertificateExpired,       "tls_certificate_error",        (Network, Permanent)),
+        row(Connect, Kind::CertificateWrongName,     "tls_certificate_error",        (Network, Permanent)),
+        row(Connect, Kind::CertificateUnknownIssuer, "tls_certificate_error",        (Network, Permanent)),
+        row(Connect, Kind::CertificateInvalid,       "tls_certificate_error",        (Network, Permanent)),
         row(Connect, Kind::Other,                    "destination_unavailable",      (Network, Transient)),
         row(Connect, Kind::LocalResources,           "local_resources",               (Client, Transient)),
         row(Tls,     Kind::Timeout,                  "connection_timeout",           (Network, Transient)),
@@ -190,6 +195,15 @@ mod tests {
                 .any(|other| (other.hop, other.kind) == (row.hop, row.kind));
             assert!(!again, "{row:?}");
         }
+    }
+
+    #[test]
+    fn pair_without_a_row_is_transient() {
+        let row = name(Hop::Decode, Kind::Refused);
+        assert_eq!(
+            (row.error_type, row.class),
+            ("_OTHER", Retryability::Transient)
+        );
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum Kind {
     ProtocolError,
     /// The proxy refused the tunnel.
     ProxyRefused,
-    /// The proxy does not allow the destination (403 to CONNECT).
+    /// The proxy does not allow or support the tunnel (for example 403 to CONNECT).
     ProxyDenied,
     /// The proxy requires credentials.
     ProxyUnauthorized,

@@ -12,7 +12,7 @@ pub(crate) fn local(error: &(dyn StdError + 'static)) -> Option<Kind> {
     if let Some(io) = error.downcast_ref::<io::Error>() {
         match is_lacking(io) {
             true => Some(Kind::LocalResources),
-            false => are_trailers_too_large(io).then_some(Kind::LocalProtocol),
+            false => is_framing_too_large(io).then_some(Kind::LocalProtocol),
         }
     } else if let Some(io) = error.downcast_ref::<Arc<io::Error>>() {
         is_lacking(io).then_some(Kind::LocalResources)
@@ -63,13 +63,13 @@ const fn ours(_: &(dyn StdError + 'static)) -> Option<Kind> {
     None
 }
 
-/// Returns whether hyper refused the trailers of a body, because they are too many or too long. hyper gives no other
-/// sign.
-fn are_trailers_too_large(error: &io::Error) -> bool {
+/// Returns whether hyper refused the trailers or the chunk extensions of a body, because they are too many or too long.
+/// hyper gives no other sign.
+fn is_framing_too_large(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
         && error.get_ref().is_some_and(|inner| {
             let text = inner.to_string();
-            TRAILERS.contains(&text.as_str())
+            FRAMING.contains(&text.as_str())
         })
 }
 
@@ -84,21 +84,22 @@ fn is_lacking(error: &io::Error) -> bool {
         }
 }
 
-const TRAILERS: [&str; 2] = [
+const FRAMING: [&str; 3] = [
     "chunk trailers count overflow",
     "chunk trailers bytes over limit",
+    "chunk extensions over limit",
 ];
 
-/// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them, because a router on
-/// the path can cause it too (ICMPv6 "administratively prohibited").
+/// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EAFNOSUPPORT, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them,
+/// because a router on the path can cause it too (ICMPv6 "administratively prohibited").
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 99, 105];
+const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 97, 99, 105];
 /// The same on BSD and macOS.
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 49, 55];
-/// WSAEINVAL, WSAEMFILE, WSAEADDRNOTAVAIL, WSAENOBUFS.
+const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 47, 49, 55];
+/// WSAEINVAL, WSAEMFILE, WSAEAFNOSUPPORT, WSAEADDRNOTAVAIL, WSAENOBUFS.
 #[cfg(not(unix))]
-const LACKING: &[i32] = &[10_022, 10_024, 10_049, 10_055];
+const LACKING: &[i32] = &[10_022, 10_024, 10_047, 10_049, 10_055];
 
 #[cfg(test)]
 #[path = "local_tests.rs"]

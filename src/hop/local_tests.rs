@@ -20,6 +20,7 @@ fn what_the_operating_system_has_no_more_of_is_local_and_shown_in_its_words() {
         (22, "Invalid argument (os error 22)"),
         (23, "Too many open files in system (os error 23)"),
         (24, "Too many open files (os error 24)"),
+        (97, "Address family not supported by protocol (os error 97)"),
         (98, "Address already in use (os error 98)"),
         (99, "Cannot assign requested address (os error 99)"),
         (105, "No buffer space available (os error 105)"),
@@ -128,5 +129,30 @@ async fn head_above_our_own_limit_is_local() {
     let sending = send.send_request(Request::get("/").body(body).unwrap());
     let (sent, ()) = tokio::join!(sending, answering);
     let error = sent.unwrap_err();
+    assert_eq!(told(&error).kind, Kind::LocalProtocol, "{error:?}");
+}
+
+/// The extensions of the chunks are longer than hyper's limit.
+#[tokio::test]
+async fn chunk_extensions_above_our_own_limit_are_local() {
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    let io = hyper_util::rt::TokioIo::new(near);
+    let (mut send, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let body = http_body_util::Empty::<Bytes>::new();
+    let answering = async {
+        far.read_u8().await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let body = format!("1;{}\r\nx\r\n0\r\n\r\n", "x".repeat(1 << 15));
+        far.write_all(format!("{head}{body}").as_bytes())
+            .await
+            .unwrap();
+    };
+    let sending = send.send_request(Request::get("/").body(body).unwrap());
+    let (sent, ()) = tokio::join!(sending, answering);
+    let error = sent.unwrap().collect().await.unwrap_err();
     assert_eq!(told(&error).kind, Kind::LocalProtocol, "{error:?}");
 }

@@ -244,13 +244,14 @@ impl SendPlan<'_> {
                 }
             };
             now = clock::now();
-            let second = self.judge((visit, now), address, &error);
-            let goes_on = !left(now).is_zero() && may_go_on(tracker) && !is_final(error.kind());
+            let (second, kind) = (self.judge((visit, now), address, &error), error.kind());
+            let error = worse(last.take(), error, tracker);
+            let goes_on = !left(now).is_zero() && may_go_on(tracker) && !is_final(kind);
             let is_last = tried == order.len();
             if !goes_on || is_last && second.is_none() {
                 return Err(settled(error, tracker, taken));
             }
-            tracker.overcome(error.kind());
+            tracker.overcome(kind);
             if let Some(second) = second.filter(|_| is_last) {
                 // No address is left to try, but DNS may have new ones by now.
                 let more = Box::pin(self.look_again(second, &order, left(now))).await;
@@ -361,6 +362,15 @@ fn may_go_on(tracker: &Tracker) -> bool {
 /// again may lock the account.
 const fn is_final(kind: Kind) -> bool {
     matches!(kind, Kind::ProxyDenied | Kind::ProxyUnauthorized)
+}
+
+/// Returns the error that stands for the addresses tried so far. If a connect failed only for a lack of local
+/// resources, it does not hide that another address failed: the circuit counts that. An example is a host without IPv6.
+fn worse(earlier: Option<Error>, error: Error, tracker: &Tracker) -> Error {
+    match earlier {
+        Some(earlier) if error.kind().is_local() && may_go_on(tracker) => earlier,
+        _ => error,
+    }
 }
 
 const HEDGE_WITHOUT_ADDRESS: &str = "the addresses of the session's attempts have left DNS";

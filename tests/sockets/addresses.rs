@@ -93,6 +93,27 @@ async fn concurrent_requests_spread_over_the_addresses() {
     }
 }
 
+/// A link-local address without its interface cannot be connected to, whether IPv6 is on or off.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn lack_of_local_resources_does_not_hide_that_another_address_refused() {
+    let net = Net::new().await;
+    let server = at(7, 0).await;
+    server.default_reply(CannedResponse::default().header("connection", "close"));
+    let link_local = IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]);
+    net.dns
+        .set("pay.test", DnsScript::addresses([host(7), link_local]));
+    let (client, url) = (net.client(), url(server.addr().port()));
+    call(&client, &url).await;
+    drop(server);
+    let get = client.get(&url).options(|options| options.retry(false));
+    let error = get.send().await.unwrap_err();
+    let timeline = error.timeline().unwrap();
+    assert_eq!(peer(timeline), link_local, "it was the last: {timeline}");
+    let kind = error.kind();
+    assert!(matches!(kind, Kind::Refused | Kind::Reset), "{timeline}");
+}
+
 #[tokio::test]
 async fn address_that_drops_syns_costs_250_ms_once() {
     let net = Net::new().await;

@@ -68,11 +68,20 @@ pub(super) const HOPS: &[Text] = {
             "Raise `max_connections_per_destination` or `max_connections`, or make fewer calls at once. Look for \
              responses that are kept without being read."),
         row(&[Connect], &[Kind::ProxyDenied],
-            "The proxy does not allow this destination (403 to CONNECT).",
-            "Ask for the destination to be allowed, or add it to `NO_PROXY` if it can be reached directly."),
+            "The proxy does not allow or support this tunnel: it answered CONNECT with 403, another permanent 4xx, a \
+             3xx or 501. A SOCKS proxy says so in its reply. The error shows the reason.",
+            "Check that the URL is that of a proxy. Ask for the destination to be allowed, or add it to `NO_PROXY` if it \
+             can be reached directly."),
         row(&[Connect], &[Kind::ProxyUnauthorized],
             "The proxy requires credentials (407 to CONNECT), or rejected those it got.",
             "Set the user and the password in the URL of the proxy."),
+        row(&[Connect], &[Kind::ProtocolError],
+            "The https proxy does not speak TLS, or not in a way that the client understands.",
+            "Check scheme and port in the URL of the proxy: many proxies are reached with `http://`."),
+        row(&[Connect], &[Kind::CertificateExpired, Kind::CertificateWrongName, Kind::CertificateUnknownIssuer,
+                Kind::CertificateInvalid],
+            "The certificate of the https proxy is not acceptable. The kind and the cause name the reason.",
+            "Check the URL of the proxy, its certificate, and the authorities that the client trusts."),
         row(&[Connect], &[Kind::Other],
             "The connection failed for another reason.",
             "Read the chain of causes."),

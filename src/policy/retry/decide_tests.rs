@@ -170,6 +170,8 @@ fn what_lasts_is_never_repeated() {
         (Dns, Kind::NoRecords),
         (Dns, Kind::Filtered),
         (Connect, Kind::ProxyUnauthorized),
+        (Connect, Kind::ProxyDenied),
+        (Connect, Kind::CertificateExpired),
         (Tls, Kind::ProtocolError),
         (Tls, Kind::CertificateExpired),
         (Tls, Kind::CertificateWrongName),

@@ -69,7 +69,7 @@ async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), SocksFail
         Err(_) => {
             let length = u8::try_from(host.len());
             request.push(NAME);
-            request.push(length.map_err(|_| SocksFailure::Refused("the name is too long"))?);
+            request.push(length.map_err(|_| SocksFailure::Denied("the name is too long"))?);
             request.extend(host.as_bytes());
         }
     }
@@ -81,10 +81,8 @@ async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), SocksFail
     if version != VERSION {
         return Err(SocksFailure::Refused("it does not speak SOCKS5"));
     }
-    match code {
-        0 => {}
-        2 => return Err(SocksFailure::Denied),
-        code => return Err(SocksFailure::Refused(reason(code))),
+    if code != 0 {
+        return Err(refusal(code));
     }
     // The address of the proxy's own end of the connection. It is not used.
     let address = match kind {
@@ -98,22 +96,24 @@ async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), SocksFail
     Ok(())
 }
 
-const fn reason(code: u8) -> &'static str {
-    match code {
+/// Returns the failure that a reply names (RFC 1928 §6). A denial is permanent.
+const fn refusal(code: u8) -> SocksFailure {
+    SocksFailure::Refused(match code {
+        2 => return SocksFailure::Denied("its rules do not allow the destination"),
+        7 => return SocksFailure::Denied("it does not support CONNECT"),
+        8 => return SocksFailure::Denied("it does not support this kind of address"),
         3 => "the network is unreachable",
         4 => "the host is unreachable",
         5 => "the destination refused the connection",
         6 => "the time to live expired",
-        7 => "it does not support CONNECT",
-        8 => "it does not support this kind of address",
         _ => "general failure",
-    }
+    })
 }
 
 enum SocksFailure {
     Login(&'static str),
     Refused(&'static str),
-    Denied,
+    Denied(&'static str),
     Broken(io::Error),
 }
 
@@ -127,10 +127,7 @@ fn told(failed: SocksFailure) -> BoxError {
     let (kind, why) = match failed {
         SocksFailure::Login(why) => (Kind::ProxyUnauthorized, why.to_owned()),
         SocksFailure::Refused(why) => (Kind::ProxyRefused, why.to_owned()),
-        SocksFailure::Denied => {
-            let why = "its rules do not allow the destination";
-            (Kind::ProxyDenied, why.to_owned())
-        }
+        SocksFailure::Denied(why) => (Kind::ProxyDenied, why.to_owned()),
         SocksFailure::Broken(error) => (Kind::ProxyRefused, error.to_string()),
     };
     Box::new(TunnelRefused {
@@ -149,3 +146,21 @@ const RESERVED: u8 = 0;
 const V4: u8 = 1;
 const NAME: u8 = 3;
 const V6: u8 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reply_is_a_denial_if_a_retry_would_get_the_same() {
+        for code in 1..=9 {
+            let error = told(refusal(code));
+            let expected = match code {
+                2 | 7 | 8 => Kind::ProxyDenied,
+                _ => Kind::ProxyRefused,
+            };
+            let refused = error.downcast_ref::<TunnelRefused>().unwrap();
+            assert_eq!(refused.kind, expected, "{code}: {error}");
+        }
+    }
+}

@@ -66,13 +66,23 @@ fn refused<B>(response: &Response<B>) -> TunnelRefused {
     let said = response.headers().get("proxy-status");
     let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
     TunnelRefused {
-        kind: match response.status() {
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Kind::ProxyUnauthorized,
-            StatusCode::FORBIDDEN => Kind::ProxyDenied,
-            _ => Kind::ProxyRefused,
-        },
+        kind: kind(response.status()),
         status: Some(response.status()),
         why: said.chars().take(MOST_SAID).collect(),
+    }
+}
+
+/// Returns the kind of a refusal by its status.
+fn kind(status: StatusCode) -> Kind {
+    match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Kind::ProxyUnauthorized,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            Kind::ProxyRefused
+        }
+        StatusCode::NOT_IMPLEMENTED => Kind::ProxyDenied,
+        // The proxy's rules would not allow a second request either.
+        _ if status.is_redirection() || status.is_client_error() => Kind::ProxyDenied,
+        _ => Kind::ProxyRefused,
     }
 }
 
@@ -99,3 +109,25 @@ async fn alongside<T>(waiting: impl Future<Output = T>, driver: impl Future) -> 
 
 /// The number of bytes of a header's value that an error shows.
 const MOST_SAID: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_is_transient_unless_its_status_is_permanent() {
+        for (statuses, expected) in [
+            (&[407][..], Kind::ProxyUnauthorized),
+            (
+                &[301, 302, 307, 400, 403, 404, 405, 451, 501],
+                Kind::ProxyDenied,
+            ),
+            (&[408, 425, 429, 500, 502, 503, 504], Kind::ProxyRefused),
+        ] {
+            for status in statuses {
+                let status = StatusCode::from_u16(*status).unwrap();
+                assert_eq!(kind(status), expected, "{status}");
+            }
+        }
+    }
+}

@@ -4,19 +4,24 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
-/// Returns the server's timeout for idle connections.
+/// Returns the server's timeout for idle connections: the shortest one that the fields name.
 pub(super) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?.to_str().ok()?;
-    let mut parameters = value
-        .split(',')
-        .filter_map(|one| one.trim().split_once('='));
-    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
-    seconds
-        .trim()
-        .trim_matches('"')
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
+    let lines = headers.get_all("keep-alive").iter();
+    let lines = lines.filter_map(|line| line.to_str().ok());
+    let parameters = lines
+        .flat_map(|line| line.split([',', ';']))
+        .filter_map(|one| one.split_once('='));
+    parameters
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))
+        .filter_map(|(_, value)| whole_seconds(value))
+        .min()
+}
+
+/// Returns the digits that a value begins with: some servers add a fraction or a unit.
+fn whole_seconds(value: &str) -> Option<Duration> {
+    let value = value.trim().trim_start_matches('"');
+    let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(fuzzing)]
@@ -59,6 +64,11 @@ mod tests {
             ("max=100,Timeout = 12", Some(12)),
             ("timeout=\"7\"", Some(7)),
             ("timeout=0", Some(0)),
+            ("timeout=5; max=100", Some(5)),
+            ("max=100;timeout=6s", Some(6)),
+            ("timeout=7.9", Some(7)),
+            ("timeout=9, timeout=8", Some(8)),
+            ("timeout=9, timeout=soon", Some(9)),
             ("timeout=-1", None),
             ("timeout=soon", None),
             ("timeout", None),
@@ -67,6 +77,9 @@ mod tests {
             let read = keep_alive(&headers(&[("keep-alive", value)]));
             assert_eq!(read, seconds.map(Duration::from_secs), "{value:?}");
         }
+        let lines = ["max=100", "timeout=9", "timeout=3"];
+        let lines = lines.map(|value| ("keep-alive", value));
+        assert_eq!(keep_alive(&headers(&lines)), Some(Duration::from_secs(3)));
         assert_eq!(keep_alive(&HeaderMap::new()), None);
     }
 

@@ -158,6 +158,30 @@ async fn not_modified_is_a_success_only_for_a_conditional_request() {
 }
 
 #[tokio::test]
+async fn partial_content_is_a_success_only_for_a_request_with_a_range() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let (client, url) = (net.client(), url(&server, "http"));
+    let part = || {
+        status(206)
+            .header("content-range", "bytes 0-3/9")
+            .body("part")
+    };
+    for request in [client.get(&url), client.post(&url).body("amount=100")] {
+        let error = fetch(&server, part(), request).await;
+        assert_eq!(
+            (error.hop(), error.kind()),
+            (Some(Hop::Server), Kind::ProtocolError)
+        );
+        let why = "the request did not ask for it";
+        assert!(error.to_string().contains(why), "{error}");
+        assert_eq!(error.effect(), Effect::Done);
+    }
+    let get = client.get(&url).header("range", "bytes=0-3");
+    assert_eq!(get.fetch_bytes().await.unwrap(), "part");
+}
+
+#[tokio::test]
 async fn status_that_is_not_final_or_of_no_class_fails() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
