@@ -11,7 +11,9 @@ use azure_core::http::{AsyncRawResponse, Body as AzureBody, HttpClient, Request}
 use futures::{StreamExt, TryStreamExt};
 use http::{Method, StatusCode, header};
 use sevenhops::{
-    Body, Client, ConfigError, Effect, Error, Options, Timeline, hop::{Attempt, Outcome}, sdk,
+    Body, Client, ConfigError, Effect, Error, Options, Timeline,
+    hop::{Attempt, Outcome},
+    sdk,
 };
 
 /// The HTTP client of Azure's SDKs, over the whole stack of sevenhops. Cheap to clone.
@@ -144,6 +146,8 @@ fn is_in_doubt(status: StatusCode, timeline: &Timeline) -> bool {
         _ => true,
     };
     let attempts = timeline.attempts();
-    let earlier = attempts.split_last().map_or(&[][..], |(_, earlier)| earlier);
+    let earlier = attempts
+        .split_last()
+        .map_or(&[][..], |(_, earlier)| earlier);
     status.is_client_error() && !is_safe && earlier.iter().any(may_be_done)
 }

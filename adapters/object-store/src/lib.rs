@@ -16,7 +16,8 @@ use object_store::client::{
 use object_store::{ClientConfigKey, ClientOptions};
 use sevenhops::{
     Body, ConfigError, Effect, Error, Options, Response, StandardLayer, StandardService, Timeline,
-    Timeouts, Transport, hop::{Attempt, Outcome},
+    Timeouts, Transport,
+    hop::{Attempt, Outcome},
 };
 use tower::ServiceExt;
 
@@ -128,7 +129,9 @@ fn is_in_doubt(status: StatusCode, timeline: &Timeline) -> bool {
         _ => true,
     };
     let attempts = timeline.attempts();
-    let earlier = attempts.split_last().map_or(&[][..], |(_, earlier)| earlier);
+    let earlier = attempts
+        .split_last()
+        .map_or(&[][..], |(_, earlier)| earlier);
     status.is_client_error() && !is_safe && earlier.iter().any(may_be_done)
 }
 

@@ -10,7 +10,8 @@ use http_body_util::BodyDataStream;
 use opendal_core::{Buffer, ErrorKind, HttpBody, HttpTransport};
 use sevenhops::{
     Body, ConfigError, Effect, Error, Options, Response, StandardLayer, StandardService, Timeline,
-    Timeouts, Transport, hop::{Attempt, Outcome},
+    Timeouts, Transport,
+    hop::{Attempt, Outcome},
 };
 use tower::ServiceExt;
 
@@ -87,7 +88,9 @@ fn is_in_doubt(status: StatusCode, timeline: &Timeline) -> bool {
         _ => true,
     };
     let attempts = timeline.attempts();
-    let earlier = attempts.split_last().map_or(&[][..], |(_, earlier)| earlier);
+    let earlier = attempts
+        .split_last()
+        .map_or(&[][..], |(_, earlier)| earlier);
     status.is_client_error() && !is_safe && earlier.iter().any(may_be_done)
 }
 
