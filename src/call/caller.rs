@@ -123,7 +123,7 @@ impl LatestTry {
             number: self.number.saturating_add(1),
             before: self.before.max(call.effect()),
             endpoint: call
-                .endpoint_of_effect(self.request.uri.host())
+                .endpoint_of_effect(call.asked())
                 .or_else(|| self.endpoint.clone()),
             key: Arc::clone(&self.key),
             ..next

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri};
 
-use super::Call;
 #[cfg(feature = "reqwest-middleware")]
 use super::CallerTry;
 use super::ambient::MOST_CALLS;
+use super::{Call, CallTarget};
 use crate::hop::{Effect, Outcome, effect_of_response};
 use crate::record::effect_of;
 use crate::record::tracker::Tracker;
@@ -116,10 +116,13 @@ impl Call {
         self.brief().shown = Some(Effect::Done);
     }
 
-    /// Returns the URL of the endpoint at which this call may have had an effect, or a call below it. A call that is
-    /// still open may be sent yet.
-    pub(super) fn endpoint_of_effect(&self, host: Option<&str>) -> Option<Uri> {
-        let own = match self.asked().uri().and_then(Uri::host) == host {
+    /// Returns the URL of the endpoint at which this request may have had an effect, by this call or one below it. A call
+    /// that is still open may be sent yet.
+    pub(super) fn endpoint_of_effect(&self, asked: &CallTarget) -> Option<Uri> {
+        let own = self.asked();
+        let is_it =
+            own.uri().is_some() && (own.method(), own.uri()) == (asked.method(), asked.uri());
+        let own = match is_it {
             true => self.rest().endpoint.clone(),
             false => None,
         };
@@ -128,7 +131,7 @@ impl Call {
         let below = || {
             let below = self.calls_below();
             let mut below = below.iter().rev();
-            below.find_map(|call| call.endpoint_of_effect(host))
+            below.find_map(|call| call.endpoint_of_effect(asked))
         };
         own.or_else(below)
     }

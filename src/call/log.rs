@@ -152,7 +152,9 @@ impl Call {
     pub(crate) fn sent_to(&self, uri: &Uri) {
         let mut rest = self.rest();
         rest.redirected_to = Some(uri.clone());
-        rest.endpoint = Some(uri.clone());
+        if !self.is_redirected() {
+            rest.endpoint = Some(uri.clone());
+        }
     }
 
     /// Keeps the URL of the endpoint at which an earlier send of the same work may have had an effect.

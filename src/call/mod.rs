@@ -170,9 +170,10 @@ impl Call {
             call.0.state.hedges.store(true, Ordering::Relaxed);
         }
         if let Some(outer) = outer {
-            let host = call.asked().uri().and_then(http::Uri::host);
-            let earlier = outer.earlier_endpoint();
-            call.keep_to(earlier.or_else(|| outer.endpoint_of_effect(host)));
+            let is_same = (outer.asked().method(), outer.asked().uri())
+                == (call.asked().method(), call.asked().uri());
+            let earlier = outer.earlier_endpoint().filter(|_| is_same);
+            call.keep_to(earlier.or_else(|| outer.endpoint_of_effect(call.asked())));
         }
         match above {
             Some(above) => {

@@ -48,6 +48,7 @@ impl Run {
         let seed = || session.map_or_else(|| luck().to_bits(), |session| session.seed());
         let mut choice = endpoints.choose(uri, seed, clock::now())?;
         if let Some(choice) = &mut choice
+            && !self.call.is_redirected()
             && let Some(earlier) = self.call.earlier_endpoint()
             && !self.may_go_anywhere(choice)
             && !choice.keep_to(&earlier)

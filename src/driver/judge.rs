@@ -104,11 +104,14 @@ impl Run {
         let (verdict, watched, passed) = flight.deliver(&response, (classified, now));
         let (head, source) = response.into_parts();
         let retry = self.retry_response((&head, classified), later);
-        let effect = self.effect_of(&head, classified.failed);
+        // A driver below has served it for a failure, perhaps for that of the deadline. It says nothing about the request.
+        let is_substitute = is_substitute(&head.extensions);
+        let effect = match is_substitute {
+            true => self.seen.all,
+            false => self.effect_of(&head, classified.failed),
+        };
         let mut body = DriverBody::new(source, effect, Timeline(self.call.clone()));
         body.belongs_to(watched, verdict, passed);
-        // A driver below has served it for a failure, perhaps for that of the deadline.
-        let is_substitute = is_substitute(&head.extensions);
         if is_substitute {
             body.never_is_late();
         } else if !self.call.has_record() {

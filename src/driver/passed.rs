@@ -248,9 +248,10 @@ impl Passed {
 
     /// Handles a success that has no response head.
     pub(crate) fn succeed(mut self) {
-        self.learn(false, clock::now());
+        let now = clock::now();
+        self.learn(false, now);
         if let Some(ticket) = self.throttle.take() {
-            ticket.accept();
+            ticket.accept(now);
         }
     }
 

@@ -182,16 +182,16 @@ impl Ticket {
     }
 
     /// Counts a success.
-    pub(crate) fn accept(self) {
-        self.permit.accept();
+    pub(crate) fn accept(self, now: Instant) {
+        self.permit.accept(now);
     }
 
     fn settle(self, verdict: Verdict, (hint, now): (Option<Duration>, Instant)) {
         match verdict {
-            Verdict::Accepted => self.permit.accept(),
+            Verdict::Accepted => self.permit.accept(now),
             Verdict::Overloaded => {
                 let retry_at = hint.map(|hint| clock::after(now, hint));
-                self.permit.overloaded(retry_at);
+                self.permit.overloaded(retry_at, now);
             }
             Verdict::Ignored => {}
         }

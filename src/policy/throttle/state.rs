@@ -147,24 +147,25 @@ impl Window {
 
 impl Permit {
     /// Counts the attempt as accepted.
-    pub(super) fn accept(self) {
-        self.count(|counts| {
+    pub(super) fn accept(self, now: Instant) {
+        self.count(now, |counts| {
             counts.requests += 1;
             counts.accepts += 1;
         });
     }
 
     /// Counts the attempt as one that was not accepted. The server asked not to send before `retry_at`.
-    pub(super) fn overloaded(self, retry_at: Option<Instant>) {
-        self.count(|counts| counts.requests += 1);
+    pub(super) fn overloaded(self, retry_at: Option<Instant>, now: Instant) {
+        self.count(now, |counts| counts.requests += 1);
         let mut window = self.shared.window();
         window.retry_at = window.retry_at.max(retry_at);
     }
 
     /// Counts the attempt in the current slice, unless the window is another one.
-    fn count(&self, count: impl Fn(&mut Counts)) {
+    fn count(&self, now: Instant, count: impl Fn(&mut Counts)) {
         let mut window = self.shared.window();
         if self.changes == window.changes {
+            window.advance(now);
             window.count(count);
         }
     }
@@ -217,13 +218,13 @@ mod tests {
         let burst: Vec<_> = (0..100).map(|_| admit(&shared, now, UNLUCKY)).collect();
         let mut burst = burst.into_iter().map(Result::unwrap);
         assert_eq!(shared.counts(), counts(0, 0));
-        burst.next().unwrap().overloaded(None);
+        burst.next().unwrap().overloaded(None, now);
         assert_eq!(shared.counts(), counts(1, 0));
         let rejected = admit(&shared, now, UNLUCKY).unwrap_err();
         assert_eq!(rejected.counts, counts(1, 0));
         // A rejection here counts, too: a client that is throttled sends even less.
         assert_eq!(shared.counts(), counts(2, 0));
-        burst.for_each(Permit::accept);
+        burst.for_each(|permit| permit.accept(now));
         assert_eq!(shared.counts(), counts(101, 99));
         assert!(admit(&shared, now, UNLUCKY).is_ok());
     }
@@ -236,10 +237,10 @@ mod tests {
         assert_eq!(shared.counts(), counts(0, 0));
         let permit = admit(&shared, now, LUCKY).unwrap();
         // The window has passed meanwhile.
+        permit.overloaded(None, now + SECS(119));
         let other = admit(&shared, now + SECS(121), LUCKY).unwrap();
-        permit.overloaded(None);
         assert_eq!(shared.counts(), counts(1, 0));
-        other.accept();
+        other.accept(now + SECS(121));
         assert_eq!(shared.counts(), counts(2, 1));
     }
 
@@ -248,8 +249,9 @@ mod tests {
         let start = clock::now();
         let shared = shared(start);
         for second in [0, 5, 15, 70] {
-            let permit = admit(&shared, start + SECS(second), LUCKY).unwrap();
-            permit.overloaded(None);
+            let at = start + SECS(second);
+            let permit = admit(&shared, at, LUCKY).unwrap();
+            permit.overloaded(None, at);
         }
         assert_eq!(shared.counts(), counts(4, 0));
         for (second, left) in [(119, 4), (120, 2), (130, 1), (189, 1), (190, 0), (5_000, 0)] {
@@ -266,7 +268,7 @@ mod tests {
         let old = admit(&shared, now, LUCKY).unwrap();
         let shorter = rules(1, 10);
         drop(Arc::clone(&shared).admit(shorter, now, LUCKY).unwrap());
-        old.accept();
+        old.accept(now);
         assert_eq!(shared.counts(), counts(0, 0));
     }
 
@@ -276,7 +278,7 @@ mod tests {
         let shared = shared(now);
         let count = |rules| {
             let permit = Arc::clone(&shared).admit(rules, now, LUCKY).unwrap();
-            permit.accept();
+            permit.accept(now);
         };
         count(rules(1, 10));
         count(rules(0, 120));
@@ -289,7 +291,7 @@ mod tests {
         let now = clock::now();
         let shared = shared(now);
         let permit = admit(&shared, now, LUCKY).unwrap();
-        permit.overloaded(Some(now + SECS(7)));
+        permit.overloaded(Some(now + SECS(7)), now);
         let after = |second| {
             admit(&shared, now + SECS(second), UNLUCKY)
                 .unwrap_err()

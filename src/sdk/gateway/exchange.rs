@@ -69,10 +69,14 @@ impl Exchange {
     /// Returns the response of the upstream as the gateway's own.
     fn returned(&self, response: Response<StackBody>) -> Response<StackBody> {
         let Timeline(call) = response.body().timeline();
-        let from = call.current_uri();
+        let (from, is_redirected) = (call.current_uri(), call.is_redirected());
         let (mut head, body) = response.into_parts();
         hop_by_hop::remove(&mut head.headers);
         failure::remove_facts(&mut head.headers);
+        if is_redirected && !self.urls.is_upstream(&from) {
+            // The SDK would send a cookie of another host to this one.
+            head.headers.remove(SET_COOKIE);
+        }
         self.lead_back(&from, &mut head.headers);
         let mut returned = Response::new(body);
         *returned.status_mut() = head.status;
@@ -81,10 +85,6 @@ impl Exchange {
     }
 
     fn lead_back(&self, from: &Uri, headers: &mut HeaderMap) {
-        if !self.urls.is_upstream(from) {
-            // The SDK would send a cookie of another host to this one.
-            headers.remove(SET_COOKIE);
-        }
         for name in [LOCATION, CONTENT_LOCATION, SET_COOKIE] {
             let is_cookie = name == SET_COOKIE;
             if let http::header::Entry::Occupied(mut values) = headers.entry(name) {
