@@ -317,3 +317,19 @@ async fn response_without_a_record_is_read_with_its_headers_and_its_redirects() 
         assert_eq!(ended, expected, "{status}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn substitute_of_a_stack_below_does_not_mean_that_the_request_was_done() {
+    let long = Duration::from_secs(5);
+    let substituted = |mock: Mock| {
+        let layer = standard(steady());
+        let api = Destination::named("https://api.test");
+        layer.breaker_handle().isolate(&api);
+        let empty = || Response::new(Bytes::new());
+        let layer = layer.fallback(move |_| std::future::ready(Some(empty())));
+        layer.layer(mock)
+    };
+    let ended = effect_at_the_end(substituted, [], long).await;
+    // From outside, a call without an attempt and without a failure proves nothing.
+    assert_eq!(ended, Effect::Possible);
+}
