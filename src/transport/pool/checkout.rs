@@ -5,8 +5,9 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use pin_project_lite::pin_project;
 use tokio::sync::futures::Notified;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -47,62 +48,67 @@ impl Checkout<'_> {
     /// Returns a connection: an idle one if possible, else a stream, else a new one.
     pub(crate) async fn lease(&self, now: Instant) -> Result<ConnectionLease, BoxError> {
         let mut permit = Arc::clone(self.leases).try_acquire_owned().ok();
-        if let Some(ready) = self.ready(&mut permit, now).await {
+        let ahead = self.pool.in_need();
+        if let Some(ready) = self.ready(&mut permit, now, ahead).await {
             self.tracker.pooled();
             return Ok(ready);
         }
         // Boxed, so that a call that finds a connection is small.
-        Box::pin(self.slowly(permit)).await
+        Box::pin(self.slowly(permit, ahead)).await
     }
 
-    /// Does the same if nothing was ready.
+    /// Does the same if nothing was ready. So many calls were waiting when it began.
     async fn slowly(
         &self,
         permit: Option<OwnedSemaphorePermit>,
+        ahead: usize,
     ) -> Result<ConnectionLease, BoxError> {
         let pool = &**self.pool;
         let failed = pool.failed();
         let mut permit = permit;
-        // One position in the queue, even if the pool changes many times meanwhile.
+        let mut ahead = ahead;
+        let _need = Need::begin(pool);
+        // One position in each queue, even if the pool changes many times meanwhile.
         let mut queued = pin!(Arc::clone(self.leases).acquire_owned());
-        // Each listener is dropped at the end of its round. A listener that is not polled would consume a notification
-        // that a waiting call needs.
+        let mut change = pin!(Change::of(pool));
         let permit = loop {
-            let mut change = pin!(pool.change.notified());
-            change.as_mut().enable();
             let dialed = pool.dialed.notified();
-            if let Some(ready) = self.ready(&mut permit, clock::now()).await {
-                pool.pass_on(&ready);
+            if let Some(ready) = self.ready(&mut permit, clock::now(), ahead).await {
                 self.tracker.pooled();
                 return Ok(ready);
             }
             match permit.take() {
                 None => {
                     // All connections are in use.
+                    ahead = 0;
                     self.tracker.wait_for_connection();
                     let _queued = self.queue.enter();
-                    permit = unless(change, queued.as_mut()).await.transpose()?;
+                    let room = change.as_mut().unless(queued.as_mut()).await;
+                    permit = room.transpose()?;
                 }
                 Some(kept) if pool.is_awaited(failed) => {
                     // Another call dials. This one opens no connection meanwhile, not even to test the next address.
                     permit = Some(kept);
+                    ahead = 0;
                     self.tracker.wait_for_connection();
                     let _queued = self.queue.enter();
-                    unless(change, dialed).await;
+                    change.as_mut().unless(dialed).await;
                 }
                 Some(permit) => break permit,
             }
         };
-        self.make(permit).await
+        self.make(permit, change, ahead).await
     }
 
-    /// Returns a stream or an idle connection, if there is one. An HTTP/1 connection needs the permit.
+    /// Returns a stream or an idle connection, if there is one. An HTTP/1 connection needs the permit. A stream is left
+    /// to the calls that wait already (`ahead`), unless there are more.
     async fn ready(
         &self,
         permit: &mut Option<OwnedSemaphorePermit>,
         now: Instant,
+        ahead: usize,
     ) -> Option<ConnectionLease> {
-        if let Some(stream) = self.pool.stream(now).await {
+        if let Some(stream) = self.pool.stream(now, ahead).await {
             return Some(ConnectionLease::Http2(stream));
         }
         if permit.is_none() {
@@ -114,9 +120,15 @@ impl Checkout<'_> {
     }
 
     /// Makes a connection. If another one is available earlier, that one is used.
-    async fn make(&self, permit: OwnedSemaphorePermit) -> Result<ConnectionLease, BoxError> {
+    async fn make(
+        &self,
+        permit: OwnedSemaphorePermit,
+        mut change: Pin<&mut Change<'_>>,
+        mut ahead: usize,
+    ) -> Result<ConnectionLease, BoxError> {
         let mut permit = Some(permit);
-        let hold = match self.hold(&mut permit).await {
+        let held = self.hold(&mut permit, change.as_mut(), &mut ahead);
+        let hold = match held.await {
             Ok(hold) => hold,
             Err(ready) => return Ok(ready),
         };
@@ -124,15 +136,14 @@ impl Checkout<'_> {
         let pool = Arc::downgrade(self.pool);
         let mut dialing = Dialing::new(self.pool, Box::pin(dial.run(pool, hold)));
         loop {
-            let change = pin!(self.pool.change.notified());
-            if let Some(ready) = self.ready(&mut permit, clock::now()).await {
+            if let Some(ready) = self.ready(&mut permit, clock::now(), ahead).await {
                 watch.leave();
-                self.pool.pass_on(&ready);
                 self.tracker.pooled();
                 dialing.leave(self.leases);
                 return Ok(ready);
             }
-            let made = unless(change, poll_fn(|cx| dialing.poll(cx))).await;
+            ahead = 0;
+            let made = change.as_mut().unless(poll_fn(|cx| dialing.poll(cx))).await;
             match (made, permit.take()) {
                 (None, kept) => permit = kept,
                 (Some(Err(error)), _) => return Err(error),
@@ -163,6 +174,8 @@ impl Checkout<'_> {
     async fn hold(
         &self,
         permit: &mut Option<OwnedSemaphorePermit>,
+        mut change: Pin<&mut Change<'_>>,
+        ahead: &mut usize,
     ) -> Result<ConnectionRoom, ConnectionLease> {
         let pool = &**self.pool;
         if let Some(hold) = pool.bounds.try_hold(&pool.open) {
@@ -173,34 +186,68 @@ impl Checkout<'_> {
         let _waiting = pool.bounds.wait(&pool.waiting);
         let mut holding = pin!(pool.bounds.hold(&pool.open));
         loop {
-            let mut change = pin!(pool.change.notified());
-            change.as_mut().enable();
-            if let Some(ready) = self.ready(permit, clock::now()).await {
-                pool.pass_on(&ready);
+            if let Some(ready) = self.ready(permit, clock::now(), *ahead).await {
                 self.tracker.pooled();
                 return Err(ready);
             }
+            *ahead = 0;
             (self.make_room)();
-            if let Some(Some(hold)) = unless(change, holding.as_mut()).await {
+            if let Some(Some(hold)) = change.as_mut().unless(holding.as_mut()).await {
                 return Ok(hold);
             }
         }
     }
 }
 
-/// Awaits a future. `None` if something changes first.
-async fn unless<T>(
-    mut change: Pin<&mut Notified<'_>>,
-    future: impl Future<Output = T>,
-) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = future.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
-        }
-        change.as_mut().poll(cx).map(|()| None)
-    })
-    .await
+/// A call that needs a connection and did not find one at once.
+struct Need<'a>(&'a Pool);
+
+impl<'a> Need<'a> {
+    fn begin(pool: &'a Pool) -> Self {
+        pool.in_need.fetch_add(1, Ordering::SeqCst);
+        Self(pool)
+    }
+}
+
+impl Drop for Need<'_> {
+    fn drop(&mut self) {
+        self.0.in_need.fetch_sub(1, Ordering::SeqCst);
+        // It may have been woken for a stream that it did not take.
+        self.0.pass_on();
+    }
+}
+
+pin_project! {
+    /// A call's position in the queue of those that wait for a change of the pool. The first one is woken first. It
+    /// stays in the queue from one wait to the next, and goes to the end of it once it was woken.
+    struct Change<'a> {
+        pool: &'a Pool,
+        #[pin]
+        next: Notified<'a>,
+    }
+}
+
+impl<'a> Change<'a> {
+    fn of(pool: &'a Pool) -> Self {
+        let next = pool.change.notified();
+        Self { pool, next }
+    }
+
+    /// Awaits a future. `None` if something changes first.
+    async fn unless<T>(mut self: Pin<&mut Self>, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            let mut this = self.as_mut().project();
+            ready!(this.next.as_mut().poll(cx));
+            this.next.set(this.pool.change.notified());
+            this.next.enable();
+            Poll::Ready(None)
+        })
+        .await
+    }
 }
 
 /// Whether a call waits because of a bound of this crate ([`Wait`]): such a wait does not count against the address.

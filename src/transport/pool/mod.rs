@@ -29,6 +29,8 @@ pub(super) struct Pool {
     /// Notified when a dial ends, or when a new connection may have announced its streams. `change` wakes one waiting
     /// call at a time, which may be one that cannot dial. This wakes all calls that can dial.
     dialed: Notify,
+    /// The number of calls that found no connection at once.
+    in_need: AtomicUsize,
     bounds: Bounds,
     /// The number of open connections, idle or in use.
     open: Arc<AtomicUsize>,
@@ -59,6 +61,7 @@ impl Pool {
             inside: Mutex::default(),
             change: Notify::new(),
             dialed: Notify::new(),
+            in_need: AtomicUsize::new(0),
             bounds,
             open: Arc::default(),
             waiting: AtomicUsize::new(0),
@@ -121,12 +124,12 @@ impl Pool {
         IdleState::Removed
     }
 
-    /// Does the same for an HTTP/2 connection.
+    /// Does the same for an HTTP/2 connection. It is not idle if a call of this pool waits for a stream.
     fn take_http2(&self, connection: &Arc<Http2>, since: Instant) -> IdleState {
         let mut inside = self.inside();
         let mut http2 = inside.http2.iter();
         let at = http2.position(|other| Arc::ptr_eq(other, connection));
-        let Some(at) = at.filter(|_| connection.is_idle()) else {
+        let Some(at) = at.filter(|_| connection.is_idle() && self.in_need() == 0) else {
             connection.life.unlist();
             return IdleState::Busy;
         };
@@ -165,11 +168,11 @@ impl Pool {
         idle.iter().for_each(|connection| connection.close());
     }
 
-    /// Returns a stream of a connection that has one free.
-    async fn stream(&self, now: Instant) -> Option<StreamLease> {
+    /// Returns a stream of a connection that has one free, if more streams are free than calls are ahead.
+    async fn stream(&self, now: Instant, ahead: usize) -> Option<StreamLease> {
         for _ in 0..=PATIENCE {
             let mut waits = false;
-            let found = self.free_stream(now, &mut waits);
+            let found = self.free_stream(now, ahead, &mut waits);
             if found.is_some() || !waits {
                 return found;
             }
@@ -180,12 +183,15 @@ impl Pool {
     }
 
     /// Returns a stream of a connection whose task has nothing to read first.
-    fn free_stream(&self, now: Instant, waits: &mut bool) -> Option<StreamLease> {
+    fn free_stream(&self, now: Instant, ahead: usize, waits: &mut bool) -> Option<StreamLease> {
         let mut inside = self.inside();
         if inside.http2.is_empty() {
             return None;
         }
         inside.http2.retain(|connection| !connection.is_closed());
+        if ahead > 0 && inside.free_streams() <= ahead {
+            return None;
+        }
         inside
             .http2
             .iter()
@@ -271,10 +277,14 @@ impl Pool {
         inside.speaks_http2 && (is_dialing || inside.http2.iter().any(|one| one.is_new()))
     }
 
-    /// After a waiting call got a stream: if there is another one, wakes the next waiting call.
-    fn pass_on(&self, lease: &ConnectionLease) {
-        let has_room = || self.inside().http2.iter().any(|one| one.has_room());
-        if matches!(lease, ConnectionLease::Http2(_)) && has_room() {
+    /// Returns the number of calls that found no connection at once.
+    fn in_need(&self) -> usize {
+        self.in_need.load(Ordering::SeqCst)
+    }
+
+    /// Wakes the call that waits first, if a stream is free.
+    fn pass_on(&self) {
+        if self.in_need() > 0 && self.inside().free_streams() > 0 {
             self.change.notify_one();
         }
     }
@@ -298,6 +308,13 @@ impl Pool {
 
     fn inside(&self) -> MutexGuard<'_, PoolState> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PoolState {
+    fn free_streams(&self) -> usize {
+        let each = self.http2.iter().map(|one| one.free_streams());
+        each.fold(0, usize::saturating_add)
     }
 }
 

@@ -229,12 +229,11 @@ impl Http2 {
         })
     }
 
-    /// Returns whether a stream is free.
-    pub(crate) fn has_room(&self) -> bool {
-        let guard = self.requests();
-        guard.as_ref().is_some_and(|requests| {
+    /// Returns how many streams are free.
+    pub(crate) fn free_streams(&self) -> usize {
+        self.requests().as_ref().map_or(0, |requests| {
             let most = announced_streams(requests).unwrap_or(BEFORE_SETTINGS);
-            self.leased.load(Ordering::SeqCst) < most
+            most.saturating_sub(self.leased.load(Ordering::SeqCst))
         })
     }
 

@@ -139,6 +139,46 @@ async fn streams_that_end_together_wake_as_many_calls() {
     assert_eq!(server.connections(), 1);
 }
 
+#[tokio::test]
+async fn calls_get_streams_in_the_order_in_which_they_came() {
+    let net = Net::new().await;
+    let server = net.http2().await;
+    server.on_connection([ConnFault::MaxStreams(1)]);
+    let builder = net.builder();
+    let builder = builder.transport(|transport| transport.max_connections(1));
+    let client = builder.build().unwrap();
+    let gate = Gate::new();
+    server.default_reply(CannedResponse::default().hold(&gate));
+    // As soon as a call is over, its task makes the next one.
+    let calls = |name: char, count: usize| {
+        let client = client.clone();
+        let url = url(&server, "https");
+        async move {
+            for nth in 1..=count {
+                let get = client.get(format!("{url}{name}{nth}"));
+                let get = get.options(|options| options.retry(false));
+                get.fetch_bytes().await.unwrap();
+            }
+        }
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(calls('a', 4));
+    server.wait_until(|stats| stats.requests == 1).await;
+    for name in ['b', 'c', 'd'] {
+        tasks.spawn(calls(name, 1));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    gate.open();
+    tasks.join_all().await;
+    let requests = server.requests();
+    let paths = requests.iter().map(|one| one.path());
+    let order: Vec<_> = paths.map(|path| &path[path.len() - 2..]).collect();
+    assert_eq!(order, ["a1", "b1", "c1", "d1", "a2", "a3", "a4"]);
+    assert_eq!(server.connections(), 1);
+}
+
 /// Returns a response without a body.
 fn no_content(stream: u32) -> Vec<u8> {
     head(stream, 204, None, END_STREAM)
