@@ -73,7 +73,7 @@ where
 }
 
 /// Polls again at once instead of waiting for a wake-up.
-fn eager<F: Future>(mut future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+pub(crate) fn eager<F: Future>(mut future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(output);
