@@ -36,9 +36,9 @@ pub(crate) struct Facts {
     pub(crate) is_declined: bool,
     /// The age of the connection that was used.
     pub(crate) connection_age: Option<Duration>,
-    /// Whether it had to wait for a connection because a bound was reached.
+    /// Whether it had to wait for a connection: a limit was reached, or another call made one.
     pub(crate) was_queued: bool,
-    /// Whether it waits for a connection now.
+    /// Whether it waits now because a limit is reached.
     pub(crate) is_queued: bool,
     /// The unix socket that was used instead of an address.
     pub(crate) unix_socket: Option<Arc<Path>>,

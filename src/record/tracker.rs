@@ -178,6 +178,13 @@ impl Tracker {
         }
     }
 
+    /// Records that the attempt waits for the connection that another call makes. No limit keeps it waiting.
+    #[cfg(feature = "client")]
+    pub(crate) fn wait_for_dial(&self) {
+        self.wait_for_connection();
+        self.facts(|facts| facts.is_queued = false);
+    }
+
     /// Records that the attempt has a pooled connection, after a wait or without one.
     #[cfg(feature = "client")]
     pub(crate) fn pooled(&self) {

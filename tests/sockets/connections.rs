@@ -17,6 +17,7 @@ mod resets;
 mod runtimes;
 mod slow;
 mod sources;
+mod streams;
 mod undriven;
 #[cfg(unix)]
 mod unix;

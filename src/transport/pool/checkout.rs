@@ -90,7 +90,7 @@ impl Checkout<'_> {
                     // Another call dials. This one opens no connection meanwhile, not even to test the next address.
                     permit = Some(kept);
                     ahead = 0;
-                    self.tracker.wait_for_connection();
+                    self.tracker.wait_for_dial();
                     let _queued = self.queue.enter();
                     change.as_mut().unless(dialed).await;
                 }
@@ -211,9 +211,11 @@ impl<'a> Need<'a> {
 
 impl Drop for Need<'_> {
     fn drop(&mut self) {
-        self.0.in_need.fetch_sub(1, Ordering::SeqCst);
         // It may have been woken for a stream that it did not take.
-        self.0.pass_on();
+        match self.0.in_need.fetch_sub(1, Ordering::SeqCst) {
+            1 => self.0.let_go(),
+            _ => self.0.pass_on(),
+        }
     }
 }
 

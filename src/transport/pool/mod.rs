@@ -154,6 +154,15 @@ impl Pool {
         }
     }
 
+    /// Offers the idle HTTP/2 connections to calls that wait for a permit for another connection.
+    fn let_go(&self) {
+        // Listed before the check: a call that begins to wait from now on finds it.
+        self.list_idle();
+        if self.is_in_the_way() {
+            self.close_idle();
+        }
+    }
+
     /// Closes one of its idle connections.
     fn close_idle(&self) {
         let mut inside = self.inside();
@@ -358,11 +367,7 @@ impl Watcher for Pool {
     fn changed(&self) {
         self.change.notify_one();
         self.dialed.notify_waiters();
-        // Listed before the check: a call that begins to wait from now on finds it.
-        self.list_idle();
-        if self.is_in_the_way() {
-            self.close_idle();
-        }
+        self.let_go();
     }
 
     fn ended(&self, connection: &Arc<Http2>) {
