@@ -39,7 +39,7 @@ async fn all_calls_that_wait_for_one_dial_use_its_connection() {
         let (server, client) = match flavor {
             "https" => (net.http2().await, net.client()),
             _ => {
-                let server = sevenhops::testing::FaultServer::builder().http2();
+                let server = FaultServer::builder().http2();
                 (server.start().await.unwrap(), http2_client(&net))
             }
         };
@@ -73,7 +73,7 @@ async fn burst_that_needs_several_connections_reaches_the_server_whole() {
     const CALLS: usize = 600;
     for round in 0..4 {
         let net = Net::new().await;
-        let server = sevenhops::testing::FaultServer::builder().http2();
+        let server = FaultServer::builder().http2();
         let server = server.start().await.unwrap();
         server.on_connection(std::iter::repeat_n(ConnFault::MaxStreams(150), CALLS));
         let (client, url) = (http2_client(&net), url(&server, "http"));
