@@ -8,7 +8,8 @@ use http::{Request, Response as HttpResponse};
 use tower_service::Service;
 
 use super::layers::{CallStack, LayeredStack};
-use super::{Body, Client, Response};
+use super::precompiled::Precompiled;
+use super::{Body, Client, RequestBuilder, Response};
 use crate::coding::ACCEPTED;
 use crate::driver::{DriverBody, refresh};
 use crate::error::Error;
@@ -16,6 +17,13 @@ use crate::transport::Incoming;
 
 /// The body of a response of the stack, as it came.
 pub(crate) type StackBody = DriverBody<Incoming>;
+
+/// What is sent.
+pub(super) enum Outgoing {
+    /// It is built at the first poll, and gets the client's headers.
+    Builder(RequestBuilder),
+    AsIs(Request<Body>),
+}
 
 impl Client {
     /// Sends a request that was built elsewhere.
@@ -36,20 +44,32 @@ impl Client {
         self.send_as_is(request)
     }
 
-    /// Sends the request that a function builds at the first poll, with the client's headers.
-    ///
-    /// It is one future for everything: a future inside would be moved into the outer one, byte by byte.
-    pub(super) fn send_built<F>(
+    /// Sends a request without the client's headers.
+    pub(super) fn send_as_is(
         &self,
-        build: F,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
+        self.send_outgoing(Outgoing::AsIs(request), self.0.max_body_bytes)
+    }
+
+    /// Sends a request. It is one future for everything: a future inside would be moved into the outer one, byte by
+    /// byte.
+    #[inline(never)]
+    pub(super) fn send_outgoing(
+        &self,
+        outgoing: Outgoing,
         max_body_bytes: usize,
-    ) -> impl Future<Output = Result<Response, Error>> + Send + use<F>
-    where
-        F: FnOnce(&Self) -> Result<Request<Body>, Error> + Send,
-    {
+    ) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
         let client = self.clone();
-        async move {
-            let request = build(&client)?;
+        Precompiled::new(async move {
+            let request = match outgoing {
+                Outgoing::AsIs(request) => request,
+                Outgoing::Builder(builder) => {
+                    let mut request = builder.build()?;
+                    client.add_defaults(request.headers_mut());
+                    request
+                }
+            };
             let response = match client.0.stack.clone() {
                 CallStack::Standard(mut stack) => {
                     poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
@@ -60,15 +80,7 @@ impl Client {
                 CallStack::Layered(stack) => Box::pin(within_layers(stack, request)).await?,
             };
             Ok(Response::new(response, max_body_bytes))
-        }
-    }
-
-    /// Sends a request without the client's headers.
-    pub(super) fn send_as_is(
-        &self,
-        request: Request<Body>,
-    ) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
-        self.send_built(|_| Ok(request), self.0.max_body_bytes)
+        })
     }
 
     /// Adds the client's headers that the request does not set, and the codings that the client decodes.

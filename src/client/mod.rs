@@ -14,6 +14,7 @@ mod fetch;
 mod gzip;
 mod layers;
 pub mod multipart;
+mod precompiled;
 mod request;
 mod response;
 mod session;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::address::Address;
+use super::execute::Outgoing;
 use super::fetch::{StatusTerms, is_conditional, is_ranged};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
@@ -208,12 +209,7 @@ impl RequestBuilder {
     /// may still have its effect.
     pub fn send(self) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
         let (client, max_body_bytes) = (self.client.clone(), self.max_body_bytes);
-        let build = |client: &Client| {
-            let mut request = self.build()?;
-            client.add_defaults(request.headers_mut());
-            Ok(request)
-        };
-        client.send_built(build, max_body_bytes)
+        client.send_outgoing(Outgoing::Builder(self), max_body_bytes)
     }
 
     /// Sends the request and receives the whole body, as part of the attempt.
