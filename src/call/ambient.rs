@@ -12,7 +12,7 @@ use http::{Method, Request};
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
-use super::log::NestedCalls;
+use super::log::{NestedCalls, Rest};
 use super::{Call, CallTarget};
 use crate::hop::Diagnosis;
 use crate::options::Relation;
@@ -153,10 +153,12 @@ impl Call {
 
     /// Returns the calls of this crate's clients in an attempt of this operation, in order.
     pub(crate) fn calls_in(&self, attempt: &Arc<Tracker>) -> Vec<Self> {
-        let rest = self.rest();
-        let mut all = rest.inside.iter();
-        let inside = all.find(|inside| Arc::ptr_eq(&inside.attempt, attempt));
-        inside.map_or_else(Vec::new, |inside| inside.calls.clone())
+        let inside = |rest: &Rest| {
+            let mut all = rest.inside.iter();
+            let inside = all.find(|inside| Arc::ptr_eq(&inside.attempt, attempt))?;
+            Some(inside.calls.clone())
+        };
+        self.kept(inside).flatten().unwrap_or_default()
     }
 
     /// Returns whether an attempt of this operation has recorded the call that the error belongs to. A connector's

@@ -123,7 +123,7 @@ impl Call {
         let is_it =
             own.uri().is_some() && (own.method(), own.uri()) == (asked.method(), asked.uri());
         let own = match is_it {
-            true => self.rest().endpoint.clone(),
+            true => self.kept(|rest| rest.endpoint.clone()).flatten(),
             false => None,
         };
         let is_over = || self.ended().is_some() && self.effect() <= Effect::Declined;

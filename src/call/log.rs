@@ -85,9 +85,8 @@ impl Call {
     }
 
     pub(crate) fn trackers(&self) -> Vec<Arc<Tracker>> {
-        let first = self.first();
-        let rest = self.rest();
-        first.into_iter().chain(&rest.more).cloned().collect()
+        let more = self.kept(|rest| rest.more.clone()).unwrap_or_default();
+        self.first().cloned().into_iter().chain(more).collect()
     }
 
     /// Returns the number of attempts that have a record.
@@ -166,15 +165,15 @@ impl Call {
 
     /// Returns the URL of the endpoint at which an earlier send of the same work may have had an effect.
     pub(crate) fn earlier_endpoint(&self) -> Option<Uri> {
-        let rest = self.0.log.rest.get()?;
-        let rest = rest.lock().unwrap_or_else(PoisonError::into_inner);
-        rest.earlier_endpoint.clone()
+        self.kept(|rest| rest.earlier_endpoint.clone())?
     }
 
     /// Returns the current URL of the call: its own, or the one that a redirect led to.
     pub(crate) fn current_uri(&self) -> Uri {
-        let redirected_to = self.rest().redirected_to.clone();
-        redirected_to.unwrap_or_else(|| self.asked().uri().cloned().unwrap_or_default())
+        let redirected_to = self.kept(|rest| rest.redirected_to.clone());
+        redirected_to
+            .flatten()
+            .unwrap_or_else(|| self.asked().uri().cloned().unwrap_or_default())
     }
 
     pub(crate) fn note(&self, what: TimelineEventKind) {
@@ -202,7 +201,7 @@ impl Call {
     }
 
     pub(crate) fn notes(&self) -> Vec<TimelineEvent> {
-        self.rest().notes.clone()
+        self.kept(|rest| rest.notes.clone()).unwrap_or_default()
     }
 
     /// Keeps the reason why the last failure is not retried. `None` means that it is retried, or that there was none.
@@ -211,7 +210,7 @@ impl Call {
     }
 
     pub(crate) fn no_retry_reason(&self) -> Option<NoRetryReason> {
-        self.rest().no_retry_reason.clone()
+        self.kept(|rest| rest.no_retry_reason.clone())?
     }
 
     /// Records that the call failed. If it failed before, nothing changes.
@@ -288,24 +287,22 @@ impl Call {
 
     /// Returns the calls inside this one: of inner stacks, and of an operation's work.
     pub(super) fn calls_below(&self) -> Vec<Self> {
-        let rest = self.rest();
-        let inside = rest.inside.iter().flat_map(|inside| &inside.calls);
-        rest.inner.iter().chain(inside).cloned().collect()
+        let below = |rest: &Rest| {
+            let inside = rest.inside.iter().flat_map(|inside| &inside.calls);
+            rest.inner.iter().chain(inside).cloned().collect()
+        };
+        self.kept(below).unwrap_or_default()
     }
 
     /// Returns the calls of inner stacks that continue its request.
     pub(super) fn inner(&self) -> Vec<Self> {
-        let rest = self.0.log.rest.get();
-        let rest = rest.map(|rest| rest.lock().unwrap_or_else(PoisonError::into_inner));
-        rest.map_or_else(Vec::new, |rest| rest.inner.clone())
+        self.kept(|rest| rest.inner.clone()).unwrap_or_default()
     }
 
     /// Returns the memory of the part of the log that is created on demand.
     #[cfg(feature = "client")]
     pub(super) fn rest_bytes(&self) -> usize {
-        let rest = self.0.log.rest.get();
-        let rest = rest.map(|rest| rest.lock().unwrap_or_else(PoisonError::into_inner));
-        rest.map_or(0, |rest| rest.bytes())
+        self.kept(Rest::bytes).unwrap_or_default()
     }
 
     pub(super) fn brief(&self) -> MutexGuard<'_, Brief> {
@@ -313,6 +310,13 @@ impl Call {
         brief.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads the part of the log that is created on demand, if it exists.
+    pub(super) fn kept<T>(&self, read: impl FnOnce(&Rest) -> T) -> Option<T> {
+        let rest = self.0.log.rest.get()?;
+        Some(read(&rest.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Returns the part of the log that is created on demand.
     pub(super) fn rest(&self) -> MutexGuard<'_, Rest> {
         let rest = self.0.log.rest.get_or_init(Box::default);
         rest.lock().unwrap_or_else(PoisonError::into_inner)
