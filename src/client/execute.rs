@@ -18,10 +18,11 @@ use crate::transport::Incoming;
 /// The body of a response of the stack, as it came.
 pub(crate) type StackBody = DriverBody<Incoming>;
 
-/// What is sent.
+/// A request to send.
 pub(super) enum Outgoing {
-    /// It is built at the first poll, and gets the client's headers.
+    /// Built at the first poll, and sent with the client's headers.
     Builder(RequestBuilder),
+    /// Sent as it is.
     AsIs(Request<Body>),
 }
 

@@ -8,9 +8,8 @@ use pin_project_lite::pin_project;
 pin_project! {
     /// A future whose `poll` is compiled with this crate.
     ///
-    /// Without it, each crate that awaits a call would compile the whole driver again: the compiler leaves the body of
-    /// an `async` block to the crate that polls it. A pointer to the function ends that, and a call through it costs
-    /// less than a box.
+    /// The compiler leaves the body of an `async` block to the crate that polls it. So each crate that awaits a call
+    /// would compile the whole driver again. A pointer to the function prevents that, and costs less than a box.
     pub(super) struct Precompiled<F: Future> {
         #[pin]
         future: F,
@@ -19,7 +18,7 @@ pin_project! {
 }
 
 impl<F: Future> Precompiled<F> {
-    /// The caller is a function without type parameters that is not inlined: it takes the pointer here.
+    /// Takes the pointer. The caller must be a function without type parameters that is not inlined.
     #[inline(always)]
     pub(super) fn new(future: F) -> Self {
         let poll = F::poll;
