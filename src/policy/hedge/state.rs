@@ -142,12 +142,8 @@ impl HedgeState {
     }
 }
 
-impl Entry for HedgeState {
-    /// Always false. Response times of minutes ago say little.
-    fn is_pinned(&self, _now: Instant) -> bool {
-        false
-    }
-}
+/// Never pinned: response times of minutes ago say little.
+impl Entry for HedgeState {}
 
 impl fmt::Debug for HedgePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
