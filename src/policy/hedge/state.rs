@@ -63,11 +63,6 @@ impl HedgePolicy {
         Self { config, states }
     }
 
-    /// Returns this policy with another config.
-    pub(crate) fn under(&self, config: HedgeConfig) -> Self {
-        Self::new(config, self.states.clone())
-    }
-
     /// Returns the state of an origin, or of one route to it.
     pub(crate) fn state(
         &self,
