@@ -138,7 +138,11 @@ async fn panicking_classifier_leaves_the_decision_to_the_table() {
         service.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!(mock.count(), attempts);
     }
-    assert_eq!(told.callbacks(), ["StandardLayer::classify"; 2], "one a layer");
+    assert_eq!(
+        told.callbacks(),
+        ["StandardLayer::classify"; 2],
+        "one a layer"
+    );
 }
 
 #[tokio::test(start_paused = true)]
