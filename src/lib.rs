@@ -114,6 +114,7 @@ mod config;
 pub mod fuzzing;
 mod getters;
 pub mod hop;
+mod hop_by_hop;
 mod idempotency_key;
 pub mod layer;
 mod luck;

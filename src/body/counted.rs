@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::joined::sum;
 use crate::callback::{self, Site};
 
 /// The user's observer, behind `catch_unwind`.
@@ -112,13 +113,8 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Counted<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (source, rest) = (self.source.size_hint(), self.rest.len() as u64);
-        let mut hint = SizeHint::new();
-        hint.set_lower(source.lower().saturating_add(rest));
-        if let Some(upper) = source.upper() {
-            hint.set_upper(upper.saturating_add(rest));
-        }
-        hint
+        let rest = SizeHint::with_exact(self.rest.len() as u64);
+        sum(rest, self.source.size_hint())
     }
 }
 

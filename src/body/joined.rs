@@ -74,15 +74,17 @@ impl HttpBody for Joined {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut sum = SizeHint::with_exact(0);
-        for part in self.left() {
-            let (whole, part) = (sum, part.size_hint());
-            sum = SizeHint::new();
-            sum.set_lower(whole.lower().saturating_add(part.lower()));
-            if let (Some(whole), Some(part)) = (whole.upper(), part.upper()) {
-                sum.set_upper(whole.saturating_add(part));
-            }
-        }
-        sum
+        let parts = self.left().iter().map(Body::size_hint);
+        parts.fold(SizeHint::with_exact(0), sum)
     }
+}
+
+/// Returns the size of two bodies that are sent one after another.
+pub(super) fn sum(first: SizeHint, second: SizeHint) -> SizeHint {
+    let mut sum = SizeHint::new();
+    sum.set_lower(first.lower().saturating_add(second.lower()));
+    if let (Some(first), Some(second)) = (first.upper(), second.upper()) {
+        sum.set_upper(first.saturating_add(second));
+    }
+    sum
 }

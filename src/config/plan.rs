@@ -108,11 +108,6 @@ impl Plan {
         self.table.find(url, route)
     }
 
-    /// Returns the timeouts of destinations that match no part.
-    pub(crate) fn rest_limits(&self) -> Timeouts {
-        self.table.plain.rest().timeouts
-    }
-
     /// Returns the rules of circuits. Calls of any route share the circuit of their host.
     pub(crate) fn rules(&self) -> Hosts<CircuitRules> {
         let rules = |row: &Arc<Effective>| row.config.circuit_breaker.rules(&row.timeouts);

@@ -13,12 +13,11 @@ use super::run::Run;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Kind, NoHedgeReason, Policy};
+use crate::hop::{Diagnosis, NoHedgeReason, Policy};
 use crate::policy::Subject;
 use crate::policy::breaker::Admission;
 use crate::policy::rate_limit::Slot;
 use crate::redact::redacted;
-use crate::timeout::TimeoutKind;
 
 /// The next step of a request before its attempt.
 pub(super) enum Entry {
@@ -118,11 +117,7 @@ impl Run {
             breaker, attempt, ..
         } = &*self.policies;
         if attempt.is_some() && self.call.deadline() <= now {
-            let diagnosis = Diagnosis {
-                timeout_kind: Some(TimeoutKind::Deadline),
-                ..Diagnosis::refusal(Kind::Timeout)
-            };
-            return Err(Error::refused(Policy::Deadline, diagnosis).into());
+            return Err(Error::refused(Policy::Deadline, Diagnosis::too_late()).into());
         }
         if attempt.is_some()
             && let Some(unmet) = self.call.unmet(request, true)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{Request, Uri};
 
+use super::base::Base;
 use super::policies::Policies;
 use crate::call::Call;
 use crate::destination::Table;
@@ -23,8 +24,7 @@ pub(super) enum Choice {
 
 /// Policies by destination. They can be replaced while calls are in flight.
 pub(crate) struct Live {
-    /// The part that does not come from a config.
-    base: Policies,
+    base: Base,
     table: ArcSwap<Table<Arc<Policies>>>,
 }
 
@@ -35,14 +35,14 @@ pub(super) type Chosen = (Arc<Policies>, Option<Elsewhere>);
 pub(super) type Elsewhere = Arc<Table<Arc<Policies>>>;
 
 impl Live {
-    pub(crate) fn new(base: Policies, table: Table<Arc<Policies>>) -> Self {
+    pub(crate) fn new(base: Base, table: Table<Arc<Policies>>) -> Self {
         Self {
             base,
             table: ArcSwap::from_pointee(table),
         }
     }
 
-    pub(crate) const fn base(&self) -> &Policies {
+    pub(crate) const fn base(&self) -> &Base {
         &self.base
     }
 

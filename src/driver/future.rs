@@ -108,38 +108,27 @@ impl<N: Resend, R> DriverFuture<N, R> {
     /// Creates the future of a first request that waits for a policy.
     #[inline(always)]
     pub(super) fn waiting(later: N, run: Run) -> Self {
-        Self {
-            flight: AttemptInFlight::default(),
-            state: DriverState::Admit,
-            round: None,
-            alarm: None,
-            later,
-            run,
-        }
+        Self::unsent(DriverState::Admit, later, run)
     }
 
     /// Creates the future of a request that is answered from the store.
     pub(super) fn served(response: Response<DriverBody<R>>, later: N, run: Run) -> Self {
-        Self {
-            flight: AttemptInFlight::default(),
-            state: DriverState::Served {
-                response: Some(Box::new(response)),
-            },
-            round: None,
-            alarm: None,
-            later,
-            run,
-        }
+        let response = Some(Box::new(response));
+        Self::unsent(DriverState::Served { response }, later, run)
     }
 
     /// Creates the future of a first request that a policy rejected.
     #[inline(always)]
     pub(super) fn rejected(failure: AttemptFailure, later: N, run: Run) -> Self {
+        let failure = Some(failure);
+        Self::unsent(DriverState::Rejected { failure }, later, run)
+    }
+
+    #[inline(always)]
+    fn unsent(state: DriverState<N::Future, R>, later: N, run: Run) -> Self {
         Self {
             flight: AttemptInFlight::default(),
-            state: DriverState::Rejected {
-                failure: Some(failure),
-            },
+            state,
             round: None,
             alarm: None,
             later,

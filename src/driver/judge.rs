@@ -1,7 +1,7 @@
 //! Handles the end of an attempt: the policies decide the next step.
 
 use http::response::Parts;
-use http::{Extensions, HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -15,6 +15,7 @@ use super::retry_loop::Hint;
 use super::run::{Last, Run};
 use super::scope::Scope;
 use super::source::BodySource;
+use super::substitute::is_substitute;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
@@ -25,9 +26,7 @@ use crate::hop::{
 };
 use crate::options::Unmet;
 use crate::policy::Classified;
-use crate::policy::fallback::Replacement;
 use crate::policy::retry::{failed, may_pass};
-use crate::policy::stale::Staleness;
 use crate::timeline::Timeline;
 
 /// The effect that the attempts and legs of a request may have had.
@@ -53,11 +52,6 @@ impl SeenEffects {
 
 /// The headers of a failed response, and the class of the user's classifier.
 type SeenFailure<'a> = (Option<&'a HeaderMap>, Option<FailureClass>);
-
-/// Returns whether a response stands in for one that failed.
-fn is_substitute(marks: &Extensions) -> bool {
-    marks.get::<Staleness>().is_some() || marks.get::<Replacement>().is_some()
-}
 
 impl Run {
     /// Handles a response. Returns the next step.
@@ -375,13 +369,7 @@ impl Run {
         };
         turn.end(&self.call, !own.effect.is_none());
         let before = self.seen.attempt(own.effect);
-        let own_hint = failure.retry_after();
-        let of_round = self.hedges.as_ref();
-        let of_round = of_round.and_then(|hedges| hedges.hint_of_round(None));
-        let hint = Hint {
-            wait: own_hint.max(of_round),
-            by_server: of_round.is_some(),
-        };
+        let hint = self.hint_of_round(failure.retry_after());
         match self.ask_retry((own, before), (hint, (None, class)), later) {
             Some(Ok(_)) => {
                 if !self.call.has_record() {

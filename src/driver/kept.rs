@@ -1,5 +1,7 @@
 //! The failure of a round that decides if the last attempt in flight sent nothing.
 
+use std::time::Duration;
+
 use http_body::Body;
 
 use super::later::Resend;
@@ -95,12 +97,7 @@ impl Run {
             Last::Head(head) | Last::Response(head, _) => (None, Some(&head.headers)),
             Last::Failure(failure) => (failure.retry_after(), None),
         };
-        let of_round = self.hedges.as_ref();
-        let of_round = of_round.and_then(|hedges| hedges.hint_of_round(None));
-        let hint = Hint {
-            wait: own_hint.max(of_round),
-            by_server: of_round.is_some(),
-        };
+        let hint = self.hint_of_round(own_hint);
         let before = self.seen.attempt(Effect::unsent());
         let seen = (headers, class);
         let decided = self.ask_retry((failed, before), (hint, seen), later);
@@ -109,6 +106,16 @@ impl Run {
             Some(Ok(_)) => NextStep::Backoff,
             Some(Err(reason)) => self.end(reason),
             None => self.deliver_last(),
+        }
+    }
+
+    /// Returns the hint of a failure without a response, or that of the round if it is longer.
+    pub(super) fn hint_of_round(&self, own: Option<Duration>) -> Hint {
+        let of_round = self.hedges.as_ref();
+        let of_round = of_round.and_then(|hedges| hedges.hint_of_round(None));
+        Hint {
+            wait: own.max(of_round),
+            by_server: of_round.is_some(),
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Now;
 #[non_exhaustive]
 pub struct Again<C = TraitCloner>(pub(crate) C);
 
-/// How a driver sends another request after the first one.
+/// How a driver sends another request after the first one. Unless a method is implemented, it sends none.
 #[expect(
     unnameable_types,
     reason = "a driver's own part, seen in the type of its future"
@@ -32,7 +32,9 @@ pub trait Resend {
     type Future;
 
     /// Returns the kept request, if there is one.
-    fn saved(&mut self) -> Option<&mut Saved<Self::Body>>;
+    fn saved(&mut self) -> Option<&mut Saved<Self::Body>> {
+        None
+    }
 
     /// Returns whether the request can be sent once more, with its body.
     fn is_replayable(&mut self) -> bool {
@@ -40,32 +42,44 @@ pub trait Resend {
     }
 
     /// Replaces the kept body by an empty one. Returns false if there is no such body.
-    fn empty_body(&mut self) -> bool;
+    fn empty_body(&mut self) -> bool {
+        false
+    }
 
     /// Returns the request once more; `None` if its body is gone.
-    fn again(&mut self) -> Option<Request<Self::Body>>;
+    fn again(&mut self) -> Option<Request<Self::Body>> {
+        None
+    }
 
     /// Polls the service for readiness.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
 
     /// Sends a request through a ready service.
-    fn send(&mut self, request: Request<Self::Body>) -> Option<Self::Future>;
+    fn send(&mut self, _request: Request<Self::Body>) -> Option<Self::Future> {
+        None
+    }
 
     /// Keeps a request that waits for a policy, until [`send_held`](Self::send_held).
-    fn hold(&mut self, request: Request<Self::Body>);
+    fn hold(&mut self, _request: Request<Self::Body>) {}
 
     /// Takes back a request that a policy has rejected: the body of a request that cannot be cloned is kept for the
     /// next attempt.
-    fn take_back(&mut self, request: Request<Self::Body>);
+    fn take_back(&mut self, _request: Request<Self::Body>) {}
 
     /// Does the same with the request that waits, and frees the service that was ready for it.
-    fn take_back_held(&mut self);
+    fn take_back_held(&mut self) {}
 
     /// Returns the request that waits.
-    fn held(&mut self) -> Option<&mut Request<Self::Body>>;
+    fn held(&mut self) -> Option<&mut Request<Self::Body>> {
+        None
+    }
 
     /// Sends the request that waits, through the service that was ready for it.
-    fn send_held(&mut self) -> Option<Self::Future>;
+    fn send_held(&mut self) -> Option<Self::Future> {
+        None
+    }
 }
 
 /// Sends nothing after the first request.
@@ -83,40 +97,6 @@ impl<B, F> Once<B, F> {
 impl<B, F> Resend for Once<B, F> {
     type Body = B;
     type Future = F;
-
-    fn saved(&mut self) -> Option<&mut Saved<B>> {
-        None
-    }
-
-    fn empty_body(&mut self) -> bool {
-        false
-    }
-
-    fn again(&mut self) -> Option<Request<B>> {
-        None
-    }
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn send(&mut self, _request: Request<B>) -> Option<F> {
-        None
-    }
-
-    fn hold(&mut self, _request: Request<B>) {}
-
-    fn take_back(&mut self, _request: Request<B>) {}
-
-    fn take_back_held(&mut self) {}
-
-    fn held(&mut self) -> Option<&mut Request<B>> {
-        None
-    }
-
-    fn send_held(&mut self) -> Option<F> {
-        None
-    }
 }
 
 /// Sends the kept request through a clone of the service. It is empty if no request may follow.

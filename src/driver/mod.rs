@@ -16,6 +16,7 @@
 mod admit;
 mod alarm;
 mod attempt;
+mod base;
 mod body;
 mod choice;
 mod classify;
@@ -32,6 +33,7 @@ mod judge;
 mod kept;
 mod later;
 mod legs;
+mod load;
 mod next_step;
 mod passed;
 mod peek;
@@ -57,9 +59,11 @@ pub use self::later::{Again, Now, Once};
 pub use self::refresh::RefreshFuture;
 pub use self::service::{Driver, HttpResponse};
 
+pub(crate) use self::base::Base;
 pub(crate) use self::choice::Live;
+pub(crate) use self::load::{Load, LoadConfigs, LoadRules};
 pub(crate) use self::passed::Passed;
-pub(crate) use self::policies::{Attempts, Deadline, Hedging, LoadConfigs, LoadRules, Policies};
+pub(crate) use self::policies::{Attempts, Deadline, Hedging, Policies};
 #[cfg(feature = "client")]
 pub(crate) use self::refresh::refresh;
 pub(crate) use self::retry_loop::{Hint, RetryLoop};

@@ -7,15 +7,11 @@ use std::time::Duration;
 use crate::call::Observer;
 #[cfg(feature = "otel")]
 use crate::metrics::Gauges;
-use crate::policy::concurrency::ConcurrencyConfig;
 use crate::policy::endpoints::Endpoints;
 use crate::policy::idempotency::IdempotencyConfig;
-use crate::policy::rate_limit::RateLimitConfig;
 use crate::policy::redirect::RedirectConfig;
-use crate::policy::throttle::ThrottleConfig;
 use crate::policy::{
-    Classifier, NamedRules, breaker, concurrency, fallback, hedge, rate_limit, retry, stale,
-    throttle,
+    Classifier, breaker, concurrency, fallback, hedge, rate_limit, retry, stale, throttle,
 };
 use crate::telemetry::{Maker, Propagator};
 use crate::timeout::Timeouts;
@@ -60,37 +56,6 @@ pub(crate) struct Policies {
     pub(crate) leaves_attempts: bool,
 }
 
-/// The configs of the policies that bound the load of destinations, for one call. A policy that is off has none.
-#[derive(Clone, Copy)]
-pub(crate) struct LoadConfigs<'c> {
-    pub(crate) throttle: Option<&'c ThrottleConfig>,
-    pub(crate) concurrency: Option<&'c ConcurrencyConfig>,
-    pub(crate) rate_limit: Option<&'c RateLimitConfig>,
-}
-
-impl<'c> LoadConfigs<'c> {
-    /// Takes these configs, as far as they are on.
-    pub(crate) fn new(
-        throttle: Option<&'c ThrottleConfig>,
-        concurrency: Option<&'c ConcurrencyConfig>,
-        rate_limit: Option<&'c RateLimitConfig>,
-    ) -> Self {
-        Self {
-            throttle: throttle.filter(|own| own.get_enabled()),
-            concurrency: concurrency.filter(|own| own.get_enabled()),
-            rate_limit: rate_limit.filter(|own| own.get_enabled()),
-        }
-    }
-}
-
-/// The rules of these policies for the destinations that the user's function names.
-#[derive(Default)]
-pub(crate) struct LoadRules {
-    pub(crate) throttle: NamedRules<ThrottleConfig>,
-    pub(crate) concurrency: NamedRules<ConcurrencyConfig>,
-    pub(crate) rate_limit: NamedRules<RateLimitConfig>,
-}
-
 /// The deadline of a whole call, and the observer of its end.
 #[derive(Clone)]
 pub(crate) struct Deadline {
@@ -104,16 +69,6 @@ pub(crate) struct Deadline {
 pub(crate) struct Hedging {
     pub(crate) policy: Arc<hedge::HedgePolicy>,
     pub(crate) budgets: retry::Budgets,
-}
-
-impl Hedging {
-    /// Returns the same hedges under another config.
-    pub(crate) fn under(&self, config: hedge::HedgeConfig) -> Self {
-        Self {
-            policy: Arc::new(self.policy.under(config)),
-            budgets: self.budgets.clone(),
-        }
-    }
 }
 
 /// The timeouts of attempts, and the propagator of their context.
@@ -144,11 +99,6 @@ impl Attempts {
             propagate_deadline,
             propagator,
         }
-    }
-
-    /// Returns the same policy with other timeouts.
-    pub(crate) fn under(&self, timeouts: Timeouts, propagate_deadline: bool) -> Self {
-        Self::new(timeouts, propagate_deadline, self.propagator.clone())
     }
 
     /// Returns the timeouts of an attempt with this much time left of the whole. Those of a first attempt are precomputed
@@ -193,19 +143,6 @@ impl Policies {
     /// Returns the user's classifier, if there is one.
     pub(super) fn classifier(&self) -> Option<&Classifier> {
         self.classifier.as_ref()
-    }
-
-    /// Returns these policies with the load bounded as these configs say.
-    pub(crate) fn loaded(self, own: LoadConfigs<'_>, rules: &LoadRules) -> Self {
-        let throttle = self.throttle.as_ref().zip(own.throttle);
-        let concurrency = self.concurrency.as_ref().zip(own.concurrency);
-        let rate_limit = self.rate_limit.as_ref().zip(own.rate_limit);
-        Self {
-            throttle: throttle.map(|(base, own)| base.under(own, &rules.throttle)),
-            concurrency: concurrency.map(|(base, own)| base.under(own, &rules.concurrency)),
-            rate_limit: rate_limit.map(|(base, own)| base.under(own, &rules.rate_limit)),
-            ..self
-        }
     }
 
     /// Shows the limits and the windows of the policies that bound the load of destinations.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Extensions, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -28,6 +28,11 @@ use crate::hop::{Diagnosis, Effect, Keyed, Outcome, TimelineEventKind};
 use crate::policy::fallback::{FallbackFuture, Replacement};
 use crate::policy::stale::{Found, IsRefresh, Refresh, Staleness, StoreUse, stands_in_for};
 use crate::timeline::Timeline;
+
+/// Returns whether a response stands in for one that failed.
+pub(super) fn is_substitute(marks: &Extensions) -> bool {
+    marks.get::<Staleness>().is_some() || marks.get::<Replacement>().is_some()
+}
 
 impl Run {
     /// Prepares the use of the store. Returns a stored response that is served before the server is asked.
@@ -231,10 +236,7 @@ impl Run {
     /// Records a good response for later calls. After a redirect, it is not the response of the requested URL. That
     /// also holds for a redirect that a stack below followed. A substitute of a stack below is not a good response.
     fn record_good<R>(&mut self, head: &Parts, body: &mut DriverBody<R>) {
-        let marks = &head.extensions;
-        let is_substitute =
-            marks.get::<Staleness>().is_some() || marks.get::<Replacement>().is_some();
-        let is_own = |_: &_| !is_substitute && !self.call.leads_elsewhere();
+        let is_own = |_: &_| !is_substitute(&head.extensions) && !self.call.leads_elsewhere();
         let stale = self.stale.take().filter(is_own);
         #[cfg(feature = "cookies")]
         let stale = stale.filter(|_| head.extensions.get::<ForOneUser>().is_none());

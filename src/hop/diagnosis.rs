@@ -86,6 +86,14 @@ impl Diagnosis {
         }
     }
 
+    /// Returns the rejection of an attempt that would begin after the deadline.
+    pub(crate) const fn too_late() -> Self {
+        Self {
+            timeout_kind: Some(TimeoutKind::Deadline),
+            ..Self::refusal(Kind::Timeout)
+        }
+    }
+
     /// Returns the failure that a status stands for; `None` if it does not stand for one.
     pub(crate) fn status(
         status: StatusCode,

@@ -76,14 +76,6 @@ impl AttemptLayer {
         self.propagator = Some(Arc::new(ContainedPropagator::new(propagator)));
         self
     }
-
-    pub(crate) fn policy(&self) -> Attempts {
-        Attempts::new(
-            self.timeouts,
-            self.propagate_deadline,
-            self.propagator.clone(),
-        )
-    }
 }
 
 impl<S> Layer<S> for AttemptLayer {
@@ -91,7 +83,11 @@ impl<S> Layer<S> for AttemptLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
-            attempt: Some(self.policy()),
+            attempt: Some(Attempts::new(
+                self.timeouts,
+                self.propagate_deadline,
+                self.propagator.clone(),
+            )),
             ..Policies::default()
         };
         Driver::new(inner, Now, policies)

@@ -5,16 +5,16 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use crate::callback::{Site, ask, observe, require};
+use crate::callback::{Site, ask, observe};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
 use crate::hop::FailureClass;
 use crate::policy::breaker::{
-    CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakers, CircuitEvent, Judge,
+    CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakers, CircuitEvent,
 };
 use crate::policy::retry::Failure;
-use crate::policy::{Classifier, DestinationKey};
+use crate::policy::{Classifier, destination_key};
 use crate::retry_after::{Hints, ResponseHead};
 use crate::timeout::Timeouts;
 
@@ -132,10 +132,7 @@ use crate::timeout::Timeouts;
 /// not count. An attempt that was dropped later counts as a timeout.
 #[derive(Clone)]
 pub struct CircuitBreakerLayer {
-    breaker: CircuitBreakerHandle,
-    judge: Judge,
-    key: Option<DestinationKey>,
-    hints: Hints,
+    policy: CircuitBreakers,
     classifier: Option<Classifier>,
 }
 
@@ -143,13 +140,7 @@ impl CircuitBreakerLayer {
     /// Creates a breaker with defaults that are derived from the attempt timeout.
     #[must_use]
     pub fn new(timeouts: Timeouts) -> Self {
-        Self {
-            judge: CircuitBreakerConfig::new().judge(&timeouts),
-            breaker: CircuitBreakerHandle::new(&timeouts, &CircuitBreakerConfig::new()),
-            key: None,
-            hints: Hints::default(),
-            classifier: None,
-        }
+        Self::checked(&timeouts, &CircuitBreakerConfig::new())
     }
 
     /// Creates a breaker with this config.
@@ -164,13 +155,19 @@ impl CircuitBreakerLayer {
         config: CircuitBreakerConfig,
     ) -> Result<Self, ConfigError> {
         config.check(&timeouts)?;
-        Ok(Self {
-            judge: config.judge(&timeouts),
-            breaker: CircuitBreakerHandle::new(&timeouts, &config),
-            key: None,
-            hints: Hints::default(),
+        Ok(Self::checked(&timeouts, &config))
+    }
+
+    fn checked(timeouts: &Timeouts, config: &CircuitBreakerConfig) -> Self {
+        Self {
+            policy: CircuitBreakers {
+                breaker: CircuitBreakerHandle::new(timeouts, config),
+                judge: config.judge(timeouts),
+                key: None,
+                hints: Hints::default(),
+            },
             classifier: None,
-        })
+        }
     }
 
     /// Keeps a circuit for each destination that `key` returns. Requests for which it returns `None` have no circuit.
@@ -194,32 +191,20 @@ impl CircuitBreakerLayer {
         key: impl Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
     ) -> Self {
         let site = Site::new("CircuitBreakerLayer::key_by");
-        self.key = Some(Arc::new(move |method: &_, uri: &_, headers: &_| {
-            require(&site, || key(method, uri, headers))
-        }));
-        self
-    }
-
-    /// Uses the circuits of another layer instead of its own.
-    pub(crate) fn on(mut self, breaker: CircuitBreakerHandle) -> Self {
-        self.breaker = breaker;
-        self
-    }
-
-    pub(crate) fn keyed(mut self, key: DestinationKey) -> Self {
-        self.key = Some(key);
+        self.policy.key = Some(destination_key(site, key));
         self
     }
 
     /// Sets a function that reads from a response when to retry, before the common headers are read: see
     /// [`RetryLayer::hint`](crate::RetryLayer::hint).
     #[must_use]
-    pub fn hint<F>(self, hint: F) -> Self
+    pub fn hint<F>(mut self, hint: F) -> Self
     where
         F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
     {
         let site = Site::new("CircuitBreakerLayer::hint");
-        self.hints(Hints::by(move |head| ask(&site, || hint(head))))
+        self.policy.hints = Hints::by(move |head| ask(&site, || hint(head)));
+        self
     }
 
     /// Sets a function that classifies a failure of the destination before the built-in rules do: see
@@ -256,28 +241,14 @@ impl CircuitBreakerLayer {
     pub fn on_event(self, observe: impl Fn(&CircuitEvent) + Send + Sync + 'static) -> Self {
         let site = Site::new("CircuitBreakerLayer::on_event");
         let tell = move |event: &CircuitEvent| self::observe(&site, || observe(event));
-        self.breaker.observe(Arc::new(tell));
-        self
-    }
-
-    pub(crate) fn hints(mut self, hints: Hints) -> Self {
-        self.hints = hints;
+        self.policy.breaker.observe(Arc::new(tell));
         self
     }
 
     /// Returns the circuits, to read and to control them.
     #[must_use]
     pub fn breaker_handle(&self) -> CircuitBreakerHandle {
-        self.breaker.clone()
-    }
-
-    pub(crate) fn policy(&self) -> CircuitBreakers {
-        CircuitBreakers {
-            breaker: self.breaker.clone(),
-            judge: self.judge,
-            key: self.key.clone(),
-            hints: self.hints.clone(),
-        }
+        self.policy.breaker.clone()
     }
 }
 
@@ -286,7 +257,7 @@ impl<S> Layer<S> for CircuitBreakerLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
-            breaker: Some(self.policy()),
+            breaker: Some(self.policy.clone()),
             classifier: self.classifier.clone(),
             ..Policies::default()
         };
@@ -300,8 +271,8 @@ pub type CircuitBreakerService<S> = Driver<S, Now>;
 impl fmt::Debug for CircuitBreakerLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer")
-            .field("breaker", &self.breaker)
-            .field("keyed", &self.key.is_some())
+            .field("breaker", &self.policy.breaker)
+            .field("keyed", &self.policy.key.is_some())
             .finish()
     }
 }

@@ -11,11 +11,12 @@ use crate::clock;
 use crate::config::{Config, Effective, Plan};
 use crate::config_error::ConfigError;
 use crate::destination::Table;
-use crate::driver::{Deadline, Live, Policies};
-use crate::policy::breaker::{self, CircuitBreakerHandle};
+use crate::driver::{Attempts, Base, Deadline, Hedging, Live, LoadRules, Policies};
+use crate::policy::breaker::{CircuitBreakerHandle, CircuitBreakers};
+use crate::policy::hedge::HedgePolicy;
 #[cfg(feature = "client")]
 use crate::policy::redirect::{HeaderRules, NextLeg, prune};
-use crate::policy::retry::{Budget, Budgets};
+use crate::policy::retry::{Budget, Budgets, RetryPolicy};
 use crate::policy::stale::{self, Store};
 use crate::timeout::Timeouts;
 
@@ -164,7 +165,7 @@ impl ConfigHandle {
     }
 
     /// Creates the policies of a service. They follow the config.
-    pub(super) fn service(&self, base: Policies) -> Arc<Live> {
+    pub(super) fn service(&self, base: Base) -> Arc<Live> {
         let mut followers = self.followers();
         let store = self.0.store.load_full();
         let table = policies(&base, &self.0.plan.load(), store.as_ref());
@@ -236,56 +237,58 @@ impl ConfigHandle {
 }
 
 /// Returns the policies of a service under a config.
-fn policies(base: &Policies, plan: &Plan, store: Option<&Arc<Store>>) -> Table<Arc<Policies>> {
+fn policies(base: &Base, plan: &Plan, store: Option<&Arc<Store>>) -> Table<Arc<Policies>> {
     let rules = plan.load_rules();
     plan.table.map(|row| {
         Arc::new(Policies {
+            stale: store.map(|store| stale::Policy::new(Arc::clone(store), &row.config.stale)),
             endpoints: plan.endpoints.clone(),
-            ..under(base, row, store).loaded(row.config.load(), &rules)
+            ..under(base, row, &rules)
         })
     })
 }
 
-fn under(base: &Policies, row: &Effective, store: Option<&Arc<Store>>) -> Policies {
+fn under(base: &Base, row: &Effective, rules: &LoadRules) -> Policies {
     let Effective {
         config, timeouts, ..
     } = row;
-    let deadline = base.deadline.as_ref().map(|deadline| Deadline {
-        limit: timeouts.deadline(),
-        ..deadline.clone()
-    });
-    let retry = base.retry.as_ref();
-    let retry = retry.map(|retry| Arc::new(retry.under(config.retry.clone())));
-    let breaker = base
-        .breaker
-        .as_ref()
-        .map(|breaker| breaker::CircuitBreakers {
-            judge: config.circuit_breaker.judge(timeouts),
-            ..breaker.clone()
-        });
-    let attempt = base.attempt.as_ref();
-    let attempt = attempt.map(|attempt| attempt.under(*timeouts, config.propagate_deadline));
+    let (key, hints) = (&base.key, &base.hints);
     let hedge = config.hedge.as_ref().filter(|hedge| hedge.get_enabled());
-    let hedge = base.hedge.as_ref().zip(hedge);
-    let hedge = hedge.map(|(hedging, config)| hedging.under(config.clone()));
+    let load = (config.load(), rules);
     Policies {
-        deadline,
+        deadline: Some(Deadline {
+            limit: timeouts.deadline(),
+            observer: base.observer.clone(),
+            maker: base.maker.clone(),
+        }),
         fallback: base.fallback.clone(),
-        stale: store.map(|store| stale::Policy::new(Arc::clone(store), &config.stale)),
-        endpoints: None,
         idempotency: Some(Arc::new(config.idempotency.clone())),
         redirect: Some(Arc::new(config.redirect.clone())),
-        retry,
-        hedge,
-        throttle: base.throttle.clone(),
-        breaker,
-        concurrency: base.concurrency.clone(),
-        rate_limit: base.rate_limit.clone(),
-        attempt,
+        retry: Some(Arc::new(RetryPolicy {
+            config: config.retry.clone(),
+            hints: hints.clone(),
+            key: key.clone(),
+            budgets: base.budgets.clone(),
+        })),
+        hedge: hedge.map(|hedge| Hedging {
+            policy: Arc::new(HedgePolicy::new(hedge.clone(), base.hedges.clone())),
+            budgets: base.budgets.clone(),
+        }),
+        breaker: Some(CircuitBreakers {
+            breaker: base.breaker.clone(),
+            judge: config.circuit_breaker.judge(timeouts),
+            key: key.clone(),
+            hints: hints.clone(),
+        }),
+        attempt: Some(Attempts::new(
+            *timeouts,
+            config.propagate_deadline,
+            base.propagator.clone(),
+        )),
         classifier: base.classifier.clone(),
         is_at_wire: base.is_at_wire,
         joins: base.joins,
-        leaves_attempts: base.leaves_attempts,
+        ..base.load.policies(load, key.as_ref(), hints)
     }
 }
 

@@ -1,10 +1,8 @@
-use crate::timeout::check_deadline;
 use std::fmt;
 use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::call::Observer;
 use crate::callback::Site;
 use crate::config_error::ConfigError;
 use crate::driver::{Deadline, Driver, Now, Policies};
@@ -12,6 +10,7 @@ use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::timeline::{Timeline, also};
+use crate::timeout::check_deadline;
 
 /// Applies the deadline to the whole call: attempts, waits and the body.
 ///
@@ -52,9 +51,7 @@ use crate::timeline::{Timeline, also};
 /// the call failed.
 #[derive(Clone)]
 pub struct DeadlineLayer {
-    deadline: Duration,
-    observer: Option<Observer>,
-    maker: Maker,
+    policy: Deadline,
 }
 
 impl DeadlineLayer {
@@ -65,16 +62,13 @@ impl DeadlineLayer {
     /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
     pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
         check_deadline("deadline", deadline)?;
-        Ok(Self::within(deadline))
-    }
-
-    /// Creates a layer from a checked deadline.
-    pub(crate) const fn within(deadline: Duration) -> Self {
-        Self {
-            deadline,
-            observer: None,
-            maker: Maker::Tracing,
-        }
+        Ok(Self {
+            policy: Deadline {
+                limit: deadline,
+                observer: None,
+                maker: Maker::Tracing,
+            },
+        })
     }
 
     /// Calls this function at the end of every call: after the last byte of its body, after its failure, or when the
@@ -85,29 +79,15 @@ impl DeadlineLayer {
     #[must_use]
     pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         let site = Site::new("DeadlineLayer::on_complete");
-        self.observer = Some(also(self.observer, site, observe));
+        self.policy.observer = Some(also(self.policy.observer, site, observe));
         self
-    }
-
-    /// Calls this observer at the end of every call, in place of earlier ones.
-    #[cfg(feature = "client")]
-    pub(crate) fn observed_by(self, observer: Option<Observer>) -> Self {
-        Self { observer, ..self }
-    }
-
-    pub(crate) fn policy(&self) -> Deadline {
-        Deadline {
-            limit: self.deadline,
-            observer: self.observer.clone(),
-            maker: self.maker.clone(),
-        }
     }
 
     /// Creates the spans of every call with the OpenTelemetry API, and none with `tracing`: see [`Spans`].
     #[cfg(feature = "otel")]
     #[must_use]
     pub fn spans(mut self, spans: &Spans) -> Self {
-        self.maker = Maker::Direct(spans.clone());
+        self.policy.maker = Maker::Direct(spans.clone());
         self
     }
 }
@@ -117,7 +97,7 @@ impl<S> Layer<S> for DeadlineLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
-            deadline: Some(self.policy()),
+            deadline: Some(self.policy.clone()),
             ..Policies::default()
         };
         Driver::new(inner, Now, policies)
@@ -127,7 +107,7 @@ impl<S> Layer<S> for DeadlineLayer {
 impl fmt::Debug for DeadlineLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeadlineLayer")
-            .field("deadline", &self.deadline)
+            .field("deadline", &self.policy.limit)
             .finish_non_exhaustive()
     }
 }

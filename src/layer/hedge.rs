@@ -156,21 +156,18 @@ impl<C> HedgeLayer<C> {
     pub fn budgets(&self) -> Budgets {
         self.budgets.clone()
     }
-
-    pub(crate) fn hedging(&self) -> Hedging {
-        Hedging {
-            policy: Arc::new(self.policy.clone()),
-            budgets: self.budgets.clone(),
-        }
-    }
 }
 
 impl<S, C: Clone> Layer<S> for HedgeLayer<C> {
     type Service = HedgeService<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        let hedging = || Hedging {
+            policy: Arc::new(self.policy.clone()),
+            budgets: self.budgets.clone(),
+        };
         let policies = Policies {
-            hedge: self.policy.config.get_enabled().then(|| self.hedging()),
+            hedge: self.policy.config.get_enabled().then(hedging),
             classifier: self.classifier.clone(),
             ..Policies::default()
         };

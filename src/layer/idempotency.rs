@@ -72,10 +72,6 @@ impl IdempotencyLayer {
             config: Arc::new(config),
         })
     }
-
-    pub(crate) fn policy(&self) -> Arc<IdempotencyConfig> {
-        Arc::clone(&self.config)
-    }
 }
 
 impl<S> Layer<S> for IdempotencyLayer {
@@ -83,7 +79,7 @@ impl<S> Layer<S> for IdempotencyLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
-            idempotency: Some(self.policy()),
+            idempotency: Some(Arc::clone(&self.config)),
             ..Policies::default()
         };
         Driver::new(inner, Now, policies)

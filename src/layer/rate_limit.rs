@@ -4,12 +4,12 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use crate::callback::{Site, require};
+use crate::callback::Site;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
 use crate::policy::rate_limit::{Policy, RateLimit, RateLimitConfig, SharedRateLimit};
-use crate::policy::{DestinationKey, NamedRules};
+use crate::policy::{NamedRules, destination_key};
 use crate::replay::SentOnce;
 
 /// Puts a rate limit around a service. It sends no more requests to a destination than the rate allows. The others
@@ -120,10 +120,7 @@ impl RateLimitLayer {
         key: impl Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
     ) -> Self {
         let site = Site::new("RateLimitLayer::key_by");
-        let key: DestinationKey = Arc::new(move |method: &_, uri: &_, headers: &_| {
-            require(&site, || key(method, uri, headers))
-        });
-        self.policy.key = Some(key);
+        self.policy.key = Some(destination_key(site, key));
         self
     }
 }

@@ -102,10 +102,6 @@ impl<C> RedirectLayer<C> {
             },
         }
     }
-
-    pub(crate) fn policy(&self) -> Arc<RedirectConfig> {
-        Arc::clone(&self.config)
-    }
 }
 
 impl<S, C: Clone> Layer<S> for RedirectLayer<C> {
@@ -113,7 +109,7 @@ impl<S, C: Clone> Layer<S> for RedirectLayer<C> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
-            redirect: Some(self.policy()),
+            redirect: Some(Arc::clone(&self.config)),
             ..Policies::default()
         };
         Driver::new(inner, Again(self.cloner.clone()), policies)

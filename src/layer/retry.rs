@@ -5,16 +5,14 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use crate::callback::{Site, ask, require};
+use crate::callback::{Site, ask};
 use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
 use crate::hop::FailureClass;
-#[cfg(feature = "otel")]
-use crate::metrics::Look;
 use crate::policy::retry::{Budgets, Failure, RetryConfig, RetryPolicy};
-use crate::policy::{Classifier, DestinationKey};
+use crate::policy::{Classifier, destination_key};
 use crate::replay::{FnCloner, TraitCloner};
 use crate::retry_after::{Hints, ResponseHead};
 
@@ -121,31 +119,6 @@ impl<C> RetryLayer<C> {
         }
     }
 
-    pub(crate) fn classifier(&self) -> Option<Classifier> {
-        self.classifier.clone()
-    }
-
-    pub(crate) fn classified(mut self, classifier: Classifier) -> Self {
-        self.classifier = Some(classifier);
-        self
-    }
-
-    pub(crate) fn policy(&self) -> Arc<RetryPolicy> {
-        Arc::new(self.policy.clone())
-    }
-
-    /// Uses these budgets instead of its own.
-    pub(crate) fn on(mut self, budgets: Budgets) -> Self {
-        self.policy.budgets = budgets;
-        self
-    }
-
-    /// Returns a view for metrics: the balance of each destination's budget.
-    #[cfg(feature = "otel")]
-    pub(crate) fn look(&self) -> Look<i64> {
-        self.policy.look()
-    }
-
     /// Sets a function that classifies a failure before the built-in table does. `None` leaves the decision to the
     /// table. The function cannot allow an unsafe retry after effect possible or done. A panic counts as `None`. A
     /// later classifier replaces an earlier one.
@@ -169,12 +142,13 @@ impl<C> RetryLayer<C> {
     /// A [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) in the same stack has its own classifier. A
     /// [`StandardLayer`](crate::StandardLayer) has one for all policies.
     #[must_use]
-    pub fn classify<F>(self, classify: F) -> Self
+    pub fn classify<F>(mut self, classify: F) -> Self
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
         let site = Site::new("RetryLayer::classify");
-        self.classified(Classifier::of_failures(site, classify))
+        self.classifier = Some(Classifier::of_failures(site, classify));
+        self
     }
 
     /// Sets a function like that of [`classify`](Self::classify), which also classifies each 2xx response. Use it for a
@@ -196,12 +170,13 @@ impl<C> RetryLayer<C> {
     /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn classify_all<F>(self, classify: F) -> Self
+    pub fn classify_all<F>(mut self, classify: F) -> Self
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
         let site = Site::new("RetryLayer::classify_all");
-        self.classified(Classifier::of_all(site, classify))
+        self.classifier = Some(Classifier::of_all(site, classify));
+        self
     }
 }
 
@@ -223,34 +198,24 @@ impl<C> RetryLayer<C> {
     /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn hint<F>(self, hint: F) -> Self
+    pub fn hint<F>(mut self, hint: F) -> Self
     where
         F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
     {
         let site = Site::new("RetryLayer::hint");
-        self.hints(Hints::by(move |head| ask(&site, || hint(head))))
-    }
-
-    pub(crate) fn hints(mut self, hints: Hints) -> Self {
-        self.policy.hints = hints;
+        self.policy.hints = Hints::by(move |head| ask(&site, || hint(head)));
         self
     }
 
     /// Keeps a budget for each destination that `key` returns: a tenant, a shard, a route. If `key` returns `None` or
     /// panics, the request uses the budget of its URL's destination.
     #[must_use]
-    pub fn key_by<F>(self, key: F) -> Self
+    pub fn key_by<F>(mut self, key: F) -> Self
     where
         F: Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
     {
         let site = Site::new("RetryLayer::key_by");
-        self.keyed(Arc::new(move |method: &_, uri: &_, headers: &_| {
-            require(&site, || key(method, uri, headers))
-        }))
-    }
-
-    pub(crate) fn keyed(mut self, key: DestinationKey) -> Self {
-        self.policy.key = Some(key);
+        self.policy.key = Some(destination_key(site, key));
         self
     }
 
@@ -276,8 +241,8 @@ impl<S, C: Clone> Layer<S> for RetryLayer<C> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
-            retry: Some(self.policy()),
-            classifier: self.classifier(),
+            retry: Some(Arc::new(self.policy.clone())),
+            classifier: self.classifier.clone(),
             ..Policies::default()
         };
         Driver::new(inner, Again(self.cloner.clone()), policies)

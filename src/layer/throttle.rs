@@ -5,14 +5,14 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use crate::callback::{Site, ask, require};
+use crate::callback::{Site, ask};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
 use crate::hop::FailureClass;
 use crate::policy::retry::Failure;
 use crate::policy::throttle::{Policy, ThrottleConfig, ThrottleHandle};
-use crate::policy::{Classifier, DestinationKey, NamedRules};
+use crate::policy::{Classifier, NamedRules, destination_key};
 use crate::retry_after::{Hints, ResponseHead};
 
 /// Puts a throttle around a service. While a destination rejects many requests as overload, it rejects a part of them
@@ -135,10 +135,7 @@ impl ThrottleLayer {
         key: impl Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
     ) -> Self {
         let site = Site::new("ThrottleLayer::key_by");
-        let key: DestinationKey = Arc::new(move |method: &_, uri: &_, headers: &_| {
-            require(&site, || key(method, uri, headers))
-        });
-        self.policy.key = Some(key);
+        self.policy.key = Some(destination_key(site, key));
         self
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Uri};
 use tokio::time::Instant;
 
-use crate::callback::Panicked;
+use crate::callback::{Panicked, Site, require};
 use crate::destination::{Destination, Origin};
 use crate::error::Error;
 use crate::registry::{Entry, Registry};
@@ -13,6 +13,14 @@ use crate::registry::{Entry, Registry};
 /// The user's function, behind `catch_unwind`. It maps a request to the destination whose circuit and budget it uses.
 pub(crate) type DestinationKey = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
 type Keying = Result<Option<Destination>, Panicked>;
+
+/// Puts the user's function behind `catch_unwind`.
+pub(crate) fn destination_key(
+    site: Site,
+    key: impl Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
+) -> DestinationKey {
+    Arc::new(move |method, uri, headers| require(&site, || key(method, uri, headers)))
+}
 
 /// The caller of a policy: a request, or an operation with the name of its destination.
 pub(crate) enum Subject<'s, B> {

@@ -22,6 +22,6 @@ pub mod stale;
 pub mod throttle;
 
 pub(crate) use self::classify::{Classified, Classifier, Failure, is_overload};
-pub(crate) use self::keyed::{DestinationKey, Subject};
+pub(crate) use self::keyed::{DestinationKey, Subject, destination_key};
 pub(crate) use self::latest::follow_latest;
 pub(crate) use self::rules::{NamedRules, Versioned};

@@ -200,12 +200,8 @@ impl Recorded {
     }
 }
 
-impl Entry for Recorded {
-    /// Old calls may always go.
-    fn is_pinned(&self, _now: Instant) -> bool {
-        false
-    }
-}
+/// Never pinned: old calls may always go.
+impl Entry for Recorded {}
 
 impl Default for FlightRecorder {
     fn default() -> Self {

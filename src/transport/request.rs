@@ -1,17 +1,16 @@
 //! The head of a request as it is sent.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body;
 
 use super::proxy::Speaks;
 use super::routing::Routing;
 use super::wire::exchange::{ExchangeError, SendBody};
 use crate::error::ReasonText;
+use crate::hop_by_hop::OF_CONNECTIONS;
 
 /// The parts of a request.
 pub(super) struct Form<'a> {
@@ -160,12 +159,3 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> ExchangeErr
         is_unsent: false,
     }
 }
-
-/// HTTP/2 has no headers about the connection.
-const OF_CONNECTIONS: [HeaderName; 5] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TRANSFER_ENCODING,
-    UPGRADE,
-];

@@ -30,6 +30,7 @@ const LINES: &[&[&str]] = &[
         "clock",
         "destination",
         "getters",
+        "hop_by_hop",
         "retry_after",
         "luck",
         "redact",

@@ -6,6 +6,7 @@ use http::header::{HeaderMap, HeaderName};
 
 use super::list::{is_token, members, parts};
 use super::{MOST_ENTRIES, MOST_NAME};
+use crate::timeout::LONGEST;
 
 /// One of the metrics in `Server-Timing`. Its description is free text and is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,5 +62,3 @@ fn millis(text: &str) -> Option<Duration> {
 }
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-/// No call takes longer than this.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,4 +1,4 @@
-//! The standard stack: all policies of a call, in the order of [`Policies`].
+//! The standard stack: all policies of a call, in the order of [`Policies`](crate::driver::Policies).
 
 mod setters;
 
@@ -11,18 +11,14 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::{
-    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, DeadlineService, HedgeLayer,
-    IdempotencyLayer, Load, RedirectLayer, RetryLayer,
-};
+use super::{ConfigHandle, DeadlineService};
 use crate::config::{Config, Plan};
 use crate::config_error::ConfigError;
 #[cfg(feature = "reqwest-middleware")]
 use crate::driver::Live;
-use crate::driver::{Again, Driver, Policies};
+use crate::driver::{Again, Base, Driver};
 use crate::policy::breaker::CircuitBreakerHandle;
-use crate::policy::hedge::HedgeConfig;
-use crate::policy::{concurrency, fallback, throttle};
+use crate::policy::{concurrency, throttle};
 use crate::replay::{FnCloner, TraitCloner};
 
 /// Applies all policies of a call, in their order, to any transport.
@@ -50,15 +46,7 @@ use crate::replay::{FnCloner, TraitCloner};
 /// budgets, circuits, limits, and stored responses. So do the services of clones.
 #[derive(Clone, Debug)]
 pub struct StandardLayer<C = TraitCloner> {
-    call: DeadlineLayer,
-    fallback: Option<fallback::Policy>,
-    idempotency: IdempotencyLayer,
-    redirect: RedirectLayer,
-    retry: RetryLayer,
-    hedge: HedgeLayer,
-    breaker: CircuitBreakerLayer,
-    attempt: AttemptLayer,
-    load: Load,
+    base: Base,
     config: ConfigHandle,
     cloner: C,
     #[cfg(feature = "reqwest-middleware")]
@@ -92,35 +80,24 @@ impl StandardLayer {
     pub fn from_config(config: &Config) -> Result<Self, ConfigError> {
         let plan = Plan::new(config)?;
         plan.check_refresh()?;
-        Self::on(plan, false)
+        Ok(Self::on(plan, false))
     }
 
     /// Creates a stack whose user sends the refreshes of stale responses.
     #[cfg(feature = "client")]
     pub(crate) fn refreshing(config: &Config) -> Result<Self, ConfigError> {
-        Self::on(Plan::new(config)?, true)
+        Ok(Self::on(Plan::new(config)?, true))
     }
 
-    fn on(plan: Plan, refreshes: bool) -> Result<Self, ConfigError> {
-        let config = &plan.config.clone();
-        let timeouts = plan.rest_limits();
-        let handle = ConfigHandle::new(plan, refreshes);
-        Ok(Self {
-            fallback: None,
-            call: DeadlineLayer::within(timeouts.deadline()),
-            idempotency: IdempotencyLayer::new(config.idempotency.clone())?,
-            redirect: RedirectLayer::new(config.redirect.clone())?,
-            retry: RetryLayer::new(config.retry.clone())?.on(handle.budgets()),
-            hedge: HedgeLayer::new(HedgeConfig::new())?.share_budgets(&handle.budgets()),
-            breaker: CircuitBreakerLayer::from_config(timeouts, config.circuit_breaker.clone())?
-                .on(handle.breaker()),
-            attempt: AttemptLayer::new(timeouts).propagate_deadline(config.propagate_deadline),
-            load: Load::new(),
-            config: handle,
+    fn on(plan: Plan, refreshes: bool) -> Self {
+        let config = ConfigHandle::new(plan, refreshes);
+        Self {
+            base: Base::new(config.breaker(), config.budgets()),
+            config,
             cloner: TraitCloner,
             #[cfg(feature = "reqwest-middleware")]
             once: Once::default(),
-        })
+        }
     }
 }
 
@@ -135,15 +112,7 @@ impl<C> StandardLayer<C> {
         empty: fn() -> B,
     ) -> StandardLayer<FnCloner<B>> {
         StandardLayer {
-            call: self.call,
-            fallback: self.fallback,
-            idempotency: self.idempotency,
-            redirect: self.redirect,
-            retry: self.retry,
-            hedge: self.hedge,
-            breaker: self.breaker,
-            attempt: self.attempt,
-            load: self.load,
+            base: self.base,
             config: self.config,
             cloner: FnCloner {
                 clone,
@@ -163,19 +132,19 @@ impl<C> StandardLayer<C> {
     /// Returns the circuits, to read and to control them.
     #[must_use]
     pub fn breaker_handle(&self) -> CircuitBreakerHandle {
-        self.breaker.breaker_handle()
+        self.base.breaker.clone()
     }
 
     /// Returns the windows of the throttle, to read them.
     #[must_use]
     pub fn throttle_handle(&self) -> throttle::ThrottleHandle {
-        self.load.throttle()
+        self.base.load.throttle.clone()
     }
 
     /// Returns the concurrency limits, to read them.
     #[must_use]
     pub fn concurrency_handle(&self) -> concurrency::ConcurrencyHandle {
-        self.load.concurrency()
+        self.base.load.concurrency.clone()
     }
 }
 
@@ -209,13 +178,16 @@ impl<C: Clone> StandardLayer<C> {
     /// Puts the policies over a service that serves one call. They are created once for all calls.
     #[cfg(feature = "reqwest-middleware")]
     pub(crate) fn over_one_call<S>(&self, inner: S) -> StandardService<S, C> {
-        let make = || self.config.service(self.policies(false));
+        let make = || self.config.service(self.base.clone());
         let policies = Arc::clone(self.once.0.get_or_init(make));
         Driver::live(inner, Again(self.cloner.clone()), policies)
     }
 
     fn drive<S>(&self, inner: S, is_at_wire: bool) -> StandardService<S, C> {
-        let policies = self.config.service(self.policies(is_at_wire));
+        let policies = self.config.service(Base {
+            is_at_wire,
+            ..self.base.clone()
+        });
         Driver::live(inner, Again(self.cloner.clone()), policies)
     }
 
@@ -227,32 +199,13 @@ impl<C: Clone> StandardLayer<C> {
         (inner, is_at_wire): (S, bool),
         layers: impl FnOnce(StandardService<S, C>) -> W,
     ) -> DeadlineService<W> {
-        let policies = self.config.service(Policies {
+        let policies = self.config.service(Base {
+            is_at_wire,
             joins: true,
-            ..self.policies(is_at_wire)
+            ..self.base.clone()
         });
         let below = Driver::live(inner, Again(self.cloner.clone()), Arc::clone(&policies));
         Driver::deadline_of(layers(below), policies)
-    }
-
-    fn policies(&self, is_at_wire: bool) -> Policies {
-        self.load.add_to(Policies {
-            is_at_wire,
-            joins: false,
-            deadline: Some(self.call.policy()),
-            fallback: self.fallback.clone(),
-            // The config has the store.
-            stale: None,
-            endpoints: None, // from the config
-            idempotency: Some(self.idempotency.policy()),
-            redirect: Some(self.redirect.policy()),
-            retry: Some(self.retry.policy()),
-            hedge: Some(self.hedge.hedging()),
-            breaker: Some(self.breaker.policy()),
-            attempt: Some(self.attempt.policy()),
-            classifier: self.retry.classifier(),
-            ..Policies::default()
-        })
     }
 }
 

@@ -9,39 +9,41 @@ use http::{HeaderMap, Method, Response, Uri};
 use super::StandardLayer;
 #[cfg(feature = "client")]
 use crate::call::Observer;
-use crate::callback::{Site, ask, require};
+use crate::callback::{Site, ask, observe};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 #[cfg(feature = "otel")]
-use crate::driver::Policies;
+use crate::driver::Base;
 use crate::error::Error;
 use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::DestinationKey;
 use crate::policy::breaker::CircuitEvent;
-use crate::policy::fallback;
 use crate::policy::rate_limit::SharedRateLimit;
 use crate::policy::retry::{Budgets, Failure};
+use crate::policy::{Classifier, destination_key, fallback};
 use crate::retry_after::{Hints, ResponseHead};
-use crate::telemetry::Propagator;
+#[cfg(feature = "otel")]
+use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
-use crate::timeline::Timeline;
+use crate::telemetry::{ContainedPropagator, Propagator};
+use crate::timeline::{Timeline, also};
 
 impl<C> StandardLayer<C> {
     /// Calls this function at the end of every call: see
     /// [`DeadlineLayer::on_complete`](crate::DeadlineLayer::on_complete).
     #[must_use]
     pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        self.call = self.call.on_complete(observe);
+        let site = Site::new("StandardLayer::on_complete");
+        self.base.observer = Some(also(self.base.observer, site, observe));
         self
     }
 
     /// Calls this observer at the end of every call, in place of earlier ones.
     #[cfg(feature = "client")]
     pub(crate) fn observed_by(mut self, observer: Option<Observer>) -> Self {
-        self.call = self.call.observed_by(observer);
+        self.base.observer = observer;
         self
     }
 
@@ -54,7 +56,7 @@ impl<C> StandardLayer<C> {
         W: Future<Output = Option<Response<Bytes>>> + Send + 'static,
     {
         let name = "StandardLayer::fallback";
-        self.fallback = Some(fallback::Policy::new(name, fallback));
+        self.base.fallback = Some(fallback::Policy::new(name, fallback));
         self
     }
 
@@ -62,7 +64,7 @@ impl<C> StandardLayer<C> {
     /// [`AttemptLayer::trace_propagator`](crate::AttemptLayer::trace_propagator).
     #[must_use]
     pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
-        self.attempt = self.attempt.trace_propagator(propagator);
+        self.base.propagator = Some(Arc::new(ContainedPropagator::new(propagator)));
         self
     }
 
@@ -70,7 +72,7 @@ impl<C> StandardLayer<C> {
     #[cfg(feature = "otel")]
     #[must_use]
     pub fn spans(mut self, spans: &Spans) -> Self {
-        self.call = self.call.spans(spans);
+        self.base.maker = Maker::Direct(spans.clone());
         self
     }
 
@@ -86,14 +88,20 @@ impl<C> StandardLayer<C> {
     #[cfg(feature = "otel")]
     pub(crate) fn watch(&self, metrics: &Metrics) {
         let gauges = metrics.gauges();
-        let breaker = self.breaker.breaker_handle();
+        let Base {
+            breaker,
+            budgets,
+            load,
+            ..
+        } = &self.base;
         gauges.circuits.watch(breaker.look());
+        gauges.budgets.watch(budgets.look());
+        gauges.limits.watch(load.concurrency.look());
+        gauges.throttles.watch(load.throttle.look());
         let metrics = metrics.clone();
         breaker.observe(Arc::new(move |event| {
             metrics.count_circuit(event.destination(), event.kind().as_str());
         }));
-        gauges.budgets.watch(self.retry.look());
-        self.load.add_to(Policies::default()).watch_load(gauges);
     }
 
     /// Sets a function that classifies failures before the built-in rules do, for all policies: see
@@ -103,7 +111,8 @@ impl<C> StandardLayer<C> {
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
-        self.retry = self.retry.classify(classify);
+        let site = Site::new("StandardLayer::classify");
+        self.base.classifier = Some(Classifier::of_failures(site, classify));
         self
     }
 
@@ -114,7 +123,8 @@ impl<C> StandardLayer<C> {
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
-        self.retry = self.retry.classify_all(classify);
+        let site = Site::new("StandardLayer::classify_all");
+        self.base.classifier = Some(Classifier::of_all(site, classify));
         self
     }
 
@@ -138,19 +148,14 @@ impl<C> StandardLayer<C> {
         F: Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
     {
         let site = Site::new("StandardLayer::key_by");
-        let key: DestinationKey = Arc::new(move |method: &_, uri: &_, headers: &_| {
-            require(&site, || key(method, uri, headers))
-        });
-        self.retry = self.retry.keyed(Arc::clone(&key));
-        self.load.keyed(&key);
-        self.breaker = self.breaker.keyed(key);
+        self.base.key = Some(destination_key(site, key));
         self
     }
 
     /// Returns the retry budgets, to read and to share them: see [`Budgets`].
     #[must_use]
     pub fn budgets(&self) -> Budgets {
-        self.retry.budgets()
+        self.base.budgets.clone()
     }
 
     /// Uses the budgets of other clients, and shares them.
@@ -160,8 +165,7 @@ impl<C> StandardLayer<C> {
     /// Fails if the config has its own budget with other values.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.config.share(budgets)?;
-        self.retry = self.retry.on(budgets.clone());
-        self.hedge = self.hedge.share_budgets(budgets);
+        self.base.budgets = budgets.clone();
         Ok(self)
     }
 
@@ -169,18 +173,17 @@ impl<C> StandardLayer<C> {
     /// a rate limit does not ask the store.
     #[must_use]
     pub fn share_rate_limit(mut self, limit: &SharedRateLimit) -> Self {
-        self.load.share_rate_limit(limit);
+        self.base.load.shared = Some(limit.clone());
         self
     }
 
     /// Calls this function at each event of a circuit: see
     /// [`CircuitBreakerLayer::on_event`](crate::CircuitBreakerLayer::on_event).
     #[must_use]
-    pub fn on_breaker_event(
-        mut self,
-        observe: impl Fn(&CircuitEvent) + Send + Sync + 'static,
-    ) -> Self {
-        self.breaker = self.breaker.on_event(observe);
+    pub fn on_breaker_event(self, observe: impl Fn(&CircuitEvent) + Send + Sync + 'static) -> Self {
+        let site = Site::new("StandardLayer::on_breaker_event");
+        let tell = move |event: &CircuitEvent| self::observe(&site, || observe(event));
+        self.base.breaker.observe(Arc::new(tell));
         self
     }
 
@@ -192,10 +195,7 @@ impl<C> StandardLayer<C> {
         F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
     {
         let site = Site::new("StandardLayer::hint");
-        let hints = Hints::by(move |head| ask(&site, || hint(head)));
-        self.retry = self.retry.hints(hints.clone());
-        self.load.hints(hints.clone());
-        self.breaker = self.breaker.hints(hints);
+        self.base.hints = Hints::by(move |head| ask(&site, || hint(head)));
         self
     }
 }

@@ -184,7 +184,7 @@ fn no_hedge() -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
 }
 
-/// docs/errors.md has all of them, and a test compares it with the code. Here are the form and the effects.
+/// docs/errors.md has all of them. Here are the form and the effects.
 fn explanations() -> Vec<String> {
     let of_call = Effect::Possible;
     let first = Explanation::of_rejection(Kind::CircuitOpen, Effect::None);

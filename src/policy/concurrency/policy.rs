@@ -98,19 +98,6 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Returns the same policy under another config.
-    pub(crate) fn under(
-        &self,
-        config: &ConcurrencyConfig,
-        rules: &NamedRules<ConcurrencyConfig>,
-    ) -> Self {
-        Self {
-            config: Arc::new(config.clone()),
-            rules: rules.clone(),
-            ..self.clone()
-        }
-    }
-
     /// Asks for a permit for a request with this much time left; `None` if no limit holds for it.
     ///
     /// # Errors

@@ -222,12 +222,8 @@ impl Gate {
     }
 }
 
-impl Entry for Shared {
-    /// Permits and waiting calls hold it. The learned limit may be learned again.
-    fn is_pinned(&self, _now: Instant) -> bool {
-        false
-    }
-}
+/// Never pinned: permits and waiting calls hold it, and the learned limit may be learned again.
+impl Entry for Shared {}
 
 /// The mean follows the latest ten permits or so.
 const HOLD_WEIGHT: f64 = 0.1;

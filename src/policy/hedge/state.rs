@@ -63,11 +63,6 @@ impl HedgePolicy {
         Self { config, states }
     }
 
-    /// Returns this policy with another config.
-    pub(crate) fn under(&self, config: HedgeConfig) -> Self {
-        Self::new(config, self.states.clone())
-    }
-
     /// Returns the state of an origin, or of one route to it.
     pub(crate) fn state(
         &self,
@@ -142,12 +137,8 @@ impl HedgeState {
     }
 }
 
-impl Entry for HedgeState {
-    /// Always false. Response times of minutes ago say little.
-    fn is_pinned(&self, _now: Instant) -> bool {
-        false
-    }
-}
+/// Never pinned: response times of minutes ago say little.
+impl Entry for HedgeState {}
 
 impl fmt::Debug for HedgePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -40,19 +40,6 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Returns the same policy under another config.
-    pub(crate) fn under(
-        &self,
-        config: &RateLimitConfig,
-        rules: &NamedRules<RateLimitConfig>,
-    ) -> Self {
-        Self {
-            config: Arc::new(config.clone()),
-            rules: rules.clone(),
-            ..self.clone()
-        }
-    }
-
     /// Reserves a slot for a request with this much time left, or asks the store for one; `None` if no limit holds for it.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use http::header::{HeaderMap, HeaderName};
 use sfv::ListEntry;
 
 use crate::retry_after::{quotas, readable, server_time};
+use crate::timeout::LONGEST;
 
 /// The rest of a quota: how many requests are left, and the time until they are renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(super) struct Quota {
 pub(super) fn quota(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Quota> {
     let quota = standard(headers).or_else(|| common(headers, now))?;
     Some(Quota {
-        reset: quota.reset.min(LONGEST_RESET),
+        reset: quota.reset.min(LONGEST),
         ..quota
     })
 }
@@ -62,8 +63,6 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// A larger number of seconds is a date: GitHub's reset is one. As a wait it would be over 30 years.
 const FIRST_DATE: u64 = 1_000_000_000;
-/// The longest wait of this crate.
-const LONGEST_RESET: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {

@@ -153,7 +153,7 @@ impl SharedRateLimit {
         &*self.0.store
     }
 
-    pub(super) fn local(&self) -> RateLimit {
+    pub(crate) fn local(&self) -> RateLimit {
         self.0.local.clone()
     }
 

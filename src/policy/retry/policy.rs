@@ -14,8 +14,6 @@ use crate::config_error::ConfigError;
 use crate::destination::{Destination, Hosts, Origin};
 use crate::hop::{Diagnosis, Effect, FailureClass, Kind, NoRetryReason};
 use crate::luck::luck;
-#[cfg(feature = "otel")]
-use crate::metrics::Look;
 use crate::policy::DestinationKey;
 use crate::replay::Saved;
 use crate::retry_after::{Hints, should_retry};
@@ -23,7 +21,7 @@ use crate::retry_after::{Hints, should_retry};
 /// The state that the services of one layer share: the config, the user's functions, and the budgets.
 #[derive(Clone)]
 pub(crate) struct RetryPolicy {
-    pub(super) config: RetryConfig,
+    pub(crate) config: RetryConfig,
     pub(crate) hints: Hints,
     pub(crate) key: Option<DestinationKey>,
     pub(crate) budgets: Budgets,
@@ -40,16 +38,6 @@ impl RetryPolicy {
         }
     }
 
-    /// Returns this policy with another config.
-    pub(crate) fn under(&self, config: RetryConfig) -> Self {
-        Self {
-            config,
-            hints: self.hints.clone(),
-            key: self.key.clone(),
-            budgets: self.budgets.clone(),
-        }
-    }
-
     /// Uses the given budgets instead of its own.
     pub(crate) fn share(&mut self, budgets: &Budgets) -> Result<(), ConfigError> {
         let own = self.config.get_budget();
@@ -59,12 +47,6 @@ impl RetryPolicy {
         }
         self.budgets = budgets.clone();
         Ok(())
-    }
-
-    /// Returns a view for metrics: the balance of each destination's budget.
-    #[cfg(feature = "otel")]
-    pub(crate) fn look(&self) -> Look<i64> {
-        self.budgets.look()
     }
 
     /// Returns the budget of a destination, which may have a custom name.

@@ -129,12 +129,8 @@ impl Counter {
     }
 }
 
-impl Entry for SharedBudget {
-    /// Always false. A budget that was unused for minutes is full again, or almost forgotten.
-    fn is_pinned(&self, _now: Instant) -> bool {
-        false
-    }
-}
+/// Never pinned: a budget that was unused for minutes is full again, or almost forgotten.
+impl Entry for SharedBudget {}
 
 #[cfg(test)]
 #[path = "shared_tests.rs"]

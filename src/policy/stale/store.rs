@@ -6,10 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    AGE, CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{AGE, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER};
 use http::response::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, Version};
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -21,6 +18,7 @@ use super::refresh::Refreshes;
 use super::target::Target;
 use crate::clock::nanos_of;
 use crate::destination::Origin;
+use crate::hop_by_hop;
 
 /// The last good response to each request, within a bound of bytes. The least recently used responses make room.
 pub(crate) struct Store {
@@ -170,28 +168,10 @@ impl Weighter<Key, Arc<StoredResponse>> for Bytewise {
 /// Returns the headers without those that belong to one connection (RFC 9110 §7.6.1).
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let mut own = headers.clone();
-    let named = headers.get_all(CONNECTION).iter();
-    let named = named.filter_map(|value| value.to_str().ok());
-    for name in named.flat_map(|names| names.split(',')) {
-        own.remove(name.trim());
-    }
-    for name in HOP_BY_HOP {
-        own.remove(name);
-    }
-    own.remove("keep-alive");
-    own.remove("proxy-connection");
+    let others = [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER];
+    hop_by_hop::remove(&mut own, &others);
     own
 }
-
-const HOP_BY_HOP: [HeaderName; 7] = [
-    CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// The fixed size of an entry: two maps of headers, the semantics and the cache's own links.
 const OVERHEAD: usize = 1_024;

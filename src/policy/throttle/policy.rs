@@ -81,19 +81,6 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Returns the same policy under another config.
-    pub(crate) fn under(
-        &self,
-        config: &ThrottleConfig,
-        rules: &NamedRules<ThrottleConfig>,
-    ) -> Self {
-        Self {
-            config: Arc::new(config.clone()),
-            rules: rules.clone(),
-            ..self.clone()
-        }
-    }
-
     /// Decides whether an attempt may be sent; `None` if no window counts it.
     ///
     /// # Errors

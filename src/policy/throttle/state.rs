@@ -108,11 +108,7 @@ impl Shared {
     }
 }
 
-impl Entry for Shared {
-    fn is_pinned(&self, _now: Instant) -> bool {
-        false
-    }
-}
+impl Entry for Shared {}
 
 impl Window {
     /// Follows newer rules. A window of another length begins empty.

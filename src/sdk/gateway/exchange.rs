@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_LOCATION, HOST, HeaderMap, LOCATION, REFERER, SET_COOKIE,
+    CONTENT_LENGTH, CONTENT_LOCATION, HOST, HeaderMap, HeaderName, LOCATION, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, REFERER, SET_COOKIE, TE,
 };
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as HttpBody;
@@ -12,9 +13,10 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
 use super::url_map::UrlMap;
-use super::{failure, hop_by_hop, request_body};
+use super::{failure, request_body};
 use crate::body::Body;
 use crate::client::{Client, StackBody};
+use crate::hop_by_hop;
 use crate::timeline::Timeline;
 
 /// Sends the requests of a gateway.
@@ -49,7 +51,7 @@ impl Exchange {
     /// Returns the request as the client sends it: to another host, over a connection with a framing of its own.
     fn outgoing(&self, request: Request<Incoming>, uri: Uri) -> Request<Body> {
         let (mut head, body) = request.into_parts();
-        hop_by_hop::remove(&mut head.headers);
+        hop_by_hop::remove(&mut head.headers, &FOR_PROXIES);
         head.headers.remove(HOST);
         // The SDK may send the gateway's URL there, which is a secret.
         let referer = head.headers.remove(REFERER);
@@ -71,7 +73,7 @@ impl Exchange {
         let Timeline(call) = response.body().timeline();
         let (from, is_redirected) = (call.current_uri(), call.is_redirected());
         let (mut head, body) = response.into_parts();
-        hop_by_hop::remove(&mut head.headers);
+        hop_by_hop::remove(&mut head.headers, &FOR_PROXIES);
         failure::remove_facts(&mut head.headers);
         if is_redirected && !self.urls.is_upstream(&from) {
             // The SDK would send a cookie of another host to this one.
@@ -101,3 +103,6 @@ impl Exchange {
         }
     }
 }
+
+/// A credential for a proxy is for the next proxy alone (RFC 9110 §11.7.2): here that is the gateway.
+const FOR_PROXIES: [HeaderName; 3] = [PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE];

@@ -3,7 +3,6 @@
 mod cookies;
 mod exchange;
 mod failure;
-mod hop_by_hop;
 mod request_body;
 mod serve;
 mod url_map;

@@ -9,10 +9,10 @@ use super::run::Run;
 use crate::clock;
 use crate::driver::Passed;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Kind, NoRetryReason, Policy};
+use crate::hop::{Diagnosis, NoRetryReason, Policy};
 use crate::policy::Subject;
 use crate::policy::breaker::refused;
-use crate::timeout::{TimeoutKind, Timeouts};
+use crate::timeout::Timeouts;
 
 impl Run<'_> {
     /// Asks the policies for permission before the work starts, and waits for a permit or a slot.
@@ -103,11 +103,7 @@ impl Run<'_> {
             ));
         }
         if self.scope.call().deadline() <= now {
-            let late = Diagnosis {
-                timeout_kind: Some(TimeoutKind::Deadline),
-                ..Diagnosis::refusal(Kind::Timeout)
-            };
-            return Err(Error::refused(Policy::Deadline, late));
+            return Err(Error::refused(Policy::Deadline, Diagnosis::too_late()));
         }
         Ok(())
     }

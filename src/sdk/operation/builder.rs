@@ -9,15 +9,15 @@ use crate::callback::Site;
 use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
-use crate::driver::{self, LoadConfigs, LoadRules};
+use crate::driver::{self, Load, LoadConfigs, LoadRules};
 use crate::error::Error;
 use crate::idempotency_key::IdempotencyKey;
-use crate::layer::Load;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerHandle, Judge};
 use crate::policy::rate_limit::SharedRateLimit;
 use crate::policy::retry::RetryPolicy;
+use crate::retry_after::Hints;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
@@ -187,8 +187,8 @@ impl Operation {
             config.concurrency.as_ref(),
             config.rate_limit.as_ref(),
         );
-        let load = Load::new().add_to(driver::Policies::default());
-        let load = load.loaded(own, &LoadRules::default());
+        let on = (own, &LoadRules::default());
+        let load = Load::new().policies(on, None, &Hints::default());
         Ok(Self {
             policies: Arc::new(OperationPolicies {
                 timeouts: Arc::new(timeouts),
@@ -278,7 +278,7 @@ impl Operation {
     pub fn metrics(self, metrics: &Metrics) -> Self {
         let gauges = metrics.gauges();
         gauges.circuits.watch(self.policies.breaker.look());
-        gauges.budgets.watch(self.policies.policy.look());
+        gauges.budgets.watch(self.policies.policy.budgets.look());
         self.policies.load.watch_load(gauges);
         let metrics = metrics.clone();
         self.on_complete(move |timeline| metrics.record(timeline))

@@ -48,7 +48,7 @@ async fn caller_has_the_response_of_a_post_whose_on_complete_panics() {
         response.into_body().collect().await.unwrap();
         assert_eq!(*ended.lock().unwrap(), calls, "others are told");
     }
-    assert_eq!(told.callbacks(), ["DeadlineLayer::on_complete"], "once");
+    assert_eq!(told.callbacks(), ["StandardLayer::on_complete"], "once");
 
     let service = standard.layer(Mock::new([Step::Fail(ErrorKind::ConnectionReset)]));
     let error = service.oneshot(request(Method::POST)).await.unwrap_err();
@@ -138,7 +138,11 @@ async fn panicking_classifier_leaves_the_decision_to_the_table() {
         service.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!(mock.count(), attempts);
     }
-    assert_eq!(told.callbacks(), ["RetryLayer::classify"; 2], "one a layer");
+    assert_eq!(
+        told.callbacks(),
+        ["StandardLayer::classify"; 2],
+        "one a layer"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,8 +117,8 @@ async fn call_succeeds_through_three_stacks_whose_callbacks_panic() {
         "one call outside, and two for each attempt"
     );
     for callback in [
-        "RetryLayer::classify",
-        "DeadlineLayer::on_complete",
+        "StandardLayer::classify",
+        "StandardLayer::on_complete",
         "Propagator",
     ] {
         let all = told.callbacks();

@@ -1,38 +1,33 @@
 //! The headers that belong to one connection (RFC 9110 §7.6.1). Pure.
 
-use http::header::{
-    CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE};
 
-/// Removes the headers of one hop, and those that `Connection` lists.
-pub(super) fn remove(headers: &mut HeaderMap) {
+/// The headers of a single connection. HTTP/2 has none of them (RFC 9113 §8.2.2).
+pub(crate) const OF_CONNECTIONS: [HeaderName; 5] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Removes these headers, those that `Connection` lists, and `others`.
+pub(crate) fn remove(headers: &mut HeaderMap, others: &[HeaderName]) {
     let lines = headers.get_all(CONNECTION).iter();
     let listed: Vec<HeaderName> = lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    for name in listed.iter().chain(&ONE_HOP) {
+    for name in listed.iter().chain(&OF_CONNECTIONS).chain(others) {
         headers.remove(name);
     }
 }
 
-/// A credential for a proxy is for the next proxy alone (RFC 9110 §11.7.2): here that is the gateway.
-const ONE_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use http::header::TE;
 
     use super::*;
 
@@ -42,8 +37,6 @@ mod tests {
             ("connection", "keep-alive, X-Mine ,, a b"),
             ("connection", "x-other"),
             ("keep-alive", "timeout=5"),
-            ("proxy-authenticate", "Basic"),
-            ("proxy-authorization", "Basic dTpw"),
             ("proxy-connection", "close"),
             ("te", "trailers"),
             ("transfer-encoding", "chunked"),
@@ -59,7 +52,7 @@ mod tests {
             (name, HeaderValue::from_static(value))
         });
         let mut headers: HeaderMap = lines.into_iter().collect();
-        remove(&mut headers);
+        remove(&mut headers, &[TE]);
         let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["trailer", "authorization"]);
     }
