@@ -211,6 +211,8 @@ async fn attend(tcp: TcpStream, policy: &ProxyPolicy, counts: &Counts) -> io::Re
     let mut reader = Reader::new(tcp);
     while let Some(head) = reader.head().await? {
         if !policy.admits(&head) {
+            // The next head comes after the body.
+            while reader.data().await?.is_some() {}
             let wanted = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
             refuse(reader.source(), wanted, counts).await?;
         } else if head.method == Method::CONNECT {
@@ -276,10 +278,12 @@ async fn join(mut client: TcpStream, mut target: TcpStream, counts: &Counts) -> 
 /// Forwards a request in absolute form after it has arrived completely.
 async fn pass_on(
     reader: &mut Reader<TcpStream>,
-    head: Head,
+    mut head: Head,
     policy: &ProxyPolicy,
     counts: &Counts,
 ) -> io::Result<()> {
+    // They are for this proxy.
+    head.headers.remove(PROXY_AUTHORIZATION);
     let mut body = Vec::new();
     while let Some(data) = reader.data().await? {
         body.extend_from_slice(&data);

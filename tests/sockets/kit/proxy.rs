@@ -1,4 +1,4 @@
-use http::StatusCode;
+use http::{Method, StatusCode};
 use sevenhops::testing::{FaultServer, ProxyServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -68,6 +68,35 @@ async fn an_absolute_request_is_forwarded() {
         ("/v1?x=1", &b"hi"[..])
     );
     assert_eq!(proxy.forwarded(), 1);
+}
+
+#[tokio::test]
+async fn the_body_after_a_407_is_not_the_next_request_and_credentials_stay_at_the_proxy() {
+    let server = FaultServer::builder().start().await.unwrap();
+    let builder = ProxyServer::builder().route("api.test:80", server.addr());
+    let proxy = builder
+        .credentials("user", "password")
+        .start()
+        .await
+        .unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+    let put = |credentials: &str| {
+        format!(
+            "PUT http://api.test/v1 HTTP/1.1\r\nhost: api.test\r\n{credentials}content-length: 2\r\n\r\nhi"
+        )
+    };
+
+    client.write_all(put("").as_bytes()).await.unwrap();
+    let head = read_until(&mut client, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 407 "), "{head}");
+    let credentials = put("proxy-authorization: Basic dXNlcjpwYXNzd29yZA==\r\n");
+    client.write_all(credentials.as_bytes()).await.unwrap();
+    read_until(&mut client, r#"{"ok":true}"#).await;
+
+    let seen = &server.requests()[0];
+    assert_eq!((&seen.method, &seen.body[..]), (&Method::PUT, &b"hi"[..]));
+    assert!(!seen.headers.contains_key("proxy-authorization"));
+    assert_eq!((proxy.forwarded(), proxy.refused()), (1, 1));
 }
 
 #[tokio::test]
