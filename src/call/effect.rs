@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 #[cfg(feature = "reqwest-middleware")]
 use super::CallerTry;
@@ -101,6 +101,40 @@ impl Call {
         let inner = self.inner();
         let effects = inner.iter().map(Self::effect_from_outside);
         effects.max().unwrap_or(Effect::None)
+    }
+
+    /// Returns whether a response with this status may be the result of another attempt than the one that got it.
+    pub(crate) fn is_in_doubt(&self, status: StatusCode) -> bool {
+        let is_safe = self.method().is_some_and(Method::is_safe);
+        let is_refusal = status.is_client_error() && !self.has_substitute();
+        is_refusal && !is_safe && self.effect_beside(status) > Effect::Declined
+    }
+
+    /// Returns the effect of the attempts beside the one that got this status, and of the caller's earlier tries.
+    fn effect_beside(&self, status: StatusCode) -> Effect {
+        let mut beside = self.trackers();
+        let got = |tracker: &Arc<Tracker>| {
+            tracker.facts(|facts| facts.status == Some(status) && !facts.is_lost)
+        };
+        let is_unrecorded = beside.len() < self.attempt_count() as usize;
+        let last = beside.len().checked_sub(1);
+        if let Some(responded) = beside.iter().rposition(got).or(last) {
+            beside.remove(responded);
+        }
+        let inner = self.inner();
+        let below = match inner.split_last() {
+            Some((last, earlier)) => {
+                let earlier = earlier.iter().map(Self::effect_from_outside);
+                earlier.max().max(Some(last.effect_beside(status)))
+            }
+            None if is_unrecorded && self.attempt_count() > 1 => Some(self.effect()),
+            None => None,
+        };
+        let effect = beside.iter().map(effect_in_call).max().max(below);
+        let effect = effect.unwrap_or(Effect::None);
+        #[cfg(feature = "reqwest-middleware")]
+        let effect = effect.max(self.effect_before());
+        effect
     }
 
     /// Records the effect that a driver of this call saw. An attempt of it may have no record.
@@ -238,6 +272,7 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::hop::{Diagnosis, Hop, Keyed, Kind};
     use crate::telemetry::AttemptSpans;
     use crate::timeout::Timeouts;
 
@@ -263,5 +298,56 @@ mod tests {
             call.attempt(taken());
             assert_eq!(call.effect_since(since), Effect::Possible);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusal_is_in_doubt_if_another_attempt_may_have_had_an_effect() {
+        let conflict = StatusCode::CONFLICT;
+        let refused = || {
+            let tracker = taken();
+            let judged = Diagnosis::status(conflict, &HeaderMap::new(), Keyed::No);
+            tracker.head(conflict, judged, clock::now());
+            tracker
+        };
+        let lost = || {
+            let tracker = taken();
+            tracker.facts(|facts| facts.is_lost = true);
+            tracker
+        };
+        let unsent = || {
+            let tracker = taken();
+            let refused = Diagnosis::new(Hop::Connect, Kind::Refused, Effect::None);
+            tracker.fail(refused);
+            tracker
+        };
+        let doubted = |method: Method, attempts: &[Arc<Tracker>]| {
+            let request = http::Request::builder().method(method);
+            let mut request = request.uri("https://api.test/").body(()).unwrap();
+            let call = Call::begin(&mut request, Duration::from_secs(10));
+            for attempt in attempts {
+                call.attempt(Arc::clone(attempt));
+            }
+            assert!(!call.is_in_doubt(StatusCode::INTERNAL_SERVER_ERROR));
+            call.is_in_doubt(conflict)
+        };
+        // The effect of a 409 itself is possible, too: its own attempt does not count.
+        assert!(!doubted(Method::PUT, &[refused()]));
+        assert!(!doubted(Method::PUT, &[unsent(), refused()]));
+        assert!(doubted(Method::PUT, &[taken(), refused()]));
+        assert!(doubted(Method::PUT, &[unsent(), taken(), refused()]));
+        // A hedge that lost may have been carried out first.
+        assert!(doubted(Method::PUT, &[refused(), lost()]));
+        assert!(!doubted(Method::GET, &[taken(), refused()]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusal_is_in_doubt_if_an_attempt_without_a_record_may_have_had_an_effect() {
+        let mut request = http::Request::put("https://api.test/").body(()).unwrap();
+        let call = Call::begin(&mut request, Duration::from_secs(10));
+        call.count_attempt(0);
+        call.saw(Effect::Possible);
+        assert!(!call.is_in_doubt(StatusCode::PRECONDITION_FAILED));
+        call.count_attempt(1);
+        assert!(call.is_in_doubt(StatusCode::PRECONDITION_FAILED));
     }
 }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{Extensions, Method};
+use http::{Extensions, Method, StatusCode};
 
 use crate::call::{Call, CallTarget, Observer};
 use crate::callback::{self, Site};
@@ -169,6 +169,32 @@ impl Timeline {
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.effect()
+    }
+
+    /// Returns whether a response with this status may be the result of an earlier attempt of the same call. Do not take
+    /// it for the result of the call then: report a failure whose effect is possible.
+    ///
+    /// The first copy of a conditional PUT is carried out, and its response is lost. The second copy gets a 412, because
+    /// the resource has changed: by the first copy. That is so for each 4xx to a method that is not safe, if another
+    /// attempt of the call may have had an effect.
+    ///
+    /// A response that a server replays to an idempotency key is the result of the call. The timeline does not know
+    /// that: look at [`is_replayed`](crate::policy::idempotency::is_replayed) first if your requests have keys.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::Response;
+    /// use sevenhops::Timeline;
+    ///
+    /// /// What an SDK may take for the result of its request.
+    /// fn is_result<B>(response: &Response<B>, timeline: &Timeline) -> bool {
+    ///     !timeline.is_in_doubt(response.status())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_in_doubt(&self, status: StatusCode) -> bool {
+        self.0.is_in_doubt(status)
     }
 
     /// Returns the outcome of the call, if it has ended.

@@ -15,8 +15,10 @@ use hyper::body::Incoming;
 use super::url_map::UrlMap;
 use super::{failure, request_body};
 use crate::body::Body;
-use crate::client::{Client, StackBody};
+use crate::client::{self, Client, StackBody};
+use crate::error::Error;
 use crate::hop_by_hop;
+use crate::policy::idempotency::is_replayed;
 use crate::timeline::Timeline;
 
 /// Sends the requests of a gateway.
@@ -43,7 +45,10 @@ impl Exchange {
             Err(status) => return failure::refused(status).map(Either::Left),
         };
         match self.client.forward(self.outgoing(request, uri)).await {
-            Ok(response) => self.returned(response).map(Either::Right),
+            Ok(response) => match in_doubt(&response) {
+                Some(error) => failure::failed(&error).map(Either::Left),
+                None => self.returned(response).map(Either::Right),
+            },
             Err(error) => failure::failed(&error).map(Either::Left),
         }
     }
@@ -102,6 +107,20 @@ impl Exchange {
             }
         }
     }
+}
+
+/// Returns the failure of a call whose response may be the result of an earlier attempt. An SDK would take the response
+/// for the result of the call.
+fn in_doubt(response: &Response<StackBody>) -> Option<Error> {
+    let timeline = response.body().timeline();
+    if is_replayed(response.headers()) || !timeline.is_in_doubt(response.status()) {
+        return None;
+    }
+    let mut head = Response::new(Body::empty());
+    *head.status_mut() = response.status();
+    *head.headers_mut() = response.headers().clone();
+    timeline.clone().insert_into(head.extensions_mut());
+    client::Response::from(head).error_for_status().err()
 }
 
 /// A credential for a proxy is for the next proxy alone (RFC 9110 §11.7.2): here that is the gateway.

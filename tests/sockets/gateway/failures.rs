@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use serde_json::Value;
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
 use sevenhops::{CircuitBreakerConfig, Client, Config, sdk};
@@ -85,6 +86,41 @@ async fn open_circuit_is_a_502_without_a_hop_and_says_when_to_come_back() {
     let wait = get(gateway.url()).await.headers()["retry-after"].clone();
     let wait: u64 = wait.to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
+}
+
+/// Sends a PUT whose first copy is carried out and whose response is lost. The second copy gets this response.
+async fn put_twice(second: CannedResponse) -> (Response<Incoming>, usize) {
+    let server = FaultServer::start().await.unwrap();
+    server.on_request([Reply::CloseAfterRequest, second.into()]);
+    let gateway = sdk::gateway(&client(), server.url("")).unwrap();
+    let request = Request::put(gateway.url()).header("if-none-match", "*");
+    let response = send(request.body(none()).unwrap()).await.unwrap();
+    (response, server.requests_seen())
+}
+
+#[tokio::test]
+async fn refusal_of_the_second_copy_is_a_502_whose_effect_is_possible() {
+    for status in [404, 409, 412, 429].map(|status| StatusCode::from_u16(status).unwrap()) {
+        let (response, requests) = put_twice(CannedResponse::new(status)).await;
+        assert_eq!((response.status(), requests), (StatusCode::BAD_GATEWAY, 2));
+        assert_eq!(response.headers()["sevenhops-hop"], "server");
+        assert_eq!(response.headers()["sevenhops-effect"], "possible");
+        let problem: Value = serde_json::from_slice(&whole(response).await).unwrap();
+        assert_eq!(problem["attempts"], 2);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(status.as_str()), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn replayed_refusal_is_the_response_of_the_service() {
+    let declined = CannedResponse::new(StatusCode::PAYMENT_REQUIRED).body("declined");
+    let (response, requests) = put_twice(declined.header("idempotent-replayed", "true")).await;
+    assert_eq!(
+        (response.status(), requests),
+        (StatusCode::PAYMENT_REQUIRED, 2)
+    );
+    assert_eq!(whole(response).await, "declined");
 }
 
 #[tokio::test]
