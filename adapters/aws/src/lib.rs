@@ -5,6 +5,7 @@
 mod classifier;
 mod operation;
 mod timeouts;
+mod tries;
 
 use std::time::Duration;
 
@@ -63,10 +64,14 @@ impl AwsHttpClient {
             .map_err(|error| ConnectorError::user(error.into()))?
             .map(body);
         let config = self.config.current();
-        timeouts::check((&config, request.uri()), &self.settings).map_err(ConnectorError::user)?;
+        let deadline = timeouts::deadline((&config, request.uri()), &self.settings);
         // The SDK signed the request for this host. No AWS service reads a key from this header.
         let options = Options::new().generate_key(false).follow_redirects(false);
-        request.extensions_mut().insert(options.idempotent(is_read));
+        let mut options = options.idempotent(is_read);
+        if let Some(deadline) = deadline.map_err(ConnectorError::user)? {
+            options = options.deadline(deadline);
+        }
+        request.extensions_mut().insert(options);
         let response = self.service.oneshot(request).await.map_err(failed)?;
         let timeline = response.body().timeline().clone();
         let response = HttpResponse::try_from(response.map(SdkBody::from_body_1_x));
@@ -90,26 +95,40 @@ impl HttpClient for AwsHttpClient {
 
 impl HttpConnector for AwsHttpClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(self.clone().send(request))
+        let is_retry = tries::is_retry(&request);
+        let sent = self.clone().send(request);
+        HttpConnectorFuture::new(async move {
+            match is_retry {
+                true => tries::mark(sent.await),
+                false => sent.await,
+            }
+        })
     }
 }
 
-/// Returns the effect of a failed request.
+/// Returns the effect of a failed request. The error is that of the SDK's last try, and the adapter does not know what the
+/// tries before it did. So after a retry of the SDK's own, the effect is at least possible.
 #[must_use]
 pub fn effect<E>(error: &SdkError<E, HttpResponse>) -> Effect
 where
     E: std::error::Error + 'static,
 {
-    match (error, timeline(error)) {
+    let of_the_last = match (error, timeline(error)) {
+        // The SDK makes the request once, before the first try.
         (SdkError::ConstructionFailure(_), _) => Effect::None,
         // The adapter refused the request, or the timeouts of the SDK.
         (SdkError::DispatchFailure(failure), _) if failure.is_user() => Effect::None,
         (_, Some(timeline)) => timeline.effect(),
         (_, None) => sdk::classify_error(error).effect(),
+    };
+    match tries::is_marked(error) {
+        true => of_the_last.max(Effect::Possible),
+        false => of_the_last,
     }
 }
 
-/// Returns the timeline of a failed request. `None` if the SDK dropped the request, or sent none.
+/// Returns the timeline of a failed request: that of the SDK's last try. `None` if the SDK dropped the request, or sent
+/// none.
 #[must_use]
 pub fn timeline<E>(error: &SdkError<E, HttpResponse>) -> Option<Timeline>
 where

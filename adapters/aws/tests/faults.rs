@@ -152,6 +152,32 @@ async fn sdk_retries_a_throttling_that_only_it_can_read() {
 }
 
 #[tokio::test]
+async fn last_try_of_the_sdk_does_not_hide_the_try_before() {
+    let server = server().await;
+    let code = r#"{"__type":"com.amazonaws.sqs#InvalidMessageContents"}"#;
+    let refused = CannedResponse::json(code).status(StatusCode::BAD_REQUEST);
+    let unavailable = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE);
+    server.on_request([refused.clone().into()]);
+    let failed = send(builder(&server.url("/"), secs(10))).await.unwrap_err();
+    assert_eq!(failed.effect, Effect::Declined);
+
+    // Without the classifier, the SDK sends it again after the 503. The first message may be in the queue.
+    server.on_request([unavailable.into(), refused.into()]);
+    let forgetful = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .credentials_provider(Credentials::new("AKID", "canary", None, None, "test"))
+        .endpoint_url(server.url("/"))
+        .http_client(AwsHttpClient::new(secs(10)).unwrap());
+    let failed = send(forgetful).await.unwrap_err();
+    assert_eq!(
+        (failed.effect, failed.attempts),
+        (Effect::Possible, Some(1))
+    );
+    assert_eq!(server.requests_seen(), 3);
+}
+
+#[tokio::test]
 async fn refused_connection_has_no_effect() {
     let closed = ClosedPort::new().unwrap();
     let failed = send(builder(&format!("http://{}", closed.addr()), secs(1)))
@@ -218,9 +244,10 @@ async fn send_within(
 async fn timeouts_of_the_sdk_hold_or_are_refused_before_anything_is_sent() {
     let server = server().await;
     let (soon, sdk) = (Duration::from_millis(500), TimeoutConfig::builder);
+    let read_alone = sdk().disable_connect_timeout().read_timeout(secs(7));
     for (name, short) in [
         ("connect_timeout", sdk().connect_timeout(soon)),
-        ("read_timeout", sdk().read_timeout(secs(7))),
+        ("read_timeout", read_alone),
     ] {
         let failed = send_within(short, TimeoutsConfig::new(), &server.url("/")).await;
         let failed = failed.unwrap_err();
@@ -247,6 +274,31 @@ async fn timeouts_of_the_sdk_hold_or_are_refused_before_anything_is_sent() {
         (Effect::Possible, Some(Hop::Server))
     );
     assert!(begun.elapsed() < secs(8));
+}
+
+#[tokio::test]
+async fn short_timeouts_of_the_sdk_are_together_the_deadline() {
+    let server = server().await;
+    let soon = Duration::from_millis(150);
+    // Like the clients for the credentials of a machine, which have 1 s for each.
+    let short = || {
+        TimeoutConfig::builder()
+            .connect_timeout(soon)
+            .read_timeout(soon)
+    };
+    let sent = send_within(short(), TimeoutsConfig::new(), &server.url("/")).await;
+    assert_eq!(sent.unwrap(), "m-1");
+
+    server.default_reply(Reply::Silent);
+    let begun = Instant::now();
+    let failed = send_within(short(), TimeoutsConfig::new(), &server.url("/")).await;
+    let failed = failed.unwrap_err();
+    assert_eq!(
+        (failed.effect, failed.hop),
+        (Effect::Possible, Some(Hop::Server))
+    );
+    assert!(begun.elapsed() < secs(5));
+    assert_eq!(server.requests_seen(), 2);
 }
 
 #[tokio::test]

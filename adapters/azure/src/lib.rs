@@ -9,12 +9,8 @@ use azure_core::error::{Error as AzureError, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body as AzureBody, HttpClient, Request};
 use futures::{StreamExt, TryStreamExt};
-use http::{Method, StatusCode, header};
-use sevenhops::{
-    Body, Client, ConfigError, Effect, Error, Options, Timeline,
-    hop::{Attempt, Outcome},
-    sdk,
-};
+use http::header;
+use sevenhops::{Body, Client, ConfigError, Error, Options, sdk};
 
 /// The HTTP client of Azure's SDKs, over the whole stack of sevenhops. Cheap to clone.
 ///
@@ -65,7 +61,7 @@ impl HttpClient for AzureHttpClient {
             response.error_for_status_ref().map_err(failed)?;
         }
         let timeline = response.timeline();
-        if timeline.is_some_and(|timeline| is_in_doubt(response.status(), timeline)) {
+        if timeline.is_some_and(|timeline| timeline.is_in_doubt(response.status())) {
             // Without the status, which the SDK would take for the result of the whole call.
             let unsure = |error| converted(ErrorKind::Other, error);
             response.error_for_status_ref().map_err(unsure)?;
@@ -135,19 +131,4 @@ fn failed(error: Error) -> AzureError {
 fn converted(kind: ErrorKind, error: Error) -> AzureError {
     let shown = error.to_string();
     AzureError::with_error(kind, error, shown)
-}
-
-/// Returns whether a 4xx may be the result of an earlier attempt of the same call. The first copy of a conditional PUT
-/// was carried out, its response was lost, and the second copy fails the condition.
-fn is_in_doubt(status: StatusCode, timeline: &Timeline) -> bool {
-    let is_safe = timeline.method().is_some_and(Method::is_safe);
-    let may_be_done = |attempt: &Attempt| match attempt.outcome() {
-        Outcome::Failed { effect, .. } => effect > Effect::Declined,
-        _ => true,
-    };
-    let attempts = timeline.attempts();
-    let earlier = attempts
-        .split_last()
-        .map_or(&[][..], |(_, earlier)| earlier);
-    status.is_client_error() && !is_safe && earlier.iter().any(may_be_done)
 }
