@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::uri::Scheme;
-use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
@@ -15,9 +14,8 @@ use object_store::client::{
 };
 use object_store::{ClientConfigKey, ClientOptions};
 use sevenhops::{
-    Body, ConfigError, Effect, Error, Options, Response, StandardLayer, StandardService, Timeline,
-    Timeouts, Transport,
-    hop::{Attempt, Outcome},
+    Body, ConfigError, Error, Options, Response, StandardLayer, StandardService, Timeouts,
+    Transport,
 };
 use tower::ServiceExt;
 
@@ -51,8 +49,13 @@ impl StackConnector {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (mut head, body) = request.into_parts();
         // The store signed the request for this host. No store reads a key from this header.
-        let options = Options::new().generate_key(false).follow_redirects(false);
-        head.extensions.insert(options);
+        let options = head.extensions.remove::<Options>().unwrap_or_default();
+        let options = options.generate_key(false);
+        // A read may be redirected. Another host that it leads to does not get the credentials.
+        head.extensions.insert(match head.method.is_safe() {
+            true => options,
+            false => options.follow_redirects(false),
+        });
         let body = body.collect().await?.to_bytes(); // it is in memory
         let request = http::Request::from_parts(head, Body::from(body));
         let mut response = self
@@ -64,7 +67,7 @@ impl StackConnector {
         // The store would retry these, whatever the request does. The stack has made all safe retries.
         let is_judged = matches!(response.status().as_u16(), 408 | 429 | 500..);
         let timeline = response.body().timeline().clone();
-        if is_judged || is_in_doubt(response.status(), &timeline) {
+        if is_judged || timeline.is_in_doubt(response.status()) {
             timeline.insert_into(response.extensions_mut());
             let (head, body) = response.into_parts();
             let status = http::Response::from_parts(head.clone(), Body::empty());
@@ -118,21 +121,6 @@ impl HttpService for Service {
         }
         self.stack.send(request).await
     }
-}
-
-/// Returns whether a 4xx may be the result of an earlier attempt of the same call. The first copy of a conditional PUT
-/// was carried out, its response was lost, and the second copy fails the condition.
-fn is_in_doubt(status: StatusCode, timeline: &Timeline) -> bool {
-    let is_safe = timeline.method().is_some_and(Method::is_safe);
-    let may_be_done = |attempt: &Attempt| match attempt.outcome() {
-        Outcome::Failed { effect, .. } => effect > Effect::Declined,
-        _ => true,
-    };
-    let attempts = timeline.attempts();
-    let earlier = attempts
-        .split_last()
-        .map_or(&[][..], |(_, earlier)| earlier);
-    status.is_client_error() && !is_safe && earlier.iter().any(may_be_done)
 }
 
 /// The options of object_store's own client. The stack would ignore them, so they are refused. Headers and roots cannot

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::client::{HttpConnector, HttpRequestBody};
 use object_store::path::Path;
 use object_store::{
     ClientOptions, Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
 };
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
-use sevenhops::{Effect, Hop, sdk};
+use sevenhops::{Effect, Hop, Options, sdk};
 use sevenhops_object_store::StackConnector;
 use tokio::time::Instant;
 
@@ -82,6 +83,38 @@ async fn own_write_is_not_reported_as_that_of_another() {
         assert_eq!(judge(&error).1, Effect::Possible);
         assert_eq!(server.requests_seen(), before + 2);
     }
+}
+
+#[tokio::test]
+async fn redirect_of_a_read_is_followed_and_that_of_a_write_is_not() {
+    let server = FaultServer::start().await.unwrap();
+    let store = store(&server.url(""), secs(10));
+    let found = || CannedResponse::new(StatusCode::FOUND).header("location", "/elsewhere");
+    let object = CannedResponse::new(StatusCode::OK).header("etag", "\"1\"");
+    let object = object.header("last-modified", "Wed, 21 Oct 2015 07:28:00 GMT");
+    server.on_request([found().into(), object.body("object").into()]);
+    let got = store.get(&path()).await.unwrap().bytes().await.unwrap();
+    assert_eq!(got, "object");
+    let seen = server.requests();
+    assert_eq!((seen.len(), seen[1].path()), (2, "/elsewhere"));
+
+    server.on_request([found().into()]);
+    assert!(store.put(&path(), PutPayload::from("bytes")).await.is_err());
+    assert_eq!(server.requests_seen(), 3);
+}
+
+#[tokio::test]
+async fn options_in_the_extensions_of_a_request_hold() {
+    let server = FaultServer::start().await.unwrap();
+    server.on_request([Reply::CloseAfterRequest]);
+    let allowed = ClientOptions::new().with_allow_http(true);
+    let client = StackConnector::new(secs(10)).unwrap().connect(&allowed);
+    // A connector around this one can add them.
+    let once = http::Request::put(server.url("/object")).extension(Options::new().attempts(1));
+    let once = once.body(HttpRequestBody::empty()).unwrap();
+    let error = client.unwrap().execute(once).await.unwrap_err();
+    assert_eq!(sdk::classify_error(&error).effect(), Effect::Possible);
+    assert_eq!(server.requests_seen(), 1);
 }
 
 #[tokio::test]

@@ -5,13 +5,11 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use http::{Method, StatusCode};
 use http_body_util::BodyDataStream;
 use opendal_core::{Buffer, ErrorKind, HttpBody, HttpTransport};
 use sevenhops::{
-    Body, ConfigError, Effect, Error, Options, Response, StandardLayer, StandardService, Timeline,
-    Timeouts, Transport,
-    hop::{Attempt, Outcome},
+    Body, ConfigError, Error, Options, Response, StandardLayer, StandardService, Timeouts,
+    Transport,
 };
 use tower::ServiceExt;
 
@@ -50,8 +48,13 @@ impl HttpTransport for StackTransport {
     ) -> opendal_core::Result<http::Response<HttpBody>> {
         let (mut head, body) = request.into_parts();
         // The operator signed the request for this host. No service reads a key from this header.
-        let options = Options::new().generate_key(false).follow_redirects(false);
-        head.extensions.insert(options);
+        let options = head.extensions.remove::<Options>().unwrap_or_default();
+        let options = options.generate_key(false);
+        // A read may be redirected. Another host that it leads to does not get the credentials.
+        head.extensions.insert(match head.method.is_safe() {
+            true => options,
+            false => options.follow_redirects(false),
+        });
         let request = http::Request::from_parts(head, Body::from(body.to_bytes()));
         let mut response = self
             .service
@@ -62,7 +65,7 @@ impl HttpTransport for StackTransport {
         // The operator would call these temporary, whatever the request does. The stack has made all safe retries.
         let is_judged = matches!(response.status().as_u16(), 408 | 429 | 500..);
         let timeline = response.body().timeline().clone();
-        if is_judged || is_in_doubt(response.status(), &timeline) {
+        if is_judged || timeline.is_in_doubt(response.status()) {
             timeline.insert_into(response.extensions_mut());
             let (head, body) = response.into_parts();
             let status = http::Response::from_parts(head.clone(), Body::empty());
@@ -77,21 +80,6 @@ impl HttpTransport for StackTransport {
             HttpBody::new(Box::pin(pieces), None)
         }))
     }
-}
-
-/// Returns whether a 4xx may be the result of an earlier attempt of the same call. The first copy of a conditional PUT
-/// was carried out, its response was lost, and the second copy fails the condition.
-fn is_in_doubt(status: StatusCode, timeline: &Timeline) -> bool {
-    let is_safe = timeline.method().is_some_and(Method::is_safe);
-    let may_be_done = |attempt: &Attempt| match attempt.outcome() {
-        Outcome::Failed { effect, .. } => effect > Effect::Declined,
-        _ => true,
-    };
-    let attempts = timeline.attempts();
-    let earlier = attempts
-        .split_last()
-        .map_or(&[][..], |(_, earlier)| earlier);
-    status.is_client_error() && !is_safe && earlier.iter().any(may_be_done)
 }
 
 /// Converts an error. Without `set_temporary` it is permanent in OpenDAL's terms: no retry.

@@ -8,7 +8,7 @@ use opendal_core::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operato
 use opendal_layer_retry::RetryLayer;
 use opendal_service_http::Http;
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
-use sevenhops::{Effect, Hop, sdk};
+use sevenhops::{Effect, Hop, Options, sdk};
 use sevenhops_opendal::StackTransport;
 use tokio::time::Instant;
 
@@ -87,6 +87,30 @@ async fn own_write_is_not_reported_as_that_of_another() {
         CannedResponse::new(StatusCode::NOT_FOUND).into(),
     ]);
     assert_eq!(judge(&delete().await.unwrap_err()).1, Effect::Possible);
+}
+
+#[tokio::test]
+async fn redirect_of_a_read_is_followed_and_that_of_a_write_is_not() {
+    let server = server().await;
+    let found = || CannedResponse::new(StatusCode::FOUND).header("location", "/elsewhere");
+    server.on_request([found().into()]);
+    assert_eq!(read(&server.url(""), secs(10)).await.unwrap(), "object");
+    let seen = server.requests();
+    assert_eq!((seen.len(), seen[1].path()), (2, "/elsewhere"));
+
+    server.on_request([found().into()]);
+    let put = send(Request::put(server.url("/object")));
+    assert_eq!(put.await.unwrap(), StatusCode::FOUND);
+    assert_eq!(server.requests_seen(), 3);
+}
+
+#[tokio::test]
+async fn options_in_the_extensions_of_a_request_hold() {
+    let server = server().await;
+    server.on_request([Reply::CloseAfterRequest]);
+    let once = Request::put(server.url("/object")).extension(Options::new().attempts(1));
+    assert_eq!(judge(&send(once).await.unwrap_err()).1, Effect::Possible);
+    assert_eq!(server.requests_seen(), 1);
 }
 
 #[tokio::test]
