@@ -91,22 +91,26 @@ impl Channel {
         self
     }
 
-    fn options(&self, request: &Request<Body>) -> Options {
+    /// Returns the options of a call: those in its request's extensions, and what a call of gRPC needs.
+    fn options(&self, request: &mut Request<Body>) -> Options {
+        let own = request.extensions_mut().remove::<Options>();
         let path = request.uri().path();
         // The deadline of `tonic::Request::set_timeout`. gRPC has no idempotency keys.
-        let options = Options::new()
-            .inherit(request.headers())
-            .generate_key(false)
-            .follow_redirects(false);
-        let options = options.route(path).idempotent((self.idempotent)(path));
+        let options = own.unwrap_or_default().inherit(request.headers());
+        let options = options.generate_key(false).follow_redirects(false);
+        let mut options = options.route(path);
+        if (self.idempotent)(path) {
+            options = options.idempotent(true);
+        }
         match (self.streaming)(path) {
             true => options.streaming(true),
-            false => options.whole_body(MOST_BYTES),
+            // A response that is received whole has a deadline.
+            false => options.streaming(false).whole_body(MOST_BYTES),
         }
     }
 
-    async fn send(mut self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        let options = self.options(&request);
+    async fn send(mut self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
+        let options = self.options(&mut request);
         let (mut head, body) = request.into_parts();
         if (self.streaming)(head.uri.path()) {
             head.extensions.insert(Streamed);

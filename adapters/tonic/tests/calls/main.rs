@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{StatusCode, Uri};
 use sevenhops::testing::{BlackHole, CannedResponse, ClosedPort, FaultServer, Reply};
 use sevenhops::{
-    CircuitBreakerConfig, Config, Effect, Error, Hop, RetryConfig, TimeoutsConfig, sdk,
+    CircuitBreakerConfig, Config, Effect, Error, Hop, Options, RetryConfig, TimeoutsConfig, sdk,
 };
 use sevenhops_tonic::Channel;
 use tokio::time::Instant;
@@ -109,6 +109,19 @@ async fn unavailable_is_retried_only_if_the_method_is_idempotent() {
         timeouts.is_sorted_by(|first, later| first >= later),
         "{timeouts:?}"
     );
+}
+
+#[tokio::test]
+async fn options_in_the_extensions_of_a_request_hold() {
+    let service = Scripted::failing([Status::unavailable("restarting")]);
+    let origin = service.start().await;
+    let mut client = HealthClient::with_origin(channel(secs(10)), origin);
+    let mut request = Request::new(HealthCheckRequest::default());
+    // The function of the channel does not name the method, but this call may be carried out twice.
+    let again = Options::new().idempotent(true);
+    request.extensions_mut().insert(again);
+    let response = client.check(request).await.unwrap();
+    assert_eq!((response.into_inner(), service.seen()), (serving(), 2));
 }
 
 #[tokio::test]
