@@ -13,8 +13,6 @@ use http::header::CONTENT_LENGTH;
 use http::{Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
 use sevenhops::{Client, ConfigError, Error, Options};
-use tracing::instrument::WithSubscriber;
-use tracing::subscriber::NoSubscriber;
 
 use self::runtime::OwnRuntime;
 
@@ -57,8 +55,7 @@ impl OtlpHttpClient {
 #[async_trait]
 impl HttpClient for OtlpHttpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        // An export must not create spans: they would be exported, and so on.
-        let sent = send(self.client.clone(), request).with_subscriber(NoSubscriber::default());
+        let sent = send(self.client.clone(), request);
         Ok(self.runtime.run(sent).await??)
     }
 }

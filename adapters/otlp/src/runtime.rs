@@ -1,11 +1,13 @@
 //! The runtime of the exports.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
 /// A runtime with one thread.
 #[derive(Debug)]
@@ -19,6 +21,11 @@ impl OwnRuntime {
     pub(crate) fn start() -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).thread_name("sevenhops-otlp");
+        // An export must not create spans: they would be exported, and so on. The tasks of connections have some, too.
+        builder.on_thread_start(|| {
+            let guard = tracing::subscriber::set_default(NoSubscriber::default());
+            SILENT.with(|silent| silent.replace(Some(guard)));
+        });
         let runtime = builder.enable_all().build()?;
         Ok(Self {
             handle: runtime.handle().clone(),
@@ -42,6 +49,11 @@ impl Drop for OwnRuntime {
             runtime.shutdown_background();
         }
     }
+}
+
+thread_local! {
+    /// Keeps the events and spans of a thread of the runtime from all subscribers, as long as the thread runs.
+    static SILENT: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
 }
 
 /// A future on the runtime.

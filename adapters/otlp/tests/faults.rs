@@ -150,9 +150,18 @@ async fn export_that_is_dropped_is_given_up() {
     assert_eq!(timelines[0].effect(), Effect::Possible);
 }
 
+/// The names of spans: those of exports, and those of other threads.
+type ByThread = [Vec<&'static str>; 2];
+
 /// Records the names of spans.
 #[derive(Clone, Default)]
-struct Names(Arc<Mutex<Vec<&'static str>>>);
+struct Names(Arc<Mutex<ByThread>>);
+
+impl Names {
+    fn take(&self) -> ByThread {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Names {
     fn on_new_span(
@@ -161,24 +170,38 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Names {
         _: &tracing::Id,
         _: Context<'_, S>,
     ) {
-        self.0.lock().unwrap().push(attributes.metadata().name());
+        let is_other = std::thread::current().name() != Some("sevenhops-otlp");
+        let names = &mut self.0.lock().unwrap()[usize::from(is_other)];
+        names.push(attributes.metadata().name());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn export_creates_no_spans() {
     let names = Names::default();
-    // For all threads: the export has a thread of its own.
+    // For all threads: the export has a thread of its own. The registry takes every level.
     let subscriber = tracing_subscriber::registry().with(names.clone());
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let collector = Collector::start().await;
     collector.server.on_request([Reply::CloseAfterRequest]);
     collector.export(secs(10)).await.unwrap();
     assert_eq!(collector.server.requests_seen(), 2);
-    assert_eq!(*names.0.lock().unwrap(), Vec::<&str>::new());
+    assert_eq!(names.take(), ByThread::default());
 
     // The control: the same client outside of an exporter has spans.
     let client = Client::builder(secs(10)).build().unwrap();
     client.get(collector.server.url("/")).send().await.unwrap();
-    assert!(!names.0.lock().unwrap().is_empty());
+    assert!(!names.take()[1].is_empty());
+
+    // Over HTTP/2, the task of a connection has spans, too: those of the server are the control.
+    let server = FaultServer::builder().http2().start().await.unwrap();
+    let client = Client::builder(secs(10));
+    let client = client.transport(|transport| transport.http2_prior_knowledge(true));
+    let (url, client) = (server.url("/v1/traces"), client.build().unwrap());
+    let exported = tokio::task::spawn_blocking(move || export(url, client));
+    drop(exported.await.unwrap());
+    assert_eq!(server.requests_seen(), 1);
+    let [of_exports, of_the_server] = names.take();
+    assert_eq!(of_exports, Vec::<&str>::new());
+    assert!(!of_the_server.is_empty());
 }
