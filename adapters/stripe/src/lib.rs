@@ -38,17 +38,49 @@ impl Client {
     ///
     /// Fails if a value cannot be a header, or for the reasons of [`ClientBuilder::build`].
     pub fn new(config: SharedConfigBuilder, deadline: Duration) -> Result<Self, StripeError> {
-        Self::build(config, sevenhops::Client::builder(deadline))
+        Self::build(config, sevenhops::Config::new(deadline), |builder| builder)
     }
 
-    /// Creates a client from a builder of yours: with metrics, layers, another resolver. Stripe's own rules of what to
-    /// retry are added to it.
+    /// Creates a client with policies of yours, and with what `change` adds to its builder: metrics, layers, another
+    /// resolver.
+    ///
+    /// The builder has Stripe's own rules of what to retry. A classifier that `change` sets replaces them, as each
+    /// later classifier does. It can ask them itself:
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use http::StatusCode;
+    /// use sevenhops::hop::FailureClass;
+    /// use sevenhops::policy::retry::Failure;
+    /// use sevenhops::presets;
+    /// use sevenhops_stripe::Client;
+    /// use stripe_client_core::SharedConfigBuilder;
+    ///
+    /// fn classify(failure: &Failure<'_>) -> Option<FailureClass> {
+    ///     match failure.status() {
+    ///         // Our proxy in front of Stripe restarts.
+    ///         Some(StatusCode::IM_A_TEAPOT) => Some(FailureClass::Transient),
+    ///         _ => presets::stripe::classify(failure),
+    ///     }
+    /// }
+    ///
+    /// # fn f() -> Result<(), sevenhops_stripe::StripeError> {
+    /// let policies = sevenhops::Config::new(Duration::from_secs(10));
+    /// let secret = SharedConfigBuilder::new("sk_live_...");
+    /// let client = Client::build(secret, policies, |builder| builder.classify(classify))?;
+    /// # drop(client); Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
     /// Fails as [`new`](Self::new) does.
-    pub fn build(config: SharedConfigBuilder, builder: ClientBuilder) -> Result<Self, StripeError> {
-        let client = builder.classify(presets::stripe::classify).build();
+    pub fn build(
+        config: SharedConfigBuilder,
+        policies: sevenhops::Config,
+        change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Self, StripeError> {
+        let builder = sevenhops::Client::builder_from_config(policies);
+        let client = change(builder.classify(presets::stripe::classify)).build();
         let client = client.map_err(|error| invalid(error.to_string()))?;
         let mut headers = HeaderMap::new();
         let mut secret = value("secret", &format!("Bearer {}", config.secret))?;

@@ -1,12 +1,15 @@
 //! async-stripe's own request types over a server on loopback that fails.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use sevenhops::policy::retry::Failure;
 use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
 use sevenhops::timeout::TimeoutKind;
-use sevenhops::{Effect, Hop, Kind};
+use sevenhops::{Effect, Hop, Kind, presets};
 use sevenhops_stripe::{Client, StripeError};
 use stripe_client_core::{IdempotencyKey, RequestStrategy, SharedConfigBuilder, StripeRequest};
 use stripe_core::charge::{CreateCharge, RetrieveCharge};
@@ -150,6 +153,27 @@ async fn throttled_request_waits_for_the_hint_or_returns_it() {
     let call = failed.call().unwrap();
     assert_eq!((call.retry_after(), call.attempts()), (Some(secs(90)), 1));
     assert_eq!(failed.effect(), Effect::Declined);
+}
+
+#[tokio::test]
+async fn classifier_of_the_caller_is_asked() {
+    let server = server().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let classify = move |failure: &Failure<'_>| {
+        count.fetch_add(1, Ordering::SeqCst);
+        presets::stripe::classify(failure)
+    };
+    let config = SharedConfigBuilder::new(SECRET).url(server.url("/"));
+    let policies = sevenhops::Config::new(secs(10));
+    let client = Client::build(config, policies, |builder| builder.classify(classify)).unwrap();
+    let unavailable = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE);
+    server.on_request([unavailable.into()]);
+    charge(&client).await.unwrap();
+    assert_eq!(
+        (asked.load(Ordering::SeqCst), server.requests_seen()),
+        (1, 2)
+    );
 }
 
 #[tokio::test]
