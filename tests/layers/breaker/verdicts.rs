@@ -161,7 +161,7 @@ async fn inner_errors_are_kept_and_count() {
 
 #[tokio::test(start_paused = true)]
 async fn statuses_4xx_and_429_do_not_count() {
-    for status in [400, 401, 404, 408, 429] {
+    for status in [400, 401, 404, 407, 408, 429] {
         let (_, service, breaker) = over(Leaf::Answers(status));
         fail(&service, 40).await;
         assert_eq!(breaker.state(&api()), CircuitState::Closed, "{status}");
