@@ -142,16 +142,9 @@ impl Judge {
 
     /// Marks a late response or a late failure as slow.
     pub(crate) fn by_time(&self, verdict: Verdict, took: impl Fn() -> Duration) -> Verdict {
-        let Some(limit) = self.slow else {
-            return verdict;
-        };
-        match verdict {
-            Verdict::Success if took() > limit => Verdict::Slow,
-            Verdict::Failure(failed) => Verdict::Failure(CountedFailure {
-                is_slow: took() > limit,
-                ..failed
-            }),
-            Verdict::Success | Verdict::Slow | Verdict::Throttled | Verdict::Ignored => verdict,
+        match self.slow {
+            Some(limit) if took() > limit => verdict.slow(),
+            _ => verdict,
         }
     }
 }
