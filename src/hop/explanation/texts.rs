@@ -82,6 +82,10 @@ pub(super) const HOPS: &[Text] = {
                 Kind::CertificateInvalid],
             "The certificate of the https proxy is not acceptable. The kind and the cause name the reason.",
             "Check the URL of the proxy, its certificate, and the authorities that the client trusts."),
+        row(&[Connect], &[Kind::Alert],
+            "The https proxy ended the TLS handshake with an alert. The error names it.",
+            "`handshake_failure` and `protocol_version`: client and proxy have no version or cipher in common. \
+             `certificate_required`: the proxy requires a client certificate, and the client shows none to a proxy."),
         row(&[Connect], &[Kind::Other],
             "The connection failed for another reason.",
             "Read the chain of causes."),
