@@ -210,3 +210,7 @@ fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind
 #[cfg(feature = "client")]
 #[path = "diagnosis_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "timeout_tests.rs"]
+mod timeout_tests;

@@ -42,7 +42,9 @@ pub use crate::timeline::{Attempt, StageOutcome, StageTiming, Timeline, Waterfal
 pub(crate) use self::catalog::name;
 pub(crate) use self::cause::{BodyFailed, TimeoutElapsed};
 #[cfg(feature = "client")]
-pub(crate) use self::cause::{HeadRefused, RuntimeGone, SocketFailed, TunnelRefused, Unmade};
+pub(crate) use self::cause::{
+    HeadRefused, RuntimeGone, SocketFailed, TunnelRefused, Unacknowledged, Unmade,
+};
 pub(crate) use self::diagnosis::Diagnosis;
 pub(crate) use self::event::short;
 pub(crate) use self::fault::{Fault, InjectedFault};
