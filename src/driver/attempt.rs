@@ -19,7 +19,7 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{AttemptFailure, View};
 use crate::hop::{
-    Diagnosis, FailureClass, Keyed, ServerReport, effect_of_response, ends_in_trailers,
+    Diagnosis, FailureClass, Keyed, ServerReport, effect_of_grpc, effect_of_response, is_grpc,
 };
 use crate::policy::Classified;
 use crate::policy::breaker::{Admission, Allotted, PendingVerdict};
@@ -242,8 +242,9 @@ impl ActiveAttempt {
             self.tracker
                 .facts(|facts| facts.is_declined = effect.is_declined());
         }
-        if status.is_success() && ends_in_trailers(response.headers()) {
-            self.tracker.facts(|facts| facts.awaits_trailers = true);
+        if status.is_success() && is_grpc(response.headers()) {
+            let effect = effect_of_grpc(response.headers(), None);
+            self.tracker.facts(|facts| facts.by_code = Some(effect));
         }
         let version = || self.tracker.facts(|facts| facts.version);
         self.tracker.spans().answered(status, version);

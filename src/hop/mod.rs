@@ -54,7 +54,7 @@ pub(crate) use self::policy::Policy;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;
 pub(crate) use self::status::{
-    Keyed, effect_of_failed_success, effect_of_response, ends_in_trailers, grpc_code, is_failure,
+    Keyed, effect_of_failed_success, effect_of_grpc, effect_of_response, grpc_code, is_failure,
     is_grpc, judge,
 };
 pub(crate) use self::tls_session::TlsSession;

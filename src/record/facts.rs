@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::addresses::Addresses;
 use super::stages::End;
 use crate::affinity::Session;
-use crate::hop::{Diagnosis, ServerReport, TlsSession};
+use crate::hop::{Diagnosis, Effect, ServerReport, TlsSession};
 
 /// The facts of an attempt besides its stages.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +30,8 @@ pub(crate) struct Facts {
 
     /// Whether the attempt belongs to an operation and succeeded.
     pub(crate) is_done: bool,
-    /// Whether only the trailers of the response can say that the request was processed: gRPC's code 0.
-    pub(crate) awaits_trailers: bool,
+    /// The effect by the code of a gRPC response, which may come in its trailers.
+    pub(crate) by_code: Option<Effect>,
     /// Whether the head of the response, which is not a failure, declined the request: a redirect.
     pub(crate) is_declined: bool,
     /// The age of the connection that was used.
