@@ -76,6 +76,8 @@ pub(crate) struct Facts {
     pub(crate) local: Option<SocketAddr>,
     /// The facts that the response head states about its path.
     pub(crate) said: Option<Box<ServerReport>>,
+    /// The wait that the server asked for, as the policies of the attempt read it.
+    pub(crate) hint: Option<Duration>,
     /// Whether it is a hedge.
     pub(crate) is_hedge: bool,
     /// Whether it was cancelled because another attempt of the call was faster.
