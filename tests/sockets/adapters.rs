@@ -3,6 +3,7 @@
 mod bare;
 mod bodies;
 mod caller;
+mod cut;
 mod errors;
 mod filtered;
 mod hyper;
