@@ -34,7 +34,8 @@ impl TransportBuilder {
     /// # Errors
     ///
     /// Fails like [`build`](Self::build). Fails also if there is chaos, or an option of connections: a client of
-    /// another crate cannot apply them.
+    /// another crate cannot apply them. Fails without roots or name servers of the system, even if every URL is plain
+    /// HTTP: set [`tls`](Self::tls) or [`resolver`](Self::resolver) then.
     pub fn build_reqwest(self) -> Result<reqwest::Client, ConfigError> {
         self.options.refuse_all()?;
         let parts = self.parts()?;
