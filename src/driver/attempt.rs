@@ -16,7 +16,7 @@ use super::timeouts::{self, Progress, due, look_again};
 use crate::box_error::BoxError;
 use crate::call::{Call, Follows};
 use crate::clock;
-use crate::destination::Destination;
+use crate::destination::{Destination, OtherOrigin};
 use crate::diagnose::{AttemptFailure, View};
 use crate::hop::{
     Diagnosis, FailureClass, Keyed, ServerReport, effect_of_grpc, effect_of_response, is_grpc,
@@ -197,6 +197,9 @@ impl ActiveAttempt {
                 facts.url = url;
                 facts.method = method.cloned();
             });
+        }
+        if request.extensions().get::<OtherOrigin>().is_some() {
+            tracker.facts(|facts| facts.is_led_away = true);
         }
         if let Some(affinity) = call.options().affinity {
             let session = Some(Box::new(call.session(affinity)));

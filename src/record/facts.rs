@@ -65,6 +65,8 @@ pub(crate) struct Facts {
     pub(crate) url: Option<String>,
     /// Whether a redirect led it there.
     pub(crate) is_redirected: bool,
+    /// Whether that was another origin than the one that the caller named.
+    pub(crate) is_led_away: bool,
     /// Whether the DNS answer had expired, and was used because no newer one was received.
     pub(crate) stale: bool,
     /// The TTL that was left, and whether it came from the cache.

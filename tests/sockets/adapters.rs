@@ -7,6 +7,7 @@ mod cut;
 mod errors;
 mod filtered;
 mod hyper;
+mod identity;
 mod middleware;
 mod over;
 mod proxied;

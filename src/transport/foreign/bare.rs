@@ -1,6 +1,7 @@
 //! Bare reqwest clients: no layer of this crate is around them.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl TransportBuilder {
                 }
                 _ => answered.success(),
             });
-        let tls = tls::with_alpn(with_observer(tls?));
+        let tls = tls::with_alpn(with_observer(tls?, &Arc::default()));
         let built = begin(tls, &timeouts)
             // This is both the time that the connector divides among the addresses, and the timeout of the whole setup.
             .connect_timeout(set_up_within(&timeouts))

@@ -116,11 +116,12 @@ impl TransportBuilder {
             },
             divided: timeouts.connect(),
         };
+        let shown = Arc::default();
         Ok(HyperParts {
-            pool: PoolLayer::new(names.clone()),
+            tls: with_observer(tls?, &shown),
+            pool: PoolLayer::new(names.clone(), shown),
             names,
             connector,
-            tls: with_observer(tls?),
         })
     }
 }
