@@ -28,6 +28,14 @@ impl Progress {
             observe: Box::new(observe),
         })
     }
+
+    /// Creates the observer by which a body reports to its attempt. It does not panic.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn of_attempt(
+        observe: impl Fn(u64, Option<u64>) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Self::new("attempt", observe)
+    }
 }
 
 /// Reports the number of bytes after each piece, and passes long pieces on in parts.

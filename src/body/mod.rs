@@ -209,6 +209,19 @@ impl Body {
         Self(Content::Counted(Box::new(Counted::new(self, progress))))
     }
 
+    /// Calls `moved` whenever a piece of the body is taken. A body in memory is then a stream of parts.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn reporting(self, moved: impl Fn() + Send + Sync + 'static) -> Self {
+        let progress = Progress::of_attempt(move |_, _| moved());
+        Self(Content::Counted(Box::new(Counted::new(self, progress))))
+    }
+
+    /// Returns whether the body is in memory.
+    #[cfg(feature = "reqwest")]
+    pub(crate) const fn is_in_memory(&self) -> bool {
+        matches!(self.0, Content::Bytes(_))
+    }
+
     /// Joins bodies to one, in this order.
     pub(crate) fn joined(parts: Vec<Self>) -> Self {
         Self(Content::Joined(Joined::new(parts)))

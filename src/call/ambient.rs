@@ -167,16 +167,18 @@ impl Call {
         of.is_none_or(|of| of.is_among(&self.calls_in(attempt)))
     }
 
+    /// Returns the wait that the last response of this call requested.
+    pub(crate) fn hint(&self) -> Option<Duration> {
+        self.last()?.facts(|facts| facts.hint)
+    }
+
     /// Returns how the last call of our clients in an attempt failed, and the wait that its response requested.
     pub(crate) fn last_failure_in(
         &self,
         attempt: &Arc<Tracker>,
     ) -> Option<(Diagnosis, Option<Duration>)> {
         let last = self.calls_in(attempt).pop()?;
-        let requested = |tracker: Arc<Tracker>| {
-            tracker.facts(|facts| facts.said.as_ref().and_then(|said| said.retry_after))
-        };
-        Some((last.failed()?, last.last().and_then(requested)))
+        Some((last.failed()?, last.hint()))
     }
 }
 

@@ -145,9 +145,13 @@ impl Call {
         }
     }
 
-    /// Records that the trailers of the caller's response say that the call was done.
-    pub(crate) fn done_by_trailers(&self) {
-        self.brief().shown = Some(Effect::Done);
+    /// Records the effect that the trailers of the caller's response show, if the head left it open.
+    pub(crate) fn show_by_trailers(&self, effect: Effect) {
+        let mut brief = self.brief();
+        brief.shown = brief.shown.map(|shown| match shown {
+            Effect::Possible => effect,
+            shown => shown,
+        });
     }
 
     /// Returns the URL of the endpoint at which this request may have had an effect, by this call or one below it. A call

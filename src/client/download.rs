@@ -8,6 +8,7 @@ use http::{Method, Request};
 use http_body::Body as _;
 
 use super::body::failed_at;
+use super::fetch::{StatusTerms, is_conditional};
 use super::version::Version;
 use super::{Body, Client, RequestBuilder, Response};
 use crate::call::Call;
@@ -53,8 +54,10 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// Fails like [`send`](Self::send), and by a status of 400 and above. Fails at encode if the method is not GET, or
-    /// if the request has a body, or the header `Range` or `If-Range`.
+    /// Fails like [`send`](Self::send). Every status other than 2xx is also an error, with the beginning of the body
+    /// in [`Error::body`]: only a 2xx is the file. A request with `If-None-Match` or `If-Modified-Since` may get a 304,
+    /// which has no body. A 206 is an error, because the request asks for the whole file. Fails at encode if the method
+    /// is not GET, or if the request has a body, or the header `Range` or `If-Range`.
     ///
     /// # Cancel safety
     ///
@@ -73,7 +76,12 @@ impl RequestBuilder {
         }
         client.add_defaults(request.headers_mut());
         let mut rest = copy(&request);
-        let response = client.send_as_is(request).await?.error_for_status()?;
+        let asks = StatusTerms {
+            conditional: is_conditional(request.method(), [request.headers(); 2]),
+            ranged: false,
+            config: client.0.config.clone(),
+        };
+        let response = client.send_as_is(request).await?.of_success(asks).await?;
         client.follow_to(&mut rest, &response);
         Ok(Download {
             version: Version::of(&response),

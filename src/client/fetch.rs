@@ -39,11 +39,16 @@ pub(super) fn is_ranged(headers: [&HeaderMap; 2]) -> bool {
 }
 
 impl Response {
+    /// Checks the status, and that the body is decoded.
+    pub(super) async fn fetched(self, asks: StatusTerms) -> Result<Self, Error> {
+        self.of_success(asks).await?.decoded()
+    }
+
     /// Turns a status other than 2xx into an error that shows it and has the beginning of the body. A 206 or a 304 is
     /// an error only if the request did not ask for it.
-    pub(super) async fn fetched(mut self, asks: StatusTerms) -> Result<Self, Error> {
+    pub(super) async fn of_success(mut self, asks: StatusTerms) -> Result<Self, Error> {
         let Some(error) = self.failed_by_status(&asks) else {
-            return self.decoded();
+            return Ok(self);
         };
         Err(match self.beginning().await {
             body if body.is_empty() => error,

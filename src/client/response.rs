@@ -245,6 +245,11 @@ impl Response {
         let Some(Timeline(call)) = &self.timeline else {
             return error;
         };
+        // The client's own function may have read another hint than the table does.
+        let error = match call.hint() {
+            Some(wait) => error.after(wait),
+            None => error,
+        };
         let error = Error::at_edge(Edge::of_call(call), error.into());
         call.fail(error.diagnosis());
         error

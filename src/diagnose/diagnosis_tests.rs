@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use rustls::AlertDescription;
 
 use super::*;
+use crate::box_error::BoxError;
 use crate::clock;
 use crate::dns::{DnsError, DnsErrorReason};
 use crate::error::Error;
@@ -18,8 +19,6 @@ use crate::hop::{BodyFailed, Keyed, TimeoutElapsed, TlsSession, name};
 use crate::record::Tickets;
 use crate::telemetry::AttemptSpans;
 use crate::timeout::Timeouts;
-
-type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The progress of an attempt.
 #[derive(Clone, Debug)]
@@ -147,7 +146,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8_192) })]
 
     #[test]
-    fn alert_is_tls_without_effect_only_before_the_request_or_against_the_certificate(
+    fn alert_is_of_the_setup_only_before_the_request_or_against_the_certificate(
         journey in journey(),
         code in prop_oneof![any::<u8>(), prop::sample::select(REFUSALS.to_vec())],
     ) {
@@ -158,7 +157,9 @@ proptest! {
             let diagnosis = diagnose(&tracker, &*error);
             prop_assert_eq!(diagnosis.kind, Kind::Alert);
             if before && (!journey.taken || refused) {
-                prop_assert_eq!((diagnosis.hop, diagnosis.effect), (Some(Hop::Tls), Effect::None));
+                // The TLS session with an https proxy belongs to the connect.
+                let hop = if journey.reached == Reached::Connect { Hop::Connect } else { Hop::Tls };
+                prop_assert_eq!((diagnosis.hop, diagnosis.effect), (Some(hop), Effect::None));
             } else {
                 let stage = stage_hop(&tracker, tracker.open());
                 prop_assert_eq!(diagnosis.hop, Some(stage));
@@ -216,7 +217,6 @@ fn refused_certificate_of_a_second_request_says_nothing_about_the_first() {
     }
 }
 
-/// The TLS session with an https proxy belongs to the connect.
 #[test]
 fn failure_of_a_proxy_during_its_tls_handshake_has_a_name() {
     let expired = rustls::CertificateError::Expired.into();
@@ -225,6 +225,7 @@ fn failure_of_a_proxy_during_its_tls_handshake_has_a_name() {
         (Cause::Io(io::ErrorKind::UnexpectedEof), Kind::Closed),
         (Cause::Tls(expired), Kind::CertificateExpired),
         (Cause::Tls(plain), Kind::ProtocolError),
+        (Cause::Alert(40, true), Kind::Alert),
     ] {
         let diagnosis = diagnose(&setup_at(Reached::Connect).tracker(), &*cause.error());
         assert_eq!(diagnosis, Diagnosis::unsent(Hop::Connect, kind));

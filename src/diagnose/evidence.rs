@@ -10,9 +10,9 @@ use crate::chain::chain;
 #[cfg(feature = "client")]
 use crate::dns::DnsError;
 use crate::error::Error;
-#[cfg(feature = "client")]
-use crate::hop::TunnelRefused;
 use crate::hop::{BodyFailed, Diagnosis, Hop, Kind, TimeoutElapsed, local};
+#[cfg(feature = "client")]
+use crate::hop::{TunnelRefused, Unacknowledged};
 use crate::timeout::TimeoutKind;
 
 /// The facts in an error's chain. The tracker supplies the facts that the chain leaves open.
@@ -29,6 +29,8 @@ pub(super) struct Evidence {
     pub(super) garbled: bool,
     /// One HTTP/2 stream broke, not the connection.
     pub(super) stream: bool,
+    /// hyper or h2 reported the failure of a connection. Neither keeps the error code of the system.
+    is_of_connection: bool,
     pub(super) timeout_kind: Option<TimeoutKind>,
     /// A connector reported that the setup failed. Holds the hop of the setup, as far as the connector reports it.
     pub(super) setup: Option<Hop>,
@@ -110,6 +112,8 @@ impl Evidence {
         if let Some(TimeoutElapsed(which)) = error.downcast_ref() {
             self.kind = Some(Kind::Timeout);
             self.timeout_kind = Some(*which);
+        } else if error.is::<tokio::time::error::Elapsed>() {
+            self.kind = Some(Kind::Timeout);
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             self.io(io);
         } else if let Some(h2) = error.downcast_ref::<h2::Error>() {
@@ -152,13 +156,18 @@ impl Evidence {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::PermissionDenied => Some(Kind::Unreachable),
             // The kernel gave up because the peer acknowledges no data.
-            io::ErrorKind::TimedOut => Some(Kind::Unacknowledged),
+            io::ErrorKind::TimedOut if self.is_of_connection || is_by_peer(error) => {
+                Some(Kind::Unacknowledged)
+            }
+            // A timer of the user's code, which says nothing about the peer.
+            io::ErrorKind::TimedOut => Some(Kind::Timeout),
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Some(Kind::ProtocolError),
             _ => self.kind,
         };
     }
 
     fn h2(&mut self, error: &h2::Error) {
+        self.is_of_connection = true;
         let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
         self.kind = if error.is_io() {
             Some(Kind::Closed)
@@ -175,6 +184,7 @@ impl Evidence {
     }
 
     fn hyper(&mut self, error: &hyper::Error) {
+        self.is_of_connection = true;
         if error.is_parse() {
             self.kind = Some(Kind::ProtocolError);
         } else if error.is_incomplete_message() {
@@ -255,6 +265,18 @@ impl Evidence {
             refusals.any(|alert| rustls::Error::AlertReceived(*alert).to_string() == message);
         self.kind = Some(Kind::Alert);
     }
+}
+
+/// Returns whether a timeout was reported by the kernel, or by a connection of this crate.
+fn is_by_peer(error: &io::Error) -> bool {
+    #[cfg(feature = "client")]
+    if error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<Unacknowledged>())
+    {
+        return true;
+    }
+    error.raw_os_error().is_some()
 }
 
 /// Returns the kind if a cause of a failed lookup is a failure of this process.

@@ -99,9 +99,11 @@ pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> D
     let unseen = matches!(stage, None | Some(Stage::Wait)) && !tracker.is_tracked();
     let setup = evidence.setup.filter(|_| unseen);
     let is_handshake = evidence.kind == Some(Kind::Alert) && ends_handshake(tracker, &evidence);
-    let hop = match is_handshake {
-        true => Hop::Tls,
-        false => {
+    let hop = match (is_handshake, stage) {
+        // The TLS handshake with an https proxy belongs to the connect.
+        (true, Some(Stage::Connect)) => Hop::Connect,
+        (true, _) => Hop::Tls,
+        (false, _) => {
             let told = evidence.hop.or(setup);
             told.unwrap_or_else(|| stage_hop(tracker, stage))
         }
@@ -208,3 +210,7 @@ fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind
 #[cfg(feature = "client")]
 #[path = "diagnosis_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "timeout_tests.rs"]
+mod timeout_tests;

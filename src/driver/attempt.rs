@@ -16,10 +16,10 @@ use super::timeouts::{self, Progress, due, look_again};
 use crate::box_error::BoxError;
 use crate::call::{Call, Follows};
 use crate::clock;
-use crate::destination::Destination;
+use crate::destination::{Destination, OtherOrigin};
 use crate::diagnose::{AttemptFailure, View};
 use crate::hop::{
-    Diagnosis, FailureClass, Keyed, ServerReport, effect_of_response, ends_in_trailers,
+    Diagnosis, FailureClass, Keyed, ServerReport, effect_of_grpc, effect_of_response, is_grpc,
 };
 use crate::policy::Classified;
 use crate::policy::breaker::{Admission, Allotted, PendingVerdict};
@@ -198,6 +198,9 @@ impl ActiveAttempt {
                 facts.method = method.cloned();
             });
         }
+        if request.extensions().get::<OtherOrigin>().is_some() {
+            tracker.facts(|facts| facts.is_led_away = true);
+        }
         if let Some(affinity) = call.options().affinity {
             let session = Some(Box::new(call.session(affinity)));
             tracker.facts(|facts| facts.session = session);
@@ -242,8 +245,9 @@ impl ActiveAttempt {
             self.tracker
                 .facts(|facts| facts.is_declined = effect.is_declined());
         }
-        if status.is_success() && ends_in_trailers(response.headers()) {
-            self.tracker.facts(|facts| facts.awaits_trailers = true);
+        if status.is_success() && is_grpc(response.headers()) {
+            let effect = effect_of_grpc(response.headers(), None);
+            self.tracker.facts(|facts| facts.by_code = Some(effect));
         }
         let version = || self.tracker.facts(|facts| facts.version);
         self.tracker.spans().answered(status, version);

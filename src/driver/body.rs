@@ -19,7 +19,7 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::{AttemptFailure, Edge, View};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Stage, grpc_code};
+use crate::hop::{Diagnosis, Effect, Stage, effect_of_grpc, grpc_code};
 use crate::policy::breaker::PendingVerdict;
 use crate::policy::stale::Recording;
 use crate::record::Tracker;
@@ -255,9 +255,9 @@ impl Reading<'_> {
                         .received(frame.data_ref().map_or(0, Bytes::len), now);
                 }
                 if let Some(trailers) = frame.trailers_ref()
-                    && grpc_code(trailers, None) == Some(0)
+                    && grpc_code(trailers, None).is_some()
                 {
-                    self.done_by_trailers();
+                    self.show(effect_of_grpc(trailers, None));
                 }
                 let late = |scope: &&Scope| !self.is_in_time && scope.is_late(now);
                 match self.scope.as_ref().filter(late) {
@@ -276,10 +276,13 @@ impl Reading<'_> {
         }
     }
 
-    fn done_by_trailers(&self) {
+    /// Records the effect that the code in the trailers shows.
+    fn show(&self, effect: Effect) {
         match (&self.watch, &self.scope) {
-            (Some(watch), _) => watch.tracker.facts(|facts| facts.awaits_trailers = false),
-            (None, Some(scope)) => scope.call().done_by_trailers(),
+            (Some(watch), _) => watch.tracker.facts(|facts| {
+                facts.by_code = facts.by_code.map(|_| effect);
+            }),
+            (None, Some(scope)) => scope.call().show_by_trailers(effect),
             (None, None) => {}
         }
     }

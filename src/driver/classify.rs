@@ -12,7 +12,7 @@ use super::peek::PEEK_BYTES;
 use super::run::Run;
 use super::source::BodySource;
 use crate::clock;
-use crate::hop::{Diagnosis, FailureClass, Keyed, Outcome, effect_of_failed_success};
+use crate::hop::{Diagnosis, FailureClass, Keyed, Outcome, effect_of_failed_success, is_failure};
 use crate::policy::{Classified, Failure};
 
 /// The part of a body that is received before its response is judged.
@@ -41,6 +41,10 @@ impl Run {
         let attempt = flight.attempt.as_ref();
         if let Some(attempt) = attempt {
             attempt.head(&self.call, response, now);
+            if is_failure(response.status()) {
+                let hint = self.policies.hint(response.status(), response.headers());
+                attempt.tracker.facts(|facts| facts.hint = hint);
+            }
         }
         let Some(most_bytes) = self.call.options().whole_body else {
             return Wanted::Nothing;

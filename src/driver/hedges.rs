@@ -20,7 +20,6 @@ use crate::policy::hedge::{HedgePolicy, HedgeState, LatestAttempt};
 use crate::policy::rate_limit::Asking;
 use crate::policy::retry::{Account, Payment};
 use crate::record::Tracker;
-use crate::retry_after::Hints;
 
 /// The hedges of one leg.
 pub(super) struct Hedges {
@@ -347,11 +346,8 @@ impl Run {
         if let Some(FailureClass::Success | FailureClass::Ignore) = classified.class {
             return;
         }
-        let (status, headers) = (response.status(), response.headers());
-        let retry = self.policies.retry.as_deref();
-        let default = Hints::default();
-        let hints = retry.map_or(&default, |retry| &retry.hints);
-        let wait = hints.read(status, headers, clock::wall);
+        let status = response.status();
+        let wait = self.policies.hint(status, response.headers());
         let is_throttled = status == StatusCode::TOO_MANY_REQUESTS
             || classified.class == Some(FailureClass::Throttled);
         if let Some(hedges) = &mut self.hedges {

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::source::{BodySource, Piece, to_bytes};
+use super::source::{BodySource, Piece, poll_live, poll_whole};
 use crate::box_error::BoxError;
 
 /// A body whose beginning is being read.
@@ -43,12 +43,12 @@ where
     /// Ready when enough bytes are here, or when the body has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.bytes.len() < PEEK_BYTES && self.ended.is_none() {
-            match ready!(self.body.as_mut().poll_frame(cx)) {
+            match ready!(poll_whole(self.body.as_mut(), cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.bytes.put(data),
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
                 },
-                Some(Err(error)) => self.ended = Some(Err(error.into())),
+                Some(Err(error)) => self.ended = Some(Err(error)),
                 None => self.ended = Some(Ok(())),
             }
         }
@@ -113,10 +113,7 @@ where
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         match &mut self.rest {
-            Rest::Live(body) => {
-                let frame = body.as_mut().poll_frame(cx);
-                frame.map(|frame| frame.map(|read| read.map_err(Into::into).map(to_bytes)))
-            }
+            Rest::Live(body) => poll_live(body.as_mut(), cx),
             Rest::Broken(error) => Poll::Ready(error.take().map(Err)),
             Rest::Over => Poll::Ready(None),
         }

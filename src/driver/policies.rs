@@ -1,10 +1,12 @@
 //! The policies of a driver, outermost first: their order, and the reason for each place.
 
-use crate::timeout::LONGEST;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
+
 use crate::call::Observer;
+use crate::clock;
 #[cfg(feature = "otel")]
 use crate::metrics::Gauges;
 use crate::policy::endpoints::Endpoints;
@@ -13,8 +15,9 @@ use crate::policy::redirect::RedirectConfig;
 use crate::policy::{
     Classifier, breaker, concurrency, fallback, hedge, rate_limit, retry, stale, throttle,
 };
+use crate::retry_after::Hints;
 use crate::telemetry::{Maker, Propagator};
-use crate::timeout::Timeouts;
+use crate::timeout::{LONGEST, Timeouts};
 
 /// The policies of a driver. Each policy is on or off; a public layer is a driver with one of them.
 #[derive(Clone, Default)]
@@ -138,6 +141,14 @@ impl Policies {
             leaves_attempts: true,
             ..Self::default()
         }
+    }
+
+    /// Returns the wait that the server asks for, by the user's function or the table.
+    pub(super) fn hint(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+        let by_table = Hints::default();
+        let retry = self.retry.as_deref();
+        let hints = retry.map_or(&by_table, |retry| &retry.hints);
+        hints.read(status, headers, clock::wall)
     }
 
     /// Returns the user's classifier, if there is one.

@@ -1,8 +1,9 @@
 //! The source of a response body's bytes.
 
 use std::fmt;
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
@@ -98,9 +99,7 @@ impl<R: Body<Error: Into<BoxError>>> BodySource<R> {
     /// Polls the next piece.
     pub(super) fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         match self.project() {
-            SourceProjected::Live { body } => body
-                .poll_frame(cx)
-                .map(|frame| frame.map(|read| read.map_err(Into::into).map(to_bytes))),
+            SourceProjected::Live { body } => poll_live(body, cx),
             SourceProjected::Here {
                 bytes,
                 trailers,
@@ -151,11 +150,38 @@ impl<R: Body> BodySource<R> {
     }
 }
 
-pub(super) fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
-    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+/// Polls the next piece of a service's body, in bytes.
+pub(super) fn poll_live<R>(body: Pin<&mut R>, cx: &mut Context<'_>) -> Poll<Option<Piece>>
+where
+    R: Body<Error: Into<BoxError>>,
+{
+    let in_bytes =
+        |frame: Frame<R::Data>| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+    poll_whole(body, cx).map(|frame| frame.map(|read| read.map(in_bytes)))
 }
 
-pub(super) type Piece = Result<Frame<Bytes>, BoxError>;
+/// Polls the next piece of a service's body. An end before the announced length is an error.
+///
+/// hyper reports such an end for an HTTP/2 stream that the server resets with NO_ERROR. A body without an announced
+/// length does not show it. A response to HEAD announces bytes that never come, and its stream has ended.
+pub(super) fn poll_whole<R>(
+    mut body: Pin<&mut R>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Piece<R::Data>>>
+where
+    R: Body<Error: Into<BoxError>>,
+{
+    let frame = ready!(body.as_mut().poll_frame(cx));
+    let left = body.size_hint().lower();
+    if frame.is_none() && left > 0 && !body.is_end_stream() {
+        let reason = format!("the body ended before its announced length, missing bytes: {left}");
+        let short = io::Error::new(io::ErrorKind::UnexpectedEof, reason);
+        return Poll::Ready(Some(Err(short.into())));
+    }
+    Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+}
+
+pub(super) type Piece<D = Bytes> = Result<Frame<D>, BoxError>;
 
 /// Why a kept body ends early.
 #[derive(Debug)]

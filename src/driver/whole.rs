@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http_body::Body;
 
 use super::attempt::ActiveAttempt;
-use super::source::BodySource;
+use super::source::{BodySource, poll_whole};
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::AttemptFailure;
@@ -49,7 +49,7 @@ impl Whole {
     where
         R: Body<Error: Into<BoxError>>,
     {
-        while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+        while let Some(frame) = ready!(poll_whole(body.as_mut(), cx)) {
             let (end, which) = attempt.due();
             let now = clock::now();
             if end <= now {
@@ -57,7 +57,7 @@ impl Whole {
             }
             let frame = match frame {
                 Ok(frame) => frame,
-                Err(error) => return Poll::Ready(Err(WholeBodyError::Foreign(error.into()))),
+                Err(error) => return Poll::Ready(Err(WholeBodyError::Foreign(error))),
             };
             match frame.into_data() {
                 Ok(data) => {

@@ -110,6 +110,7 @@ const CATALOG: &[FailureSpec] = {
         row(Connect, Kind::CertificateWrongName,     "tls_certificate_error",        (Network, Permanent)),
         row(Connect, Kind::CertificateUnknownIssuer, "tls_certificate_error",        (Network, Permanent)),
         row(Connect, Kind::CertificateInvalid,       "tls_certificate_error",        (Network, Permanent)),
+        row(Connect, Kind::Alert,                    "tls_alert_received",           (Network, Permanent)),
         row(Connect, Kind::Other,                    "destination_unavailable",      (Network, Transient)),
         row(Connect, Kind::LocalResources,           "local_resources",               (Client, Transient)),
         row(Tls,     Kind::Timeout,                  "connection_timeout",           (Network, Transient)),

@@ -31,6 +31,21 @@ impl fmt::Display for RuntimeGone {
 
 impl StdError for RuntimeGone {}
 
+/// The peer of a connection did not acknowledge a PING. An IO error holds it, so that its kind is not that of a timer.
+#[cfg(feature = "client")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unacknowledged;
+
+#[cfg(feature = "client")]
+impl fmt::Display for Unacknowledged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the peer did not acknowledge a PING")
+    }
+}
+
+#[cfg(feature = "client")]
+impl StdError for Unacknowledged {}
+
 /// A unix socket did not accept the connection.
 #[cfg(feature = "client")]
 #[derive(Debug)]

@@ -42,7 +42,9 @@ pub use crate::timeline::{Attempt, StageOutcome, StageTiming, Timeline, Waterfal
 pub(crate) use self::catalog::name;
 pub(crate) use self::cause::{BodyFailed, TimeoutElapsed};
 #[cfg(feature = "client")]
-pub(crate) use self::cause::{HeadRefused, RuntimeGone, SocketFailed, TunnelRefused, Unmade};
+pub(crate) use self::cause::{
+    HeadRefused, RuntimeGone, SocketFailed, TunnelRefused, Unacknowledged, Unmade,
+};
 pub(crate) use self::diagnosis::Diagnosis;
 pub(crate) use self::event::short;
 pub(crate) use self::fault::{Fault, InjectedFault};
@@ -52,7 +54,7 @@ pub(crate) use self::policy::Policy;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;
 pub(crate) use self::status::{
-    Keyed, effect_of_failed_success, effect_of_response, ends_in_trailers, grpc_code, is_failure,
+    Keyed, effect_of_failed_success, effect_of_grpc, effect_of_response, grpc_code, is_failure,
     is_grpc, judge,
 };
 pub(crate) use self::tls_session::TlsSession;

@@ -24,7 +24,7 @@ pub(crate) enum Keyed {
 ///
 /// | status | effect |
 /// |---|---|
-/// | 2xx | done; possible for gRPC, until its trailers say 0 |
+/// | 2xx | done; for gRPC by the code, and possible until the trailers have it |
 /// | 307, 308, 421: the request belongs elsewhere | declined |
 /// | other 3xx | declined for a safe method, else possible |
 /// | 408, 409, 424, 499 | possible |
@@ -36,7 +36,7 @@ pub(crate) enum Keyed {
 /// if its client disconnected. A 409 may concern a copy of the same request that a gateway sent first.
 pub(crate) fn effect_of_response(status: StatusCode, headers: &HeaderMap, is_safe: bool) -> Effect {
     match status.as_u16() {
-        200..300 if ends_in_trailers(headers) => Effect::Possible,
+        200..300 if is_grpc(headers) => effect_of_grpc(headers, None),
         200..300 => Effect::Done,
         408 | 409 | 424 | 499 => Effect::Possible,
         307 | 308 | 400..500 => unless_forwarded(status, headers),
@@ -57,10 +57,12 @@ pub(crate) fn effect_of_failed_success(
     }
 }
 
-/// Returns whether only the trailers of a response say whether the request was processed: it is gRPC's, and its head has
-/// no code 0.
-pub(crate) fn ends_in_trailers(headers: &HeaderMap) -> bool {
-    is_grpc(headers) && grpc_code(headers, None) != Some(0)
+/// Returns the effect of a gRPC request by its code: from the trailers, or from the head if there is nothing else.
+pub(crate) fn effect_of_grpc(headers: &HeaderMap, trailers: Option<&HeaderMap>) -> Effect {
+    match grpc_code(headers, trailers) {
+        Some(0) => Effect::Done,
+        _ => effect_of_failed_success(headers, trailers),
+    }
 }
 
 /// Returns whether a message is gRPC's: its media type begins with `application/grpc`. gRPC-Web has another form.

@@ -13,16 +13,15 @@ pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
             was_taken,
             ..
         } = *facts;
-        let done = (facts.is_declined, facts.is_done, facts.awaits_trailers);
+        let done = (facts.is_declined, facts.is_done, facts.by_code);
         (status, facts.failed(), was_taken, judged, done)
     });
-    let (is_declined, is_done, awaits_trailers) = done;
+    let (is_declined, is_done, by_code) = done;
     let last = match (status, failed) {
         (Some(status), _) if status.is_success() => match judged {
             // A classifier sees a failure in the response.
             Some(judged) => judged.effect,
-            None if awaits_trailers => Effect::Possible,
-            None => Effect::Done,
+            None => by_code.unwrap_or(Effect::Done),
         },
         (Some(_), Some(judged)) => judged.effect,
         // A redirect: not a failure.

@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::addresses::Addresses;
 use super::stages::End;
 use crate::affinity::Session;
-use crate::hop::{Diagnosis, ServerReport, TlsSession};
+use crate::hop::{Diagnosis, Effect, ServerReport, TlsSession};
 
 /// The facts of an attempt besides its stages.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +30,8 @@ pub(crate) struct Facts {
 
     /// Whether the attempt belongs to an operation and succeeded.
     pub(crate) is_done: bool,
-    /// Whether only the trailers of the response can say that the request was processed: gRPC's code 0.
-    pub(crate) awaits_trailers: bool,
+    /// The effect by the code of a gRPC response, which may come in its trailers.
+    pub(crate) by_code: Option<Effect>,
     /// Whether the head of the response, which is not a failure, declined the request: a redirect.
     pub(crate) is_declined: bool,
     /// The age of the connection that was used.
@@ -65,6 +65,8 @@ pub(crate) struct Facts {
     pub(crate) url: Option<String>,
     /// Whether a redirect led it there.
     pub(crate) is_redirected: bool,
+    /// Whether that was another origin than the one that the caller named.
+    pub(crate) is_led_away: bool,
     /// Whether the DNS answer had expired, and was used because no newer one was received.
     pub(crate) stale: bool,
     /// The TTL that was left, and whether it came from the cache.
@@ -76,6 +78,8 @@ pub(crate) struct Facts {
     pub(crate) local: Option<SocketAddr>,
     /// The facts that the response head states about its path.
     pub(crate) said: Option<Box<ServerReport>>,
+    /// The wait that the server asked for, as the policies of the attempt read it.
+    pub(crate) hint: Option<Duration>,
     /// Whether it is a hedge.
     pub(crate) is_hedge: bool,
     /// Whether it was cancelled because another attempt of the call was faster.

@@ -50,6 +50,11 @@
 //! effect of a failure is `Possible`. The pool does not follow DNS: a pooled connection is kept until it has been idle
 //! for 50 s.
 //!
+//! The pool shares a connection among all requests to its server. A layer above may follow a redirect to another origin
+//! that asks for the client's certificate. Then the call fails at encode, and the certificate is not shown. But a
+//! connection on which an earlier call has shown it is used again. If that matters, do not follow redirects, or use
+//! [`Transport`](crate::Transport).
+//!
 //! # How people get it wrong
 //!
 //! Some SDKs build a second client for some of their calls, for credentials for example. That client is not this one.

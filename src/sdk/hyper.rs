@@ -61,6 +61,11 @@
 //! share of the connect timeout. Addresses are not chosen by load or health, and an unreachable path looks like a
 //! silent service. `Transport` chooses by load and health, and can tell the two apart.
 //!
+//! The client shares a connection among all requests to its server. So after a redirect to another origin that asks for
+//! the client's certificate, the call fails at encode, and nothing is sent. [`HyperParts::layer`] also refuses a
+//! redirect to an origin that has got the certificate before. Without that layer, and for the moment in which another
+//! call connects to that origin, such a redirect may use a connection with the certificate.
+//!
 //! If a filter is set, connections that it cannot judge are refused. These are connections with a scheme other than
 //! http and https. They are also connections whose address came neither from the URL nor from [`HyperParts::resolver`]
 //! (a unix socket, a tunnel, another resolver). If the connector leads to a proxy that filters, set

@@ -63,6 +63,9 @@
 //! The client's pool does not follow DNS. If that client comes from [`sdk::bare`](crate::sdk::bare), dns, connect and
 //! tls are still reported.
 //!
+//! If an upload is a stream, each piece that the client takes begins the attempt's timeout again, unless that is set. A
+//! body in memory shows no pieces: for a long upload over a slow path, set a longer attempt timeout.
+//!
 //! A body that cannot be cloned is used once. It is sent again only over our own transport, and only if no connection
 //! took it. That also holds for [`Body::retryable`] as a [`reqwest::Body`]. To upload a stream with retries, use
 //! [`with_body`].

@@ -36,7 +36,8 @@
 //! # Trade-offs
 //!
 //! The client's pool does not follow DNS. Send and first byte have no timeout of their own: the attempt's timeout
-//! covers the whole wait.
+//! covers the whole wait. Each piece of an upload that the client takes begins that timeout again, unless it is set. A
+//! body of more than 64 KiB in memory is passed to the client as a stream.
 //!
 //! # How people get it wrong
 //!
@@ -91,7 +92,7 @@ impl Service<http::Request<Body>> for ReqwestService {
         }
         let client = self.client.clone();
         ReqwestFuture(Box::pin(async move {
-            let request = framed(request).await?;
+            let request = framed(request).await?.map(in_parts);
             let request = reqwest::Request::try_from(request).map_err(failed)?;
             let response = client.execute(request).await.map_err(failed)?;
             located(response).map_err(failed)
@@ -119,7 +120,8 @@ impl fmt::Debug for ReqwestFuture {
     }
 }
 
-/// Creates the body, and checks it against its declared length, as this crate's transport does.
+/// Creates the body, and checks it against its declared length, as this crate's transport does. A stream reports its
+/// pieces to the attempt, so that an upload that moves is not given up.
 pub(super) async fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
     let (mut head, mut body) = request.into_parts();
     body.prepare().await?;
@@ -129,8 +131,34 @@ pub(super) async fn framed(request: http::Request<Body>) -> Result<http::Request
         // hyper would send the head and never look at the body.
         head.headers.remove(CONTENT_LENGTH);
     }
-    Ok(http::Request::from_parts(head, body.measured(length)))
+    let body = body.measured(length);
+    let body = match body.is_in_memory() {
+        // Middleware may read it.
+        true => body,
+        false => reporting(body),
+    };
+    Ok(http::Request::from_parts(head, body))
 }
+
+/// Returns a body whose pieces are reported to the attempt that is being polled right here.
+fn reporting(body: Body) -> Body {
+    match attempt_of_request() {
+        Some(attempt) => body.reporting(move || attempt.moved_on()),
+        None => body,
+    }
+}
+
+/// Sends a long body in parts: the client takes one that is in memory as a single piece.
+fn in_parts(body: Body) -> Body {
+    let is_long = body.size_hint().lower() > WHOLE_BYTES;
+    match is_long && body.is_in_memory() {
+        true => reporting(body),
+        false => body,
+    }
+}
+
+/// The client takes a body of this length in one piece.
+const WHOLE_BYTES: u64 = 64 << 10;
 
 /// Converts a reqwest response and keeps its URL. The conversion loses the URL, and only a builder can set it again.
 pub(super) fn located(
@@ -152,4 +180,73 @@ fn failed(error: impl Into<BoxError>) -> Error {
         ..View::default()
     };
     AttemptFailure::below(error.into(), view).into_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::BodyExt;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::clock;
+    use crate::record::tracker::{self, Tracker};
+    use crate::telemetry::AttemptSpans;
+    use crate::timeout::Timeouts;
+
+    /// A body of this many pieces.
+    struct Pieces(u32);
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let left = self.0.checked_sub(1);
+            self.0 = left.unwrap_or_default();
+            Poll::Ready(left.map(|_| Ok(Frame::data(Bytes::from_static(b"piece")))))
+        }
+    }
+
+    /// Reads an upload, one piece in three seconds. Returns the seconds at which bytes moved, seen from its attempt.
+    async fn moved(body: Body) -> Vec<u64> {
+        let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+        let tracker = Tracker::new(timeouts, AttemptSpans::default(), clock::now());
+        let tracker = Arc::new(tracker);
+        let request = http::Request::post("https://api.test/").body(body).unwrap();
+        let framing = async {
+            framed(request)
+                .await
+                .map(|request| in_parts(request.into_body()))
+        };
+        let framed = tracker::scope(Arc::clone(&tracker), framing).await;
+        let mut body = framed.unwrap();
+        let mut moved = Vec::new();
+        loop {
+            advance(Duration::from_secs(3)).await;
+            if body.frame().await.transpose().unwrap().is_none() {
+                return moved;
+            }
+            moved.push((tracker.moved() - tracker.started()).as_secs());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_piece_of_an_upload_postpones_the_end_of_its_attempt() {
+        assert_eq!(moved(Body::wrap(Pieces(3))).await, [3, 6, 9]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_body_in_memory_is_sent_in_parts() {
+        let long = Bytes::from(vec![7; 150 << 10]);
+        assert_eq!(moved(Body::from(long)).await, [3, 6, 9]);
+    }
 }

@@ -103,7 +103,8 @@ impl TransportBuilder {
     /// destination has one of its own. If ALPN is not set, the client offers HTTP/2 and HTTP/1.1.
     ///
     /// A client certificate is shown to servers that the caller's own URLs name. It is not shown to another origin that
-    /// a redirect leads to, nor to a proxy.
+    /// a redirect leads to, nor to a proxy. A client of another crate shares its connections among all of its requests:
+    /// [`sdk::hyper`](crate::sdk::hyper) and [`sdk::bare`](crate::sdk::bare) say what follows.
     pub fn tls(mut self, config: ClientConfig) -> Self {
         self.tls = Some(config);
         self

@@ -77,7 +77,11 @@ impl Routing {
         if let Some(route) = kept.get() {
             return Ok(route);
         }
+        let via = self.via.as_deref();
+        let is_proxy_secure = via.is_some_and(Via::is_secure);
         let tls = match (self.target.is_secure, config) {
+            // Without roots there is no config for the proxy either.
+            (false, Err(none)) if is_proxy_secure => return Err(NoRoots(Arc::clone(none))),
             (false, _) => None,
             (true, Ok(config)) => Some(Arc::new(tls::with_tickets(config))),
             (true, Err(none)) => return Err(NoRoots(Arc::clone(none))),
@@ -90,5 +94,31 @@ impl Routing {
                 via: self.via.clone(),
             })
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Uri};
+
+    use super::super::proxy::Choice;
+    use super::*;
+
+    #[test]
+    fn proxy_that_is_reached_over_tls_needs_roots_even_for_plain_http() {
+        for (url, proxy, needs) in [
+            ("https://api.test/", "http://proxy.test:3128", true),
+            ("https://api.test/", "https://proxy.test:3128", true),
+            ("http://api.test/", "https://proxy.test:3128", true),
+            ("http://api.test/", "http://proxy.test:3128", false),
+        ] {
+            let uri: Uri = url.parse().unwrap();
+            let target = Target::of(&uri, &mut HeaderMap::new()).unwrap();
+            let proxies = Proxies::of(&Choice::Through(proxy.to_owned()), "", |_| None);
+            let routing = Routing::new(target, &proxies.unwrap()).unwrap();
+            let none = Arc::new(ConfigError::refused("tls", "none"));
+            let route = routing.route(Err(&none), Identity::Shown);
+            assert_eq!(route.is_err(), needs, "{url} by {proxy}");
+        }
     }
 }

@@ -3,9 +3,11 @@
 mod bare;
 mod bodies;
 mod caller;
+mod cut;
 mod errors;
 mod filtered;
 mod hyper;
+mod identity;
 mod middleware;
 mod over;
 mod proxied;

@@ -10,7 +10,8 @@ use crate::coding::{Coding, DecodeError};
 use crate::destination::Destination;
 use crate::dns::{AddressRange, Cidr, DnsError, DnsErrorReason};
 use crate::hop::{
-    BodyFailed, HeadRefused, Kind, RuntimeGone, SocketFailed, TimeoutElapsed, TunnelRefused, Unmade,
+    BodyFailed, HeadRefused, Kind, RuntimeGone, SocketFailed, TimeoutElapsed, TunnelRefused,
+    Unacknowledged, Unmade,
 };
 use crate::idempotency_key::IdempotencyKey;
 use crate::timeout::TimeoutKind;
@@ -21,6 +22,7 @@ pub(super) fn sections() -> Vec<Section> {
     vec![
         ("TimeoutElapsed", one(&TimeoutElapsed(TimeoutKind::Connect))),
         ("RuntimeGone", one(&RuntimeGone)),
+        ("Unacknowledged", one(&Unacknowledged)),
         (
             "SocketFailed",
             one(&SocketFailed(io::Error::from_raw_os_error(13))),

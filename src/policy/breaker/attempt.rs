@@ -73,6 +73,18 @@ impl Verdict {
         }
     }
 
+    /// Returns the same verdict about an attempt that also took too long.
+    pub(super) fn slow(self) -> Self {
+        match self {
+            Self::Success => Self::Slow,
+            Self::Failure(failed) => Self::Failure(CountedFailure {
+                is_slow: true,
+                ..failed
+            }),
+            Self::Slow | Self::Throttled | Self::Ignored => self,
+        }
+    }
+
     /// Returns the mark for the window of a closed circuit.
     pub(super) fn mark(&self) -> Option<Mark> {
         let (mark, is_slow) = match self {

@@ -150,7 +150,7 @@ impl CircuitBreakerConfig {
     }
 
     /// Sets the ratio of slow attempts in the window at which the circuit opens: more than 0, at most 1. An attempt is
-    /// slow if it takes longer than `threshold`, to the response head or to its failure.
+    /// slow if it takes longer than `threshold`, to the response head or to a failure before that.
     #[must_use]
     pub const fn slow_calls(mut self, threshold: Duration, ratio: f64) -> Self {
         self.slow_threshold = Some(threshold);

@@ -34,12 +34,17 @@ impl PendingVerdict {
     /// Settles the permit of a complete body.
     pub(crate) fn end(&mut self, now: Instant) {
         if let Some(ticket) = self.ticket.take() {
-            let verdict = match self.is_slow {
-                true => Verdict::Slow,
-                false => Verdict::Success,
-            };
+            let verdict = self.by_head(Verdict::Success);
             let record = || self.call.record_after(self.attempts_before);
             settle(ticket, verdict, (Some(&self.call), now), record);
+        }
+    }
+
+    /// Marks the verdict as slow if the head was. The time of the body does not count: it depends on its length.
+    fn by_head(&self, verdict: Verdict) -> Verdict {
+        match self.is_slow {
+            true => verdict.slow(),
+            false => verdict,
         }
     }
 
@@ -56,6 +61,7 @@ impl PendingVerdict {
             };
             let verdict = self.judge.judge(Some(failed), None);
             let verdict = self.judge.by_allotted(verdict, failed, allotted);
+            let verdict = self.by_head(verdict);
             let at = (Some(&self.call), clock::now());
             settle(ticket, verdict, at, || tracker);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::*;
-use crate::policy::breaker::{CircuitBreakerConfig, CircuitState};
+use crate::policy::breaker::{CircuitBreakerConfig, CircuitState, FailureWindow};
 use crate::record::Addresses;
 use crate::telemetry::AttemptSpans;
 use crate::timeout::Timeouts;
@@ -34,9 +34,15 @@ fn host(last: u8) -> IpAddr {
 
 /// A policy that opens at the first slow response.
 fn policy() -> CircuitBreakers {
+    policy_after(1)
+}
+
+/// A policy that opens after this number of attempts, if half of them were slow, or all of them failed.
+fn policy_after(attempts: u32) -> CircuitBreakers {
     let timeouts = Timeouts::new(SECS(60)).unwrap();
-    let config = CircuitBreakerConfig::new();
-    let config = config.slow_calls(SECS(1), 0.5).min_attempts(1);
+    let config = CircuitBreakerConfig::new().window(FailureWindow::Count(attempts));
+    let config = config.failure_ratio(1.0);
+    let config = config.slow_calls(SECS(1), 0.5).min_attempts(attempts);
     config.check(&timeouts).unwrap();
     CircuitBreakers {
         breaker: CircuitBreakerHandle::new(&timeouts, &config),
@@ -79,6 +85,53 @@ async fn slow_response_of_an_address_counts_only_as_long_as_dns_gives_it() {
         slow_call(&policy, &addresses).await;
         let state = policy.breaker.state(&URL.parse().unwrap());
         assert_eq!(state, expected, "{given}");
+    }
+}
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug)]
+enum BodyEnd {
+    Whole,
+    BrokenOff,
+    /// The reader still waits for it at the deadline.
+    Late,
+}
+
+/// A call whose response began after `wait`, and ended in this way.
+async fn call_that_ends(policy: &CircuitBreakers, wait: Duration, end: BodyEnd) {
+    let mut request = Request::get(URL).body(()).unwrap();
+    let call = Call::begin(&mut request, SECS(60));
+    let admitted = policy.admit((&request, None), &call, clock::now());
+    let admission = admitted.ok().flatten().unwrap();
+    tokio::time::advance(wait).await;
+    let head = (false, Classified::default());
+    let response = Response::new(());
+    let mut verdict = admission.head(&response, head, clock::now()).unwrap();
+    match end {
+        BodyEnd::Whole => verdict.end(clock::now()),
+        BodyEnd::BrokenOff => verdict.fail(&Diagnosis::after_head(Hop::Receive, Kind::Incomplete)),
+        BodyEnd::Late => {
+            verdict.wait_for_more(true);
+            tokio::time::advance(SECS(60)).await;
+            drop(verdict);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_response_counts_as_slow_however_its_body_ends() {
+    for end in [BodyEnd::Whole, BodyEnd::BrokenOff, BodyEnd::Late] {
+        for (wait, expected) in [
+            (SECS(2), CircuitState::Open),
+            // A body may take as long as it needs.
+            (SECS(0), CircuitState::Closed),
+        ] {
+            let policy = policy_after(2);
+            call_that_ends(&policy, SECS(0), BodyEnd::Whole).await;
+            call_that_ends(&policy, wait, end).await;
+            let state = policy.breaker.state(&URL.parse().unwrap());
+            assert_eq!(state, expected, "{end:?} {wait:?}");
+        }
     }
 }
 

@@ -39,6 +39,8 @@ impl Judge {
             (_, kind) if kind.is_local() => Verdict::Ignored,
             // The caller has to fix these. A name without an address says nothing about the server.
             (Hop::Encode | Hop::Dns | Hop::Decode, _) => Verdict::Ignored,
+            // The proxy refused it, so it says nothing about the destination behind the proxy.
+            (_, Kind::ProxyDenied | Kind::ProxyUnauthorized) => Verdict::Ignored,
             // The caller's own body failed, or the response body exceeded the caller's bound.
             (_, Kind::RequestBody | Kind::TooLarge) => Verdict::Ignored,
             (Hop::Gateway | Hop::Server, Kind::Throttled) if !self.count_throttled_as_failure => {
@@ -140,16 +142,9 @@ impl Judge {
 
     /// Marks a late response or a late failure as slow.
     pub(crate) fn by_time(&self, verdict: Verdict, took: impl Fn() -> Duration) -> Verdict {
-        let Some(limit) = self.slow else {
-            return verdict;
-        };
-        match verdict {
-            Verdict::Success if took() > limit => Verdict::Slow,
-            Verdict::Failure(failed) => Verdict::Failure(CountedFailure {
-                is_slow: took() > limit,
-                ..failed
-            }),
-            Verdict::Success | Verdict::Slow | Verdict::Throttled | Verdict::Ignored => verdict,
+        match self.slow {
+            Some(limit) if took() > limit => verdict.slow(),
+            _ => verdict,
         }
     }
 }

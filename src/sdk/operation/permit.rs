@@ -73,6 +73,8 @@ impl Drop for OperationPermit {
         if self.judge.ends(self.since).min(self.ends) <= clock::now() {
             let expired = Diagnosis::out_of_time(TimeoutKind::Attempt);
             let verdict = (self.judge).judge_operation(&expired, Retryability::Transient, None);
+            let took = || clock::now().saturating_duration_since(self.since);
+            let verdict = self.judge.by_time(verdict, took);
             self.settle(self.by_time_given(verdict, &expired));
         }
     }

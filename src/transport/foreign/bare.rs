@@ -1,6 +1,7 @@
 //! Bare reqwest clients: no layer of this crate is around them.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ impl TransportBuilder {
     /// # Errors
     ///
     /// Fails like [`build`](Self::build). Fails also if there is chaos, or an option of connections: a client of
-    /// another crate cannot apply them.
+    /// another crate cannot apply them. Fails without roots or name servers of the system, even if every URL is plain
+    /// HTTP: set [`tls`](Self::tls) or [`resolver`](Self::resolver) then.
     pub fn build_reqwest(self) -> Result<reqwest::Client, ConfigError> {
         self.options.refuse_all()?;
         let parts = self.parts()?;
@@ -71,7 +73,7 @@ impl TransportBuilder {
                 }
                 _ => answered.success(),
             });
-        let tls = tls::with_alpn(with_observer(tls?));
+        let tls = tls::with_alpn(with_observer(tls?, &Arc::default()));
         let built = begin(tls, &timeouts)
             // This is both the time that the connector divides among the addresses, and the timeout of the whole setup.
             .connect_timeout(set_up_within(&timeouts))

@@ -14,8 +14,10 @@ use rustls::pki_types::ServerName;
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::current::Place;
 use crate::box_error::BoxError;
 use crate::clock;
+use crate::error::{Error, ReasonText};
 use crate::hop::{TimeoutElapsed, TlsSession};
 use crate::record::Tickets;
 use crate::record::tracker::{self, Tracker};
@@ -38,6 +40,18 @@ pub(super) fn handshake_begins(name: &ServerName<'_>, tickets: impl FnOnce() -> 
 /// Records that the handshake on the connection that is being made right here is a TLS 1.3 handshake.
 pub(super) fn handshake_was_1_3(name: &ServerName<'_>) {
     let _ = SETUP.try_with(|setup| setup.handshake_was_1_3(name));
+}
+
+/// Returns whether a redirect to another origin led to the connection that is being made right here.
+pub(super) fn is_led_away() -> bool {
+    SETUP.try_with(|setup| setup.is_led_away).unwrap_or(false)
+}
+
+/// Asks whether the client may show its certificate on the connection that is being made right here.
+pub(super) fn may_show_identity() -> bool {
+    SETUP
+        .try_with(|setup| setup.may_show_identity())
+        .unwrap_or(true)
 }
 
 pin_project! {
@@ -75,6 +89,12 @@ pub(super) struct Setup {
     connect: Duration,
     tls: Duration,
     tls_1_3: AtomicBool,
+    /// Whether a redirect to another origin led to it.
+    pub(super) is_led_away: bool,
+    /// Whether the handshake in progress is that of the destination, not of a proxy.
+    is_at_destination: AtomicBool,
+    /// Whether the destination asked for the client's certificate and did not get it.
+    was_withheld: AtomicBool,
     watched: Mutex<Watched>,
 }
 
@@ -103,6 +123,10 @@ where
         let polled = this.inner.poll(cx);
         this.setup.dialling_unless_asked();
         if let Poll::Ready(made) = polled {
+            if this.setup.was_withheld.load(Ordering::Acquire) {
+                // In the pool, it would also serve calls of its own origin, without the certificate.
+                return Poll::Ready(Err(withheld().into()));
+            }
             if let (Ok(_), Some(tracker)) = (&made, this.setup.tracker()) {
                 let tls = this.setup.tls_session();
                 tracker.facts(|facts| facts.tls = tls);
@@ -138,6 +162,9 @@ impl Setup {
             connect: timeouts.connect(),
             tls: timeouts.tls(),
             tls_1_3: AtomicBool::new(false),
+            is_led_away: false,
+            is_at_destination: AtomicBool::new(true),
+            was_withheld: AtomicBool::new(false),
             watched: Mutex::new(Watched {
                 due: clock::now(),
                 which: TimeoutKind::Connect,
@@ -212,7 +239,9 @@ impl Setup {
     }
 
     fn handshake_begins(&self, name: &ServerName<'_>, tickets: impl FnOnce() -> Tickets) {
-        if !self.is_to(&name.to_str()) {
+        let is_to = self.is_to(&name.to_str());
+        self.is_at_destination.store(is_to, Ordering::Release);
+        if !is_to {
             return;
         }
         let tracker = {
@@ -225,6 +254,14 @@ impl Setup {
             tracker.facts(|facts| facts.tickets = Some(tickets()));
             tracker.handshaking();
         }
+    }
+
+    fn may_show_identity(&self) -> bool {
+        let is_at_destination = self.is_at_destination.load(Ordering::Acquire);
+        if is_at_destination && self.is_led_away {
+            self.was_withheld.store(true, Ordering::Release);
+        }
+        is_at_destination && !self.is_led_away
     }
 
     fn handshake_was_1_3(&self, name: &ServerName<'_>) {
@@ -252,6 +289,11 @@ impl Setup {
         host.is_none_or(|host| name.eq_ignore_ascii_case(host))
     }
 
+    /// Returns the host and the port of the destination, if they are known.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.host.clone().zip(self.port)
+    }
+
     pub(super) fn tracker(&self) -> Option<Arc<Tracker>> {
         self.watched().tracker.clone()
     }
@@ -265,6 +307,14 @@ impl Setup {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Returns the error of a request that a redirect led to a server with client certificates.
+pub(super) fn withheld() -> Error {
+    Error::invalid().because(ReasonText::new(WITHHELD))
+}
+
+const WITHHELD: &str = "a redirect led to another origin that asks for the client's certificate, which is not shown \
+                        there: call that origin directly, or use Transport";
 
 #[cfg(test)]
 #[path = "connector_tests.rs"]

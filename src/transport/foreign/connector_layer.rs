@@ -66,6 +66,9 @@ impl ConnectorLayer {
                 is_proof,
             };
         }
+        let is_led_away = outer
+            .as_ref()
+            .is_some_and(|attempt| attempt.facts(|facts| facts.is_led_away));
         let literal = seen.as_ref().and_then(Seen::literal);
         let (tracker, own) = match outer {
             Some(tracker) => (tracker, false),
@@ -79,6 +82,7 @@ impl ConnectorLayer {
             seen.as_ref().map(|seen| seen.dial.shown()),
             tracker.timeouts(),
         );
+        setup.is_led_away = is_led_away;
         setup.port = seen.as_ref().and_then(|seen| seen.port);
         setup.watch_look_up(tracker, own);
         if literal.is_some() {

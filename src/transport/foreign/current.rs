@@ -1,27 +1,99 @@
-//! Detects the start of a TLS handshake in clients with connections of their own.
+//! Takes part in the TLS handshakes of clients with connections of their own. Detects their start. Withholds the
+//! client's certificate from other origins and from proxies.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::{
-    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
-    Tls13ClientSessionValue,
+    ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption,
+    Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, NamedGroup};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, NamedGroup, SignatureScheme};
 
 use super::connector;
 use crate::record::Tickets;
 
-/// Wraps the session store. rustls asks the store for a session at the start of a handshake, so the store sees that
-/// start. Sessions are resumed as before.
-pub(super) fn with_observer(mut config: ClientConfig) -> ClientConfig {
+/// Wraps the session store and the resolver of the client's certificate. rustls asks the store for a session at the
+/// start of a handshake, so the store sees that start. Sessions are resumed as before, but not after a redirect to
+/// another origin: a resumed session is that of the certificate that was shown.
+pub(super) fn with_observer(mut config: ClientConfig, shown: &Arc<ShownTo>) -> ClientConfig {
+    config.client_auth_cert_resolver = Arc::new(OwnOriginOnly {
+        certificate: config.client_auth_cert_resolver,
+        shown: Arc::clone(shown),
+    });
     config.resumption = Resumption::store(Arc::new(ObservedSessions {
         sessions: ClientSessionMemoryCache::new(SESSIONS),
         tickets: std::array::from_fn(|_| Arc::default()),
     }));
     config
+}
+
+/// Shows the client's certificate only to the origin that the caller named.
+#[derive(Debug)]
+struct OwnOriginOnly {
+    certificate: Arc<dyn ResolvesClientCert>,
+    shown: Arc<ShownTo>,
+}
+
+impl ResolvesClientCert for OwnOriginOnly {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let certificate = self.certificate.resolve(hints, schemes)?;
+        connector::may_show_identity().then(|| {
+            self.shown
+                .note(connector::setup().and_then(|setup| setup.place()));
+            certificate
+        })
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.certificate.only_raw_public_keys()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.certificate.has_certs()
+    }
+}
+
+/// The places that have got the client's certificate. Connections to them may be in the pool.
+#[derive(Default)]
+pub(super) struct ShownTo(Mutex<Places>);
+
+#[derive(Default)]
+struct Places {
+    known: HashSet<Place>,
+    /// Whether it was shown to other places, too.
+    are_more: bool,
+}
+
+/// A host and a port.
+pub(super) type Place = (Arc<str>, u16);
+
+impl ShownTo {
+    fn note(&self, place: Option<Place>) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match place.filter(|_| places.known.len() < MOST_PLACES) {
+            Some(place) => _ = places.known.insert(place),
+            None => places.are_more = true,
+        }
+    }
+
+    /// Returns whether the certificate may have been shown to this place.
+    #[cfg(feature = "hyper-util")]
+    pub(super) fn may_have(&self, place: &Place) -> bool {
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.are_more || places.known.contains(place)
+    }
+}
+
+impl fmt::Debug for ShownTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShownTo").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -56,7 +128,10 @@ impl ClientSessionStore for ObservedSessions {
     }
 
     fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.sessions.tls12_session(name)
+        let may_resume = !connector::is_led_away();
+        may_resume
+            .then(|| self.sessions.tls12_session(name))
+            .flatten()
     }
 
     fn remove_tls12_session(&self, name: &ServerName<'static>) {
@@ -72,10 +147,15 @@ impl ClientSessionStore for ObservedSessions {
 
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         connector::handshake_begins(name, || Tickets::since_now(self.tickets(name)));
-        self.sessions.take_tls13_ticket(name)
+        let may_resume = !connector::is_led_away();
+        may_resume
+            .then(|| self.sessions.take_tls13_ticket(name))
+            .flatten()
     }
 }
 
+/// More servers with client certificates than a client calls.
+const MOST_PLACES: usize = 1_024;
 /// The default of rustls.
 const SESSIONS: usize = 256;
 /// Large enough that the tickets of other servers seldom count as this server's.

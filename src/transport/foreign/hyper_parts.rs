@@ -79,9 +79,11 @@ impl TransportBuilder {
     /// # Errors
     ///
     /// Fails like [`build`](Self::build). Fails also if there is chaos, an option of connections, or a proxy: the
-    /// connector is yours. If it connects to a proxy and there is a filter, declare with
-    /// [`proxy_filters`](Self::proxy_filters) that the proxy filters. Otherwise the connector layer refuses its
-    /// connections.
+    /// connector is yours. Fails without roots or name servers of the system, even if every URL is plain HTTP: set
+    /// [`tls`](Self::tls) or [`resolver`](Self::resolver) then.
+    ///
+    /// If the connector connects to a proxy and there is a filter, declare with [`proxy_filters`](Self::proxy_filters)
+    /// that the proxy filters. Otherwise the connector layer refuses its connections.
     pub fn build_hyper(self) -> Result<HyperParts, ConfigError> {
         self.options.refuse_all()?;
         let Parts {
@@ -114,11 +116,12 @@ impl TransportBuilder {
             },
             divided: timeouts.connect(),
         };
+        let shown = Arc::default();
         Ok(HyperParts {
-            pool: PoolLayer::new(names.clone()),
+            tls: with_observer(tls?, &shown),
+            pool: PoolLayer::new(names.clone(), shown),
             names,
             connector,
-            tls: with_observer(tls?),
         })
     }
 }

@@ -19,6 +19,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 use url::Url;
 
+use super::connector::withheld;
+use super::current::ShownTo;
 use super::judge::{OTHER_SCHEME, is_judged, unseen};
 use super::resolver_service::ResolverService;
 use super::spelling::canonicalize;
@@ -26,7 +28,7 @@ use crate::body::unprepared;
 use crate::box_error::BoxError;
 use crate::call::{affinity_of, attempt_of_request, record_request_alone};
 use crate::clock;
-use crate::destination::Origin;
+use crate::destination::{Origin, OtherOrigin};
 use crate::diagnose::diagnose;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Hop};
@@ -48,14 +50,20 @@ pub struct PoolLayer {
 
 struct PoolLayerInner {
     names: ResolverService,
+    /// The places whose connections may have the client's certificate.
+    shown: Arc<ShownTo>,
     pools: Registry<TrackedPool>,
 }
 
 impl PoolLayer {
-    pub(super) fn new(names: ResolverService) -> Self {
+    pub(super) fn new(names: ResolverService, shown: Arc<ShownTo>) -> Self {
         let pools = Registry::bounded(MOST_POOLS, clock::now());
         Self {
-            shared: Arc::new(PoolLayerInner { names, pools }),
+            shared: Arc::new(PoolLayerInner {
+                names,
+                shown,
+                pools,
+            }),
         }
     }
 }
@@ -160,6 +168,13 @@ where
     let url = Url::parse(&head.uri.to_string()).map_err(|error| Error::invalid().because(error))?;
     let (whom, _) = dial(&url)?;
     canonicalize(&mut head.uri, &whom)?;
+    if head.extensions.get::<OtherOrigin>().is_some() {
+        tracker.facts(|facts| facts.is_led_away = true);
+        let is_shown = |port| shared.shown.may_have(&(whom.shown(), port));
+        if url.scheme() == "https" && url.port_or_known_default().is_some_and(is_shown) {
+            return Err(withheld());
+        }
+    }
     let ResolverService {
         resolver, filter, ..
     } = &shared.names;

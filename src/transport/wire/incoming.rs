@@ -239,6 +239,13 @@ impl OverHttp2 {
         if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) {
             return broken_off();
         }
+        // h2 itself resets a stream whose length is not the announced one. It does so for other faults, too, but then
+        // the rest of the body is also missing.
+        let is_ours = error.is_reset() && error.is_library();
+        if is_ours && error.reason() == Some(Reason::PROTOCOL_ERROR) && self.left > Some(0) {
+            let reason = "the body does not have its announced length, or a frame is malformed";
+            return io::Error::new(io::ErrorKind::UnexpectedEof, reason).into();
+        }
         self.lease.connection.life.cause(error.into())
     }
 }

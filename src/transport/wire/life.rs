@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::socket::{Socket, SocketEnds};
 use crate::box_error::BoxError;
 use crate::clock::{self, nanos_of};
-use crate::hop::{RuntimeGone, TlsSession};
+use crate::hop::{RuntimeGone, TlsSession, Unacknowledged};
 use crate::luck::luck;
 use crate::record::{Tickets, Tracker};
 use crate::telemetry::Link;
@@ -159,7 +159,9 @@ impl Life {
     /// Returns why a request on it failed: the reason that the connection's task recorded, or else `error`.
     pub(crate) fn cause(&self, error: BoxError) -> BoxError {
         match self.how.get() {
-            Some(ConnectionEnd::Dark) => io::Error::new(io::ErrorKind::TimedOut, SILENT).into(),
+            Some(ConnectionEnd::Dark) => {
+                io::Error::new(io::ErrorKind::TimedOut, Unacknowledged).into()
+            }
             Some(ConnectionEnd::Orphaned) => Box::new(RuntimeGone),
             Some(ConnectionEnd::Over) | None => error,
         }
@@ -198,7 +200,6 @@ impl<F: Fn()> Drop for Task<'_, F> {
     }
 }
 
-const SILENT: &str = "the peer did not acknowledge a PING";
 /// Load balancers and deployments change. A connection that never ends would not follow them.
 const YOUNGEST: Duration = Duration::from_secs(8 * 60);
 const OLDEST: Duration = Duration::from_secs(10 * 60);

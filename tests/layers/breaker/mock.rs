@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use sevenhops::{
     CircuitBreakerConfig, CircuitBreakerLayer, Destination, Error, Timeouts,
     layer::CircuitBreakerService,
@@ -36,6 +36,8 @@ pub(super) enum Leaf {
     BreaksOff,
     /// A head, one piece, the end.
     Streams,
+    /// A head, one piece, and the end before the announced length.
+    EndsEarly,
 }
 
 /// A service with scripted replies that counts its calls.
@@ -86,7 +88,7 @@ impl<B> Service<Request<B>> for Mock {
                 }
                 Leaf::Fails(kind) => return Err(kind.into()),
                 Leaf::Hangs => std::future::pending().await,
-                Leaf::Stalls | Leaf::BreaksOff | Leaf::Streams => {}
+                Leaf::Stalls | Leaf::BreaksOff | Leaf::Streams | Leaf::EndsEarly => {}
             }
             Ok(response)
         })
@@ -102,7 +104,10 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn of(leaf: Leaf) -> Self {
-        let piece = matches!(leaf, Leaf::Stalls | Leaf::BreaksOff | Leaf::Streams);
+        let piece = matches!(
+            leaf,
+            Leaf::Stalls | Leaf::BreaksOff | Leaf::Streams | Leaf::EndsEarly
+        );
         Self { piece, leaf }
     }
 }
@@ -127,6 +132,12 @@ impl Body for Script {
 
     fn is_end_stream(&self) -> bool {
         matches!(self.leaf, Leaf::Answers(_) | Leaf::RetryAfter(_))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::default();
+        hint.set_lower(u64::from(matches!(self.leaf, Leaf::EndsEarly)));
+        hint
     }
 }
 

@@ -134,6 +134,19 @@ async fn body_that_breaks_off_counts_and_complete_body_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn body_that_ends_before_its_announced_length_counts() {
+    let (_, service, breaker) = over(Leaf::EndsEarly);
+    for _ in 0..20 {
+        let body = ask(&service).await.unwrap().into_body();
+        let error = body.collect().await.unwrap_err();
+        let found = (error.hop(), error.kind(), error.effect());
+        let expected = (Some(Hop::Receive), Kind::Incomplete, Effect::Done);
+        assert_eq!(found, expected);
+    }
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
+}
+
+#[tokio::test(start_paused = true)]
 async fn streaming_call_is_judged_by_its_head() {
     let (mock, service, breaker) = opened(CircuitBreakerConfig::new()).await;
     advance(OPEN_TIME).await;
@@ -161,7 +174,7 @@ async fn inner_errors_are_kept_and_count() {
 
 #[tokio::test(start_paused = true)]
 async fn statuses_4xx_and_429_do_not_count() {
-    for status in [400, 401, 404, 408, 429] {
+    for status in [400, 401, 404, 407, 408, 429] {
         let (_, service, breaker) = over(Leaf::Answers(status));
         fail(&service, 40).await;
         assert_eq!(breaker.state(&api()), CircuitState::Closed, "{status}");

@@ -210,6 +210,38 @@ async fn hint_of_an_inner_call_is_honored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hint_that_an_inner_call_read_is_honored_if_the_work_returns_a_plain_error() {
+    for (name, value) in [
+        ("retry-after", "2"),
+        ("retry-after-ms", "2000"),
+        ("x-ms-retry-after-ms", "2000"),
+        ("ratelimit", "\"day\";r=0;t=2"),
+        // Read by the client's own function.
+        ("x-come-back-in", "2"),
+    ] {
+        let mock = Mock::new([with(503, name, value)]);
+        let settings = sevenhops::Config::new(SECS(10)).retry(steady());
+        let layer = StandardLayer::from_config(&settings).unwrap().hint(|head| {
+            let seconds = head.headers().get("x-come-back-in")?.to_str().ok()?;
+            Some(SECS(seconds.parse().ok()?))
+        });
+        let operation = operation().idempotent(true);
+        let run = operation.run(async |_| {
+            let response = layer
+                .layer(mock.clone())
+                .oneshot(request(Method::GET))
+                .await?;
+            match response.status().is_success() {
+                true => Ok(()),
+                false => Err(OperationError::unknown("failed")),
+            }
+        });
+        run.await.unwrap();
+        assert!(mock.waits()[0] >= SECS(2), "{name}: {:?}", mock.waits());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn error_of_an_inner_call_has_retry_after() {
     let once = sevenhops::policy::breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     let inner = Operation::from_config("inner", settings().circuit_breaker(once)).unwrap();

@@ -235,6 +235,19 @@ async fn slow_work_opens_a_breaker_with_a_slow_call_threshold() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn slow_work_that_is_dropped_after_its_time_is_slow_too() {
+    let breaker = CircuitBreakerConfig::new().slow_calls(SECS(1), 0.5);
+    let breaker = breaker.min_attempts(2).failure_ratio(1.0);
+    let settings = settings().circuit_breaker(breaker);
+    let operation = Operation::from_config("postgres", settings).unwrap();
+    let work = Work::new([Step::Done, Step::Hang]);
+    work.by(&operation).await.unwrap();
+    let dropped = tokio::time::timeout(SECS(6), work.by(&operation)).await;
+    assert!(dropped.is_err());
+    assert_eq!(state(&operation), CircuitState::Open);
+}
+
+#[tokio::test(start_paused = true)]
 async fn cancelled_run_drops_the_work_and_counts_nothing() {
     struct Dropped<'a>(&'a Mutex<u32>);
     impl Drop for Dropped<'_> {

@@ -311,7 +311,7 @@ async fn effect_of_a_grpc_call_follows_its_code() {
 
 /// A head comes before the work is over.
 #[tokio::test(start_paused = true)]
-async fn effect_of_a_grpc_call_without_a_classifier_is_possible_until_its_code_is_zero() {
+async fn effect_of_a_grpc_call_without_a_classifier_is_possible_until_its_code() {
     let message = || with(answer(200, "message"), "content-type", "application/grpc");
     let trailing = |code| {
         let mut answer = message();
@@ -320,19 +320,23 @@ async fn effect_of_a_grpc_call_without_a_classifier_is_possible_until_its_code_i
     };
     for (answer, expected) in [
         (trailing("0"), Effect::Done),
+        (trailing("7"), Effect::Declined),
         (trailing("13"), Effect::Possible),
         (message(), Effect::Possible),
         (with(message(), "grpc-status", "0"), Effect::Done),
+        (with(message(), "grpc-status", "7"), Effect::Declined),
         (with(message(), "grpc-status", "13"), Effect::Possible),
     ] {
-        let (service, _) = serving([answer.clone()]);
-        let layer = standard(steady().attempts(1));
-        let request = optional(Method::POST, Options::new());
-        let response = layer.layer(service).oneshot(request).await.unwrap();
-        let body = response.into_body();
-        let timeline = body.timeline().clone();
-        body.collect().await.unwrap();
-        assert_eq!(timeline.effect(), expected, "{answer:?}");
+        for options in [Options::new(), Options::new().whole_body(1 << 20)] {
+            let (service, _) = serving([answer.clone()]);
+            let layer = standard(steady().attempts(1));
+            let request = optional(Method::POST, options);
+            let response = layer.layer(service).oneshot(request).await.unwrap();
+            let body = response.into_body();
+            let timeline = body.timeline().clone();
+            body.collect().await.unwrap();
+            assert_eq!(timeline.effect(), expected, "{answer:?}");
+        }
     }
     let (service, _) = serving([{
         let mut answer = message();

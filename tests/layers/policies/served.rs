@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower::util::BoxCloneService;
 use tower::{ServiceExt, service_fn};
@@ -22,6 +22,8 @@ pub(crate) enum Piece {
     Broken,
     /// Nothing follows, and the body does not end.
     Hang,
+    /// The body ends, and one of its announced bytes has not come.
+    EndsEarly,
 }
 
 /// A response: status, headers and body.
@@ -60,6 +62,10 @@ impl Body for Pieces {
                 Some(Ok(Frame::trailers(HeaderMap::from_iter([(name, value)]))))
             }
             Some(Piece::Broken) => Some(Err(io::ErrorKind::ConnectionReset.into())),
+            Some(Piece::EndsEarly) => {
+                self.0.push_front(Piece::EndsEarly);
+                None
+            }
             Some(Piece::Hang) => {
                 self.0.push_front(Piece::Hang);
                 return Poll::Pending;
@@ -69,6 +75,15 @@ impl Body for Pieces {
 
     fn is_end_stream(&self) -> bool {
         self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::default();
+        hint.set_lower(match self.0.front() {
+            Some(Piece::EndsEarly) => 1,
+            _ => 0,
+        });
+        hint
     }
 }
 

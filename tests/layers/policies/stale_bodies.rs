@@ -43,6 +43,7 @@ async fn body_is_stored_if_all_of_it_has_come() {
         (vec![DATA, DATA], 1, false, false),
         (vec![DATA, DATA], 0, true, true),
         (vec![DATA, Piece::Broken], 9, false, false),
+        (vec![DATA, Piece::EndsEarly], 9, false, false),
         (vec![DATA, Piece::Hang], 1, false, false),
         (vec![DATA, Piece::Trailer("x-sum", "1")], 9, false, false),
         (vec![DATA, Piece::Trailer("x-sum", "1")], 0, true, false),

@@ -245,3 +245,27 @@ async fn rest_at_the_same_origin_keeps_the_credentials_and_follows_no_redirect()
     assert_eq!((seen.len(), &*seen[2].target), (3, "/one"));
     assert!(seen[2].headers.contains_key("authorization"));
 }
+
+#[tokio::test]
+async fn response_that_is_not_the_file_is_an_error() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    for (status, kind) in [
+        (300, Kind::RedirectRefused),
+        (302, Kind::RedirectRefused),
+        (304, Kind::ProtocolError),
+        (206, Kind::ProtocolError),
+        (404, Kind::ClientError),
+    ] {
+        let status = StatusCode::from_u16(status).unwrap();
+        server.on_request([CannedResponse::new(status).into()]);
+        let get = net.client().get(url(&server, "http"));
+        let error = get.download().await.unwrap_err();
+        assert_eq!((error.status(), error.kind()), (Some(status), kind));
+    }
+    let asked = StatusCode::NOT_MODIFIED;
+    server.on_request([CannedResponse::new(asked).into()]);
+    let get = net.client().get(url(&server, "http"));
+    let get = get.header("if-none-match", "\"v1\"").download().await;
+    assert_eq!(get.unwrap().response().status(), asked);
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use h2::Reason;
-use sevenhops::testing::Reply;
+use sevenhops::testing::{CannedResponse, Reply};
 use sevenhops::{Effect, Hop, Kind};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
@@ -249,4 +249,25 @@ async fn end_of_a_connection_ends_only_its_own_streams() {
             .await;
         assert_eq!(response.unwrap().status(), 204);
     }
+}
+
+#[tokio::test]
+async fn stream_that_ends_before_its_announced_length_is_incomplete() {
+    let net = Net::new().await;
+    let server = net.http2().await;
+    let short = || {
+        let short = CannedResponse::json("half").header("content-length", "100");
+        Reply::from(short)
+    };
+    server.on_request([short()]);
+    let response = net.client().get(url(&server, "https")).send().await;
+    let error = response.unwrap().bytes().await.unwrap_err();
+    let found = (error.hop(), error.kind(), error.effect());
+    let expected = (Some(Hop::Receive), Kind::Incomplete, Effect::Done);
+    assert_eq!(found, expected, "{error:?}");
+    // A GET is received again.
+    server.on_request([short()]);
+    let fetched = net.client().get(url(&server, "https")).fetch_bytes().await;
+    assert_eq!(fetched.unwrap(), r#"{"ok":true}"#);
+    assert_eq!(server.requests_seen(), 3);
 }

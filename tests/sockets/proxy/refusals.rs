@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sevenhops::Kind;
-use sevenhops::testing::DnsScript;
+use sevenhops::testing::{ConnFault, DnsScript, FaultServer};
+use sevenhops::{Effect, Hop, Kind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -75,5 +75,22 @@ async fn permanent_refusal_of_a_proxy_is_not_repeated_at_its_next_address() {
             most,
             "{scheme}, {kind:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn alert_of_an_https_proxy_in_its_own_handshake_is_a_failure_at_connect() {
+    let net = Net::new().await;
+    let identity = net.authority.issue(&["api.test"]).unwrap();
+    let proxy = FaultServer::builder().tls(identity);
+    let proxy = proxy.start().await.unwrap();
+    for scheme in ["http", "https"] {
+        proxy.on_connection([ConnFault::TlsAlert]);
+        let url = format!("https://user:hunter2@api.test:{}", proxy.addr().port());
+        let error = refused(&net, &url, scheme).await;
+        let found = (error.hop(), error.kind(), error.effect());
+        let expected = (Some(Hop::Connect), Kind::Alert, Effect::None);
+        assert_eq!(found, expected, "{scheme}: {error}");
+        assert_ne!(error.error_type(), "_OTHER");
     }
 }
