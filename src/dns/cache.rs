@@ -42,6 +42,13 @@ impl Cache {
         self.entries.get(name)?.families[family.index()].as_ref()
     }
 
+    /// Returns whether `name` has addresses of either family that a lookup may use, fresh or old.
+    pub(crate) fn has_addresses(&self, name: &str, now: Instant) -> bool {
+        let latest = Family::BOTH.map(|family| self.latest(name, family));
+        let mut latest = latest.into_iter().flatten();
+        latest.any(|latest| latest.has_addresses(now))
+    }
+
     /// Records that a known name was looked up again.
     pub(crate) fn mark_used(&self, name: &str) {
         if let Some(entry) = self.entries.get(name) {

@@ -246,6 +246,44 @@ fn suspicion_outside_a_runtime_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn suspected_name_is_queried_while_the_other_family_is_silent() {
+    let dns = Scripted::default();
+    dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 3_600));
+    dns.say(("a.test", V6), 0, Say::Silence);
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    sleep(60 * SECOND).await;
+    dns.say(("a.test", V4), 20, Say::Address("10.0.0.2", 3_600));
+    ask(&resolver, "a.test").await.unwrap();
+
+    let (refresh, begun) = (resolver.report_unreachable("a.test"), clock::now());
+    refresh.unwrap().await;
+
+    assert_eq!(clock::now() - begun, SECOND / 50, "not the silent one");
+    let answer = ask(&resolver, "a.test").await.unwrap();
+    assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_waits_for_the_other_family_after_a_failure() {
+    let dns = Scripted::default();
+    dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 3_600));
+    dns.say(("a.test", V6), 0, Say::Address("fd00::1", 3_600));
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
+    dns.say(("a.test", V4), 20, failed);
+    dns.say(("a.test", V6), 40, Say::Address("fd00::2", 3_600));
+
+    let (refresh, begun) = (resolver.report_unreachable("a.test"), clock::now());
+    refresh.unwrap().await;
+
+    assert_eq!(clock::now() - begun, SECOND / 25);
+    let answer = ask(&resolver, "a.test").await.unwrap();
+    assert!(answer.addresses().contains(&"fd00::2".parse().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn answer_without_the_slower_family_is_partial_and_the_next_one_is_not() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 20, Say::Address("10.0.0.1", 60));

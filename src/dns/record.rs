@@ -112,6 +112,12 @@ impl CachedRecord {
         self.known.as_ref().filter(|known| known.is_old(now))
     }
 
+    /// Returns whether it has addresses that a lookup may use, fresh or old.
+    pub(crate) fn has_addresses(&self, now: Instant) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|known| now < known.old_until)
+    }
+
     /// Returns whether a confirmed denial says that the name does not exist. That holds for both families (RFC 8020).
     pub(crate) fn is_gone(&self) -> bool {
         let is_missing = |failure: &LookupFailure| failure.reason == DnsErrorReason::NotFound;

@@ -239,7 +239,9 @@ fn patience(limit: Duration, servers: usize) -> Duration {
 }
 
 /// Waits for the first of several futures, and removes it.
-async fn first<T, F: Future<Output = T> + Unpin>(all: &mut Vec<(usize, F)>) -> (usize, T) {
+pub(super) async fn first<T, F: Future<Output = T> + Unpin>(
+    all: &mut Vec<(usize, F)>,
+) -> (usize, T) {
     let (place, output) = poll_fn(|cx| {
         for (place, (_, future)) in all.iter_mut().enumerate() {
             if let Poll::Ready(output) = Pin::new(future).poll(cx) {
