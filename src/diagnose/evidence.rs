@@ -127,8 +127,7 @@ impl Evidence {
     /// local resources counts.
     #[cfg(feature = "client")]
     fn dns(&mut self, error: &DnsError) {
-        let lacks = chain(error).any(|cause| local_in_lookup(cause) == Some(Kind::LocalResources));
-        let kind = match lacks {
+        let kind = match error.is_local() {
             true => Kind::LocalResources,
             false => error.reason().into(),
         };
@@ -254,15 +253,6 @@ impl Evidence {
         self.refuses_certificate =
             refusals.any(|alert| rustls::Error::AlertReceived(*alert).to_string() == message);
         self.kind = Some(Kind::Alert);
-    }
-}
-
-/// Returns the kind if a cause of a failed lookup is a failure of this process.
-#[cfg(feature = "client")]
-fn local_in_lookup(cause: &(dyn StdError + 'static)) -> Option<Kind> {
-    match cause.downcast_ref() {
-        Some(NetError::Io(io)) => local(io),
-        _ => local(cause),
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::error::LookupFailure;
 use super::merge::{FamilyState, MergedAnswer, compose};
 use super::query::QueryOutcome;
 use super::record::{CachePolicy, CachedRecord};
@@ -129,10 +130,17 @@ impl Cache {
         let latest = self.weigh(question, outcome, (now, luck));
         let before = self.latest(name, *family);
         let changed = before.is_some_and(|before| latest.differs_from(before));
-        let known = self.entries.contains_key(name);
-        let evicted = match known || latest.is_valid(now) {
-            true => self.keep(name, *family, latest.clone()),
-            false => None,
+        let known = self.entries.get_mut(name);
+        let is_local = latest.failure().is_some_and(LookupFailure::is_local);
+        let evicted = match known {
+            // The earlier result stays.
+            Some(known) if is_local => {
+                let before = known.families[family.index()].as_mut();
+                before.into_iter().for_each(|before| before.postpone(now));
+                None
+            }
+            None if !latest.is_valid(now) => None,
+            Some(_) | None => self.keep(name, *family, latest.clone()),
         };
         Recorded {
             latest,

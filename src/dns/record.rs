@@ -6,6 +6,7 @@
 //!    missing              the SOA's, clamped; no SOA: the floor; addresses that worked until now are kept
 //!                         until that is confirmed ([`Denial`])
 //!    failed               backoff, doubled for each failure in a row; earlier results stay
+//!    not sent             not cached: this process lacked the resources
 //!
 //!  CachedAddresses          at ─────── fresh ──────▶ until ──────── old ────────▶ old_until
 //!                             └ refresh: at 80 to 90 % of the TTL
@@ -85,8 +86,8 @@ impl CachedRecord {
         self
     }
 
-    /// Creates a temporary failure after the task of the query was dropped. The result `before` stays as valid as it
-    /// was.
+    /// Creates a temporary failure: the task of the query was dropped, or this process could not send it. The result
+    /// `before` stays as valid as it was.
     pub(crate) fn abandoned(failure: LookupFailure, before: Option<&Self>, now: Instant) -> Self {
         Self {
             absent_until: before.and_then(|before| before.absent_until),
@@ -98,6 +99,11 @@ impl CachedRecord {
     /// Returns whether it is valid without a query.
     pub(crate) fn is_valid(&self, now: Instant) -> bool {
         now < self.until
+    }
+
+    /// Delays the next query in the background, after one that this process could not send.
+    pub(crate) fn postpone(&mut self, now: Instant) {
+        self.refresh = self.refresh.max(now + POSTPONED);
     }
 
     /// Returns the addresses within their TTL. Those of a result that has just come are included, whatever their TTL,
@@ -215,6 +221,9 @@ impl CachePolicy {
             }
             QueryOutcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
                 self.denied((failure, ttl), before, now)
+            }
+            QueryOutcome::Nothing { failure, .. } if failure.is_local() => {
+                CachedRecord::abandoned(failure, before, now)
             }
             QueryOutcome::Nothing { failure, .. } => self.failed(failure, before, now),
         }
@@ -377,5 +386,7 @@ pub(super) const ADDRESSES: usize = 128;
 /// The share of its TTL after which a result is refreshed. It is late enough to save queries, and early enough for a
 /// query to end before the TTL does.
 const EARLY: f64 = 0.8;
+/// A process without free descriptors must not try to query for each lookup of a name in use.
+const POSTPONED: Duration = Duration::from_secs(1);
 /// The range over which the refreshes are spread of names that were received together.
 const EARLY_SPREAD: f64 = 0.1;
