@@ -86,12 +86,7 @@ impl<C> StandardLayer<C> {
     #[cfg(feature = "otel")]
     pub(crate) fn watch(&self, metrics: &Metrics) {
         let gauges = metrics.gauges();
-        let breaker = self.breaker.breaker_handle();
-        gauges.circuits.watch(breaker.look());
-        let metrics = metrics.clone();
-        breaker.observe(Arc::new(move |event| {
-            metrics.count_circuit(event.destination(), event.kind().as_str());
-        }));
+        self.breaker.breaker_handle().report_to(metrics);
         gauges.budgets.watch(self.retry.look());
         self.load.add_to(Policies::default()).watch_load(gauges);
     }
