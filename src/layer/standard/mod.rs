@@ -20,6 +20,8 @@ use crate::config_error::ConfigError;
 #[cfg(feature = "reqwest-middleware")]
 use crate::driver::Live;
 use crate::driver::{Again, Driver, Policies};
+#[cfg(feature = "otel")]
+use crate::metrics::Metrics;
 use crate::policy::breaker::CircuitBreakerHandle;
 use crate::policy::hedge::HedgeConfig;
 use crate::policy::{concurrency, fallback, throttle};
@@ -60,6 +62,9 @@ pub struct StandardLayer<C = TraitCloner> {
     attempt: AttemptLayer,
     load: Load,
     config: ConfigHandle,
+    /// Budgets that are shared later are shown there, too.
+    #[cfg(feature = "otel")]
+    metrics: Option<Metrics>,
     cloner: C,
     #[cfg(feature = "reqwest-middleware")]
     once: Once,
@@ -117,6 +122,8 @@ impl StandardLayer {
             attempt: AttemptLayer::new(timeouts).propagate_deadline(config.propagate_deadline),
             load: Load::new(),
             config: handle,
+            #[cfg(feature = "otel")]
+            metrics: None,
             cloner: TraitCloner,
             #[cfg(feature = "reqwest-middleware")]
             once: Once::default(),
@@ -145,6 +152,8 @@ impl<C> StandardLayer<C> {
             attempt: self.attempt,
             load: self.load,
             config: self.config,
+            #[cfg(feature = "otel")]
+            metrics: self.metrics,
             cloner: FnCloner {
                 clone,
                 empty: Some(empty),

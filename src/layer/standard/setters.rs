@@ -77,8 +77,9 @@ impl<C> StandardLayer<C> {
     /// Records every call in these metrics, together with the circuits, budgets and limits of this stack.
     #[cfg(feature = "otel")]
     #[must_use]
-    pub fn metrics(self, metrics: &Metrics) -> Self {
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
         self.watch(metrics);
+        self.metrics = Some(metrics.clone());
         let metrics = metrics.clone();
         self.on_complete(move |timeline| metrics.record(timeline))
     }
@@ -156,6 +157,10 @@ impl<C> StandardLayer<C> {
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.config.share(budgets)?;
         self.retry = self.retry.on(budgets.clone());
+        #[cfg(feature = "otel")]
+        if let Some(metrics) = &self.metrics {
+            metrics.gauges().budgets.watch(self.retry.look());
+        }
         self.hedge = self.hedge.share_budgets(budgets);
         Ok(self)
     }

@@ -219,3 +219,15 @@ async fn events_of_the_clones_of_an_operation_are_counted_once() {
     let isolated = ("sevenhops.breaker.event", "isolated");
     assert_eq!(sum("sevenhops.breaker.events", &[here, isolated]), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn budgets_that_are_shared_after_the_metrics_are_shown() {
+    let new = || StandardLayer::new(Duration::from_secs(60)).unwrap();
+    let budgets = new().budgets();
+    let layer = new().metrics(&sdk().2).share_budgets(&budgets).unwrap();
+    let service = layer.layer(Mock::new([status(200)]));
+    let get = http::Request::get("https://later.test/").body(http_body_util::Full::default());
+    service.oneshot(get.unwrap()).await.unwrap();
+    let here = ("sevenhops.destination", "https://later.test");
+    assert!(sum("sevenhops.budget.left", &[here]) > 0);
+}
