@@ -131,8 +131,7 @@ impl Evidence {
     /// local resources counts.
     #[cfg(feature = "client")]
     fn dns(&mut self, error: &DnsError) {
-        let lacks = chain(error).any(|cause| local_in_lookup(cause) == Some(Kind::LocalResources));
-        let kind = match lacks {
+        let kind = match error.is_local() {
             true => Kind::LocalResources,
             false => error.reason().into(),
         };
@@ -277,15 +276,6 @@ fn is_by_peer(error: &io::Error) -> bool {
         return true;
     }
     error.raw_os_error().is_some()
-}
-
-/// Returns the kind if a cause of a failed lookup is a failure of this process.
-#[cfg(feature = "client")]
-fn local_in_lookup(cause: &(dyn StdError + 'static)) -> Option<Kind> {
-    match cause.downcast_ref() {
-        Some(NetError::Io(io)) => local(io),
-        _ => local(cause),
-    }
 }
 
 /// In TLS 1.3 the client finishes the handshake and sends its request before the server accepts the client's

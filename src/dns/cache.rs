@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::error::LookupFailure;
 use super::merge::{FamilyState, MergedAnswer, compose};
 use super::query::QueryOutcome;
 use super::record::{CachePolicy, CachedRecord};
@@ -40,6 +41,13 @@ impl Cache {
     /// Returns the last result for one family of `name`, fresh or not.
     pub(crate) fn latest(&self, name: &str, family: Family) -> Option<&CachedRecord> {
         self.entries.get(name)?.families[family.index()].as_ref()
+    }
+
+    /// Returns whether `name` has addresses of either family that a lookup may use, fresh or old.
+    pub(crate) fn has_addresses(&self, name: &str, now: Instant) -> bool {
+        let latest = Family::BOTH.map(|family| self.latest(name, family));
+        let mut latest = latest.into_iter().flatten();
+        latest.any(|latest| latest.has_addresses(now))
     }
 
     /// Records that a known name was looked up again.
@@ -122,10 +130,17 @@ impl Cache {
         let latest = self.weigh(question, outcome, (now, luck));
         let before = self.latest(name, *family);
         let changed = before.is_some_and(|before| latest.differs_from(before));
-        let known = self.entries.contains_key(name);
-        let evicted = match known || latest.is_valid(now) {
-            true => self.keep(name, *family, latest.clone()),
-            false => None,
+        let known = self.entries.get_mut(name);
+        let is_local = latest.failure().is_some_and(LookupFailure::is_local);
+        let evicted = match known {
+            // The earlier result stays.
+            Some(known) if is_local => {
+                let before = known.families[family.index()].as_mut();
+                before.into_iter().for_each(|before| before.postpone(now));
+                None
+            }
+            None if !latest.is_valid(now) => None,
+            Some(_) | None => self.keep(name, *family, latest.clone()),
         };
         Recorded {
             latest,

@@ -194,6 +194,13 @@ impl DualStack {
     }
 }
 
+/// Waits for the end of a query. Returns whether it found addresses. A query that was dropped has no result.
+pub(crate) async fn has_found(mut result: QueryHandle) -> bool {
+    let latest = result.wait_for(Option::is_some).await;
+    let latest = latest.as_deref().ok().and_then(Option::as_ref);
+    latest.is_some_and(|latest| latest.failure().is_none())
+}
+
 /// The task of the query was dropped, by a runtime that shut down, or by a panic.
 #[derive(Debug)]
 pub(crate) struct Abandoned;

@@ -182,6 +182,40 @@ async fn failed_refresh_is_retried_while_the_answer_is_valid() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refresh_that_this_process_cannot_send_is_tried_again_each_second() {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", 100);
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    dns.say(("a.test", V4), 0, Say::Lacking);
+    sleep(91 * SECOND).await;
+
+    for _ in 0..50 {
+        assert!(!known(&resolver, "a.test").unwrap().is_stale());
+        sleep(SECOND / 10).await;
+    }
+    assert_eq!(dns.asked(V4).len(), 1 + 5);
+    dns.four("a.test", "10.0.0.2", 100);
+    known(&resolver, "a.test").unwrap();
+    sleep(SECOND).await;
+    let answer = known(&resolver, "a.test").unwrap();
+    assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn query_that_this_process_cannot_send_has_no_backoff() {
+    let dns = Scripted::default();
+    for family in [V4, V6] {
+        dns.say(("a.test", family), 0, Say::Lacking);
+    }
+    let resolver = dns.resolver();
+    let error = ask(&resolver, "a.test").await.unwrap_err();
+    assert_eq!(error.again(), None);
+    dns.four("a.test", "10.0.0.1", 100);
+    ask(&resolver, "a.test").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn suspected_name_is_queried_immediately_and_at_most_once_a_second() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 3_600);
@@ -204,6 +238,44 @@ async fn suspected_name_is_queried_immediately_and_at_most_once_a_second() {
     assert_eq!(asked.len(), 1 + 3);
     let doubted = &asked[1..];
     assert!(doubted.windows(2).all(|two| two[1] - two[0] >= SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspected_name_is_queried_while_the_other_family_is_silent() {
+    let dns = Scripted::default();
+    dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 3_600));
+    dns.say(("a.test", V6), 0, Say::Silence);
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    sleep(60 * SECOND).await;
+    dns.say(("a.test", V4), 20, Say::Address("10.0.0.2", 3_600));
+    ask(&resolver, "a.test").await.unwrap();
+
+    let (refresh, begun) = (resolver.report_unreachable("a.test"), clock::now());
+    refresh.unwrap().await;
+
+    assert_eq!(clock::now() - begun, SECOND / 50, "not the silent one");
+    let answer = ask(&resolver, "a.test").await.unwrap();
+    assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_waits_for_the_other_family_after_a_failure() {
+    let dns = Scripted::default();
+    dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 3_600));
+    dns.say(("a.test", V6), 0, Say::Address("fd00::1", 3_600));
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
+    dns.say(("a.test", V4), 20, failed);
+    dns.say(("a.test", V6), 40, Say::Address("fd00::2", 3_600));
+
+    let (refresh, begun) = (resolver.report_unreachable("a.test"), clock::now());
+    refresh.unwrap().await;
+
+    assert_eq!(clock::now() - begun, SECOND / 25);
+    let answer = ask(&resolver, "a.test").await.unwrap();
+    assert!(answer.addresses().contains(&"fd00::2".parse().unwrap()));
 }
 
 #[tokio::test(start_paused = true)]

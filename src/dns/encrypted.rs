@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hickory_resolver::config::{ConnectionConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
@@ -14,10 +15,12 @@ use hickory_resolver::{ConnectionProvider, PoolContext, TlsConfig};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::runtime::{self, Handle};
+use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::error::{DnsErrorReason, LookupFailure};
 use super::servers::Upstream;
+use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::shown;
 use crate::roots;
@@ -103,6 +106,8 @@ pub(crate) struct Channel {
     server: SocketAddr,
     config: ConnectionConfig,
     context: PoolContext,
+    /// A connection that is silent for this time is not used again: its path may be dead.
+    patience: Duration,
     open: Mutex<PerRuntime>,
 }
 
@@ -114,13 +119,14 @@ impl Channel {
         let mut config = server.connection()?;
         config.port = server.addr().port();
         let mut options = ResolverOpts::default();
-        options.timeout = upstream.limit / 2;
+        options.timeout = upstream.limit;
         let mut tls = TlsConfig::new().map_err(|error| ConfigError::failed("resolver", error))?;
         tls.config = trust(upstream.tls.as_ref())?;
         Ok(Self {
             server: server.addr(),
             config,
             context: PoolContext::new(options, tls),
+            patience: upstream.limit / 2,
             open: Mutex::default(),
         })
     }
@@ -130,12 +136,9 @@ impl Channel {
     pub(crate) async fn send(&self, request: DnsRequest) -> Result<Message, LookupFailure> {
         let here = Handle::try_current().ok().map(|runtime| runtime.id());
         if let Some(connection) = self.opened(here) {
-            match connection.send(request.clone()).first_answer().await {
-                Ok(response) => return Ok(response.into_message()),
-                Err(NetError::Timeout) => {
-                    self.keep(here, None);
-                    return Err(failure(NetError::Timeout));
-                }
+            match self.query((here, connection), request.clone()).await {
+                Ok(response) => return Ok(response),
+                Err(NetError::Timeout) => return Err(failure(NetError::Timeout)),
                 Err(_) => {}
             }
         }
@@ -143,8 +146,25 @@ impl Channel {
         let opening = provider.new_connection(self.server.ip(), &self.config, &self.context);
         let connection = opening.map_err(failure)?.await.map_err(failure)?;
         self.keep(here, Some(connection.clone()));
+        let response = self.query((here, connection), request).await;
+        response.map_err(failure)
+    }
+
+    /// The walk over the servers usually drops this future before hickory's timeout.
+    async fn query(
+        &self,
+        (here, connection): (Option<runtime::Id>, Connection),
+        request: DnsRequest,
+    ) -> Result<Message, NetError> {
+        let mut silence = Silence {
+            channel: self,
+            here,
+            since: clock::now(),
+            is_over: false,
+        };
         let response = connection.send(request).first_answer().await;
-        response.map(Message::from).map_err(failure)
+        silence.is_over = !matches!(response, Err(NetError::Timeout));
+        response.map(Message::from)
     }
 
     fn opened(&self, here: Option<runtime::Id>) -> Option<Connection> {
@@ -172,6 +192,23 @@ impl Channel {
 
     fn open(&self) -> MutexGuard<'_, PerRuntime> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A query on a connection, until its end or until it is dropped.
+struct Silence<'c> {
+    channel: &'c Channel,
+    here: Option<runtime::Id>,
+    since: Instant,
+    is_over: bool,
+}
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        let silent = clock::now().saturating_duration_since(self.since);
+        if !self.is_over && silent >= self.channel.patience {
+            self.channel.keep(self.here, None);
+        }
     }
 }
 

@@ -4,10 +4,12 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use hickory_resolver::net::NetError;
 use tokio::time::Instant;
 
 use super::system::NoServer;
-use crate::hop::Kind;
+use crate::chain::chain;
+use crate::hop::{Kind, local};
 
 /// The error of a host name that did not resolve.
 ///
@@ -54,6 +56,11 @@ impl DnsError {
     /// Returns when a new query is possible, if that is known. Until then the same error comes from the cache.
     pub(crate) fn again(&self) -> Option<Instant> {
         self.0.failure.again
+    }
+
+    /// Returns whether this process lacked the resources to query a server.
+    pub(crate) fn is_local(&self) -> bool {
+        self.0.failure.is_local()
     }
 
     /// Returns the error if the system configures no server. Its text says what to set.
@@ -150,11 +157,28 @@ impl LookupFailure {
         }
     }
 
-    /// Returns the failure to report of two. If they are equal, that is the first. A new query is possible as soon as
-    /// one of the two permits it.
+    /// Returns whether this process lacked the resources to query a server: that says nothing about the server.
+    pub(crate) fn is_local(&self) -> bool {
+        let Some(cause) = self.cause.as_deref() else {
+            return false;
+        };
+        let lacks = |error: &(dyn StdError + 'static)| match error.downcast_ref() {
+            // This error does not list the wrapped IO error among its causes.
+            Some(NetError::Io(io)) => local(io),
+            _ => local(error),
+        };
+        chain(cause).any(|error| lacks(error) == Some(Kind::LocalResources))
+    }
+
+    /// Returns the failure to report of two. If they are equal, that is the first. A failure of this process does not
+    /// hide one of a server, but it hides a denial. A new query is possible as soon as one of the two permits it.
     pub(crate) fn worst(self, other: Self) -> Self {
         let again = [self.again, other.again].into_iter().flatten().min();
-        let worst = if other.reason > self.reason {
+        let badness = |failure: &Self| {
+            let reason = failure.reason;
+            (!reason.is_negative(), !failure.is_local(), reason)
+        };
+        let worst = if badness(&other) > badness(&self) {
             other
         } else {
             self
@@ -205,6 +229,29 @@ mod tests {
             let [worse, better] = [pair[0], pair[1]].map(LookupFailure::new);
             assert_eq!(better.clone().worst(worse.clone()).reason, pair[0]);
             assert_eq!(worse.worst(better).reason, pair[0]);
+        }
+    }
+
+    #[test]
+    fn failure_of_this_process_hides_a_denial_and_no_failure_of_a_server() {
+        let lacking = || {
+            let cause = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+            LookupFailure::because(DnsErrorReason::Unreachable, cause)
+        };
+        let is_lacking = |failure: LookupFailure| failure.cause.is_some();
+        for (reason, expected) in [
+            (DnsErrorReason::NotFound, true),
+            (DnsErrorReason::ServerFailure, false),
+            (DnsErrorReason::Unreachable, false),
+            (DnsErrorReason::Timeout, false),
+        ] {
+            let other = LookupFailure::new(reason);
+            assert_eq!(
+                is_lacking(lacking().worst(other.clone())),
+                expected,
+                "{reason:?}"
+            );
+            assert_eq!(is_lacking(other.worst(lacking())), expected, "{reason:?}");
         }
     }
 }

@@ -6,6 +6,7 @@
 //!    missing              the SOA's, clamped; no SOA: the floor; addresses that worked until now are kept
 //!                         until that is confirmed ([`Denial`])
 //!    failed               backoff, doubled for each failure in a row; earlier results stay
+//!    not sent             not cached: this process lacked the resources
 //!
 //!  CachedAddresses          at ─────── fresh ──────▶ until ──────── old ────────▶ old_until
 //!                             └ refresh: at 80 to 90 % of the TTL
@@ -85,8 +86,8 @@ impl CachedRecord {
         self
     }
 
-    /// Creates a temporary failure after the task of the query was dropped. The result `before` stays as valid as it
-    /// was.
+    /// Creates a temporary failure: the task of the query was dropped, or this process could not send it. The result
+    /// `before` stays as valid as it was.
     pub(crate) fn abandoned(failure: LookupFailure, before: Option<&Self>, now: Instant) -> Self {
         Self {
             absent_until: before.and_then(|before| before.absent_until),
@@ -100,6 +101,11 @@ impl CachedRecord {
         now < self.until
     }
 
+    /// Delays the next query in the background, after one that this process could not send.
+    pub(crate) fn postpone(&mut self, now: Instant) {
+        self.refresh = self.refresh.max(now + POSTPONED);
+    }
+
     /// Returns the addresses within their TTL. Those of a result that has just come are included, whatever their TTL,
     /// because a lookup waited for them.
     pub(crate) fn fresh(&self, now: Instant) -> Option<&CachedAddresses> {
@@ -110,6 +116,12 @@ impl CachedRecord {
     /// Returns expired addresses that may be used until a newer result comes.
     pub(crate) fn old(&self, now: Instant) -> Option<&CachedAddresses> {
         self.known.as_ref().filter(|known| known.is_old(now))
+    }
+
+    /// Returns whether it has addresses that a lookup may use, fresh or old.
+    pub(crate) fn has_addresses(&self, now: Instant) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|known| now < known.old_until)
     }
 
     /// Returns whether a confirmed denial says that the name does not exist. That holds for both families (RFC 8020).
@@ -209,6 +221,9 @@ impl CachePolicy {
             }
             QueryOutcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
                 self.denied((failure, ttl), before, now)
+            }
+            QueryOutcome::Nothing { failure, .. } if failure.is_local() => {
+                CachedRecord::abandoned(failure, before, now)
             }
             QueryOutcome::Nothing { failure, .. } => self.failed(failure, before, now),
         }
@@ -371,5 +386,7 @@ pub(super) const ADDRESSES: usize = 128;
 /// The share of its TTL after which a result is refreshed. It is late enough to save queries, and early enough for a
 /// query to end before the TTL does.
 const EARLY: f64 = 0.8;
+/// A process without free descriptors must not try to query for each lookup of a name in use.
+const POSTPONED: Duration = Duration::from_secs(1);
 /// The range over which the refreshes are spread of names that were received together.
 const EARLY_SPREAD: f64 = 0.1;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Host;
 
 use super::address_set::AddressSet;
-use super::dual_stack::{DualStack, LookupTerms};
+use super::dual_stack::{DualStack, LookupTerms, has_found};
 use super::error::{DnsError, DnsErrorReason, LookupFailure};
 use super::hosts::Hosts;
 #[cfg(test)]
@@ -19,6 +19,7 @@ use super::malformed::Malformed;
 use super::merge::NoAnswer;
 use super::nsswitch::HostsOrder;
 use super::search::{Search, ends_in_number};
+use super::servers::first;
 use super::singleflight::{PoolAnswer, QueryPool, RefreshReason};
 use super::watch::{FileWatch, News};
 use super::{Answer, AnswerOrigin, NameHold, Refresh, Resolution, Resolve, UNCHANGING};
@@ -150,10 +151,12 @@ impl Resolve for Resolver {
             return None;
         }
         Some(Box::pin(async move {
-            for mut result in results {
-                // A query that was dropped has no result, but it has ended.
-                let _ = result.wait_for(Option::is_some).await;
-            }
+            let waits = results
+                .into_iter()
+                .map(|result| Box::pin(has_found(result)));
+            let mut waits: Vec<_> = waits.enumerate().collect();
+            // The other family may be silent, and the caller has no time for that.
+            while !waits.is_empty() && !first(&mut waits).await.1 {}
         }))
     }
 
@@ -199,14 +202,15 @@ impl ResolverInner {
         }
     }
 
-    /// Returns the name that a host stands for: the first one that resolves.
+    /// Returns the name that a host stands for: the first one with addresses. A query for the other family may still be
+    /// in progress.
     fn known_name(
         &self,
         config: &ResolverConfig,
         (host, now): (&str, Instant),
     ) -> Option<Box<str>> {
         let mut names = config.search.names(host).into_iter();
-        names.find(|name| self.pool.answer(name, now).is_some())
+        names.find(|name| self.pool.has_addresses(name, now))
     }
 
     /// Queries in the background. Without a runtime no query is sent, and the result stays valid until its end.

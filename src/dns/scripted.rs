@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -33,6 +34,8 @@ type Asked = (String, Family);
 pub(super) enum Say {
     Address(&'static str, u64),
     Nothing(DnsErrorReason, Option<u64>),
+    /// This process cannot send the query.
+    Lacking,
     Silence,
     Panic,
 }
@@ -106,6 +109,11 @@ impl QuerySource for Scripted {
                     failure: LookupFailure::new(reason),
                     ttl: ttl.map(Duration::from_secs),
                 },
+                Say::Lacking => {
+                    let cause = io::Error::from(io::ErrorKind::AddrNotAvailable);
+                    let failure = LookupFailure::because(DnsErrorReason::Unreachable, cause);
+                    QueryOutcome::failed(failure)
+                }
                 Say::Silence => std::future::pending().await,
                 Say::Panic => panic!("as scripted"),
             }

@@ -153,7 +153,7 @@ impl ServersInner {
                 (index, said) = first(&mut asked) => match said {
                     Ok(outcome) => return outcome,
                     Err(failed) => {
-                        if matches!(failed.reason, DnsErrorReason::Unreachable | DnsErrorReason::Timeout) {
+                        if is_silence(&failed) {
                             self.put_last([index]);
                         }
                         failure = Some(mildest(failure.take(), failed));
@@ -224,10 +224,18 @@ fn order(silent: &[Option<Instant>], now: Instant) -> VecDeque<usize> {
     order.into()
 }
 
-/// Returns the failure, of several servers, that is closest to a response.
+/// Returns whether a server was silent or could not be reached. A failure of this process says nothing about it.
+fn is_silence(failure: &LookupFailure) -> bool {
+    use DnsErrorReason::{Timeout, Unreachable};
+    matches!(failure.reason, Unreachable | Timeout) && !failure.is_local()
+}
+
+/// Returns the failure, of several servers, that is closest to a response. A failure of this process does not hide that
+/// of a server. An example is an IPv6 server on a host without IPv6.
 fn mildest(before: Option<LookupFailure>, failure: LookupFailure) -> LookupFailure {
+    let distance = |failure: &LookupFailure| (failure.is_local(), failure.reason);
     match before {
-        Some(before) if before.reason <= failure.reason => before,
+        Some(before) if distance(&before) <= distance(&failure) => before,
         _ => failure,
     }
 }
@@ -239,7 +247,9 @@ fn patience(limit: Duration, servers: usize) -> Duration {
 }
 
 /// Waits for the first of several futures, and removes it.
-async fn first<T, F: Future<Output = T> + Unpin>(all: &mut Vec<(usize, F)>) -> (usize, T) {
+pub(super) async fn first<T, F: Future<Output = T> + Unpin>(
+    all: &mut Vec<(usize, F)>,
+) -> (usize, T) {
     let (place, output) = poll_fn(|cx| {
         for (place, (_, future)) in all.iter_mut().enumerate() {
             if let Poll::Ready(output) = Pin::new(future).poll(cx) {
@@ -299,5 +309,29 @@ mod tests {
             Some(mildest)
         });
         assert_eq!(mildest.unwrap().reason, DnsErrorReason::ServerFailure);
+    }
+
+    /// To connect to a link-local address without a scope fails in this process. Nothing listens at the other address.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn failure_of_this_process_is_not_that_of_its_server() {
+        let list: Vec<SocketAddr> = ["[fe80::1]:53", "127.0.0.1:1"]
+            .map(|server| server.parse().unwrap())
+            .into();
+        let servers = ServersInner {
+            list: list.into_iter().map(ServerTransport::Udp).collect(),
+            silent: Mutex::new([None, None].into()),
+            patience: PATIENCE,
+        };
+        let name = Name::from_ascii("a.test.").unwrap();
+        let outcome = servers.walk(name, Family::V4).await;
+        let QueryOutcome::Nothing { failure, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        let cause = failure.cause.unwrap();
+        let cause: &std::io::Error = cause.downcast_ref().unwrap();
+        assert_eq!(cause.kind(), std::io::ErrorKind::ConnectionRefused);
+        let silent = servers.silent();
+        assert!(silent[0].is_none() && silent[1].is_some(), "{silent:?}");
     }
 }

@@ -147,6 +147,11 @@ impl QueryPool {
         self.begin(begun, runtime);
     }
 
+    /// Returns whether `name` has addresses that a lookup may use.
+    pub(crate) fn has_addresses(&self, name: &str, now: Instant) -> bool {
+        self.memory().cache.has_addresses(name, now)
+    }
+
     /// Keeps the cached results of `name` from being evicted, as long as the returned value lives.
     pub(crate) fn hold(&self, name: &str) -> Option<NameHold> {
         self.memory().cache.hold(name)

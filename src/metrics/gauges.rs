@@ -11,8 +11,26 @@ use super::{name, server};
 use crate::destination::Destination;
 use crate::telemetry::names::{self, MetricName};
 
-/// Reads a part of a stack; `None` once the part is gone.
-pub(crate) type Look<T> = Box<dyn Fn() -> Option<Vec<(Destination, T)>> + Send + Sync>;
+/// Reads a part of a stack, as long as it exists.
+pub(crate) struct Look<T> {
+    /// The address of the part. Clones of a stack share the part, and it is read only once. The weak reference in `read`
+    /// keeps another part from getting the address.
+    part: usize,
+    read: Box<dyn Fn() -> Option<Vec<(Destination, T)>> + Send + Sync>,
+}
+
+impl<T> Look<T> {
+    pub(crate) fn at<P: Send + Sync + 'static>(
+        part: &Arc<P>,
+        read: impl Fn(Arc<P>) -> Vec<(Destination, T)> + Send + Sync + 'static,
+    ) -> Self {
+        let known = Arc::downgrade(part);
+        Self {
+            part: Arc::as_ptr(part).addr(),
+            read: Box::new(move || known.upgrade().map(&read)),
+        }
+    }
+}
 
 /// The parts of stacks that are observed.
 pub(crate) struct Looks<T>(Mutex<Vec<Look<T>>>);
@@ -83,11 +101,15 @@ impl Gauges {
 }
 
 impl<T: Copy> Looks<T> {
+    /// Watches a part, unless it is watched already.
     pub(crate) fn watch(&self, look: Look<T>) {
         let mut looks = self.looks();
+        if looks.iter().any(|watched| watched.part == look.part) {
+            return;
+        }
         if looks.len().is_power_of_two() {
             // If no reader collects metrics, removed parts are forgotten here.
-            looks.retain(|look| look().is_some());
+            looks.retain(|look| (look.read)().is_some());
         }
         looks.push(look);
     }
@@ -96,7 +118,9 @@ impl<T: Copy> Looks<T> {
     fn look(&self, merge: impl Fn(T, T) -> T) -> HashMap<Destination, T> {
         let mut all = HashMap::new();
         self.looks().retain(|look| {
-            let Some(shown) = look() else { return false };
+            let Some(shown) = (look.read)() else {
+                return false;
+            };
             for (destination, value) in shown {
                 let merged = all
                     .get(&destination)

@@ -57,6 +57,11 @@ impl Metrics {
         &self.gauges
     }
 
+    /// Returns whether both count with the same instruments.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.instruments, &other.instruments)
+    }
+
     /// Counts an event of a circuit.
     pub(crate) fn count_circuit(&self, destination: &Destination, event: &'static str) {
         let about = [

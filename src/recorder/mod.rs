@@ -174,6 +174,8 @@ impl Recorded {
     }
 
     fn keep(&self, call: &Call, (took, ended, failure): (Duration, Instant, Option<Failure>)) {
+        // It is computed from the time since the begin, which is wrong after a change of the clock or a suspend.
+        call.started_at();
         let kept = KeptCall {
             call: call.timeline(),
             bytes: call.bytes(),

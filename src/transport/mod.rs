@@ -227,8 +227,7 @@ impl Transport {
     /// Returns a function that counts the open connections by their state.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<[u64; 2]> {
-        let shared = Arc::downgrade(&self.shared);
-        Box::new(move || Some(shared.upgrade()?.destinations.connections()))
+        Look::at(&self.shared, |shared| shared.destinations.connections())
     }
 }
 

@@ -2,6 +2,8 @@
 #![cfg(feature = "encrypted-dns")]
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,6 +13,7 @@ use sevenhops::testing::{DnsScript, QueryTransport, ScriptedDns, TestCa};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -51,6 +54,38 @@ async fn server_with_a_wrong_certificate_is_not_trusted_and_no_other_server_is_q
         assert!(!error.reason().is_negative(), "{error:?}");
         assert_ne!(error.reason(), DnsErrorReason::ServerFailure);
         assert_eq!(far.queries(), 0);
+    }
+}
+
+#[tokio::test]
+async fn only_server_has_the_whole_timeout_and_a_silent_connection_is_not_used_again() {
+    for speaks in [Speaks::Tls, Speaks::Https] {
+        let far = Far::start(speaks).await;
+        far.dns.set("silent.test", DnsScript::Silent);
+        let limit = Duration::from_secs(1);
+        let builder = Resolver::builder().timeout(limit);
+        let resolver = far.resolver(match speaks {
+            Speaks::Tls => builder.tls_servers([(far.addr, "dns.test")]),
+            Speaks::Https => builder.https_servers([(far.addr, "https://dns.test/ask")]),
+        });
+        resolver.resolve("api.test").answer().await.unwrap();
+
+        let (accepted, begun) = (far.accepted(), Instant::now());
+        let error = resolver.resolve("silent.test").answer().await.unwrap_err();
+        assert_eq!(error.reason(), DnsErrorReason::Timeout);
+        assert!(begun.elapsed() >= limit, "{:?}", begun.elapsed());
+
+        // The query ends a moment after the lookup. From then on, its connection is not used.
+        let reconnected = async {
+            for number in 0.. {
+                let other = resolver.resolve(&format!("{number}.test"));
+                assert!(other.answer().await.unwrap_err().reason().is_negative());
+                if far.accepted() > accepted {
+                    break;
+                }
+            }
+        };
+        timeout(20 * limit, reconnected).await.unwrap();
     }
 }
 
@@ -106,6 +141,7 @@ struct Far {
     authority: TestCa,
     dns: ScriptedDns,
     addr: SocketAddr,
+    accepted: Arc<AtomicUsize>,
     task: AbortHandle,
 }
 
@@ -122,19 +158,30 @@ impl Far {
         let acceptor = TlsAcceptor::from(identity.server_config(alpn));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let task = tokio::spawn(serve((listener, acceptor), speaks, dns.addr()));
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counting = (Arc::clone(&accepted), dns.addr());
+        let task = tokio::spawn(serve((listener, acceptor), speaks, counting));
         Self {
             authority,
             dns,
             addr,
+            accepted,
             task: task.abort_handle(),
         }
     }
 
-    async fn ask(&self, builder: ResolverBuilder) -> Result<Answer, DnsError> {
+    fn resolver(&self, builder: ResolverBuilder) -> Resolver {
         let builder = builder.tls(self.authority.client_config());
-        let resolver = builder.hosts_file(false).build().unwrap();
-        resolver.resolve("api.test").answer().await
+        builder.hosts_file(false).build().unwrap()
+    }
+
+    async fn ask(&self, builder: ResolverBuilder) -> Result<Answer, DnsError> {
+        self.resolver(builder).resolve("api.test").answer().await
+    }
+
+    /// Returns the number of connections so far.
+    fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Returns how many queries arrived, all of them over a stream.
@@ -151,9 +198,14 @@ impl Drop for Far {
     }
 }
 
-async fn serve((listener, acceptor): (TcpListener, TlsAcceptor), speaks: Speaks, dns: SocketAddr) {
+async fn serve(
+    (listener, acceptor): (TcpListener, TlsAcceptor),
+    speaks: Speaks,
+    (accepted, dns): (Arc<AtomicUsize>, SocketAddr),
+) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
+        accepted.fetch_add(1, Ordering::Relaxed);
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             let Ok(mut stream) = acceptor.accept(stream).await else {

@@ -17,6 +17,8 @@ use crate::config_error::ConfigError;
 #[cfg(feature = "reqwest-middleware")]
 use crate::driver::Live;
 use crate::driver::{Again, Base, Driver};
+#[cfg(feature = "otel")]
+use crate::metrics::Metrics;
 use crate::policy::breaker::CircuitBreakerHandle;
 use crate::policy::{concurrency, throttle};
 use crate::replay::{FnCloner, TraitCloner};
@@ -48,6 +50,9 @@ use crate::replay::{FnCloner, TraitCloner};
 pub struct StandardLayer<C = TraitCloner> {
     base: Base,
     config: ConfigHandle,
+    /// Budgets that are shared later are shown there, too.
+    #[cfg(feature = "otel")]
+    metrics: Option<Metrics>,
     cloner: C,
     #[cfg(feature = "reqwest-middleware")]
     once: Once,
@@ -94,6 +99,8 @@ impl StandardLayer {
         Self {
             base: Base::new(config.breaker(), config.budgets()),
             config,
+            #[cfg(feature = "otel")]
+            metrics: None,
             cloner: TraitCloner,
             #[cfg(feature = "reqwest-middleware")]
             once: Once::default(),
@@ -114,6 +121,8 @@ impl<C> StandardLayer<C> {
         StandardLayer {
             base: self.base,
             config: self.config,
+            #[cfg(feature = "otel")]
+            metrics: self.metrics,
             cloner: FnCloner {
                 clone,
                 empty: Some(empty),

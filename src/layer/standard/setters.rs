@@ -79,8 +79,9 @@ impl<C> StandardLayer<C> {
     /// Records every call in these metrics, together with the circuits, budgets and limits of this stack.
     #[cfg(feature = "otel")]
     #[must_use]
-    pub fn metrics(self, metrics: &Metrics) -> Self {
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
         self.watch(metrics);
+        self.metrics = Some(metrics.clone());
         let metrics = metrics.clone();
         self.on_complete(move |timeline| metrics.record(timeline))
     }
@@ -94,14 +95,10 @@ impl<C> StandardLayer<C> {
             load,
             ..
         } = &self.base;
-        gauges.circuits.watch(breaker.look());
+        breaker.report_to(metrics);
         gauges.budgets.watch(budgets.look());
         gauges.limits.watch(load.concurrency.look());
         gauges.throttles.watch(load.throttle.look());
-        let metrics = metrics.clone();
-        breaker.observe(Arc::new(move |event| {
-            metrics.count_circuit(event.destination(), event.kind().as_str());
-        }));
     }
 
     /// Sets a function that classifies failures before the built-in rules do, for all policies: see
@@ -166,6 +163,10 @@ impl<C> StandardLayer<C> {
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.config.share(budgets)?;
         self.base.budgets = budgets.clone();
+        #[cfg(feature = "otel")]
+        if let Some(metrics) = &self.metrics {
+            metrics.gauges().budgets.watch(budgets.look());
+        }
         Ok(self)
     }
 

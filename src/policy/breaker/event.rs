@@ -9,6 +9,8 @@ use super::attempt::Refusal;
 use super::cause::RejectionCause;
 use super::state::{CircuitState, Position};
 use crate::destination::Destination;
+#[cfg(feature = "otel")]
+use crate::metrics::Metrics;
 use crate::telemetry::{Span, circuit};
 
 /// A change of a destination's circuit, or a rejection by it.
@@ -113,14 +115,34 @@ impl CircuitEvent {
 
 /// The observers of the events of all circuits of a breaker.
 #[derive(Default)]
-pub(super) struct Observers(RwLock<Arc<[EventObserver]>>);
+pub(super) struct Observers(RwLock<Arc<[Observer]>>);
 
 pub(crate) type EventObserver = Arc<dyn Fn(&CircuitEvent) + Send + Sync>;
+
+#[derive(Clone)]
+enum Observer {
+    User(EventObserver),
+    #[cfg(feature = "otel")]
+    Metrics(Metrics),
+}
 
 impl Observers {
     pub(super) fn add(&self, observer: EventObserver) {
         let mut observers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let observer = Observer::User(observer);
         *observers = observers.iter().cloned().chain([observer]).collect();
+    }
+
+    /// Counts the events in these metrics, once: clones of a breaker share its circuits.
+    #[cfg(feature = "otel")]
+    pub(super) fn count_in(&self, metrics: &Metrics) {
+        let mut observers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_same =
+            |known: &Observer| matches!(known, Observer::Metrics(known) if known.is_same(metrics));
+        if !observers.iter().any(is_same) {
+            let observer = Observer::Metrics(metrics.clone());
+            *observers = observers.iter().cloned().chain([observer]).collect();
+        }
     }
 
     /// Reports the event to the span and to all observers, without holding a lock.
@@ -139,7 +161,13 @@ impl Observers {
             Arc::clone(&observers)
         };
         for observer in observers.iter() {
-            observer(event);
+            match observer {
+                Observer::User(observe) => observe(event),
+                #[cfg(feature = "otel")]
+                Observer::Metrics(metrics) => {
+                    metrics.count_circuit(&event.destination, kind.as_str())
+                }
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use super::watch::CircuitWatcher;
 use crate::clock;
 use crate::destination::{Destination, Hosts, Origin};
 #[cfg(feature = "otel")]
-use crate::metrics::Look;
+use crate::metrics::{Look, Metrics};
 use crate::policy::follow_latest;
 use crate::registry::{self, Entry, Registry};
 use crate::telemetry::Span;
@@ -108,15 +108,16 @@ impl CircuitBreakerHandle {
         self.0.observers.add(observer);
     }
 
-    /// Returns a view for metrics: the state of each destination.
+    /// Shows the state of each destination in these metrics, and counts the events there.
     #[cfg(feature = "otel")]
-    pub(crate) fn look(&self) -> Look<&'static str> {
-        let inner = Arc::downgrade(&self.0);
-        Box::new(move || {
-            let destinations = Self(inner.upgrade()?).destinations().into_iter();
+    pub(crate) fn report_to(&self, metrics: &Metrics) {
+        let look = Look::at(&self.0, |inner| {
+            let destinations = Self(inner).destinations().into_iter();
             let words = destinations.map(|(destination, state)| (destination, state.as_str()));
-            Some(words.collect())
-        })
+            words.collect()
+        });
+        metrics.gauges().circuits.watch(look);
+        self.0.observers.count_in(metrics);
     }
 
     /// Returns a watcher of the state of a destination's circuit.

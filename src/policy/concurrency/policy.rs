@@ -70,14 +70,13 @@ impl ConcurrencyHandle {
     /// Returns a view for metrics: the limit of each destination, its attempts in flight, and the calls that wait.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<[u64; 3]> {
-        let known = Arc::downgrade(&self.0);
-        Box::new(move || {
+        Look::at(&self.0, |known| {
             let counts = |destination: &Destination, shared: &Shared| {
                 let (limit, in_flight, queued) = shared.counts();
                 let counts = [limit.into(), in_flight.into(), queued as u64];
                 (destination.clone(), counts)
             };
-            Some(known.upgrade()?.each(counts))
+            known.each(counts)
         })
     }
 }

@@ -114,8 +114,7 @@ impl Budgets {
     /// Returns a view for metrics: the balance of each destination, while the budgets exist.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> crate::metrics::Look<i64> {
-        let known = Arc::downgrade(&self.0);
-        Box::new(move || Some(Self(known.upgrade()?).destinations()))
+        crate::metrics::Look::at(&self.0, |known| Self(known).destinations())
     }
 }
 

@@ -53,13 +53,12 @@ impl ThrottleHandle {
     /// Returns a view for metrics: the attempts in the window of each destination, and those that were accepted.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<[u64; 2]> {
-        let known = Arc::downgrade(&self.0);
-        Box::new(move || {
+        Look::at(&self.0, |known| {
             let counts = |destination: &Destination, shared: &Shared| {
                 let Counts { requests, accepts } = shared.counts();
                 (destination.clone(), [requests, accepts])
             };
-            Some(known.upgrade()?.each(counts))
+            known.each(counts)
         })
     }
 }

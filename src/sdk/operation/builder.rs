@@ -277,7 +277,7 @@ impl Operation {
     #[must_use]
     pub fn metrics(self, metrics: &Metrics) -> Self {
         let gauges = metrics.gauges();
-        gauges.circuits.watch(self.policies.breaker.look());
+        self.policies.breaker.report_to(metrics);
         gauges.budgets.watch(self.policies.policy.budgets.look());
         self.policies.load.watch_load(gauges);
         let metrics = metrics.clone();

@@ -20,8 +20,8 @@ pub(crate) struct AddressHealth {
     refused_in_a_row: u32,
     /// Set if it is much worse than its siblings. Then it gets only trial requests, until it is as good as they are.
     pub(super) aside: Option<Aside>,
-    /// When it left DNS, if the addresses of this name tend to come back.
-    pub(super) absent_since: Option<Instant>,
+    /// Until when it is kept after it has left DNS, because the addresses of this name come back.
+    pub(super) absent_until: Option<Instant>,
     /// When a call of one of its sessions last went elsewhere.
     pub(super) missed: Option<Instant>,
 }
@@ -61,7 +61,7 @@ impl AddressHealth {
             refuses_until: None,
             refused_in_a_row: 0,
             aside: None,
-            absent_since: None,
+            absent_until: None,
             missed: None,
         }
     }

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 pub(crate) use self::health::AddressOutcome;
 use self::health::{AddressHealth, Siblings, Standing};
 use super::sorted::SortedMap;
+use crate::clock;
 
 /// The addresses of one destination, and their state.
 #[derive(Debug, Default)]
@@ -28,9 +29,12 @@ pub(crate) struct Balancer {
     entries: u64,
     /// The generation of the last DNS answer, and whether it was authoritative. Most calls have the same answer.
     current: Option<(u64, bool)>,
-    /// Whether addresses of this name have come back before, for example because a CDN rotates a large set.
-    rotates: bool,
-    /// The addresses that left DNS a short time ago, to notice when they come back.
+    /// Until when the name counts as rotating: an address came back soon after it had left DNS. A CDN that rotates a
+    /// large set is an example. A failback days later is not.
+    rotates_until: Option<Instant>,
+    /// When the first of the addresses that left DNS, and are still kept, is removed.
+    next_removal: Option<Instant>,
+    /// The addresses that left DNS last, to notice when they come back.
     left: BTreeMap<IpAddr, Instant>,
 }
 
@@ -70,35 +74,40 @@ impl Balancer {
     /// Takes over a DNS answer. Returns the addresses that have left DNS: the caller drops their connections.
     pub(crate) fn update(&mut self, given: &ResolvedAddresses<'_>, now: Instant) -> Vec<IpAddr> {
         let current = Some((given.generation, given.speaks_for == (true, true)));
-        if self.current == current && !self.rotates {
+        if self.current == current && self.next_removal.is_none_or(|at| now < at) {
             return Vec::new();
         }
+        let keep = given.ttl.saturating_mul(3).max(ROTATION);
+        let mut rotates = false;
         for address in given.addresses.iter() {
-            let is_back = self.left.remove(address).is_some();
-            self.rotates |= is_back;
+            let left = self.left.remove(address);
+            rotates |= left.is_some_and(|at| now.saturating_duration_since(at) < keep);
             let entries = &mut self.entries;
             let health = self.known.get_or_insert_with(*address, || {
                 *entries += 1;
                 AddressHealth::new(*entries)
             });
-            self.rotates |= health.absent_since.take().is_some();
-            if is_back {
+            rotates |= health.absent_until.take().is_some_and(|until| now < until);
+            if left.is_some() {
                 health.missed = Some(now);
             }
         }
         self.current = current;
-        let grace = if self.rotates {
-            given.ttl.saturating_mul(3).max(ROTATION)
+        if rotates {
+            self.rotates_until = Some(clock::after(now, keep));
+        }
+        let is_rotating = self.rotates_until.is_some_and(|until| now < until);
+        let kept_until = if is_rotating {
+            clock::after(now, keep)
         } else {
-            Duration::ZERO
+            now
         };
         let mut gone = Vec::new();
         for (address, health) in self.known.iter_mut() {
             if given.addresses.contains(address) || !given.is_authoritative_for(*address) {
                 continue;
             }
-            let since = *health.absent_since.get_or_insert(now);
-            if now.saturating_duration_since(since) >= grace {
+            if *health.absent_until.get_or_insert(kept_until) <= now {
                 gone.push(*address);
             }
         }
@@ -107,8 +116,8 @@ impl Balancer {
         }
         while self.known.len() > MOST_KNOWN {
             let absent = self.known.iter().filter_map(|(address, health)| {
-                let since = health.absent_since?;
-                Some((since, *address))
+                let until = health.absent_until?;
+                Some((until, *address))
             });
             let Some((_, oldest)) = absent.min() else {
                 break;
@@ -116,6 +125,8 @@ impl Balancer {
             self.forget(oldest, now);
             gone.push(oldest);
         }
+        let absent = self.known.values().filter_map(|health| health.absent_until);
+        self.next_removal = absent.min();
         gone
     }
 
@@ -254,7 +265,7 @@ impl Balancer {
 
     /// Returns whether another address may be set aside: at most a third of them, and never the last one.
     fn may_set_aside(&self) -> bool {
-        let present = self.known.values().filter(|h| h.absent_since.is_none());
+        let present = self.known.values().filter(|h| h.absent_until.is_none());
         let (all, aside) = present.fold((0, 0), |(all, aside), health| {
             (all + 1, aside + usize::from(health.aside.is_some()))
         });
@@ -276,7 +287,8 @@ pub(crate) fn share(left: Duration, addresses: usize) -> Duration {
 
 /// One round trip around half of the world.
 const LEAST_SHARE: Duration = Duration::from_millis(300);
-/// If the addresses of a name come back, an absent address is kept for this time.
+/// An address that comes back within this time shows that its name rotates. An absent address of such a name is kept
+/// for this time. It is three TTLs, if that is more.
 const ROTATION: Duration = Duration::from_secs(60);
 /// More than the addresses that a rotating name shows within a minute.
 const MOST_LEFT: usize = 256;

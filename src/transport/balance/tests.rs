@@ -153,6 +153,38 @@ async fn rotating_addresses_are_removed_only_after_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn name_whose_address_comes_back_a_day_later_does_not_rotate() {
+    let (now, one, two) = (start(), given(&[1]), given(&[2]));
+    let mut balancer = balancer(&one, now);
+    for (second, answer, gone) in [(1, &two, 1), (86_400, &one, 2), (172_800, &two, 1)] {
+        let at = now + SECS(second);
+        assert_eq!(balancer.update(&whole(answer), at), [ip(gone)], "{second}");
+        assert!(!balancer.knows(ip(gone)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn name_stops_rotating_a_minute_after_the_last_address_came_back() {
+    let (now, one, two, three) = (start(), given(&[1]), given(&[2]), given(&[3]));
+    let mut balancer = balancer(&one, now);
+    assert_eq!(balancer.update(&whole(&two), now + SECS(5)), [ip(1)]);
+    let back = whole(&one);
+    for second in [10, 69] {
+        assert!(balancer.update(&back, now + SECS(second)).is_empty());
+    }
+    assert_eq!(
+        balancer.update(&back, now + SECS(70)),
+        [ip(2)],
+        "kept for a minute"
+    );
+    assert_eq!(
+        balancer.update(&whole(&three), now + SECS(71)),
+        [ip(1)],
+        "not kept"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn address_that_drops_connects_is_tried_last_for_a_while() {
     let (now, all) = (start(), given(&[1, 2]));
     let mut balancer = balancer(&all, now);

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use sevenhops::OperationConfig;
 use sevenhops::{
-    CircuitBreakerConfig, ConcurrencyConfig, Operation, OperationError, RetryConfig, StandardLayer,
-    ThrottleConfig,
+    CircuitBreakerConfig, ConcurrencyConfig, Destination, Operation, OperationError, RetryConfig,
+    StandardLayer, ThrottleConfig,
     policy::concurrency::Algorithm,
     policy::retry,
     telemetry::otel::Metrics,
@@ -87,6 +87,8 @@ async fn circuit_and_budget_of_an_operation_are_shown() {
         let so = ("sevenhops.breaker.state", state);
         assert_eq!(sum("sevenhops.breaker.state", &[here, so]), is, "{state}");
     }
+    let opened = ("sevenhops.breaker.event", "opened");
+    assert_eq!(sum("sevenhops.breaker.events", &[here, opened]), 1);
     assert!(sum("sevenhops.budget.left", &[here]) > 0);
     let failed = ("sevenhops.outcome", "failed");
     assert_eq!(sum("sevenhops.call.duration", &[here, failed]), 1);
@@ -183,4 +185,49 @@ async fn limit_and_window_of_a_destination_are_shown() {
     assert_eq!(shown("concurrency.queued"), 0);
     let window = ["throttle.requests", "throttle.accepts"].map(shown);
     assert_eq!(window, [2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clones_of_a_stack_are_shown_once() {
+    let fixed = ConcurrencyConfig::new()
+        .algorithm(Algorithm::Fixed)
+        .limit(7);
+    let config = sevenhops::Config::new(Duration::from_secs(60)).concurrency(fixed);
+    let layer = StandardLayer::from_config(&config).unwrap();
+    let origin = "https://clones.test";
+    for clone in [&layer; 2] {
+        let service = clone.clone().metrics(&sdk().2);
+        let service = service.layer(Mock::new([status(200)]));
+        let get = http::Request::get(origin).body(http_body_util::Full::default());
+        service.oneshot(get.unwrap()).await.unwrap();
+    }
+    layer.breaker_handle().isolate(&origin.parse().unwrap());
+
+    let here = ("sevenhops.destination", origin);
+    let isolated = ("sevenhops.breaker.event", "isolated");
+    assert_eq!(sum("sevenhops.breaker.events", &[here, isolated]), 1);
+    assert_eq!(sum("sevenhops.concurrency.limit", &[here]), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_the_clones_of_an_operation_are_counted_once() {
+    let operation = Operation::new("copied", Duration::from_secs(10)).unwrap();
+    let _clones = [&operation; 2].map(|clone| clone.clone().metrics(&sdk().2));
+    let destination = Destination::named("copied");
+    operation.breaker_handle().isolate(&destination);
+    let here = ("sevenhops.destination", "copied");
+    let isolated = ("sevenhops.breaker.event", "isolated");
+    assert_eq!(sum("sevenhops.breaker.events", &[here, isolated]), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn budgets_that_are_shared_after_the_metrics_are_shown() {
+    let new = || StandardLayer::new(Duration::from_secs(60)).unwrap();
+    let budgets = new().budgets();
+    let layer = new().metrics(&sdk().2).share_budgets(&budgets).unwrap();
+    let service = layer.layer(Mock::new([status(200)]));
+    let get = http::Request::get("https://later.test/").body(http_body_util::Full::default());
+    service.oneshot(get.unwrap()).await.unwrap();
+    let here = ("sevenhops.destination", "https://later.test");
+    assert!(sum("sevenhops.budget.left", &[here]) > 0);
 }
