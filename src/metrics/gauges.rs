@@ -16,13 +16,17 @@ pub(crate) struct Look<T> {
     /// The address of the part. Clones of a stack share the part, and it is read only once. The weak reference in `read`
     /// keeps another part from getting the address.
     part: usize,
-    read: Box<dyn Fn() -> Option<Vec<(Destination, T)>> + Send + Sync>,
+    read: Box<Read<T>>,
 }
+
+/// Returns the value of each destination, or `None` if the part is gone.
+type Read<T> = dyn Fn() -> Option<Values<T>> + Send + Sync;
+type Values<T> = Vec<(Destination, T)>;
 
 impl<T> Look<T> {
     pub(crate) fn at<P: Send + Sync + 'static>(
         part: &Arc<P>,
-        read: impl Fn(Arc<P>) -> Vec<(Destination, T)> + Send + Sync + 'static,
+        read: impl Fn(Arc<P>) -> Values<T> + Send + Sync + 'static,
     ) -> Self {
         let known = Arc::downgrade(part);
         Self {
