@@ -139,7 +139,7 @@ async fn memory_of_a_call_is_counted() {
 #[tokio::test(start_paused = true)]
 async fn recorded_call_began_when_it_was_recorded_and_not_when_it_is_read() {
     let recorder = FlightRecorder::new();
-    let before = crate::clock::wall();
+    let before = clock::wall();
     fail(&recorder, "https://a.test/");
     // Here the wall clock does not run, as if it had been set back meanwhile.
     tokio::time::advance(Duration::from_secs(3_600)).await;
