@@ -48,7 +48,8 @@ struct OverHttp1 {
 
 struct OverHttp2 {
     stream: RecvStream,
-    lease: StreamLease,
+    /// Shared with the upload: the stream can be reset only after both ends of it were dropped.
+    lease: Arc<StreamLease>,
     /// The number of bytes still to come, if the head announces it.
     left: Option<u64>,
     /// The rest of the request body.
@@ -139,9 +140,13 @@ impl Incoming {
         source: Source,
     ) -> Response<Self> {
         let left = length(response.headers());
+        let lease = Arc::new(lease);
         let upload = match rest {
             Rest::None => None,
-            Rest::Goes(upload) => Some(Upward::Goes(tokio::spawn(upload).abort_handle())),
+            Rest::Goes(upload) => {
+                let upload = upload.with(Arc::clone(&lease));
+                Some(Upward::Goes(tokio::spawn(upload).abort_handle()))
+            }
             Rest::Withheld => Some(Upward::Withheld),
         };
         response.map(|stream| {
@@ -163,8 +168,11 @@ impl Incoming {
 
     /// Releases the connection.
     fn end(&mut self, is_whole: bool) {
-        if let IncomingContent::Http2(over) = &mut self.0 {
-            over.lease.is_over = is_whole && over.upload.is_none();
+        if let IncomingContent::Http2(over) = &mut self.0
+            && over.upload.is_none()
+            && let Some(lease) = Arc::get_mut(&mut over.lease)
+        {
+            lease.is_over = is_whole;
         }
         self.0 = IncomingContent::Over;
     }
