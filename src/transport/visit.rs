@@ -235,7 +235,7 @@ impl SendPlan<'_> {
                 let request = http2(&form, body.over(None))?;
                 let sending = stream.exchange(request, (is_empty, wait), self.tracker)?;
                 let answered = sending.await?;
-                Incoming::http2(answered, stream, source)
+                Incoming::http2(answered, (stream, &self.head.method), source)
             }
         };
         let version = response.version();

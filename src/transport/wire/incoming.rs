@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use sync_wrapper::SyncWrapper;
@@ -136,10 +136,14 @@ impl Incoming {
 
     pub(crate) fn http2(
         (response, rest): (Response<RecvStream>, Rest),
-        lease: StreamLease,
+        (lease, method): (StreamLease, &Method),
         source: Source,
     ) -> Response<Self> {
-        let left = length(response.headers());
+        let left = match has_no_content(method, response.status()) {
+            // The length is that of another response.
+            true => Some(0),
+            false => length(response.headers()),
+        };
         let lease = Arc::new(lease);
         let upload = match rest {
             Rest::None => None,
@@ -300,6 +304,12 @@ impl fmt::Debug for Incoming {
             .field("bytes", &self.size_hint().exact())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns whether a response has no content, whatever its headers say (RFC 9110 §6.4.1).
+fn has_no_content(method: &Method, status: StatusCode) -> bool {
+    let is_empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    *method == Method::HEAD || is_empty
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
