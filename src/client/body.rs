@@ -73,7 +73,8 @@ impl ResponseBody {
 ///
 /// Returns the reason if the body cannot be decoded.
 pub(super) fn encoding(head: &Parts, body: &impl HttpBody) -> Result<Vec<Coding>, ReasonText> {
-    if body.is_end_stream() {
+    // Over HTTP/2 the end of an empty body may come later.
+    if body.is_end_stream() || body.size_hint().exact() == Some(0) {
         return Ok(Vec::new());
     }
     let codings = codings(&head.headers)

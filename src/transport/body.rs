@@ -274,6 +274,21 @@ where
         Box::into_pin(self)
     }
 
+    /// Polls a body without data for its trailers. Over HTTP/1, hyper does not poll a body whose length is known to be
+    /// zero, so the length is hidden there.
+    pub(super) fn expect_trailers(&mut self, is_http1: bool) {
+        let ends = match self.inner.as_mut().map(SyncWrapper::get_mut) {
+            Some(Held::Whole(body)) => body.is_end_stream(),
+            Some(Held::Polled(_)) | None => true,
+        };
+        if self.empty && !ends {
+            self.empty = false;
+            if is_http1 {
+                self.hint = SizeHint::default();
+            }
+        }
+    }
+
     /// Returns whether it is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.empty

@@ -14,7 +14,8 @@ use crate::clock;
 /// A destination. It is held weakly: the registry forgets it as it would without this.
 struct Recent {
     scheme: Scheme,
-    authority: Authority,
+    /// A copy: a slice would keep the whole URL, with its query.
+    authority: Box<str>,
     destination: Weak<DestinationPool>,
     /// Until this instant the registry need not be notified that it is in use.
     until: Instant,
@@ -36,9 +37,13 @@ pub(super) fn remember(destination: &Arc<DestinationPool>, uri: &Uri, now: Insta
     let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
         return;
     };
+    if authority.as_str().contains('@') {
+        // Userinfo is a secret, too.
+        return;
+    }
     let recent = Recent {
         scheme: scheme.clone(),
-        authority: authority.clone(),
+        authority: authority.as_str().into(),
         destination: Arc::downgrade(destination),
         until: clock::after(now, LOOK_AGAIN),
     };
@@ -48,7 +53,7 @@ pub(super) fn remember(destination: &Arc<DestinationPool>, uri: &Uri, now: Insta
 impl Recent {
     fn is_of(&self, uri: &Uri, now: Instant) -> bool {
         now < self.until
-            && uri.authority().map(Authority::as_str) == Some(self.authority.as_str())
+            && uri.authority().map(Authority::as_str) == Some(&*self.authority)
             && uri.scheme() == Some(&self.scheme)
     }
 }
@@ -59,3 +64,42 @@ thread_local! {
 
 /// The registry counts uses by the second.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::transport::destinations::DestinationPools;
+    use crate::transport::pool::bounds::Bounds;
+    use crate::transport::proxy::{Choice, Proxies};
+    use crate::transport::routing::Routing;
+    use crate::transport::target::Target;
+
+    fn remembered(uri: &str) -> (Arc<DestinationPool>, Uri) {
+        let uri: Uri = uri.parse().unwrap();
+        let routing = || {
+            let target = Target::of(&uri, &mut HeaderMap::new()).unwrap();
+            let straight = Proxies::of(&Choice::Straight, "", |_| None).unwrap();
+            Routing::new(target, &straight)
+        };
+        let destinations = DestinationPools::new(1, Bounds::new(1));
+        (destinations.of(&uri, clock::now(), routing).unwrap(), uri)
+    }
+
+    #[test]
+    fn rest_of_the_url_is_not_kept() {
+        let (_destination, uri) = remembered("http://a.test/v1?token=secret");
+        assert!(recent(&uri, clock::now()).is_some());
+        let kept = RECENT.with_borrow(|recent| recent.as_ref().map(|it| it.authority.as_ptr()));
+        let given = uri.authority().map(|authority| authority.as_str().as_ptr());
+        assert_ne!(kept, given, "a slice of the URL keeps all of it");
+    }
+
+    #[test]
+    fn userinfo_is_not_kept() {
+        let (_destination, uri) = remembered("http://user:secret@b.test/");
+        assert!(recent(&uri, clock::now()).is_none());
+        assert!(RECENT.with_borrow(Option::is_none));
+    }
+}

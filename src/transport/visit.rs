@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Response;
+use http::header::TRAILER;
 use http::request::Parts;
 use http_body::Body;
 use tokio::time::Instant;
@@ -203,6 +204,12 @@ impl SendPlan<'_> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let mut body = body;
+        let is_http1 = matches!(lease, ConnectionLease::Http1(..));
+        // Over HTTP/1 such a request is chunked, which not every server accepts.
+        if !is_http1 || self.head.headers.contains_key(TRAILER) {
+            body.expect_trailers(is_http1);
+        }
         let (is_empty, source) = (body.is_empty(), body.source());
         let wait = || patience(&self.head.headers, self.tracker.timeouts().send());
         let wait = (!is_empty).then(wait).flatten();
@@ -228,7 +235,7 @@ impl SendPlan<'_> {
                 let request = http2(&form, body.over(None))?;
                 let sending = stream.exchange(request, (is_empty, wait), self.tracker)?;
                 let answered = sending.await?;
-                Incoming::http2(answered, stream, source)
+                Incoming::http2(answered, (stream, &self.head.method), source)
             }
         };
         let version = response.version();

@@ -131,7 +131,7 @@ pub(super) enum Connected {
 }
 
 impl Dial {
-    /// Makes the connection. It belongs to `pool`. `hold` is dropped with the connection's task.
+    /// Makes the connection. It belongs to `pool`. `hold` is dropped with the connection.
     pub(super) async fn run<P: Home + Watcher>(
         self,
         pool: Weak<P>,

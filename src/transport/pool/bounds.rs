@@ -20,7 +20,7 @@ struct BoundsState {
     waiting: AtomicUsize,
 }
 
-/// The permit of one connection, until its task ends.
+/// The permit of one connection, until its task ends or it is evicted.
 #[derive(Debug)]
 pub(crate) struct ConnectionRoom {
     _room: OwnedSemaphorePermit,

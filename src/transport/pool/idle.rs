@@ -113,7 +113,7 @@ impl Listed {
                 Some(connection) => {
                     let state = pool.take_http1(&connection, self.since);
                     if state == IdleState::Removed {
-                        connection.close();
+                        connection.evict();
                     }
                     state
                 }
@@ -123,7 +123,7 @@ impl Listed {
                 Some(connection) => {
                     let state = pool.take_http2(&connection, self.since);
                     if state == IdleState::Removed {
-                        connection.close();
+                        connection.evict();
                     }
                     state
                 }

@@ -169,12 +169,12 @@ impl Pool {
         if !inside.idle.is_empty() {
             let idle = inside.idle.remove(0);
             drop(inside);
-            return idle.close();
+            return idle.evict();
         }
         let at = inside.http2.iter().position(|one| one.is_idle());
         let idle = at.map(|at| inside.http2.remove(at));
         drop(inside);
-        idle.iter().for_each(|connection| connection.close());
+        idle.iter().for_each(|connection| connection.evict());
     }
 
     /// Returns a stream of a connection that has one free, if more streams are free than calls are ahead.
@@ -345,6 +345,7 @@ impl Home for Pool {
         }
         // Checked after the connection is in the pool: a call that begins to wait from now on finds it.
         if self.is_in_the_way() && self.expire(connection) {
+            connection.evict();
             return false;
         }
         // Wakes all: if calls wait for different things, a single woken call may not be able to use it.

@@ -12,7 +12,7 @@ use crate::hop::BodyFailed;
 /// Attaches a new connection to its pool.
 pub(crate) struct Attachment<H: ?Sized, T> {
     pub(crate) home: Weak<H>,
-    /// Dropped with the connection's task: until then the connection counts as open.
+    /// Dropped when the connection's task ends, or when the connection is evicted: until then it counts as open.
     pub(crate) hold: T,
 }
 

@@ -102,7 +102,7 @@ impl Http1 {
             use_: Use::Leased,
         };
         let connection = Arc::new(Self {
-            life: Life::new(made),
+            life: Life::new(made, attachment.hold),
             lane,
             sender: Mutex::new(sender),
             is_spent: AtomicBool::new(false),
@@ -110,7 +110,7 @@ impl Http1 {
             task: OnceLock::new(),
             home: attachment.home,
         });
-        let task = tokio::spawn(drive(driven, Arc::clone(&connection), attachment.hold));
+        let task = tokio::spawn(drive(driven, Arc::clone(&connection)));
         let _ = connection.task.set(task.abort_handle());
         Ok(connection)
     }
@@ -156,6 +156,12 @@ impl Http1 {
     pub(crate) fn close(&self) {
         let requests = self.sender().requests.take();
         drop(requests);
+    }
+
+    /// Closes it at once, for another connection. It is idle, and has left its pool.
+    pub(crate) fn evict(&self) {
+        self.life.evict();
+        self.close();
     }
 
     /// Ends the connection if this request is still being sent: its response is over, so the rest is not needed.
@@ -330,8 +336,7 @@ impl Drop for Leaving<'_> {
 }
 
 /// Drives a connection to its end.
-async fn drive<T>(driven: Driven, connection: Arc<Http1>, hold: T) {
-    let _hold = hold;
+async fn drive(driven: Driven, connection: Arc<Http1>) {
     let mut driven = driven;
     // Dropped first, if this is dropped: the connection is then marked as ended before hyper reports it.
     let task = Task {

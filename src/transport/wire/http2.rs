@@ -157,7 +157,7 @@ impl Http2 {
     ) -> Result<Arc<Self>, h2::Error> {
         let (requests, driven) = builder.handshake(stream).await?;
         let connection = Arc::new(Self {
-            life: Life::new(made),
+            life: Life::new(made, attachment.hold),
             requests: Mutex::new(Some(requests)),
             leased: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
@@ -166,12 +166,7 @@ impl Http2 {
             bounds_heads,
             home: Weak::clone(&attachment.home),
         });
-        tokio::spawn(drive(
-            driven,
-            Arc::clone(&connection),
-            pings,
-            attachment.hold,
-        ));
+        tokio::spawn(drive(driven, Arc::clone(&connection), pings));
         Ok(connection)
     }
 
@@ -261,6 +256,12 @@ impl Http2 {
         drop(requests);
     }
 
+    /// Closes it at once, for another connection. It is idle, and has left its pool.
+    pub(crate) fn evict(&self) {
+        self.life.evict();
+        self.close();
+    }
+
     /// Records that streams have ended.
     fn give_back(&self, streams: usize) {
         // First: once the count is zero, a call reads since when the connection is idle.
@@ -307,13 +308,7 @@ impl fmt::Debug for Http2 {
 }
 
 /// Drives a connection to its end.
-async fn drive<T>(
-    driven: Connection<Stream, Bytes>,
-    connection: Arc<Http2>,
-    pings: PingTimes,
-    hold: T,
-) {
-    let _hold = hold;
+async fn drive(driven: Connection<Stream, Bytes>, connection: Arc<Http2>, pings: PingTimes) {
     let mut driven = driven;
     let mut watch = Monitor::new(pings, driven.ping_pong());
     // Dropped first, if this is dropped: the connection is then marked as ended before h2 reports it.

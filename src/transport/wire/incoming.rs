@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use sync_wrapper::SyncWrapper;
@@ -48,7 +48,8 @@ struct OverHttp1 {
 
 struct OverHttp2 {
     stream: RecvStream,
-    lease: StreamLease,
+    /// Shared with the upload: the stream can be reset only after both ends of it were dropped.
+    lease: Arc<StreamLease>,
     /// The number of bytes still to come, if the head announces it.
     left: Option<u64>,
     /// The rest of the request body.
@@ -135,13 +136,21 @@ impl Incoming {
 
     pub(crate) fn http2(
         (response, rest): (Response<RecvStream>, Rest),
-        lease: StreamLease,
+        (lease, method): (StreamLease, &Method),
         source: Source,
     ) -> Response<Self> {
-        let left = length(response.headers());
+        let left = match has_no_content(method, response.status()) {
+            // The length is that of another response.
+            true => Some(0),
+            false => length(response.headers()),
+        };
+        let lease = Arc::new(lease);
         let upload = match rest {
             Rest::None => None,
-            Rest::Goes(upload) => Some(Upward::Goes(tokio::spawn(upload).abort_handle())),
+            Rest::Goes(upload) => {
+                let upload = upload.with(Arc::clone(&lease));
+                Some(Upward::Goes(tokio::spawn(upload).abort_handle()))
+            }
             Rest::Withheld => Some(Upward::Withheld),
         };
         response.map(|stream| {
@@ -163,8 +172,11 @@ impl Incoming {
 
     /// Releases the connection.
     fn end(&mut self, is_whole: bool) {
-        if let IncomingContent::Http2(over) = &mut self.0 {
-            over.lease.is_over = is_whole && over.upload.is_none();
+        if let IncomingContent::Http2(over) = &mut self.0
+            && over.upload.is_none()
+            && let Some(lease) = Arc::get_mut(&mut over.lease)
+        {
+            lease.is_over = is_whole;
         }
         self.0 = IncomingContent::Over;
     }
@@ -299,6 +311,12 @@ impl fmt::Debug for Incoming {
             .field("bytes", &self.size_hint().exact())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns whether a response has no content, whatever its headers say (RFC 9110 §6.4.1).
+fn has_no_content(method: &Method, status: StatusCode) -> bool {
+    let is_empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    *method == Method::HEAD || is_empty
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

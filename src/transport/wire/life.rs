@@ -1,8 +1,9 @@
 //! The life of a connection: its facts, its times, its end.
 
+use std::any::Any;
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -35,7 +36,12 @@ pub(crate) struct Life {
     /// Whether it has an entry in the order of idle connections. Used under the lock of its pool.
     is_listed: AtomicBool,
     how: OnceLock<ConnectionEnd>,
+    /// Until it is dropped, the connection counts as open.
+    hold: Mutex<Option<Hold>>,
 }
+
+/// The permit of a connection.
+type Hold = Box<dyn Any + Send>;
 
 /// The facts of a new connection.
 #[derive(Debug)]
@@ -49,7 +55,7 @@ pub(crate) struct Made {
 }
 
 impl Life {
-    pub(crate) fn new(made: Made) -> Self {
+    pub(crate) fn new(made: Made, hold: impl Send + 'static) -> Self {
         let now = clock::now();
         Self {
             ends: made.socket.ends(),
@@ -64,6 +70,7 @@ impl Life {
             is_used: AtomicBool::new(false),
             is_listed: AtomicBool::new(false),
             how: OnceLock::new(),
+            hold: Mutex::new(Some(Box::new(hold))),
         }
     }
 
@@ -147,6 +154,22 @@ impl Life {
         });
     }
 
+    /// Closes its descriptor and returns its permit at once, so that another connection can be made. Its task may belong
+    /// to a runtime that is not driven.
+    pub(crate) fn evict(&self) {
+        self.end(ConnectionEnd::Over);
+        self.socket.close();
+        self.release();
+    }
+
+    fn release(&self) {
+        let hold = {
+            let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+            hold.take()
+        };
+        drop(hold);
+    }
+
     /// Ends it for this reason, unless it ended before.
     pub(crate) fn end(&self, how: ConnectionEnd) {
         let _ = self.how.set(how);
@@ -197,6 +220,7 @@ impl<F: Fn()> Drop for Task<'_, F> {
         // The body of its last response may still have the connection for a while.
         self.life.socket.close();
         (self.leave_pool)();
+        self.life.release();
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -25,6 +25,8 @@ struct SocketInner {
     stream: Mutex<Option<Handle>>,
     written: AtomicU64,
     read: AtomicU64,
+    /// Set once only the ends of TLS sessions are written.
+    is_closing: AtomicBool,
     ends: SocketEnds,
 }
 
@@ -72,6 +74,7 @@ impl Socket {
             stream: Mutex::new(Some(stream)),
             written: AtomicU64::new(0),
             read: AtomicU64::new(0),
+            is_closing: AtomicBool::new(false),
             ends,
         }))
     }
@@ -80,7 +83,7 @@ impl Socket {
         self.0.ends
     }
 
-    /// Returns how many bytes the kernel has taken.
+    /// Returns how many bytes the kernel has taken, without those after [`closing`](Self::closing).
     pub(crate) fn written(&self) -> u64 {
         self.0.written.load(Ordering::Acquire)
     }
@@ -132,8 +135,16 @@ impl Socket {
         stream.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Records that no byte of a request is written any more, only the alerts that end the TLS sessions. They are not
+    /// counted: a request that was not written is still known to be unsent.
+    pub(super) fn closing(&self) {
+        self.0.is_closing.store(true, Ordering::Release);
+    }
+
     fn count(&self, written: usize) {
-        self.0.written.fetch_add(written as u64, Ordering::AcqRel);
+        if !self.0.is_closing.load(Ordering::Acquire) {
+            self.0.written.fetch_add(written as u64, Ordering::AcqRel);
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Tls {
     /// The number of session tickets that have come.
     tickets: Arc<AtomicU32>,
     failed: Option<io::Error>,
+    /// Whether its end was written. rustls itself would still accept data.
+    is_closing: bool,
 }
 
 impl Stream {
@@ -35,6 +37,7 @@ impl Stream {
             stream,
             tickets,
             failed: None,
+            is_closing: false,
         }))
     }
 
@@ -43,6 +46,14 @@ impl Stream {
         match self {
             Self::Plain(_) => None,
             Self::Tls(tls) => Some(tls.stream.get_ref().1),
+        }
+    }
+
+    /// Returns the socket, unless a TLS session still has bytes to write.
+    fn flushed(&self) -> Option<&Socket> {
+        match self {
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(tls) => tls.flushed(),
         }
     }
 
@@ -91,6 +102,18 @@ impl Tls {
         Poll::Ready(Err(self.failed.replace(again()).unwrap_or_else(again)))
     }
 
+    fn writer(&mut self) -> io::Result<Pin<&mut TlsStream<Stream>>> {
+        match self.is_closing {
+            false => Ok(Pin::new(&mut self.stream)),
+            true => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flushed(&self) -> Option<&Socket> {
+        let (stream, session) = self.stream.get_ref();
+        stream.flushed().filter(|_| !session.wants_write())
+    }
+
     fn count(&self) {
         let came = self.stream.get_ref().1.tls13_tickets_received();
         self.tickets.store(came, Ordering::Release);
@@ -122,7 +145,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write(cx, buf),
+            Self::Tls(tls) => tls.writer()?.poll_write(cx, buf),
         }
     }
 
@@ -133,7 +156,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
-            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => tls.writer()?.poll_write_vectored(cx, bufs),
         }
     }
 
@@ -153,7 +176,13 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
+            Self::Tls(tls) => {
+                if let Some(socket) = tls.flushed() {
+                    socket.closing();
+                }
+                tls.is_closing = true;
+                Pin::new(&mut tls.stream).poll_shutdown(cx)
+            }
         }
     }
 }

@@ -2,17 +2,21 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 
 use super::exchange::SendBody;
+use super::http2::StreamLease;
 
 /// Sends a body within the peer's window.
 pub(crate) struct Upload {
     stream: SendStream<Bytes>,
     body: SendBody,
+    /// Dropped after `stream`: until then, h2 does not reset the stream.
+    _lease: Option<Arc<StreamLease>>,
 }
 
 /// The state of a body when the head of the response comes.
@@ -27,7 +31,19 @@ pub(crate) enum Rest {
 
 impl Upload {
     pub(super) fn new(stream: SendStream<Bytes>, body: SendBody) -> Self {
-        Self { stream, body }
+        Self {
+            stream,
+            body,
+            _lease: None,
+        }
+    }
+
+    /// Lets the upload continue beside its response.
+    pub(super) fn with(self, lease: Arc<StreamLease>) -> Self {
+        Self {
+            _lease: Some(lease),
+            ..self
+        }
     }
 
     /// Ready when the body was sent, or when it cannot continue: then the stream was reset.

@@ -11,7 +11,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::{advance, resume};
 
-use super::raw::{END_STREAM, Frozen, HEADERS, Peer, frame, go_away, head, http2_client, serve};
+use super::raw::{
+    DATA, END_STREAM, Frozen, HEADERS, Peer, frame, go_away, head, http2_client, serve,
+};
 use crate::net::{Net, url};
 
 /// Returns a response without a body.
@@ -270,4 +272,39 @@ async fn stream_that_ends_before_its_announced_length_is_incomplete() {
     let fetched = net.client().get(url(&server, "https")).fetch_bytes().await;
     assert_eq!(fetched.unwrap(), r#"{"ok":true}"#);
     assert_eq!(server.requests_seen(), 3);
+}
+
+#[tokio::test]
+async fn head_without_a_body_keeps_its_headers_also_if_the_stream_ends_later() {
+    const END_HEADERS: u8 = 4;
+    let net = Net::new().await;
+    // h2 refuses a 304 with a length whose stream ends later.
+    for (method, status, length) in [
+        ("HEAD", 200, Some(90)),
+        ("GET", 204, None),
+        ("GET", 304, None),
+    ] {
+        let address = serve(move |stream, _| async move {
+            let mut peer = Peer::accept(stream, 100).await?;
+            let stream = peer.request().await?;
+            let mut block = head(stream, status, length, 0).split_off(9);
+            // RFC 7541 §6.2.2: a literal field whose name, content-encoding, is indexed.
+            block.extend([0x0f, 0x0b, 4]);
+            block.extend(b"gzip");
+            peer.write(&[frame(HEADERS, END_HEADERS, stream, &block)])
+                .await?;
+            peer.write(&[frame(DATA, END_STREAM, stream, &[])]).await?;
+            peer.linger().await
+        })
+        .await;
+        let request =
+            http2_client(&net).request(method.parse().unwrap(), format!("http://{address}/"));
+        let response = request.send().await.unwrap();
+        let header = |name: &str| response.headers().get(name).cloned();
+        let kept = (header("content-encoding"), header("content-length"));
+        let expected = ("gzip".parse().ok(), length.map(|length| length.into()));
+        assert_eq!(kept, expected, "{method} {status}");
+        assert_eq!(response.content_length(), Some(0), "{method} {status}");
+        assert_eq!(response.bytes().await.unwrap(), "", "{method} {status}");
+    }
 }

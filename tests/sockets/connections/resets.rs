@@ -1,13 +1,23 @@
-//! Tests that dropping a half-read HTTP/2 response sends a reset and harms no other call.
+//! Tests that dropping a half-read HTTP/2 response, or ending one before its upload, sends a reset and harms no other
+//! call.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
+use http_body::Frame;
 use sevenhops::{
-    Client, Effect, TimeoutsConfig,
+    Body, Client, Effect, TimeoutsConfig,
     testing::{CannedResponse, Gate},
 };
+use tokio::sync::{Notify, oneshot};
 
+use super::raw::{END_STREAM, Peer, RST_STREAM, data, head, http2_client, serve};
 use crate::net::{Net, url};
 
 const DROPPED: usize = 1_200;
@@ -82,4 +92,80 @@ async fn thousand_half_read_responses_do_not_harm_other_calls() {
         1,
         "no limit of the client ended the connection"
     );
+}
+
+/// A body that blocks its thread once the test says so, until the test lets it end.
+struct Blocks {
+    blocks: oneshot::Receiver<()>,
+    has_begun: SyncSender<()>,
+    ends: Receiver<()>,
+}
+
+impl http_body::Body for Blocks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let _ = ready!(Pin::new(&mut self.blocks).poll(cx));
+        let _ = self.has_begun.try_send(());
+        let _ = self.ends.recv();
+        Poll::Ready(None)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn stream_of_an_upload_that_has_not_ended_is_not_given_to_another_call() {
+    let net = Net::new().await;
+    let ends = Arc::new(Notify::new());
+    let end = Arc::clone(&ends);
+    let address = serve(move |stream, number| {
+        let end = Arc::clone(&end);
+        async move {
+            let mut peer = Peer::accept(stream, 1).await?;
+            let mut stream = peer.request().await?;
+            if number == 1 {
+                // The response is complete before the request.
+                peer.write(&[head(stream, 200, None, 0)]).await?;
+                end.notified().await;
+                peer.write(&[data(stream, b"", END_STREAM)]).await?;
+                while peer.next().await?.kind != RST_STREAM {}
+                stream = peer.request().await?;
+            }
+            peer.write(&[head(stream, 204, None, END_STREAM)]).await?;
+            peer.linger().await
+        }
+    })
+    .await;
+    let (client, url) = (http2_client(&net), format!("http://{address}/"));
+    let (has_begun, begins) = sync_channel(1);
+    let (end_upload, upload_ends) = sync_channel::<()>(1);
+    let (block, blocks) = oneshot::channel();
+    let body = Blocks {
+        blocks,
+        has_begun,
+        ends: upload_ends,
+    };
+    let first = client.post(&url).body(Body::wrap(body)).send();
+    let first = first.await.unwrap();
+    block.send(()).unwrap();
+    tokio::task::spawn_blocking(move || begins.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    ends.notify_one();
+    first.bytes().await.unwrap();
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    let second = client
+        .post(&url)
+        .body("10")
+        .options(|options| options.retry(false).deadline(Duration::from_secs(5)));
+    let second = second.send().await;
+    drop(end_upload);
+    let second = second.expect("it has a connection of its own");
+    assert!(!second.timeline().unwrap().attempts()[0].is_reused());
 }

@@ -202,3 +202,28 @@ fn connections_of_a_runtime_that_is_gone_are_not_closed_in_place_of_others() {
         assert_eq!(world.server.connections(), HOSTS.len());
     }
 }
+
+#[test]
+fn idle_connection_of_a_runtime_that_is_not_driven_makes_room_for_another_at_once() {
+    for http2 in [false, true] {
+        let world = World::new(http2);
+        let builder = world.net.builder();
+        let builder = builder.transport(|transport| transport.max_connections(1));
+        let client = builder.build().unwrap();
+        let get = async |host: &str| {
+            let url = world.url.replace(HOSTS[0], host);
+            let get = client.get(url).options(|options| options.retry(false));
+            let response = get.send().await.unwrap();
+            response.bytes().await.unwrap();
+        };
+        // Each runtime is kept, and drives nothing after its call.
+        let runtimes = HOSTS.map(|_| runtime());
+        for (runtime, host) in runtimes.iter().zip(HOSTS) {
+            runtime.block_on(get(host));
+        }
+        assert_eq!(world.server.connections(), HOSTS.len());
+        // The server sees the end of the others.
+        let closed = world.server.wait_until(|stats| stats.open_connections == 1);
+        world.home.block_on(closed);
+    }
+}

@@ -13,7 +13,7 @@ use sevenhops::{Body, Client, Error, Hop, Kind, RequestBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
-use super::raw::{Peer, head, http2_client, read_head, serve};
+use super::raw::{DATA, END_STREAM, HEADERS, Peer, head, http2_client, read_head, serve};
 use crate::net::Net;
 
 /// The end of a source.
@@ -227,4 +227,60 @@ async fn http1_request_whose_trailers_are_announced_is_sent_with_them() {
         assert_eq!(response.status(), 200);
         assert_eq!(requests.recv().await.unwrap(), sent);
     }
+}
+
+/// Returns a body that has trailers and no data.
+fn only_trailers() -> Body {
+    let trailers = HeaderMap::from_iter([(
+        http::HeaderName::from_static("x-sum"),
+        HeaderValue::from_static("1"),
+    )]);
+    let empty = http_body_util::Full::new(Bytes::new());
+    Body::wrap(http_body_util::BodyExt::with_trailers(empty, async move {
+        Some(Ok(trailers))
+    }))
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_without_data_are_sent_over_http2() {
+    let net = Net::new().await;
+    let (told, mut frames) = tokio::sync::mpsc::unbounded_channel();
+    let address = serve(move |stream, _| {
+        let told = told.clone();
+        async move {
+            let mut peer = Peer::accept(stream, 100).await?;
+            loop {
+                let frame = peer.next().await?;
+                let is_last = frame.flags & END_STREAM != 0;
+                let stream = frame.stream;
+                let _ = told.send((frame.kind, is_last));
+                if is_last {
+                    peer.write(&[head(stream, 204, None, END_STREAM)]).await?;
+                }
+            }
+        }
+    })
+    .await;
+    let post = http2_client(&net).post(format!("http://{address}/"));
+    let response = post.body(only_trailers()).send().await.unwrap();
+    assert_eq!(response.status(), 204);
+    assert_eq!(frames.recv().await, Some((HEADERS, false)));
+    let mut next = frames.recv().await.unwrap();
+    while next.0 == DATA {
+        assert!(!next.1, "the trailers were lost");
+        next = frames.recv().await.unwrap();
+    }
+    assert_eq!(next, (HEADERS, true));
+}
+
+#[tokio::test]
+async fn http1_request_without_data_fails_if_its_announced_trailers_would_be_lost() {
+    let net = Net::new().await;
+    let (address, _requests) = chunked().await;
+    let post = net.client().post(format!("http://{address}/"));
+    let post = post.header("trailer", "x-sum").body(only_trailers());
+    let error = post.send().await.expect_err("the trailers were lost");
+    let named = (error.hop(), error.kind(), error.attempts());
+    let expected = (Some(Hop::Send), Kind::RequestBody, 1);
+    assert_eq!(named, expected, "{error:?}");
 }
