@@ -245,7 +245,6 @@ impl SendPlan<'_> {
 }
 
 /// How the request to one address ended.
-#[expect(clippy::large_enum_variant, reason = "it is matched where it is made")]
 pub(super) enum VisitOutcome {
     Answered(Response<Incoming>),
     Failed(BoxError),
