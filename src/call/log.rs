@@ -90,7 +90,7 @@ impl Call {
     }
 
     /// Returns the number of attempts that have a record.
-    pub(super) fn record_count(&self) -> usize {
+    pub(crate) fn record_count(&self) -> usize {
         match self.0.log.has_more.load(Ordering::Acquire) {
             true => 1 + self.rest().more.len(),
             false => usize::from(self.has_record()),
@@ -104,6 +104,11 @@ impl Call {
     /// Returns whether an attempt has a record.
     pub(crate) fn has_record(&self) -> bool {
         self.first().is_some()
+    }
+
+    /// Returns whether an attempt has a record that began after this number of records.
+    pub(crate) fn has_record_after(&self, records: usize) -> bool {
+        self.record_count() > records
     }
 
     /// Returns the attempt in progress, or the one made last. Of several in flight it is the one that ended last.
@@ -268,13 +273,22 @@ impl Call {
         self.brief().answered.filter(|_| !waits)
     }
 
+    /// Returns the record of the attempt that ended so for the caller; `None` if that attempt has no record. An earlier
+    /// attempt may have one.
+    pub(crate) fn record_of_answer(&self, how: Outcome) -> Option<Arc<Tracker>> {
+        self.last().filter(|last| match how {
+            Outcome::Responded(status) => last.status() == Some(status),
+            _ => true,
+        })
+    }
+
     /// Returns how the call failed: by itself, or by the status of its response.
     pub(crate) fn failed(&self) -> Option<Diagnosis> {
-        self.failure()
-            .or_else(|| match (self.answered()?, self.last()) {
+        self.failure().or_else(|| {
+            let how = self.answered()?;
+            match (how, self.record_of_answer(how)) {
                 _ if self.has_substitute() => None,
-                (_, Some(last)) => last.failure(),
-                // Its attempts have no record.
+                (_, Some(record)) => record.failure(),
                 (Outcome::Responded(status), None) if status.is_success() => {
                     self.brief().classified
                 }
@@ -282,7 +296,8 @@ impl Call {
                     Diagnosis::status(status, &HeaderMap::new(), Keyed::No)
                 }
                 _ => None,
-            })
+            }
+        })
     }
 
     /// Returns the calls inside this one: of inner stacks, and of an operation's work.

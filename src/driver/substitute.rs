@@ -95,9 +95,7 @@ impl Run {
         self.turn = None;
         self.last = None;
         let error = self.error(failure);
-        if !self.call.has_record() {
-            self.call.saw(error.effect());
-        }
+        self.call.saw(error.effect());
         self.end_write(|_| error.effect());
         let error = match self.serve_stale(error) {
             Ok(response) => return NextStep::Deliver(response),

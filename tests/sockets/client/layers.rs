@@ -1,6 +1,7 @@
 //! The user's own layers around calls and around attempts.
 
 mod calls;
+mod elsewhere;
 mod twice;
 
 use std::convert::Infallible;
