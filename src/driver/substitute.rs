@@ -70,7 +70,10 @@ impl Run {
             asks.headers = request.headers().clone();
             asks.extensions = request.extensions().clone();
             asks.extensions.remove::<Call>();
-            asks.extensions.insert(self.call.options().clone());
+            let mut options = self.call.options().clone();
+            // The refresh has a time of its own. The caller does not wait for it.
+            (options.deadline, options.inherited.deadline) = (None, None);
+            asks.extensions.insert(options);
             head.extensions
                 .insert(Refresh::new(asks, read.bounds(), claim));
         }
