@@ -145,6 +145,12 @@ impl Call {
         own.or_else(below)
     }
 
+    /// Returns the URL of the endpoint at which an attempt of this call may have had an effect.
+    pub(crate) fn own_endpoint(&self) -> Option<Uri> {
+        let endpoint = self.kept(|rest| rest.endpoint.clone())?;
+        endpoint.filter(|_| self.effect() > Effect::Declined)
+    }
+
     /// Records that an attempt was dropped in flight, which began after this number of records. Only its own record can
     /// show what it did.
     pub(crate) fn lost_sight(&self, records_before: usize) {

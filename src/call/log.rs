@@ -59,6 +59,8 @@ pub(super) struct Rest {
     pub(super) redirected_to: Option<Uri>,
     /// The URL of the endpoint of a logical name that the call went to.
     pub(super) endpoint: Option<Uri>,
+    /// The URL of the call's own request at that endpoint. A layer may also have sent another request.
+    pub(super) own_at_endpoint: Option<Uri>,
     /// The URL of the endpoint at which an earlier send of the same work may have had an effect.
     pub(super) earlier_endpoint: Option<Uri>,
 }
@@ -152,13 +154,18 @@ impl Call {
         self.rest().redirected_to = Some(uri.clone());
     }
 
-    /// Records that the call to a logical name goes to this URL.
-    pub(crate) fn sent_to(&self, uri: &Uri) {
+    /// Records that the target of a redirect, which has a logical name, is at this URL.
+    pub(crate) fn led_to_endpoint(&self, uri: &Uri) {
+        self.rest().redirected_to = Some(uri.clone());
+    }
+
+    /// Records that a request of the call, which no redirect has led to, goes to this URL of an endpoint. `is_own` says
+    /// whether it is the request of the call itself.
+    pub(crate) fn sent_to(&self, uri: &Uri, is_own: bool) {
         let mut rest = self.rest();
         rest.redirected_to = Some(uri.clone());
-        if !self.is_redirected() {
-            rest.endpoint = Some(uri.clone());
-        }
+        rest.endpoint = Some(uri.clone());
+        rest.own_at_endpoint = Some(uri.clone()).filter(|_| is_own);
     }
 
     /// Keeps the URL of the endpoint at which an earlier send of the same work may have had an effect.

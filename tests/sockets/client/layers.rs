@@ -2,6 +2,7 @@
 
 mod calls;
 mod elsewhere;
+mod regions;
 mod twice;
 
 use std::convert::Infallible;
