@@ -246,6 +246,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn success_of_an_attempt_without_a_record_ends_the_tries() {
+        let mut extensions = Extensions::new();
+        let (call, key) = begin(&mut extensions, request("/charges", "1"));
+        let timeouts = crate::timeout::Timeouts::new(LONGEST).unwrap();
+        let spans = crate::telemetry::AttemptSpans::default();
+        let declined = Arc::new(crate::record::Tracker::new(timeouts, spans, call.started()));
+        call.attempt(Arc::clone(&declined));
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let headers = http::HeaderMap::new();
+        let judged = crate::hop::Diagnosis::status(status, &headers, crate::hop::Keyed::No);
+        declined.head(status, judged, call.started());
+        declined.finish();
+        call.answer(Outcome::Responded(StatusCode::CREATED));
+        let (_, fresh) = begin(&mut extensions, request("/charges", "1"));
+        assert_ne!(fresh, key);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn effect_of_an_earlier_try_is_kept() {
         let mut extensions = Extensions::new();
         let (first, _) = begin(&mut extensions, request("/charges", "1"));

@@ -68,19 +68,28 @@ impl Call {
     }
 
     fn effect_of_attempts(&self) -> Effect {
-        let own = match self.has_record() {
-            true => self.effect_of_records(0),
-            false => {
-                let failed = self.failed().map(|failed| failed.effect);
-                // A substitute says nothing about the request.
-                let answered = self.answered().filter(|_| !self.has_substitute());
-                let shown = self.brief().shown;
-                let answered = answered.map(|how| shown.unwrap_or_else(|| self.effect_of_end(how)));
-                failed.or(answered).unwrap_or(Effect::None)
-            }
-        };
+        let recorded = self.effect_of_records(0);
+        let own = recorded.max(self.effect_of_unrecorded_end());
         let seen = self.brief().seen.unwrap_or(Effect::None);
         own.max(seen).max(self.effect_of_inner())
+    }
+
+    /// Returns the effect that the end of the call shows. It shows none if the response is that of a recorded attempt:
+    /// the record knows more.
+    fn effect_of_unrecorded_end(&self) -> Effect {
+        if let Some(failure) = self.failure() {
+            return failure.effect;
+        }
+        // A substitute says nothing about the request.
+        let answered = self.answered().filter(|_| !self.has_substitute());
+        let Some(how) = answered.filter(|how| self.record_of_answer(*how).is_none()) else {
+            return Effect::None;
+        };
+        if let Some(failed) = self.failed() {
+            return failed.effect;
+        }
+        let shown = self.brief().shown;
+        shown.unwrap_or_else(|| self.effect_of_end(how))
     }
 
     /// Returns the effect of the recorded attempts. If a redirect led an inner stack to another method or origin, the
@@ -174,11 +183,24 @@ impl Call {
         own.or_else(below)
     }
 
-    /// Records that an attempt without a record was dropped in flight.
-    pub(crate) fn lost_sight(&self) {
-        if !self.has_record() {
+    /// Returns the URL of the endpoint at which an attempt of this call may have had an effect.
+    pub(crate) fn own_endpoint(&self) -> Option<Uri> {
+        let endpoint = self.kept(|rest| rest.endpoint.clone())?;
+        endpoint.filter(|_| self.effect() > Effect::Declined)
+    }
+
+    /// Records that an attempt was dropped in flight, which began after this number of records. Only its own record can
+    /// show what it did.
+    pub(crate) fn lost_sight(&self, records_before: usize) {
+        if !self.has_record_after(records_before) || self.may_go_on_elsewhere() {
             self.saw(Effect::Possible);
         }
+    }
+
+    /// Returns whether a service between two drivers may be sending the request with another client. The latest attempt
+    /// is over, and no driver waits to retry it.
+    fn may_go_on_elsewhere(&self) -> bool {
+        !self.is_retried() && self.last().is_some_and(|last| last.is_over())
     }
 
     /// Returns the effect of the caller's earlier tries.

@@ -59,6 +59,8 @@ pub(super) struct Rest {
     pub(super) redirected_to: Option<Uri>,
     /// The URL of the endpoint of a logical name that the call went to.
     pub(super) endpoint: Option<Uri>,
+    /// The URL of the call's own request at that endpoint. A layer may also have sent another request.
+    pub(super) own_at_endpoint: Option<Uri>,
     /// The URL of the endpoint at which an earlier send of the same work may have had an effect.
     pub(super) earlier_endpoint: Option<Uri>,
 }
@@ -90,7 +92,7 @@ impl Call {
     }
 
     /// Returns the number of attempts that have a record.
-    pub(super) fn record_count(&self) -> usize {
+    pub(crate) fn record_count(&self) -> usize {
         match self.0.log.has_more.load(Ordering::Acquire) {
             true => 1 + self.rest().more.len(),
             false => usize::from(self.has_record()),
@@ -104,6 +106,11 @@ impl Call {
     /// Returns whether an attempt has a record.
     pub(crate) fn has_record(&self) -> bool {
         self.first().is_some()
+    }
+
+    /// Returns whether an attempt has a record that began after this number of records.
+    pub(crate) fn has_record_after(&self, records: usize) -> bool {
+        self.record_count() > records
     }
 
     /// Returns the attempt in progress, or the one made last. Of several in flight it is the one that ended last.
@@ -147,13 +154,18 @@ impl Call {
         self.rest().redirected_to = Some(uri.clone());
     }
 
-    /// Records that the call to a logical name goes to this URL.
-    pub(crate) fn sent_to(&self, uri: &Uri) {
+    /// Records that the target of a redirect, which has a logical name, is at this URL.
+    pub(crate) fn led_to_endpoint(&self, uri: &Uri) {
+        self.rest().redirected_to = Some(uri.clone());
+    }
+
+    /// Records that a request of the call, which no redirect has led to, goes to this URL of an endpoint. `is_own` says
+    /// whether it is the request of the call itself.
+    pub(crate) fn sent_to(&self, uri: &Uri, is_own: bool) {
         let mut rest = self.rest();
         rest.redirected_to = Some(uri.clone());
-        if !self.is_redirected() {
-            rest.endpoint = Some(uri.clone());
-        }
+        rest.endpoint = Some(uri.clone());
+        rest.own_at_endpoint = Some(uri.clone()).filter(|_| is_own);
     }
 
     /// Keeps the URL of the endpoint at which an earlier send of the same work may have had an effect.
@@ -268,13 +280,22 @@ impl Call {
         self.brief().answered.filter(|_| !waits)
     }
 
+    /// Returns the record of the attempt that ended so for the caller; `None` if that attempt has no record. An earlier
+    /// attempt may have one.
+    pub(crate) fn record_of_answer(&self, how: Outcome) -> Option<Arc<Tracker>> {
+        self.last().filter(|last| match how {
+            Outcome::Responded(status) => last.status() == Some(status),
+            _ => true,
+        })
+    }
+
     /// Returns how the call failed: by itself, or by the status of its response.
     pub(crate) fn failed(&self) -> Option<Diagnosis> {
-        self.failure()
-            .or_else(|| match (self.answered()?, self.last()) {
+        self.failure().or_else(|| {
+            let how = self.answered()?;
+            match (how, self.record_of_answer(how)) {
                 _ if self.has_substitute() => None,
-                (_, Some(last)) => last.failure(),
-                // Its attempts have no record.
+                (_, Some(record)) => record.failure(),
                 (Outcome::Responded(status), None) if status.is_success() => {
                     self.brief().classified
                 }
@@ -282,7 +303,8 @@ impl Call {
                     Diagnosis::status(status, &HeaderMap::new(), Keyed::No)
                 }
                 _ => None,
-            })
+            }
+        })
     }
 
     /// Returns the calls inside this one: of inner stacks, and of an operation's work.

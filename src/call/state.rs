@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
-use http::Request;
+use http::{Method, Request, Uri};
 
 use super::{Call, KeyMark};
 
@@ -168,10 +168,21 @@ impl Call {
     /// Returns whether a redirect led to this request. That of the call itself keeps its key, also if it is sent again
     /// after a redirect.
     pub(crate) fn is_led_to<B>(&self, request: &Request<B>) -> bool {
+        self.is_led_away() && !self.is_own(request)
+    }
+
+    /// Returns whether this is the request of the call itself, at its URL or at an endpoint.
+    pub(crate) fn is_own<B>(&self, request: &Request<B>) -> bool {
+        self.is_own_at(request.method(), request.uri())
+    }
+
+    pub(crate) fn is_own_at(&self, method: &Method, uri: &Uri) -> bool {
         let asked = self.asked();
-        let is_own =
-            || asked.method() == Some(request.method()) && asked.uri() == Some(request.uri());
-        self.is_led_away() && !is_own()
+        let is_at_endpoint = || {
+            let own = self.kept(|rest| rest.own_at_endpoint.clone());
+            own.flatten().as_ref() == Some(uri)
+        };
+        asked.method() == Some(method) && (asked.uri() == Some(uri) || is_at_endpoint())
     }
 
     /// Marks that a layer stores the responses of this call.

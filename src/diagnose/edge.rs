@@ -118,9 +118,11 @@ fn effect_of_ours(ours: &Error, view: View<'_>) -> Effect {
 }
 
 /// Diagnoses a foreign error. Only the error's own text or type can prove that the request was not sent. The service
-/// may have sent the request elsewhere after a transport of this crate failed.
+/// may have sent the request elsewhere after a transport of this crate failed. So the record of an attempt that is over
+/// says nothing about the error.
 fn foreign(error: &(dyn StdError + 'static), view: View<'_>) -> Diagnosis {
     let last = view.call.and_then(Call::last);
+    let last = last.filter(|last| !last.is_over());
     match (view.record.or(last.as_deref()), view.head) {
         (Some(record), _) => {
             let mut diagnosis = diagnose(record, error);

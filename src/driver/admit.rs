@@ -155,6 +155,7 @@ impl Run {
             passed.begin();
         }
         let follows = self.follows(request, is_replayable);
+        let records_before = self.call.record_count();
         let attempt = self.policies.attempt.as_ref();
         let begin = |policy| ActiveAttempt::begin(policy, (&self.call, follows), request, now);
         let attempt = attempt.map(begin);
@@ -162,9 +163,11 @@ impl Run {
             let url = redacted(request.uri());
             attempt.tracker.facts(|facts| facts.url = Some(url));
         }
-        let goes_on = attempt.is_none() && self.is_shared && !self.policies.leaves_attempts;
+        let goes_on = attempt.is_none() && self.is_shared;
         AttemptInFlight {
             unrecorded: goes_on.then(|| self.call.clone()),
+            records_before,
+            is_left: self.policies.leaves_attempts,
             admission,
             attempt,
             passed,

@@ -40,6 +40,10 @@ pub(super) struct AttemptInFlight {
     pub(super) attempt: Option<ActiveAttempt>,
     /// The call, if this attempt has no record. Nothing else knows of it if it is dropped.
     pub(super) unrecorded: Option<Call>,
+    /// The number of records of the call when this attempt began.
+    pub(super) records_before: usize,
+    /// Whether the attempts are those of a driver of the same client below.
+    pub(super) is_left: bool,
     // Dropped last: then the next call may be sent.
     pub(super) passed: Option<Box<Passed>>,
 }
@@ -126,7 +130,10 @@ impl Drop for AttemptInFlight {
             attempt.tracker.cancel();
         }
         if let Some(call) = self.unrecorded.take() {
-            call.lost_sight();
+            // Before its first attempt, the driver below has sent nothing.
+            if !self.is_left || call.has_record() {
+                call.lost_sight(self.records_before);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::choice::of_leg;
 use super::later::Resend;
+use super::legs::Legs;
 use super::policies::Policies;
 use super::recent::DestinationState;
 use super::retry_loop::{Hint, NextPlace};
@@ -32,7 +33,8 @@ impl Run {
         request: &mut Request<B>,
     ) -> Result<(), ReasonText> {
         if let Some(uri) = self.endpoint_of(request.uri())? {
-            self.lead_to_endpoint(&uri);
+            self.follow_config_of_endpoint(&uri);
+            self.call.sent_to(&uri, self.call.is_own(request));
             *request.uri_mut() = uri;
         }
         Ok(())
@@ -48,8 +50,8 @@ impl Run {
         let seed = || session.map_or_else(|| luck().to_bits(), |session| session.seed());
         let mut choice = endpoints.choose(uri, seed, clock::now())?;
         if let Some(choice) = &mut choice
-            && !self.call.is_redirected()
-            && let Some(earlier) = self.call.earlier_endpoint()
+            && !self.is_redirected()
+            && let Some(earlier) = self.endpoint_of_effect()
             && !self.may_go_anywhere(choice)
             && !choice.keep_to(&earlier)
         {
@@ -58,6 +60,18 @@ impl Run {
         let led = choice.as_ref().and_then(|choice| choice.uri());
         self.endpoints = choice.filter(|_| led.is_some()).map(Box::new);
         Ok(led)
+    }
+
+    /// Returns the endpoint at which the same work may have had an effect. It had it in an earlier call, or in this one if
+    /// a layer above sends it again.
+    fn endpoint_of_effect(&self) -> Option<Uri> {
+        let earlier = self.call.earlier_endpoint();
+        earlier.or_else(|| self.call.own_endpoint())
+    }
+
+    /// Returns whether a redirect led this request to its URL.
+    fn is_redirected(&self) -> bool {
+        self.legs.as_ref().is_some_and(Legs::is_redirected)
     }
 
     /// Returns whether the call may go to another endpoint than an earlier send of the same work that may have had an
@@ -71,10 +85,15 @@ impl Run {
         is_idempotent || choice.shares_keys() && choice.uri().is_some_and(honors)
     }
 
+    /// Leads a redirect whose target has a logical name to this endpoint.
     pub(super) fn lead_to_endpoint(&mut self, uri: &Uri) {
+        self.follow_config_of_endpoint(uri);
+        self.call.led_to_endpoint(uri);
+    }
+
+    fn follow_config_of_endpoint(&mut self, uri: &Uri) {
         let route = self.route_of_leg();
         self.follow_config(uri, route.as_deref());
-        self.call.sent_to(uri);
     }
 
     /// Keeps a leg at the current endpoint, if a redirect leads to its origin: whether the other endpoints know the new
@@ -217,8 +236,15 @@ impl Run {
         };
         let Some(saved) = later.saved() else { return };
         endpoints.go_on(next);
-        saved.uri = next.uri.clone();
-        self.lead_to_endpoint(&next.uri);
+        let before = std::mem::replace(&mut saved.uri, next.uri.clone());
+        match self.is_redirected() {
+            true => self.lead_to_endpoint(&next.uri),
+            false => {
+                self.follow_config_of_endpoint(&next.uri);
+                let is_own = self.call.is_own_at(&saved.method, &before);
+                self.call.sent_to(&next.uri, is_own);
+            }
+        }
         self.restrain_at(&next.uri);
         self.hedge_at(&next.uri, clock::now());
         let url = redacted(&next.uri);

@@ -108,7 +108,7 @@ impl Run {
         body.belongs_to(watched, verdict, passed);
         if is_substitute {
             body.never_is_late();
-        } else if !self.call.has_record() {
+        } else if !self.call.has_record_after(flight.records_before) {
             // Nothing else keeps the effect of this response for an attempt that another layer adds.
             self.call.saw(effect.of_part());
         }
@@ -348,7 +348,7 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
-        let own = failure.diagnosis();
+        let (own, records_before) = (failure.diagnosis(), flight.records_before);
         flight.fail(&failure, class);
         self.record_endpoint(Some(&own), clock::now());
         if let Some(kept) = self.take_kept(&failure, class) {
@@ -372,7 +372,7 @@ impl Run {
         let hint = self.hint_of_round(failure.retry_after());
         match self.ask_retry((own, before), (hint, (None, class)), later) {
             Some(Ok(_)) => {
-                if !self.call.has_record() {
+                if !self.call.has_record_after(records_before) {
                     self.call.saw(own.effect);
                 }
                 self.last = Some(Box::new(Last::Failure(failure)));

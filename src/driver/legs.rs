@@ -30,6 +30,11 @@ pub(super) enum Lead {
 }
 
 impl Legs {
+    /// Returns whether a redirect was followed.
+    pub(super) fn is_redirected(&self) -> bool {
+        !self.visited.is_empty()
+    }
+
     /// Follows a redirect, if the response is one. `effect` is the effect that the legs may have had so far.
     pub(super) fn lead<N: Resend>(
         &mut self,

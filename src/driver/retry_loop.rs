@@ -145,11 +145,6 @@ impl RetryLoop {
         self.left.off.is_none()
     }
 
-    /// Returns how many attempts of this leg have ended.
-    pub(crate) fn made(&self) -> u32 {
-        self.left.made()
-    }
-
     /// Returns whether the latest retry followed an attempt that the server throttled.
     pub(super) fn was_throttled(&self) -> bool {
         self.was_throttled

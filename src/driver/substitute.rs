@@ -75,7 +75,10 @@ impl Run {
             asks.headers = request.headers().clone();
             asks.extensions = request.extensions().clone();
             asks.extensions.remove::<Call>();
-            asks.extensions.insert(self.call.options().clone());
+            let mut options = self.call.options().clone();
+            // The refresh has a time of its own. The caller does not wait for it.
+            (options.deadline, options.inherited.deadline) = (None, None);
+            asks.extensions.insert(options);
             head.extensions
                 .insert(Refresh::new(asks, read.bounds(), claim));
         }
@@ -100,9 +103,7 @@ impl Run {
         self.turn = None;
         self.last = None;
         let error = self.error(failure);
-        if !self.call.has_record() {
-            self.call.saw(error.effect());
-        }
+        self.call.saw(error.effect());
         self.end_write(|_| error.effect());
         let error = match self.serve_stale(error) {
             Ok(response) => return NextStep::Deliver(response),

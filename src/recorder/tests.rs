@@ -120,7 +120,7 @@ async fn memory_of_a_call_is_counted() {
     let memory = allocation_counter::measure(|| {
         let mut request = Request::get(&uri).body(()).unwrap();
         let begun = Call::begin(&mut request, Duration::from_secs(10));
-        begun.sent_to(
+        begun.led_to_endpoint(
             &format!("https://b.test/{}", "y".repeat(500))
                 .parse()
                 .unwrap(),

@@ -203,11 +203,13 @@ impl Timeline {
         match (self.0.failure(), self.0.ended()) {
             (Some(diagnosis), _) => Some(Outcome::from(diagnosis)),
             (None, None) => None,
-            (None, Some(_)) => Some(match (self.0.answered(), self.0.last()) {
-                (None, _) => Outcome::Cancelled,
-                (Some(answered), _) if self.0.has_substitute() => answered,
-                (Some(_), Some(last)) => Attempt::read(0, &last, &self.0).outcome,
-                (Some(answered), None) => self.0.failed().map_or(answered, Outcome::from),
+            (None, Some(_)) => Some(match self.0.answered() {
+                None => Outcome::Cancelled,
+                Some(answered) if self.0.has_substitute() => answered,
+                Some(answered) => match self.0.record_of_answer(answered) {
+                    Some(record) => Attempt::read(0, &record, &self.0).outcome,
+                    None => self.0.failed().map_or(answered, Outcome::from),
+                },
             }),
         }
     }

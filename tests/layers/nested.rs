@@ -12,6 +12,8 @@ mod options;
 mod restraints;
 #[cfg(test)]
 mod three;
+#[cfg(test)]
+mod unrecorded;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;

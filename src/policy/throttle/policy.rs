@@ -176,10 +176,45 @@ impl Ticket {
         match verdict {
             Verdict::Accepted => self.permit.accept(now),
             Verdict::Overloaded => {
-                let retry_at = hint.map(|hint| clock::after(now, hint));
+                let retry_at = hint.map(|hint| clock::after(now, hint.min(LONGEST_HINT)));
                 self.permit.overloaded(retry_at, now);
             }
             Verdict::Ignored => {}
         }
+    }
+}
+
+/// One response must not name the time for all rejections of a day. After this time, the server may say it again.
+const LONGEST_HINT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+    use crate::policy::Versioned;
+    use crate::policy::throttle::decide::Rules;
+
+    #[tokio::test(start_paused = true)]
+    async fn hint_of_a_day_is_cut() {
+        let now = clock::now();
+        let rules = Versioned {
+            generation: 0,
+            rules: Rules {
+                multiplier: 2.0,
+                window: Duration::from_secs(120),
+            },
+        };
+        let shared = Arc::new(Shared::new(rules, now));
+        let admit = |luck: fn() -> f64| Arc::clone(&shared).admit(rules, now, luck);
+        let ticket = Ticket {
+            permit: admit(|| f64::INFINITY).unwrap(),
+            hints: Hints::default(),
+        };
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from(86_400))]);
+        let head = (StatusCode::TOO_MANY_REQUESTS, &headers);
+        ticket.head(head, (None, false), now);
+        let rejection = admit(|| 0.0).err().unwrap();
+        assert_eq!(rejection.retry_after, Some(LONGEST_HINT));
     }
 }

@@ -36,7 +36,7 @@ impl OperationAttempt {
         }
     }
 
-    /// Returns the number of the attempt, counted from 1.
+    /// Returns the number of the attempt, counted from 1. A rejection by a policy is not an attempt.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.number
@@ -90,9 +90,9 @@ impl Keys {
         self.key.get()
     }
 
-    /// Returns the key, if this attempt called `idempotency_key`.
+    /// Returns the key, if this attempt called `idempotency_key`. Before the first attempt, the number is 0.
     pub(super) fn key_read_by(&self, attempt: u32) -> Option<&IdempotencyKey> {
-        let read_by = self.read_by.load(Ordering::Acquire) == attempt;
+        let read_by = attempt > 0 && self.read_by.load(Ordering::Acquire) == attempt;
         self.key.get().filter(|_| read_by)
     }
 }

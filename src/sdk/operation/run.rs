@@ -110,7 +110,7 @@ impl<'o> Run<'o> {
         F: Future<Output = Result<T, OperationError>>,
     {
         let call = self.scope.call().clone();
-        let spans = AttemptSpans::of_operation(&call, (self.turn.made(), permit.since));
+        let spans = AttemptSpans::of_operation(&call, (call.attempt_count(), permit.since));
         let span = spans.attempt();
         let timeouts = Arc::clone(&self.operation.policies.timeouts);
         let tracker = Arc::new(Tracker::new(timeouts, spans, permit.since));
@@ -125,7 +125,7 @@ impl<'o> Run<'o> {
             ends: permit.ends,
         };
         let attempt =
-            OperationAttempt::new(self.turn.made() + 1, around.clone(), Arc::clone(&self.keys));
+            OperationAttempt::new(call.attempt_count(), around.clone(), Arc::clone(&self.keys));
         let ended = {
             let working = around.scope(tracker::scope(Arc::clone(&tracker), work(attempt)));
             let mut working = pin!(span.around(working));
@@ -168,7 +168,11 @@ impl<'o> Run<'o> {
         let decided = self.decide(&failure);
         let effect = failure.diagnosis.effect;
         self.effect = self.effect.max(effect);
-        self.is_keyed &= effect.is_none() || self.keys.key_read_by(self.turn.made()).is_some();
+        self.is_keyed &= effect.is_none()
+            || self
+                .keys
+                .key_read_by(self.scope.call().attempt_count())
+                .is_some();
         let mut error = Error::new(failure.diagnosis);
         if let Some(wait) = failure.retry_after {
             error = error.after(wait);
@@ -190,7 +194,7 @@ impl<'o> Run<'o> {
 
     /// Decides whether to retry. If so, records the wait and pays for it.
     pub(super) fn decide(&mut self, failure: &FailedWork) -> Result<(), NoRetryReason> {
-        let (call, made) = (self.scope.call(), self.turn.made());
+        let call = self.scope.call();
         let hint = Hint {
             wait: failure.retry_after,
             by_server: true,
@@ -199,7 +203,7 @@ impl<'o> Run<'o> {
         // An attempt without an effect need not have read the key that makes those before it safe to send again.
         let is_unsent = failure.diagnosis.effect.is_none() && !before.is_none();
         let known = || self.keys.key().filter(|_| is_unsent && self.is_keyed);
-        let key = self.keys.key_read_by(made).or_else(known);
+        let key = self.keys.key_read_by(call.attempt_count()).or_else(known);
         let failed = |_: &retry::RetryPolicy| {
             Some(retry::FailedAttempt {
                 before,

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sevenhops::{CircuitBreakerConfig, RateLimitConfig};
+use sevenhops::{CircuitBreakerConfig, RateLimitConfig, ThrottleConfig};
 use sevenhops::{
     Destination, Effect, Kind, Operation, OperationAttempt, OperationError, Policy,
     hop::{NoRetryReason, Outcome, TimelineEventKind},
@@ -386,4 +386,26 @@ async fn run_can_be_moved_to_another_thread() {
         operation.run(work).await
     });
     assert_eq!(spawned.await.unwrap().unwrap(), 37);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejection_by_the_throttle_has_no_number() {
+    let settings = settings().throttle(ThrottleConfig::new());
+    let operation = Operation::from_config("postgres", settings).unwrap();
+    let mut rejections = 0;
+    for _ in 0..30 {
+        let numbers = Mutex::new(Vec::new());
+        let run = operation.run(async |attempt| {
+            numbers.lock().unwrap().push(attempt.number());
+            Err::<(), _>(OperationError::not_sent("overloaded").retry_after(MS(1)))
+        });
+        let error = run.await.unwrap_err();
+        let numbers = numbers.into_inner().unwrap();
+        let counted: Vec<u32> = (1..).take(numbers.len()).collect();
+        assert_eq!(numbers, counted);
+        let events = error.timeline().unwrap().events().into_iter();
+        let rejected = TimelineEventKind::Rejected(Policy::Throttle);
+        rejections += events.filter(|event| event.kind == rejected).count();
+    }
+    assert!(rejections > 0);
 }

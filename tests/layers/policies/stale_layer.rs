@@ -191,3 +191,28 @@ fn layer_needs_a_store() {
         "stale.store_bytes: it is missing: a StaleLayer needs a store"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn refresh_does_not_end_with_the_deadline_of_its_caller() {
+    let mock = Mock::new([saying(200, "one"), Step::AnswerAfter(SECS(3))]);
+    let layer = StaleLayer::new(config().while_revalidate(SECS(20))).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(layer)
+        .layer(DeadlineLayer::new(SECS(10)).unwrap())
+        .service(mock.clone());
+    let read = async || {
+        let mut request = get();
+        let options = Options::new().deadline(SECS(1));
+        request.extensions_mut().insert(options);
+        let response = service.clone().oneshot(request).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes()
+    };
+    assert_eq!([read().await, read().await], ["one"; 2]);
+    settle().await;
+    assert_eq!(mock.count(), 2);
+    for _ in 0..3 {
+        advance(SECS(1)).await;
+        settle().await;
+    }
+    assert_eq!(read().await, "", "the refreshed response");
+}

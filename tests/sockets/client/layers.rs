@@ -1,6 +1,8 @@
 //! The user's own layers around calls and around attempts.
 
 mod calls;
+mod elsewhere;
+mod regions;
 mod twice;
 
 use std::convert::Infallible;
