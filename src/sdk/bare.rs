@@ -53,7 +53,7 @@
 //! The pool shares a connection among all requests to its server. A layer above may follow a redirect to another origin
 //! that asks for the client's certificate. Then the call fails at encode, and the certificate is not shown. But a
 //! connection on which an earlier call has shown it is used again. If that matters, do not follow redirects, or use
-//! [`Transport`](crate::Transport).
+//! [`Transport`].
 //!
 //! # How people get it wrong
 //!

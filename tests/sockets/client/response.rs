@@ -127,3 +127,19 @@ async fn error_tells_its_url_and_whether_a_redirect_or_a_body_failed() {
     let error = client.get("no url").send().await.unwrap_err();
     assert_eq!(error.url(), None);
 }
+
+#[tokio::test]
+async fn error_of_a_status_has_the_wait_that_the_clients_function_read() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let later = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE);
+    server.on_request([later.header("x-come-back-in", "7").into()]);
+    let builder = net.builder().hint(|head| {
+        let seconds = head.headers().get("x-come-back-in")?.to_str().ok()?;
+        Some(Duration::from_secs(seconds.parse().ok()?))
+    });
+    let get = builder.build().unwrap().get(url(&server, "http"));
+    let response = get.options(|options| options.retry(false)).send().await;
+    let error = response.unwrap().error_for_status().unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+}
