@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 #[cfg(feature = "reqwest-middleware")]
 use super::CallerTry;
 use super::ambient::MOST_CALLS;
+use super::log::Rest;
 use super::{Call, CallTarget};
 use crate::hop::{Effect, Outcome, effect_of_response};
 use crate::record::effect_of;
@@ -183,9 +184,13 @@ impl Call {
         own.or_else(below)
     }
 
-    /// Returns the URL of the endpoint at which an attempt of this call may have had an effect.
-    pub(crate) fn own_endpoint(&self) -> Option<Uri> {
-        let endpoint = self.kept(|rest| rest.endpoint.clone())?;
+    /// Returns the URL of the endpoint of this logical name at which an attempt of this call may have had an effect.
+    pub(crate) fn own_endpoint(&self, logical: &Uri) -> Option<Uri> {
+        let of_it = |rest: &Rest| {
+            let endpoint = rest.endpoint.clone();
+            endpoint.filter(|_| rest.endpoint_of.as_ref() == logical.authority())
+        };
+        let endpoint = self.kept(of_it)?;
         endpoint.filter(|_| self.effect() > Effect::Declined)
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use http::uri::Authority;
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::Call;
@@ -61,6 +62,8 @@ pub(super) struct Rest {
     pub(super) endpoint: Option<Uri>,
     /// The URL of the call's own request at that endpoint. A layer may also have sent another request.
     pub(super) own_at_endpoint: Option<Uri>,
+    /// The logical name of `endpoint`, if no redirect led to it.
+    pub(super) endpoint_of: Option<Authority>,
     /// The URL of the endpoint at which an earlier send of the same work may have had an effect.
     pub(super) earlier_endpoint: Option<Uri>,
 }
@@ -159,13 +162,18 @@ impl Call {
         self.rest().redirected_to = Some(uri.clone());
     }
 
-    /// Records that a request of the call, which no redirect has led to, goes to this URL of an endpoint. `is_own` says
-    /// whether it is the request of the call itself.
-    pub(crate) fn sent_to(&self, uri: &Uri, is_own: bool) {
+    /// Records that a request of the call, which no redirect has led to, goes to this URL of an endpoint. `logical` is
+    /// the URL that led there, if it is a new one. `is_own` says whether it is the request of the call itself.
+    pub(crate) fn sent_to(&self, uri: &Uri, logical: Option<&Uri>, is_own: bool) {
         let mut rest = self.rest();
         rest.redirected_to = Some(uri.clone());
         rest.endpoint = Some(uri.clone());
-        rest.own_at_endpoint = Some(uri.clone()).filter(|_| is_own);
+        if let Some(logical) = logical {
+            rest.endpoint_of = logical.authority().cloned();
+        }
+        if is_own {
+            rest.own_at_endpoint = Some(uri.clone());
+        }
     }
 
     /// Keeps the URL of the endpoint at which an earlier send of the same work may have had an effect.

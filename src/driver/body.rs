@@ -279,9 +279,17 @@ impl Reading<'_> {
     /// Records the effect that the code in the trailers shows.
     fn show(&self, effect: Effect) {
         match (&self.watch, &self.scope) {
-            (Some(watch), _) => watch.tracker.facts(|facts| {
-                facts.by_code = facts.by_code.map(|_| effect);
-            }),
+            (Some(watch), _) => {
+                // A handler that sent messages had begun its work.
+                let least = match watch.tracker.received_bytes() {
+                    0 => Effect::None,
+                    _ => Effect::Possible,
+                };
+                let effect = effect.max(least);
+                watch
+                    .tracker
+                    .facts(|facts| facts.by_code = facts.by_code.map(|_| effect));
+            }
             (None, Some(scope)) => scope.call().show_by_trailers(effect),
             (None, None) => {}
         }

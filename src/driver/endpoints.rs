@@ -34,7 +34,8 @@ impl Run {
     ) -> Result<(), ReasonText> {
         if let Some(uri) = self.endpoint_of(request.uri())? {
             self.follow_config_of_endpoint(&uri);
-            self.call.sent_to(&uri, self.call.is_own(request));
+            let is_own = self.call.is_own(request);
+            self.call.sent_to(&uri, Some(request.uri()), is_own);
             *request.uri_mut() = uri;
         }
         Ok(())
@@ -51,7 +52,7 @@ impl Run {
         let mut choice = endpoints.choose(uri, seed, clock::now())?;
         if let Some(choice) = &mut choice
             && !self.is_redirected()
-            && let Some(earlier) = self.endpoint_of_effect()
+            && let Some(earlier) = self.endpoint_of_effect(uri)
             && !self.may_go_anywhere(choice)
             && !choice.keep_to(&earlier)
         {
@@ -64,9 +65,9 @@ impl Run {
 
     /// Returns the endpoint at which the same work may have had an effect. It had it in an earlier call, or in this one if
     /// a layer above sends it again.
-    fn endpoint_of_effect(&self) -> Option<Uri> {
+    fn endpoint_of_effect(&self, logical: &Uri) -> Option<Uri> {
         let earlier = self.call.earlier_endpoint();
-        earlier.or_else(|| self.call.own_endpoint())
+        earlier.or_else(|| self.call.own_endpoint(logical))
     }
 
     /// Returns whether a redirect led this request to its URL.
@@ -242,7 +243,7 @@ impl Run {
             false => {
                 self.follow_config_of_endpoint(&next.uri);
                 let is_own = self.call.is_own_at(&saved.method, &before);
-                self.call.sent_to(&next.uri, is_own);
+                self.call.sent_to(&next.uri, None, is_own);
             }
         }
         self.restrain_at(&next.uri);

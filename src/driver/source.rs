@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::drain::{DRAIN_BYTES, DrainedBody};
+use super::drain::{DRAIN_BYTES, DRAIN_TIME, DrainedBody};
 use super::peek::Peeked;
 use super::tee::TeeBody;
 use crate::box_error::BoxError;
@@ -172,8 +172,10 @@ where
     R: Body<Error: Into<BoxError>>,
 {
     let frame = ready!(body.as_mut().poll_frame(cx));
-    let left = body.size_hint().lower();
-    if frame.is_none() && left > 0 && !body.is_end_stream() {
+    if frame.is_none()
+        && let left @ 1.. = body.size_hint().lower()
+        && !body.is_end_stream()
+    {
         let reason = format!("the body ended before its announced length, missing bytes: {left}");
         let short = io::Error::new(io::ErrorKind::UnexpectedEof, reason);
         return Poll::Ready(Some(Err(short.into())));
@@ -191,8 +193,9 @@ impl fmt::Display for NotKept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the body was cut after {} KiB: only that much of a response is kept while it is retried",
-            DRAIN_BYTES >> 10
+            "only a part of the body was kept while the request was retried: at most {} KiB, read within {} ms",
+            DRAIN_BYTES >> 10,
+            DRAIN_TIME.as_millis()
         )
     }
 }

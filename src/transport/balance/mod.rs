@@ -19,7 +19,6 @@ use tokio::time::Instant;
 pub(crate) use self::health::AddressOutcome;
 use self::health::{AddressHealth, Siblings, Standing};
 use super::sorted::SortedMap;
-use crate::clock;
 
 /// The addresses of one destination, and their state.
 #[derive(Debug, Default)]
@@ -94,14 +93,10 @@ impl Balancer {
         }
         self.current = current;
         if rotates {
-            self.rotates_until = Some(clock::after(now, keep));
+            self.rotates_until = Some(now + keep);
         }
         let is_rotating = self.rotates_until.is_some_and(|until| now < until);
-        let kept_until = if is_rotating {
-            clock::after(now, keep)
-        } else {
-            now
-        };
+        let kept_until = if is_rotating { now + keep } else { now };
         let mut gone = Vec::new();
         for (address, health) in self.known.iter_mut() {
             if given.addresses.contains(address) || !given.is_authoritative_for(*address) {
