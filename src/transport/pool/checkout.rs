@@ -48,39 +48,35 @@ impl Checkout<'_> {
     /// Returns a connection: an idle one if possible, else a stream, else a new one.
     pub(crate) async fn lease(&self, now: Instant) -> Result<ConnectionLease, BoxError> {
         let mut permit = Arc::clone(self.leases).try_acquire_owned().ok();
-        let ahead = self.pool.in_need();
-        if let Some(ready) = self.ready(&mut permit, now, ahead).await {
+        if let Some(ready) = self.ready(&mut permit, now, self.pool.in_need()).await {
             self.tracker.pooled();
             return Ok(ready);
         }
         // Boxed, so that a call that finds a connection is small.
-        Box::pin(self.slowly(permit, ahead)).await
+        Box::pin(self.slowly(permit)).await
     }
 
-    /// Does the same if nothing was ready. So many calls were waiting when it began.
+    /// Does the same if nothing was ready.
     async fn slowly(
         &self,
         permit: Option<OwnedSemaphorePermit>,
-        ahead: usize,
     ) -> Result<ConnectionLease, BoxError> {
         let pool = &**self.pool;
         let failed = pool.failed();
         let mut permit = permit;
-        let mut ahead = ahead;
         let _need = Need::begin(pool);
         // One position in each queue, even if the pool changes many times meanwhile.
         let mut queued = pin!(Arc::clone(self.leases).acquire_owned());
         let mut change = pin!(Change::of(pool));
         let permit = loop {
             let dialed = pool.dialed.notified();
-            if let Some(ready) = self.ready(&mut permit, clock::now(), ahead).await {
+            if let Some(ready) = self.ready(&mut permit, clock::now(), 0).await {
                 self.tracker.pooled();
                 return Ok(ready);
             }
             match permit.take() {
                 None => {
                     // All connections are in use.
-                    ahead = 0;
                     self.tracker.wait_for_connection();
                     let _queued = self.queue.enter();
                     let room = change.as_mut().unless(queued.as_mut()).await;
@@ -89,7 +85,6 @@ impl Checkout<'_> {
                 Some(kept) if pool.is_awaited(failed) => {
                     // Another call dials. This one opens no connection meanwhile, not even to test the next address.
                     permit = Some(kept);
-                    ahead = 0;
                     self.tracker.wait_for_dial();
                     let _queued = self.queue.enter();
                     change.as_mut().unless(dialed).await;
@@ -97,11 +92,11 @@ impl Checkout<'_> {
                 Some(permit) => break permit,
             }
         };
-        self.make(permit, change, ahead).await
+        self.make(permit, change).await
     }
 
-    /// Returns a stream or an idle connection, if there is one. An HTTP/1 connection needs the permit. A stream is left
-    /// to the calls that wait already (`ahead`), unless there are more.
+    /// Returns a stream or an idle connection, if there is one. An HTTP/1 connection needs the permit. So many calls that
+    /// are `ahead` have the first look at the streams.
     async fn ready(
         &self,
         permit: &mut Option<OwnedSemaphorePermit>,
@@ -124,10 +119,9 @@ impl Checkout<'_> {
         &self,
         permit: OwnedSemaphorePermit,
         mut change: Pin<&mut Change<'_>>,
-        mut ahead: usize,
     ) -> Result<ConnectionLease, BoxError> {
         let mut permit = Some(permit);
-        let held = self.hold(&mut permit, change.as_mut(), &mut ahead);
+        let held = self.hold(&mut permit, change.as_mut());
         let hold = match held.await {
             Ok(hold) => hold,
             Err(ready) => return Ok(ready),
@@ -136,13 +130,12 @@ impl Checkout<'_> {
         let pool = Arc::downgrade(self.pool);
         let mut dialing = Dialing::new(self.pool, Box::pin(dial.run(pool, hold)));
         loop {
-            if let Some(ready) = self.ready(&mut permit, clock::now(), ahead).await {
+            if let Some(ready) = self.ready(&mut permit, clock::now(), 0).await {
                 watch.leave();
                 self.tracker.pooled();
                 dialing.leave(self.leases);
                 return Ok(ready);
             }
-            ahead = 0;
             let made = change.as_mut().unless(poll_fn(|cx| dialing.poll(cx))).await;
             match (made, permit.take()) {
                 (None, kept) => permit = kept,
@@ -175,7 +168,6 @@ impl Checkout<'_> {
         &self,
         permit: &mut Option<OwnedSemaphorePermit>,
         mut change: Pin<&mut Change<'_>>,
-        ahead: &mut usize,
     ) -> Result<ConnectionRoom, ConnectionLease> {
         let pool = &**self.pool;
         if let Some(hold) = pool.bounds.try_hold(&pool.open) {
@@ -186,11 +178,10 @@ impl Checkout<'_> {
         let _waiting = pool.bounds.wait(&pool.waiting);
         let mut holding = pin!(pool.bounds.hold(&pool.open));
         loop {
-            if let Some(ready) = self.ready(permit, clock::now(), *ahead).await {
+            if let Some(ready) = self.ready(permit, clock::now(), 0).await {
                 self.tracker.pooled();
                 return Err(ready);
             }
-            *ahead = 0;
             (self.make_room)();
             if let Some(Some(hold)) = change.as_mut().unless(holding.as_mut()).await {
                 return Ok(hold);
@@ -211,11 +202,9 @@ impl<'a> Need<'a> {
 
 impl Drop for Need<'_> {
     fn drop(&mut self) {
+        self.0.in_need.fetch_sub(1, Ordering::SeqCst);
         // It may have been woken for a stream that it did not take.
-        match self.0.in_need.fetch_sub(1, Ordering::SeqCst) {
-            1 => self.0.let_go(),
-            _ => self.0.pass_on(),
-        }
+        self.0.pass_on();
     }
 }
 

@@ -124,12 +124,12 @@ impl Pool {
         IdleState::Removed
     }
 
-    /// Does the same for an HTTP/2 connection. It is not idle if a call of this pool waits for a stream.
+    /// Does the same for an HTTP/2 connection.
     fn take_http2(&self, connection: &Arc<Http2>, since: Instant) -> IdleState {
         let mut inside = self.inside();
         let mut http2 = inside.http2.iter();
         let at = http2.position(|other| Arc::ptr_eq(other, connection));
-        let Some(at) = at.filter(|_| connection.is_idle() && self.in_need() == 0) else {
+        let Some(at) = at.filter(|_| connection.is_idle()) else {
             connection.life.unlist();
             return IdleState::Busy;
         };
@@ -177,9 +177,11 @@ impl Pool {
         idle.iter().for_each(|connection| connection.evict());
     }
 
-    /// Returns a stream of a connection that has one free, if more streams are free than calls are ahead.
+    /// Returns a stream of a connection that has one free. The calls that were woken for the free streams run first: so
+    /// many may be `ahead`. One of them that is not polled holds nothing up.
     async fn stream(&self, now: Instant, ahead: usize) -> Option<StreamLease> {
-        for _ in 0..=PATIENCE {
+        for round in 0..=PATIENCE {
+            let ahead = if round < PATIENCE { ahead } else { 0 };
             let mut waits = false;
             let found = self.free_stream(now, ahead, &mut waits);
             if found.is_some() || !waits {
@@ -198,7 +200,8 @@ impl Pool {
             return None;
         }
         inside.http2.retain(|connection| !connection.is_closed());
-        if ahead > 0 && inside.free_streams() <= ahead {
+        if ahead > 0 && (1..=ahead).contains(&inside.free_streams()) {
+            *waits = true;
             return None;
         }
         inside

@@ -212,6 +212,30 @@ async fn connection_of_a_call_that_leaves_the_queue_is_closed_for_another_destin
     assert_eq!((server.requests_seen(), other.requests_seen()), (1, 1));
 }
 
+#[tokio::test]
+async fn waiting_call_that_is_not_polled_holds_no_other_call_up() {
+    let net = Net::new().await;
+    let server = net.http2().await;
+    server.on_connection([ConnFault::MaxStreams(1)]);
+    let client = net.client();
+    let get = || Box::pin(client.get(url(&server, "https")).fetch_bytes());
+    let gate = Gate::new();
+    server.default_reply(CannedResponse::default().hold(&gate));
+    let mut first = get();
+    tokio::select! {
+        _ = &mut first => unreachable!("the gate is closed"),
+        _ = server.wait_until(|stats| stats.requests == 1) => {}
+    }
+    let mut waiting = get();
+    assert!(poll_once(&mut waiting).await.is_pending());
+    gate.open();
+    first.await.unwrap();
+    let third = tokio::time::timeout(Duration::from_secs(2), get()).await;
+    third.expect("a stream is free").unwrap();
+    assert_eq!(server.requests_seen(), 2);
+    drop(waiting);
+}
+
 async fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
