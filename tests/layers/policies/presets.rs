@@ -313,14 +313,17 @@ async fn effect_of_a_grpc_call_follows_its_code() {
 #[tokio::test(start_paused = true)]
 async fn effect_of_a_grpc_call_without_a_classifier_is_possible_until_its_code() {
     let message = || with(answer(200, "message"), "content-type", "application/grpc");
-    let trailing = |code| {
-        let mut answer = message();
+    let then = |mut answer: Answer, code| {
         answer.body.push(Piece::Trailer("grpc-status", code));
         answer
     };
+    let trailing = |code| then(message(), code);
+    let empty = || with(answer(200, ""), "content-type", "application/grpc");
     for (answer, expected) in [
         (trailing("0"), Effect::Done),
-        (trailing("7"), Effect::Declined),
+        (then(empty(), "7"), Effect::Declined),
+        // A message came first, so the work had begun.
+        (trailing("7"), Effect::Possible),
         (trailing("13"), Effect::Possible),
         (message(), Effect::Possible),
         (with(message(), "grpc-status", "0"), Effect::Done),
